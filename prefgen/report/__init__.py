@@ -1,0 +1,1 @@
+"""What a run made: its figures, for the terminal and as JSON, and its dataset card."""
