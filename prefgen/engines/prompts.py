@@ -1,0 +1,78 @@
+"""From a conversation and the beginning of an answer to token ids, through the model's own chat template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+
+from prefgen.errors import UsageError
+from prefgen.records import Turn
+
+# Private-use characters: they stand for something in the rendered prompt and cannot be mistaken for data.
+_ANSWER = "\ue000answer\ue001"
+_LITERAL = regex.compile("\ue002(\\d+)\ue003")
+
+
+@dataclass(frozen=True)
+class Header:
+    """A rendered prompt: all that stands before the answer.
+
+    Attributes:
+        opening: ends where a model starts to answer (``ASSISTANT:``).
+        continuing: ends where the text of a given answer starts (``ASSISTANT: ``).
+    """
+
+    opening: str
+    continuing: str
+
+
+class Prompts:
+    """Renders and tokenises prompts.
+
+    Text of the data that spells a special token (``<image>``, ``</s>`` …) is encoded as the plain characters it is.
+    """
+
+    def __init__(self, processor: Any, model_name: str) -> None:
+        self._processor = processor
+        self.tokenizer = processor.tokenizer
+        specials = {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}
+        self._specials = sorted(specials, key=len, reverse=True)
+        self._special = regex.compile("|".join(map(regex.escape, self._specials)))
+        if not (getattr(processor, "chat_template", None) or self.tokenizer.chat_template):
+            raise UsageError(
+                f"model {model_name} has no chat template; save one as chat_template.jinja beside its processor"
+            )
+
+    def header(self, prompt: tuple[Turn, ...]) -> Header:
+        """Render a conversation whose last turn is the user's."""
+        messages = [{"role": turn.role, "content": [self._part(part) for part in turn.parts]} for turn in prompt]
+        opening: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        answered = [*messages, {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]}]
+        with_answer: str = self._processor.apply_chat_template(answered, tokenize=False)
+        return Header(opening, with_answer[: with_answer.rindex(_ANSWER)])
+
+    def _part(self, part: object) -> dict[str, str]:
+        return {"type": "text", "text": self._escape(part)} if isinstance(part, str) else {"type": "image"}
+
+    def _escape(self, data: str) -> str:
+        """Replace special tokens in data by placeholders."""
+        return self._special.sub(lambda match: f"\ue002{self._specials.index(match.group())}\ue003", data)
+
+    def encode(self, header: Header, prefix: str) -> list[int]:
+        """Token ids of the prompt and the beginning of its answer, image placeholders unexpanded.
+
+        Args:
+            prefix: what the answer already says; if empty, the model starts the answer.
+        """
+        rendered = header.continuing + self._escape(prefix) if prefix else header.opening
+        bos = self.tokenizer.bos_token
+        add_special = not (bos and rendered.startswith(bos))
+        pieces = _LITERAL.split(rendered)
+        ids: list[int] = list(self.tokenizer(pieces[0], add_special_tokens=add_special)["input_ids"])
+        for index, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+            literal = self._specials[int(index)]
+            ids += self.tokenizer(literal, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
+        return ids

@@ -1,0 +1,126 @@
+"""Drawing the next token, and knowing when an answer is finished: shared by every way of generating."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import regex
+import torch
+
+from prefgen import seeds, text
+from prefgen.requests import Completion, Finish, Generate
+
+# How many tokens of the prompt are decoded with the answer, so that the tokenizer sees what the first new token follows.
+_TAIL_TOKENS = 8
+# Characters that cannot end a sentence; a token of these alone needs no look at the text.
+_NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ▁Ġ,;:'’\-]*")
+
+
+def draw(
+    logits_BV: torch.Tensor, uniform_B: torch.Tensor, temperature_B: torch.Tensor, top_p_B: torch.Tensor
+) -> torch.Tensor:
+    """Draw one token per row by inverting the cumulative distribution, so that a row's draw is its own uniform number.
+
+    Args:
+        logits_BV: (batch, vocabulary), -inf where a token is forbidden.
+        uniform_B: float64 (batch,) in [0, 1).
+        temperature_B: float64 (batch,); 0 takes the most likely token.
+        top_p_B: float64 (batch,); the smallest set of tokens that reaches this probability is kept.
+
+    Returns:
+        int64 (batch,).
+    """
+    greedy_B = logits_BV.argmax(dim=-1)
+    if not bool((temperature_B > 0).any()):
+        return greedy_B
+    scale_B = torch.where(temperature_B > 0, temperature_B, 1.0)
+    probs_BV = torch.softmax(logits_BV.double() / scale_B[:, None], dim=-1)
+    if bool((top_p_B < 1).any()):
+        sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
+        before_BV = sorted_BV.cumsum(dim=-1) - sorted_BV  # probability of everything more likely
+        kept_BV = torch.where(before_BV < top_p_B[:, None], sorted_BV, 0.0)
+        probs_BV = torch.zeros_like(probs_BV).scatter(-1, order_BV, kept_BV)
+    cumulative_BV = probs_BV.cumsum(dim=-1)
+    threshold_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
+    drawn_B = torch.searchsorted(cumulative_BV, threshold_B1, right=True)[:, 0]
+    return torch.where(temperature_B > 0, drawn_B, greedy_B)
+
+
+class Vocabulary:
+    """What an engine must know of the tokens: which end an answer, which are forbidden, which may end a sentence."""
+
+    def __init__(self, tokenizer: Any, size: int, eos_ids: set[int], image_token_id: int) -> None:
+        self.tokenizer = tokenizer
+        self.eos_ids = eos_ids
+        special = set(tokenizer.all_special_ids) | {image_token_id}
+        # Also what lies beyond the tokenizer: padded rows of the embedding matrix decode to nothing.
+        self.forbidden_ids = sorted((special | set(range(len(tokenizer), size))) - eos_ids)
+        pieces = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), size))))
+        self._may_end = np.array([piece is None or not _NEVER_ENDS.fullmatch(piece) for piece in pieces])
+
+    def may_end(self, token_id: int) -> bool:
+        """Whether the token holds a character that could end a sentence."""
+        return bool(self._may_end[token_id])
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of the tokens, exactly: nothing tidied, special tokens left out."""
+        decoded: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return decoded
+
+
+class Continuation:
+    """One row of a batch while it is generated."""
+
+    def __init__(self, request: Generate, prefix: str, prompt_ids: list[int], vocabulary: Vocabulary) -> None:
+        self.request = request
+        self.ids: list[int] = []
+        self.finish: Finish | None = None
+        self._prefix = prefix
+        self._tail = prompt_ids[-_TAIL_TOKENS:]
+        self._tail_text = vocabulary.decode(self._tail)
+        self._vocabulary = vocabulary
+        self._must_look = False
+        self.uniforms: npt.NDArray[np.float64] = seeds.generator(request.seed).random(request.sampling.max_new_tokens)
+
+    def push(self, token_id: int) -> bool:
+        """Take the next token; True when the row is finished."""
+        self.ids.append(token_id)
+        if token_id in self._vocabulary.eos_ids:
+            self.finish = "eos"
+        elif self._sentence_ended(token_id):
+            self.finish = "stop"
+        elif len(self.ids) == self.request.sampling.max_new_tokens:
+            self.finish = "length"
+        return self.finish is not None
+
+    def restart(self) -> None:
+        """Forget what was generated, so that the same draws can be made again."""
+        self.ids, self.finish, self._must_look = [], None, False
+
+    def text(self) -> str:
+        """What was generated, as it continues the prefix."""
+        decoded = self._vocabulary.decode(self._tail + self.ids)
+        return decoded[len(self._tail_text) :]
+
+    def completion(self, image_tokens: int, kept_tokens: int) -> Completion:
+        """The reply, once the row is finished."""
+        generated = self.text()
+        end = self._find_end(generated, final=True)
+        if end is not None:
+            generated = generated[: end - len(self._prefix)]
+        return Completion(generated, self.finish or "length", len(self.ids), image_tokens, kept_tokens)
+
+    def _sentence_ended(self, token_id: int) -> bool:
+        """Whether the sentence is over; looks at the text only from the first token on that could end one."""
+        if self.request.stop == "end":
+            return False
+        self._must_look = self._must_look or self._vocabulary.may_end(token_id)
+        return self._must_look and self._find_end(self.text(), final=False) is not None
+
+    def _find_end(self, generated: str, *, final: bool) -> int | None:
+        whole, floor = self._prefix + generated, len(self._prefix)
+        if self.request.stop == "sentence":
+            return text.sentence_end(whole, self.request.open_at, floor, final=final, language=self.request.language)
+        return text.full_stop_end(whole, floor) if self.request.stop == "full-stop" else None

@@ -1,0 +1,96 @@
+"""What can go wrong, and the exit code each kind ends the program with.
+
+PrefgenError                  the base: a message for the user, no traceback without --debug
+├── UsageError          2     a wrong option, configuration or input file
+├── ModelUnreachable    5     the model or judge cannot be loaded or reached
+├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
+├── Locked              7     another process is writing to the same output
+├── EnvironmentFault    8     disk full, out of memory, GPU gone
+├── TooManyDropped      3     the run finished, but more rows were dropped than allowed
+└── Stopped        75/130     stopped by a signal; resumable
+RowError                      one row cannot become a pair: it is dropped with this reason, the run goes on
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The documented exit codes of every command."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    TOO_MANY_DROPPED = 3
+    BUDGET = 4
+    UNREACHABLE = 5
+    CORRUPT = 6
+    LOCKED = 7
+    ENVIRONMENT = 8
+    TERMINATED = 75
+    INTERRUPTED = 130
+
+
+class PrefgenError(Exception):
+    """An error whose message is meant for the user: what was wrong, where, the value, and what to do."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+
+class UsageError(PrefgenError):
+    """A wrong option, configuration value or input file."""
+
+    exit_code = ExitCode.USAGE
+
+
+class TooManyDropped(PrefgenError):
+    """The run finished, but more rows were dropped than ``--max-dropped`` allows, or no pair was made at all."""
+
+    exit_code = ExitCode.TOO_MANY_DROPPED
+
+
+class ModelUnreachable(PrefgenError):
+    """The model or judge cannot be loaded or reached."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class CorruptRun(PrefgenError):
+    """The run directory is damaged, or was started with other settings."""
+
+    exit_code = ExitCode.CORRUPT
+
+
+class Locked(PrefgenError):
+    """Another process is writing to the same output directory."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class EnvironmentFault(PrefgenError):
+    """The machine failed: disk full, not writable, out of memory."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class Stopped(PrefgenError):
+    """The run was stopped by a signal after what was in flight had been committed; the same command resumes it."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class RowError(Exception):
+    """One row cannot become a pair.
+
+    Args:
+        reason: stable upper-case code, e.g. ``IMG_MISSING``; counted in the report.
+        detail: what was found, for a person: path, line number, value.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,5 @@
+"""One paper, one file."""
+
+from prefgen.methods.bdhs import BDHS
+
+METHODS = {BDHS.name: BDHS}

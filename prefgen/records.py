@@ -1,0 +1,205 @@
+"""The records that flow through prefgen: a `Sample` goes in, a `Pair` or a `Dropped` comes out.
+
+All are frozen and hold plain data. "Rejected" always means the worse of two responses; a sample that yields no pair is
+*dropped*, with a reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Slot(Enum):
+    """A place in a turn where something other than text stands."""
+
+    IMAGE = "image"
+
+
+Part = str | Slot
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message: text and image slots in order, so that no text can be mistaken for an image tag."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts joined, image slots left out."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def image_count(self) -> int:
+        """Number of image slots in this turn."""
+        return sum(part is Slot.IMAGE for part in self.parts)
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """An image as the source names it: a path, or bytes, or a URL. `prefgen.images.load` makes it an `Image`."""
+
+    path: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return self.path or self.url or "<embedded image>"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image's original encoded bytes, checked and never re-encoded. Shape of the pixels: (height, width)."""
+
+    data: bytes = field(repr=False)
+    path: str
+    width: int
+    height: int
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the encoded bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to make a pair of: a prompt, and usually a reference answer.
+
+    Attributes:
+        id: 16 hexadecimal digits, a hash of everything below; every random draw is seeded by it.
+        prompt: the conversation before the answer; the last turn is the user's.
+        images: one per image slot of the prompt, in order. References until `prefgen.images.load` has been at them.
+        answer: the reference answer y+, or None where a method needs none.
+        source: name of the dataset or file it came from.
+        source_id: the row's own id there; `turn` is the index of the answer among the row's assistant turns.
+        meta: columns of the source that prefgen does not interpret (JSON types).
+    """
+
+    id: str
+    prompt: tuple[Turn, ...]
+    images: tuple[Image | ImageRef, ...]
+    answer: str | None
+    source: str
+    source_id: str
+    turn: int = 0
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def loaded_images(self) -> tuple[Image, ...]:
+        """The images, all of them loaded.
+
+        Raises:
+            TypeError: if one is still a reference.
+        """
+        for image in self.images:
+            if not isinstance(image, Image):
+                raise TypeError(f"image {image.name} of sample {self.id} has not been loaded")
+        return tuple(image for image in self.images if isinstance(image, Image))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open range of character offsets, ``[start, end)``."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A preference pair with the record of how its rejected answer was made.
+
+    Attributes:
+        method: e.g. ``bdhs``; `variant` is the method's own sub-name, e.g. ``attn``.
+        chosen: y+. rejected: y-.
+        iteration: 1-based iteration in which the rejected answer was accepted.
+        similarity: cosine similarity of the sentence embeddings of both answers; None where none was computed.
+        seed: the run's seed.
+        spans: what was generated, as offsets into `rejected`; everything outside them stands in `chosen` as well.
+        swaps: yes/no words that were exchanged, as offsets into `rejected`.
+        cuts: where each sentence of `chosen` was cut, as offsets into `chosen`; empty for an unguided answer.
+        finish: why each generated stretch ended (``stop``, ``eos`` or ``length``), in the order of `spans`.
+        image_tokens: image tokens in the language model's input; `kept_tokens` of them could be attended to.
+        tokens: tokens generated for this sample, all iterations together.
+        flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
+        params: the method's options, as JSON types.
+    """
+
+    sample: Sample
+    method: str
+    variant: str
+    chosen: str
+    rejected: str
+    iteration: int
+    similarity: float | None
+    seed: int
+    spans: tuple[Span, ...] = ()
+    swaps: tuple[Span, ...] = ()
+    cuts: tuple[int, ...] = ()
+    finish: tuple[str, ...] = ()
+    image_tokens: int = 0
+    kept_tokens: int = 0
+    tokens: int = 0
+    flags: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A planned row that yields no pair.
+
+    Attributes:
+        reason: stable upper-case code, see README, "Why rows are dropped".
+        detail: what was found, for a person.
+        id: the sample's id, or None for a row that could not be read as a sample.
+        similarity: as in `Pair`, where the row got that far; such rows count in the similarity report.
+    """
+
+    reason: str
+    detail: str
+    source: str
+    source_id: str
+    id: str | None = None
+    turn: int = 0
+    iteration: int = 0
+    similarity: float | None = None
+    tokens: int = 0
+
+    @classmethod
+    def of(cls, sample: Sample, reason: str, detail: str) -> Dropped:
+        """Drop `sample`."""
+        return cls(reason, detail, sample.source, sample.source_id, id=sample.id, turn=sample.turn)
+
+
+Outcome = Pair | Dropped
+
+
+def sample_id(source_id: str, turn: int, prompt: tuple[Turn, ...], images: tuple[str, ...], answer: str | None) -> str:
+    """Content hash that names a sample: 16 hexadecimal digits.
+
+    LLaVA-Instruct repeats its row ids, so a row id alone cannot seed draws or name a pair.
+
+    Args:
+        images: name or digest of each image, in order.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    texts = [source_id, str(turn), *(f"{turn.role}\x1e{part_text(turn)}" for turn in prompt), *images, answer or "\x00"]
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def part_text(turn: Turn) -> str:
+    """A turn's parts as one string in which image slots cannot be confused with text."""
+    return "\x1f".join(part if isinstance(part, str) else "\x1d" for part in turn.parts)

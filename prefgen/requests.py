@@ -1,0 +1,94 @@
+"""What a method asks of a model, and what it gets back.
+
+A method is a *flow*: a generator that yields tuples of requests to be answered together, is sent the tuple of their
+replies in the same order, and returns an outcome. It does no I/O and knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from prefgen.records import Image, Outcome, Turn
+from prefgen.restrict import View
+
+Stop = Literal["sentence", "full-stop", "end"]
+Finish = Literal["stop", "eos", "length"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. Temperature 0 is greedy.
+
+    Attributes:
+        max_new_tokens: a completion that reaches it is kept, with finish ``length``.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Continue the assistant's answer.
+
+    Attributes:
+        prompt: the conversation; its image slots are filled by `images` in order.
+        prefix: what the answer already says; may be empty.
+        open_at: offset into `prefix` where the sentence to be completed starts (for ``stop="sentence"``).
+        stop: ``sentence`` ends at the first sentence end, ``full-stop`` at the first ".", ``end`` at end of sequence.
+        language: ISO 639-1 code, for the abbreviations that do not end a sentence.
+        seed: seeds the token draws of this request alone.
+    """
+
+    prompt: tuple[Turn, ...]
+    images: tuple[Image, ...]
+    view: View
+    prefix: str
+    open_at: int
+    stop: Stop
+    language: str
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What was generated after the prefix.
+
+    Attributes:
+        text: the continuation with its leading space, so that ``prefix + text`` is the answer so far.
+        tokens: number of tokens generated.
+        image_tokens: image tokens of the prompt; `kept_tokens` of them were visible.
+    """
+
+    text: str
+    finish: Finish
+    tokens: int
+    image_tokens: int
+    kept_tokens: int
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Embed a text for semantic comparison."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A unit-length embedding, float32 (dim,). `truncated` says that the embedder saw only the text's beginning."""
+
+    values: npt.NDArray[np.float32]
+    truncated: bool = False
+
+
+Request = Generate | Embed
+Reply = Completion | Vector
+Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]

@@ -1,0 +1,220 @@
+"""Sentences, cuts and yes/no words: the text side of BDHS, pure and lossless.
+
+Sentence boundaries come from sentencex (offsets into the unchanged text) and from newlines. Everything here keeps the
+text byte for byte: the pieces of a split, white space included, re-join to the input.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import regex
+import sentencex
+
+from prefgen.records import Span
+
+Splitter = Literal["sentencex", "newline", "none"]
+SPLITTERS: tuple[Splitter, ...] = ("sentencex", "newline", "none")
+
+_LINE = regex.compile(r"[^\n\r]*(?:\r\n|\n|\r|\Z)")
+_LIST_MARKER = regex.compile(r"\s*(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]\s*\Z")
+# Abbreviations that sentencex takes for a sentence end although a number or a lower-case word follows.
+_ABBREVIATED = regex.compile(r"(?:\A|[\s(])(?:approx|ca|cf|est|fig|incl|max|min|resp|vs)\.[ \t]+\Z", regex.IGNORECASE)
+_CONTINUES = regex.compile(r"[\p{Ll}\d]")
+_YES_NO_WORD = regex.compile(r"\A\s*(yes|no)(?![\w-])", regex.IGNORECASE)
+_YES_NO_PAPER = regex.compile(r"\A[\s]*(Yes|yes|No|no)")  # algorithm 1, line 12, as printed
+_WORD = regex.compile(r"\S+")
+# Scripts written without spaces between words: there, a cut may fall between any two characters.
+_SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_LETTER = regex.compile(r"\w")
+_OPPOSITE = {"yes": "no", "no": "yes"}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a longer text.
+
+    Attributes:
+        start: offset of `body` in the text.
+        body: the sentence without the white space that follows it.
+        tail: that white space, line breaks included.
+    """
+
+    start: int
+    body: str
+    tail: str
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A sentence cut in two, ready to be completed.
+
+    Attributes:
+        prefix: y+_{k,1}, what stays; a swapped yes/no word stands in it.
+        offset: where the cut lies, as an offset into `Sentence.body`.
+        swap: the swapped word as offsets into `prefix`, or None.
+    """
+
+    prefix: str
+    offset: int
+    swap: Span | None = None
+
+
+def split_sentences(text: str, splitter: Splitter = "sentencex", language: str = "en") -> tuple[Sentence, ...]:
+    """Split into sentences whose bodies and tails, in order, re-join to `text`.
+
+    White space before the first sentence belongs to its body. A bare list marker ("1.") stays with what it introduces,
+    and "approx." with its number.
+
+    Args:
+        splitter: ``sentencex`` (sentence ends and line breaks), ``newline`` (line breaks only) or ``none``.
+        language: ISO 639-1 code; it decides which abbreviations are known.
+    """
+    if not text.strip():
+        return ()
+    pieces: list[str] = []
+    carried = ""  # white space or a list marker that waits for the text it belongs to
+    for piece in _pieces(text, splitter, language):
+        if pieces and not carried and _continues(pieces[-1], piece):
+            pieces[-1] += piece
+        elif not piece.strip() or (_LIST_MARKER.match(carried + piece) and not piece.endswith(("\n", "\r"))):
+            carried += piece
+        else:
+            pieces.append(carried + piece)
+            carried = ""
+    if carried.strip() or not pieces:
+        pieces.append(carried)
+    else:
+        pieces[-1] += carried
+    sentences, start = [], 0
+    for piece in pieces:
+        body = piece.rstrip()
+        sentences.append(Sentence(start, body, piece[len(body) :]))
+        start += len(piece)
+    return tuple(sentences)
+
+
+def _pieces(text: str, splitter: Splitter, language: str) -> list[str]:
+    """Consecutive pieces of the text; with ``sentencex`` white space may be a piece of its own."""
+    if splitter == "none":
+        return [text]
+    lines = [line for line in _LINE.findall(text) if line]
+    if splitter == "newline":
+        return lines
+    return [
+        line[boundary["start_index"] : boundary["end_index"]]
+        for line in lines
+        for boundary in _boundaries(line, language)
+    ]
+
+
+def _continues(previous: str, piece: str) -> bool:
+    """Whether `piece` is white space, or what follows an abbreviation that `previous` ends in."""
+    return not piece.strip() or bool(_ABBREVIATED.search(previous) and _CONTINUES.match(piece))
+
+
+def _boundaries(line: str, language: str) -> list[dict[str, int]]:
+    boundaries: list[dict[str, int]] = sentencex.get_sentence_boundaries(language, line)
+    return boundaries
+
+
+def sentence_end(text: str, open_at: int, floor: int, *, final: bool, language: str = "en") -> int | None:
+    """Where the sentence that is being completed ends; the one decision both engines use while they generate.
+
+    A full stop ends a sentence unless it belongs to a number, an abbreviation or the like, which only what follows can
+    tell: the end is known once the next sentence has begun. Closing quotes and brackets belong to the sentence.
+
+    Args:
+        text: the answer so far: its prefix and what has been generated.
+        open_at: offset where the open sentence starts.
+        floor: length of the prefix; no end is looked for in what was given.
+        final: no more text will come, so the end of the text ends the sentence.
+
+    Returns:
+        Offset into `text` just behind the sentence's last character, or None if it goes on.
+    """
+    start = min(open_at, floor)
+    sentences = split_sentences(text[start:], "sentencex", language)
+    for sentence in sentences if final else sentences[:-1]:
+        end = start + sentence.start + len(sentence.body)
+        if end > floor:
+            return end
+    # A line break ends the last sentence, too: nothing that follows can undo it.
+    if sentences and not final and ("\n" in sentences[-1].tail or "\r" in sentences[-1].tail):
+        end = start + sentences[-1].start + len(sentences[-1].body)
+        return end if end > floor else None
+    return None
+
+
+def full_stop_end(text: str, floor: int) -> int | None:
+    """As printed in the paper: just behind the first "." that was generated, or None."""
+    found = text.find(".", floor)
+    return found + 1 if found >= 0 else None
+
+
+def swap_yes_no(body: str, *, literal: bool = False) -> tuple[str, Span] | None:
+    """Algorithm 1, line 12 and 13: exchange a leading yes/no word for its counterpart, its capitals kept.
+
+    Args:
+        literal: match as printed in the paper, without a word boundary ("Nothing" becomes "Yesthing").
+
+    Returns:
+        The new body and the new word's offsets in it; None where the sentence starts with neither.
+    """
+    match = (_YES_NO_PAPER if literal else _YES_NO_WORD).match(body)
+    if match is None:
+        return None
+    word: str = match.group(1)
+    opposite = _OPPOSITE[word.lower()]
+    if word.isupper():
+        opposite = opposite.upper()
+    elif word[0].isupper():
+        opposite = opposite.capitalize()
+    start, end = match.span(1)
+    return body[:start] + opposite + body[end:], Span(start, start + len(opposite))
+
+
+def cut_points(body: str) -> tuple[int, ...]:
+    """Offsets at which a sentence may be cut: ends of words, with something to keep and a word to re-generate.
+
+    In scripts that write no spaces, also between characters. Empty for a single word.
+    """
+    points: list[int] = []
+    for word in _WORD.finditer(body):
+        if _SPACELESS.search(word.group()):
+            points.extend(_points_in_spaceless(word.group(), word.start()))
+        points.append(word.end())
+    return tuple(point for point in points if _LETTER.search(body, point))
+
+
+def _points_in_spaceless(word: str, start: int) -> list[int]:
+    """Boundaries between the characters (grapheme clusters) of a word at which either side is of a spaceless script."""
+    clusters: list[str] = regex.findall(r"\X", word)
+    points, offset = [], 0
+    for left, right in itertools.pairwise(clusters):
+        offset += len(left)
+        if (_SPACELESS.match(left) or _SPACELESS.match(right)) and _LETTER.match(right):
+            points.append(start + offset)
+    return points
+
+
+def cut_sentence(body: str, swap_draw: float, cut_draw: float, *, literal: bool = False) -> Cut:
+    """Algorithm 1, lines 11 to 14: swap a yes/no word with probability one half, then cut at a random position.
+
+    At least one word is kept and at least one re-generated. Of a single word nothing is kept, unless it is a swapped
+    yes/no, which must survive into the prefix.
+
+    Args:
+        swap_draw: xi ~ U(0, 1); the word is swapped from 0.5 on.
+        cut_draw: u ~ U[0, 1), picks one of the possible cuts uniformly.
+    """
+    swapped = swap_yes_no(body, literal=literal) if swap_draw >= 0.5 else None
+    text, swap = swapped if swapped else (body, None)
+    points = [point for point in cut_points(text) if swap is None or point >= swap.end]
+    if points:
+        at = points[int(cut_draw * len(points))]
+    else:
+        at = swap.end if swap else 0
+    return Cut(text[:at], at + len(body) - len(text) if swap else at, swap)
