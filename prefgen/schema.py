@@ -40,15 +40,15 @@ _IMAGE_BYTES = "images.list.element.bytes"
 # Chunk borders that follow the content let the Hub store a picture once over all versions of a dataset.
 _CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
 
-_MESSAGES = pa.list_(
-    pa.struct(
-        [
-            ("role", pa.string()),
-            ("content", pa.list_(pa.struct([("type", pa.string()), ("text", pa.string())]))),
-        ]
-    )
-)
-_SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
+
+def _list(kind: pa.DataType) -> pa.DataType:
+    """A list whose element is named as in Parquet, so that a file read back has the very schema it was written with."""
+    return pa.list_(pa.field("element", kind))
+
+
+_PARTS = _list(pa.struct([("type", pa.string()), ("text", pa.string())]))
+_MESSAGES = _list(pa.struct([("role", pa.string()), ("content", _PARTS)]))
+_SPANS = _list(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ COLUMNS = (
     Column("id", pa.string(), "content hash of the sample; unique"),
     Column(
         _IMAGES,
-        pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        _list(pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         "the original encoded pictures, in the order of the prompt's image slots",
     ),
     Column("prompt", _MESSAGES, "TRL: the conversation before the answer; pictures as parts of type `image`"),
@@ -72,26 +72,28 @@ COLUMNS = (
     Column("rejected", _MESSAGES, "TRL: one assistant message, the worse answer"),
     Column(
         "conversations",
-        pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+        _list(pa.struct([("role", pa.string()), ("content", pa.string())])),
         "ms-swift: prompt and preferred answer, pictures as tags in the text",
     ),
     Column("rejected_response", pa.string(), "ms-swift and LLaMA-Factory: the worse answer"),
     Column("chosen_response", pa.string(), "LLaMA-Factory: the preferred answer"),
     Column("instruction", pa.string(), "LLaMA-Factory: the last user turn"),
-    Column("history", pa.list_(pa.list_(pa.string())), "LLaMA-Factory: earlier turns as [question, answer]"),
+    Column("history", _list(_list(pa.string())), "LLaMA-Factory: earlier turns as [question, answer]"),
     Column("method", pa.string(), "method that made the rejected answer"),
     Column("variant", pa.string(), "sub-name within the method"),
     Column("iteration", pa.int32(), "iteration in which the rejected answer was accepted, from 1"),
-    Column("similarity", pa.float32(), "cosine similarity of the two answers' sentence embeddings; null if not computed"),
-    Column("flags", pa.list_(pa.string()), "what a reader should know, e.g. `similar`, `truncated`, `media-tag`"),
+    Column(
+        "similarity", pa.float32(), "cosine similarity of the two answers' sentence embeddings; null if not computed"
+    ),
+    Column("flags", _list(pa.string()), "what a reader should know, e.g. `similar`, `truncated`, `media-tag`"),
     Column("seed", pa.int64(), "the run's seed"),
     Column("image_tokens", pa.int32(), "image tokens in the language model's input"),
     Column("kept_image_tokens", pa.int32(), "image tokens that could be attended to"),
     Column("generated_tokens", pa.int32(), "tokens generated for this row, all iterations together"),
     Column("chosen_chars", pa.int32(), "length of the preferred answer in characters"),
     Column("rejected_chars", pa.int32(), "length of the worse answer in characters"),
-    Column("finish", pa.list_(pa.string()), "why each generated span ended: `stop`, `eos` or `length`"),
-    Column("cuts", pa.list_(pa.int32()), "where each sentence of the preferred answer was cut, in characters"),
+    Column("finish", _list(pa.string()), "why each generated span ended: `stop`, `eos` or `length`"),
+    Column("cuts", _list(pa.int32()), "where each sentence of the preferred answer was cut, in characters"),
     Column("spans", _SPANS, "what was generated, as character offsets into the worse answer"),
     Column("swaps", _SPANS, "exchanged yes/no words, as character offsets into the worse answer"),
     Column("source", pa.string(), "data set or file the sample came from"),
@@ -134,7 +136,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def _feature(name: str, kind: pa.DataType) -> Any:
+def _feature(name: str, kind: pa.DataType) -> object:
     """A type as `datasets` spells it; lists as brackets, the one spelling that all its versions read."""
     if name == _IMAGES:
         return [{"_type": "Image"}]
@@ -314,7 +316,7 @@ def _base_name(image: Image) -> str:
     return storable(image.path.replace("\\", "/").rsplit("/", 1)[-1]) or f"{image.sha256[:16]}"
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> object:
     """`value` with what JSON cannot hold made a string, and NaN and infinities made null: no row may stop a run."""
     if isinstance(value, Mapping):
         return {str(key): _json_value(item) for key, item in value.items()}
