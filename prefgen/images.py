@@ -1,0 +1,317 @@
+"""Images: found under a root, checked under limits, decoded by one stated rule each.
+
+`ImageRoot` finds the file that a path of the source means and never leaves its folders. `load` reads the encoded bytes,
+which are kept as they are, and proves by really decoding them that they hold one whole picture. `decode` turns the
+bytes into RGB pixels:
+
+    EXIF orientation          applied once; a broken EXIF block counts as none
+    palette, alpha            composed onto white (a transparent grey level of a 16-bit PNG is not)
+    CMYK, YCCK, YCbCr         Pillow's arithmetic conversion; Adobe's inverted CMYK is turned back; ICC profiles unused
+    16-bit grey               v / 257, rounded, so that 65535 is white; 16-bit colour keeps the high byte (Pillow)
+    MPO (phone JPEG)          the first picture
+    animated, multi-page      refused: a first frame is not what the text was written about
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import numpy as np
+import PIL.Image
+
+from prefgen.errors import RowError
+from prefgen.records import Image, ImageRef
+
+Fetch = Callable[[str], bytes]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What an image may be. The defaults admit any photograph a vision-language model is trained on.
+
+    Attributes:
+        max_bytes: encoded size, in bytes.
+        max_pixels: width times height. Above 89 million, Pillow's own limit holds.
+        min_side: shorter side, in pixels.
+        max_aspect: longer side over shorter side; Qwen2-VL's processor refuses more than 200.
+        formats: names of `FORMATS` that are accepted, judged by content and not by file name.
+    """
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 64_000_000
+    min_side: int = 8
+    max_aspect: float = 200.0
+    formats: tuple[str, ...] = FORMATS
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})\.jpg")
+COCO_PREFIXES = ("", "COCO_train2014_", "COCO_val2014_")
+COCO_FOLDERS = (
+    "",
+    *(top + split for top in ("", "coco/") for split in ("train2017", "train2014", "val2014", "val2017")),
+)
+MAX_PATH_CHARS = 4096
+
+
+@dataclass(frozen=True)
+class ImageRoot:
+    """The folders below which images may lie, tried in order. No folder at all is valid: then no path is found."""
+
+    folders: tuple[Path, ...]
+
+    def locate(self, path: str, exists: Callable[[str], bool]) -> str | None:
+        """The first place under a folder where `path` exists, or None.
+
+        Tried in this order: the path as it is; joined to the folder, then with its leading directories left off one at
+        a time (which covers POVID's ``./data/coco/x.jpg`` under ``data/coco``, and ends with the bare file name); the
+        COCO spellings, with and without ``COCO_train2014_``, in the usual split folders. An image's COCO number is
+        unique across splits, so another spelling is never another image.
+
+        Args:
+            exists: asked about absolute, normalised paths below a folder only.
+        """
+        if not path or len(path) > MAX_PATH_CHARS or "\0" in path:
+            return None
+        for folder in self.folders:
+            for candidate in (os.path.abspath(path), *_under(os.path.abspath(folder), path)):
+                if _inside(candidate, folder) and exists(candidate):
+                    return candidate
+        return None
+
+    def find(self, path: str) -> Path:
+        """The real path of the file that `path` means. It may turn out not to be a regular file.
+
+        Raises:
+            RowError: ``PATH_OUTSIDE_ROOT``, ``IMG_MISSING``.
+        """
+        where = " or ".join(map(str, self.folders)) or "(no --image-root given)"
+        found = self.locate(path, os.path.exists)
+        if found is None:
+            leads_out = all(not _inside(os.path.abspath(folder / path), folder) for folder in self.folders)
+            if self.folders and leads_out:
+                raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {where}; set --image-root")
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}")
+        real = Path(os.path.realpath(found))
+        if not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
+            raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is a link that leads out of {where}")
+        return real
+
+
+@cache
+def _prefixes(folder: Path) -> tuple[str, ...]:
+    return tuple(os.path.join(base, "") for base in dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder))))
+
+
+def _inside(path: str, folder: Path) -> bool:
+    # by name only, a fast first gate on 150,000 rows times some dozen candidates: `find` checks the real path as well
+    return path.startswith(_prefixes(folder))
+
+
+def _under(folder: str, path: str) -> Iterator[str]:
+    parts = [part for part in PurePosixPath(path).parts if part != "/"]
+    for start in range(len(parts)):
+        yield os.path.normpath(os.path.join(folder, *parts[start:]))
+    coco = COCO_NAME.fullmatch(parts[-1]) if parts else None
+    if coco:
+        for directory in COCO_FOLDERS:
+            for prefix in COCO_PREFIXES:
+                yield os.path.join(folder, directory, f"{prefix}{coco[1]}.jpg")
+
+
+def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, fetch: Fetch | None = None) -> Image:
+    """Read an image's encoded bytes and check that they hold one whole picture within the limits.
+
+    Args:
+        fetch: downloads a URL, e.g. `prefgen.sources.fetch.fetch`; None where URLs are not allowed.
+
+    Returns:
+        The original bytes; width and height are those of the decoded, upright picture, in pixels.
+
+    Raises:
+        RowError: ``PATH_OUTSIDE_ROOT``, ``PATH_NOT_FILE``, ``IMG_MISSING``, ``IMG_UNREADABLE``, ``IMG_EMPTY``,
+            ``IMG_SIZE``, ``IMG_FORMAT``, ``IMG_FORMAT_BLOCKED``, ``IMG_BOMB``, ``IMG_ASPECT``, ``IMG_TOO_SMALL``,
+            ``IMG_ANIMATED``, ``IMG_MULTIPAGE``, ``IMG_TRUNCATED``, or a ``URL_`` code. The detail names the image and
+            never shows content.
+    """
+    name = ref.path or public_url(ref.url or "") or "<embedded image>"
+    if ref.data is not None:
+        data = ref.data
+    elif ref.path is not None:
+        data = _read_file(root.find(ref.path), name, limits.max_bytes)
+    elif ref.url is not None and fetch is not None:
+        data = fetch(ref.url)
+    else:
+        raise RowError("URL_DISABLED", f"{name}: images by URL are off; allow them with --allow-urls")
+    if not data:
+        raise RowError("IMG_EMPTY", f"{name} has 0 bytes")
+    if len(data) > limits.max_bytes:
+        raise RowError("IMG_SIZE", f"{name} has {len(data):,} bytes, more than {limits.max_bytes:,}")
+    width, height = _check(data, name, limits)
+    return Image(data, ref.path or public_url(ref.url or ""), width, height)
+
+
+def decode(image: Image) -> PIL.Image.Image:
+    """The picture as 8-bit RGB, upright, by the rules in this module's docstring.
+
+    Returns:
+        A Pillow image of mode RGB; ``np.asarray`` of it is uint8, shape (height, width, 3).
+    """
+    with _pillow(), PIL.Image.open(io.BytesIO(image.data), formats=FORMATS) as opened:
+        opened.load()
+        return _upright(_rgb(opened), _orientation(opened))
+
+
+def public_url(url: str) -> str:
+    """A URL without the parts that may hold a secret (user, password, query), fit for messages and data sets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as an unclosed bracket in the host
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else ""
+
+
+def _read_file(path: Path, name: str, max_bytes: int) -> bytes:
+    # O_NOFOLLOW: the last component may have become a link since `find`; O_NONBLOCK: opening a FIFO must not hang.
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise RowError("PATH_NOT_FILE", f"{name} is not a regular file")
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RowError("PATH_NOT_FILE", f"{name} is not a regular file")
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise RowError("IMG_UNREADABLE", f"{name}: {error.strerror}") from error
+
+
+# --- checking -------------------------------------------------------------------------------------------------------
+
+_MAGIC = (
+    (re.compile(rb"\xff\xd8\xff"), "JPEG"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "PNG"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "WEBP"),
+    (re.compile(rb"GIF8[79]a"), "GIF"),
+    (re.compile(rb"BM"), "BMP"),
+    (re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+"), "TIFF"),
+)
+# Formats that are programs or documents: Pillow would start Ghostscript for EPS.
+_BLOCKED = re.compile(
+    rb"%!PS|\xc5\xd0\xd3\xc6|%PDF|8BPS|\s*(<\?xml[^>]*>)?\s*(<!--.{0,500}?-->\s*)*<(!DOCTYPE )?svg", re.DOTALL
+)
+_MODES = {"1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "I", "I;16", "I;16B", "I;16L"}
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+_BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
+
+
+def _check(data: bytes, name: str, limits: ImageLimits) -> tuple[int, int]:
+    kind = next((kind for magic, kind in _MAGIC if magic.match(data)), None)
+    if _BLOCKED.match(data[:1024]):
+        raise RowError("IMG_FORMAT_BLOCKED", f"{name} is SVG, PostScript, PDF or PSD; convert it to PNG")
+    if kind not in limits.formats:
+        raise RowError(
+            "IMG_FORMAT", f"{name} is {kind or 'no image'} by its content; accepted: {', '.join(limits.formats)}"
+        )
+    try:
+        with _pillow(), PIL.Image.open(io.BytesIO(data), formats=(kind,)) as opened:
+            _check_header(opened, name, limits)
+            opened.load()
+            if opened.mode not in _MODES or (opened.mode == "I" and max(np.asarray(opened).max(), 0) > 0xFFFF):
+                raise RowError(
+                    "IMG_FORMAT", f"{name} has pixels of mode {opened.mode}, which has no rule for 8-bit RGB"
+                )
+            swapped = _orientation(opened) >= 5
+            return opened.size[::-1] if swapped else opened.size
+    except _BOMBS as error:
+        raise RowError("IMG_BOMB", f"{name}: {error}") from error
+    except _DAMAGE as error:
+        if "Decompressed data too large" in str(error) or "Too much memory" in str(error):  # text chunks of a PNG
+            raise RowError("IMG_BOMB", f"{name}: {error}") from error
+        raise RowError("IMG_TRUNCATED", f"{name} is cut short or damaged: {str(error).partition('<')[0]}") from error
+
+
+def _check_header(opened: PIL.Image.Image, name: str, limits: ImageLimits) -> None:
+    width, height = opened.size
+    size = f"{name} is {width:,} x {height:,} pixels"
+    if width * height > limits.max_pixels:
+        raise RowError("IMG_BOMB", f"{size}, more than {limits.max_pixels:,} in all")
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise RowError("IMG_ASPECT", f"{size}, an aspect ratio above {limits.max_aspect:g}")
+    if min(width, height) < limits.min_side:
+        raise RowError("IMG_TOO_SMALL", f"{size}, the shorter side below {limits.min_side}")
+    if getattr(opened, "is_animated", False) and opened.format != "MPO":
+        multipage = opened.format == "TIFF"
+        raise RowError("IMG_MULTIPAGE" if multipage else "IMG_ANIMATED", f"{name} holds more than one picture")
+
+
+# --- pixels ---------------------------------------------------------------------------------------------------------
+
+_TRANSPOSE = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def _pillow() -> Iterator[None]:
+    # A bomb warning is an error; the others concern metadata that nothing here reads. Python's warning filters are
+    # global, hence the lock.
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        yield
+
+
+def _orientation(opened: PIL.Image.Image) -> int:
+    try:
+        value = opened.getexif().get(0x0112)
+    except _DAMAGE:  # a broken EXIF block is as good as none
+        return 1
+    # Pillow turns a TIFF upright itself while loading it, and drops the tag
+    return value if isinstance(value, int) and value in _TRANSPOSE else 1
+
+
+def _upright(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+
+
+def _rgb(opened: PIL.Image.Image) -> PIL.Image.Image:
+    if opened.mode.startswith("I"):
+        grey = np.asarray(opened).clip(0, 0xFFFF).astype(np.uint32)
+        return PIL.Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if opened.has_transparency_data or opened.mode in ("PA", "RGBa"):
+        picture = opened.convert("RGBA")
+        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return opened.convert("RGB")

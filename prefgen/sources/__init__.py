@@ -1,0 +1,7 @@
+"""Reading SFT data: an input, whatever its container and column names, becomes a stream of samples."""
+
+from prefgen.sources.missing import MissingReport, missing_report
+from prefgen.sources.options import SourceOptions
+from prefgen.sources.reading import Scan, fingerprint, read, scan
+
+__all__ = ["MissingReport", "Scan", "SourceOptions", "fingerprint", "missing_report", "read", "scan"]

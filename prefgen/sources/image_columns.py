@@ -1,0 +1,81 @@
+"""What a source may put into an image column: a path, a URL, bytes, base64, or a list of these."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+from prefgen.errors import RowError
+from prefgen.images import DEFAULT_LIMITS
+from prefgen.records import ImageRef
+
+IMAGE_COLUMNS = ("images", "image", "image_bytes", "image_path", "img_path", "image_url")
+
+# Never handed to a generic opener: `pipe:` runs a shell in webdataset, `zip::http://` opens sockets in fsspec.
+_OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|(pipe|file):|[a-z0-9+.-]+::", re.IGNORECASE)
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+
+
+def has_image(value: object) -> bool:
+    """Whether an image column holds anything: null, "", [] and an object of nulls say that the row has no image."""
+    return any(value.values()) if isinstance(value, dict) else value not in (None, "", b"", [])
+
+
+def image_refs(value: object, allow_urls: bool) -> tuple[ImageRef, ...]:
+    """The images that an image column names, in order.
+
+    Raises:
+        RowError: ``URL_DISABLED``, ``URL_SCHEME``, ``IMG_BASE64``, ``IMG_SIZE``, ``IMG_COUNT``, ``ROW_SHAPE``.
+    """
+    values = value if isinstance(value, list) else [value]
+    return tuple(_ref(item, allow_urls) for item in values)
+
+
+def image_names(images: tuple[ImageRef, ...]) -> tuple[str, ...]:
+    """What stands for each image in a sample's id: the digest of its bytes where it has them, else its name."""
+    return tuple(ref.name if ref.data is None else hashlib.sha256(ref.data).hexdigest() for ref in images)
+
+
+def _ref(value: object, allow_urls: bool) -> ImageRef:
+    if isinstance(value, bytes):
+        return ImageRef(data=value)
+    if isinstance(value, str) and value:
+        return _named(value, allow_urls)
+    if isinstance(value, dict):
+        data, path = value.get("bytes"), value.get("path")
+        if isinstance(data, str):
+            data = _from_base64(data)
+        if isinstance(data, bytes):
+            return ImageRef(data=data, path=path if isinstance(path, str) else None)
+        if data is None and (path or value.get("url")):
+            return _ref(path or value["url"], allow_urls)
+        raise RowError("IMG_BASE64", "an image object without bytes, base64 text, path or URL")
+    if value in (None, ""):
+        raise RowError("IMG_COUNT", "an empty entry among the images")
+    raise RowError("ROW_SHAPE", f"an image should be a path, URL or bytes, found {type(value).__name__}")
+
+
+def _named(name: str, allow_urls: bool) -> ImageRef:
+    if name[:5].lower() == "data:":
+        head, comma, body = name.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise RowError("IMG_BASE64", "a data: URI that is not base64")
+        return ImageRef(data=_from_base64(body))
+    if _HTTP.match(name):
+        if not allow_urls:
+            raise RowError("URL_DISABLED", "an image by URL; download the images, or allow them with --allow-urls")
+        return ImageRef(url=name)
+    if _OTHER_SCHEME.match(name):
+        raise RowError("URL_SCHEME", f"{name[:40]!r} is neither a path nor http(s)")
+    return ImageRef(path=name)
+
+
+def _from_base64(text: str) -> bytes:
+    if len(text) // 4 * 3 > DEFAULT_LIMITS.max_bytes + 3:  # before decoding
+        raise RowError("IMG_SIZE", f"an image of {len(text):,} base64 characters")
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RowError("IMG_BASE64", f"image bytes that are not base64: {error}") from error

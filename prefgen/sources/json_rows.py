@@ -1,0 +1,237 @@
+"""JSON lists and JSON Lines, one row in memory at a time.
+
+Every row goes through the standard library's decoder with hooks, so that a duplicate key or a NaN costs that row and
+not the file; an event parser (ijson) stops at a NaN and cannot report a duplicate key.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from prefgen.errors import RowError, UsageError
+from prefgen.sources.row import Row
+
+CHUNK_BYTES = 2**20
+MAX_ROW_CHARS = 64 * 2**20
+MAX_DEPTH = 64
+MAX_DIGITS = 400
+_SPACE = " \t\r\n"
+
+
+def read_json(path: Path) -> Iterator[Row]:
+    """The rows of a JSON list or of JSON Lines, told apart by the first character.
+
+    Raises:
+        UsageError: ``ENCODING``, ``JSON_SYNTAX`` (a list only: a bad line is a bad row), ``JSON_SIZE``, ``JSON_DEPTH``.
+    """
+    with path.open("rb") as file:
+        head = file.read(CHUNK_BYTES)
+        file.seek(0)
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
+            raise _not_utf8(path, 0, head)
+        is_list = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+        yield from _ListReader(path, file).rows() if is_list else _lines(path, file)
+
+
+def _not_utf8(path: Path, offset: int, near: bytes) -> UsageError:
+    guess = "UTF-16" if b"\0" in near or near.startswith((b"\xff\xfe", b"\xfe\xff")) else "Latin-1 or Windows-1252"
+    code = "UTF-16" if guess == "UTF-16" else "WINDOWS-1252"
+    return UsageError(
+        f"ENCODING: {path} is not UTF-8 at byte {offset:,}; it looks like {guess}. "
+        f"Convert it: iconv -f {code} -t UTF-8 {path.name} > utf8-{path.name}"
+    )
+
+
+class _Decoder:
+    """The standard decoder, noting what it would otherwise let pass."""
+
+    def __init__(self) -> None:
+        self._fault: RowError | None = None
+        self._json = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_float=self._float,
+            parse_int=self._int,
+            parse_constant=self._float,
+            strict=False,  # raw control characters are found later, as TEXT_CONTROL
+        )
+
+    def decode(self, text: str, start: int) -> tuple[object, RowError | None, int]:
+        """The value that starts at `start`, what is wrong with it though it is JSON, and where it ends."""
+        self._fault = None
+        value, end = self._json.raw_decode(text, start)
+        return value, _bad_text(value) or self._fault, end
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            self._fault = RowError("JSON_DUPKEY", f"the key {twice[:60]!r} stands twice in one object")
+        return value
+
+    def _float(self, text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            self._fault = RowError("JSON_NONFINITE", f"the number {text[:60]} is not finite")
+        return value
+
+    def _int(self, text: str) -> int:
+        if len(text) > MAX_DIGITS:  # also keeps clear of Python's own limit, a ValueError
+            self._fault = RowError("JSON_NONFINITE", f"an integer of {len(text):,} digits")
+            return 0
+        return int(text)
+
+
+def _bad_text(value: object) -> RowError | None:
+    """A fault for a lone surrogate anywhere in `value`; its depth is checked on the way."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, str):
+                try:
+                    item.encode()
+                except UnicodeEncodeError as error:
+                    return RowError("TEXT_UNICODE", f"lone surrogate {item[error.start]!a} in a text")
+            elif isinstance(item, dict):
+                below.extend((*item, *item.values()))
+            elif isinstance(item, list):
+                below.extend(item)
+        if not below:
+            return None
+        level = below
+    raise RecursionError
+
+
+def _as_row(where: str, value: object, fault: RowError | None) -> Row:
+    if fault is None and isinstance(value, dict):
+        return Row(where, value)
+    return Row(where, fault or RowError("ROW_SHAPE", f"an object is expected, found {type(value).__name__}"))
+
+
+def _too_deep(path: Path, where: str) -> UsageError:
+    return UsageError(f"JSON_DEPTH: {path}, {where}: nested more than {MAX_DEPTH} deep; is this SFT data?")
+
+
+def _too_long(path: Path, where: str) -> UsageError:
+    return UsageError(
+        f"JSON_SIZE: {path}, {where}: one row has more than {MAX_ROW_CHARS:,} characters. "
+        "Write one object per row, with images as files or in Parquet"
+    )
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[Row]:
+    decoder = _Decoder()
+    offset = 0
+    number = 0
+    while line := file.readline(MAX_ROW_CHARS + 1):
+        number += 1
+        where = f"line {number}"
+        if len(line) > MAX_ROW_CHARS:
+            raise _too_long(path, where)
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip(_SPACE)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, offset + error.start, line) from error
+        offset += len(line)
+        if not text:
+            continue
+        try:
+            value, fault, end = decoder.decode(text, 0)
+            if end < len(text):
+                raise json.JSONDecodeError("Extra data", text, end)
+        except json.JSONDecodeError as error:
+            yield Row(where, RowError("JSON_SYNTAX", f"{error.msg}, column {error.pos + 1}"))
+        except RecursionError:
+            raise _too_deep(path, where) from None
+        else:
+            yield _as_row(where, value, fault)
+
+
+class _ListReader:
+    """Decodes the elements of a top-level list from a buffer that holds little more than the current one."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+        self._bytes = 0  # read so far
+        self._buffer = ""
+        self._at = 0  # where in the buffer
+        self._ended = False
+
+    def rows(self) -> Iterator[Row]:
+        decoder = _Decoder()
+        number = 0
+        self._next_char()
+        self._at += 1  # the "[" that brought us here
+        while True:
+            char = self._next_char()
+            if char == "]":
+                self._at += 1
+                if self._next_char():
+                    raise self._syntax("something follows the end of the list", self._at)
+                return
+            if number:
+                if char != ",":
+                    raise self._syntax("',' or ']' expected" if char else "the file is cut off", self._at)
+                self._at += 1
+                self._next_char()
+            number += 1
+            yield self._element(decoder, f"row {number}")
+
+    def _element(self, decoder: _Decoder, where: str) -> Row:
+        while True:
+            try:
+                value, fault, end = decoder.decode(self._buffer, self._at)
+                if end < len(self._buffer) or self._ended:  # a number at the buffer's end may go on
+                    self._at = end
+                    return _as_row(where, value, fault)
+            except json.JSONDecodeError as error:
+                # Near the end of the buffer, or inside an open string, more input may heal it.
+                certain = error.pos < len(self._buffer) - 32 and not error.msg.startswith("Unterminated")
+                if self._ended or certain:
+                    cut = "the file is cut off: " if self._ended and not certain else ""
+                    raise self._syntax(cut + error.msg, error.pos) from error
+            except RecursionError:
+                raise _too_deep(self._path, where) from None
+            if len(self._buffer) - self._at > MAX_ROW_CHARS:
+                raise _too_long(self._path, where)
+            self._fill()
+
+    def _next_char(self) -> str:
+        """The next character that is not white space, left in place; empty at the end of the file."""
+        while True:
+            while self._at < len(self._buffer):
+                if self._buffer[self._at] not in _SPACE:
+                    return self._buffer[self._at]
+                self._at += 1
+            if self._ended:
+                return ""
+            self._fill()
+
+    def _fill(self) -> None:
+        # as much again as is waiting, so that a long row is decoded again only a few times
+        chunk = self._file.read(max(CHUNK_BYTES, len(self._buffer) - self._at))
+        pending = len(self._utf8.getstate()[0])
+        try:
+            text = self._utf8.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(self._path, self._bytes - pending + error.start, chunk[:100]) from error
+        self._bytes += len(chunk)
+        self._buffer = self._buffer[self._at :] + text
+        self._at = 0
+        self._ended = not chunk
+
+    def _syntax(self, problem: str, position: int) -> UsageError:
+        pending = len(self._utf8.getstate()[0])
+        offset = self._bytes - pending - len(self._buffer[position:].encode())
+        return UsageError(
+            f"JSON_SYNTAX: {self._path}, byte {offset:,}: {problem}. Download or write the file again; "
+            f"look at the place with: tail -c +{max(offset - 60, 1)} {self._path.name} | head -c 120"
+        )

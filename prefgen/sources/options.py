@@ -1,0 +1,62 @@
+"""How an input is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prefgen.errors import UsageError
+from prefgen.images import ImageRoot
+
+Turns = Literal["all", "first", "last"]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What to read of an input, and where its images are.
+
+    Attributes:
+        image_root: folder that image paths are relative to; None means the input's own folder, then ``images`` in it.
+        turns: which assistant turns of a conversation become samples.
+        limit: read the first so many outcomes, samples and dropped rows alike.
+        sample: draw so many outcomes uniformly at random without replacement, seeded by `seed`, kept in source order.
+            Costs one more pass over the input, for the draw. With `limit`, the first of those drawn.
+        allow_urls: keep images given by URL; otherwise such rows are dropped.
+        split: split of a `datasets` folder or Hub set; None means ``train``, or the only one there is.
+        config: configuration of a Hub set that has several. revision: its commit, branch or tag.
+
+    Raises:
+        UsageError: `limit` or `sample` is below 1.
+    """
+
+    image_root: Path | None = None
+    turns: Turns = "all"
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    allow_urls: bool = False
+    split: str | None = None
+    config: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("limit", self.limit), ("sample", self.sample)):
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
+
+    def root(self, input: str) -> ImageRoot:
+        """Where the images of `input` may lie.
+
+        Raises:
+            UsageError: `image_root` is not a folder.
+        """
+        if self.image_root is not None:
+            if not self.image_root.is_dir():
+                raise UsageError(f"--image-root {self.image_root} is not a folder")
+            return ImageRoot((self.image_root,))
+        path = Path(input).expanduser()
+        if not path.exists():  # a Hub id: its images come as bytes
+            return ImageRoot(())
+        folder = path if path.is_dir() else path.parent
+        return ImageRoot((folder, folder / "images"))

@@ -1,0 +1,216 @@
+"""Reading an input from end to end: find it, stream its rows, make samples, drop duplicates, take the subset wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from heapq import nsmallest
+from itertools import islice
+from pathlib import Path
+
+from prefgen.errors import UsageError
+from prefgen.records import Dropped, Sample
+from prefgen.seeds import derive
+from prefgen.sources.columns import outcomes
+from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
+from prefgen.sources.json_rows import read_json
+from prefgen.sources.options import SourceOptions
+from prefgen.sources.parquet_rows import read_parquet
+from prefgen.sources.row import Row
+
+SCHEMA_ROWS = 50
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What an input holds, from one pass over it.
+
+    Attributes:
+        rows: rows that were read. samples: samples made of them. dropped: how many outcomes were dropped, by reason.
+        fingerprint: see `fingerprint`.
+    """
+
+    rows: int
+    samples: int
+    dropped: Mapping[str, int]
+    fingerprint: str
+
+    @property
+    def outcomes(self) -> int:
+        """Samples and dropped rows together: what `read` yields."""
+        return self.samples + sum(self.dropped.values())
+
+
+def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
+    """The samples of an input in a fixed order, streamed, with every row that gives none as `Dropped`.
+
+    Args:
+        input: a JSON list, JSON Lines or Parquet file (told apart by content), a folder that `datasets` opens, or the
+            id of a Hub data set (``owner/name``).
+
+    Raises:
+        UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
+            and names file, place and remedy. Errors late in a file are raised when reading gets there.
+    """
+    return (outcome for _, outcome in _selected(input, options))
+
+
+def scan(input: str, options: SourceOptions) -> Scan:
+    """Count what `read` yields with the same options.
+
+    Raises:
+        UsageError: as `read` does.
+    """
+    rows = samples = last = 0
+    dropped: Counter[str] = Counter()
+    for number, outcome in _selected(input, options):
+        rows += number != last
+        last = number
+        if isinstance(outcome, Sample):
+            samples += 1
+        else:
+            dropped[outcome.reason] += 1
+    return Scan(rows, samples, dict(sorted(dropped.items())), fingerprint(input, options))
+
+
+def fingerprint(input: str, options: SourceOptions) -> str:
+    """A string that changes when the input does: SHA-256 of a file's bytes, or of a folder's file names and digests.
+
+    A Hub set is identified by its commit. Hidden files do not count.
+
+    Raises:
+        UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
+    """
+    path = _find(input)
+    if path is None:
+        return hub_commit(input, options)
+    try:
+        if path.is_file():
+            return f"sha256:{_digest(path)}"
+        whole = hashlib.sha256()
+        for file in sorted(path.rglob("*")):
+            name = file.relative_to(path)
+            if file.is_file() and not any(part.startswith(".") for part in name.parts):
+                whole.update(f"{name.as_posix()}\0{_digest(file)}\n".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _selected(input: str, options: SourceOptions) -> Iterator[tuple[int, Sample | Dropped]]:
+    found = _numbered(input, options)
+    if options.sample is not None:
+        # Each outcome draws its own number, seeded by what it is and not by its place; the smallest ones are taken.
+        draws = (
+            (derive(options.seed, outcome.id or outcome.source_id, 0, "subset"), place)
+            for place, (_, outcome) in enumerate(found)
+        )
+        places = sorted(place for _, place in nsmallest(options.sample, draws))
+        found = _at(_numbered(input, options), places)
+    return islice(found, options.limit)
+
+
+def _at(items: Iterable[tuple[int, Sample | Dropped]], places: Iterable[int]) -> Iterator[tuple[int, Sample | Dropped]]:
+    wanted = iter(places)
+    place = next(wanted, None)
+    for number, item in enumerate(items):
+        if number == place:
+            yield item
+            place = next(wanted, None)
+            if place is None:
+                return
+
+
+def _numbered(input: str, options: SourceOptions) -> Iterator[tuple[int, Sample | Dropped]]:
+    """Every outcome with the number of its row, counted from 1."""
+    path = _find(input)
+    source = path.resolve().name if path else input
+    seen: set[int] = set()
+    number = 0
+    unusable: str | None = None  # what is wrong with the first row, as long as no row had a shape that prefgen knows
+    for number, row in enumerate(_rows(input, path, options), 1):
+        for outcome in outcomes(row, source, options.turns, options.allow_urls):
+            if isinstance(outcome, Sample):
+                key = int(outcome.id, 16)
+                if key in seen:
+                    outcome = Dropped(
+                        "DUPLICATE",
+                        f"{row.where}: the same images, prompt and answer stand in an earlier row",
+                        source,
+                        outcome.source_id,
+                        id=outcome.id,
+                        turn=outcome.turn,
+                    )
+                seen.add(key)
+            if isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX"):
+                unusable = outcome.detail if number == 1 else unusable
+            else:
+                unusable = None
+            yield number, outcome
+        if unusable and number == SCHEMA_ROWS:
+            break
+    if number == 0:
+        raise UsageError(f"INPUT_EMPTY: {input} has no rows")
+    if unusable:
+        raise UsageError(
+            f"SCHEMA: none of the first {number} rows of {input} can be used. {unusable}. "
+            "README, section 'Input', lists the columns that are understood"
+        )
+
+
+def _rows(input: str, path: Path | None, options: SourceOptions) -> Iterator[Row]:
+    if path is None:
+        yield from read_hub(input, options)
+        return
+    if path.is_dir():
+        yield from read_folder(path, options)
+        return
+    if not path.is_file():
+        raise UsageError(f"INPUT_UNREADABLE: {path} is neither a regular file nor a folder; save it to a file first")
+    try:
+        before = path.stat()
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if not magic:
+            raise UsageError(f"INPUT_EMPTY: {path} has 0 bytes")
+        is_parquet = magic == b"PAR1" or path.suffix == ".parquet"
+        yield from read_parquet(path) if is_parquet else read_json(path)
+        after = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UsageError(f"INPUT_CHANGED: {path} was written to while it was read; start again when it is complete")
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"INPUT_UNREADABLE: {error.filename or path}: {error.strerror}; check its permissions")
+
+
+def _find(input: str) -> Path | None:
+    """The file or folder that `input` means, or None for a Hub id."""
+    path = Path(input).expanduser()
+    try:
+        if path.exists():
+            return path
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if _HUB_ID.fullmatch(input) and not input.endswith(_FILE_SUFFIXES):
+        return None
+    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, beside, n=1)
+    hint = f"; is it {path.parent / close[0]}?" if close else "; it is no Hub id (owner/name) either"
+    raise UsageError(f"INPUT_NOT_FOUND: {input} does not exist{hint}")
