@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Plan:
     fingerprint: Mapping[str, Scalar]
     config: str = ""
 
-    @property
+    @cached_property
     def shards(self) -> tuple[range, ...]:
         """The sample positions of each shard."""
         starts = range(0, self.rows, self.shard_size)

@@ -52,7 +52,7 @@ class DyingOs:
         changing = ("makedirs", "open", "write", "fsync", "close", "replace", "unlink")
         return partial(self.call, getattr(os, name)) if name in changing else getattr(os, name)
 
-    def call(self, function: Callable[..., object], *args: Any, **options: object) -> object:  # noqa: ANN401  # as `os` has it
+    def call(self, function: Callable[..., object], *args: Any, **options: object) -> object:
         self.calls += 1
         if self.calls == self.lives and function is os.write:
             os.write(args[0], args[1][: len(args[1]) // 2])  # died half-way
