@@ -18,7 +18,8 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -134,6 +135,9 @@ class Provenance:
     similarity_model: str = ""
     similarity_revision: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+
+_PROVENANCE_COLUMNS = tuple(constant.name for constant in fields(Provenance) if constant.name != "versions")
 
 
 def _feature(name: str, kind: pa.DataType) -> object:
@@ -252,9 +256,6 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
     }
 
 
-_PROVENANCE_COLUMNS = tuple(name for name in Provenance.__dataclass_fields__ if name != "versions")
-
-
 def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) -> dict[str, Any]:
     """The same conversation as TRL, ms-swift and LLaMA-Factory each expect it."""
     earlier = [(turn.role, _tagged_text(turn)) for turn in prompt]
@@ -276,11 +277,20 @@ def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) 
     }
 
 
+def _parts(turn: Turn) -> Iterator[str | Slot]:
+    """A turn's parts as they are stored; adjacent texts are one, so that no tag can arise where two of them meet."""
+    for is_text, parts in groupby(turn.parts, lambda part: isinstance(part, str)):
+        if is_text:
+            yield storable("".join(part for part in parts if isinstance(part, str)))
+        else:
+            yield from parts
+
+
 def _content(turn: Turn) -> list[dict[str, str | None]]:
     """A turn in TRL's form; a part has no keys but these two, and an image part no text."""
     return [
-        {"type": "text", "text": storable(part)} if isinstance(part, str) else {"type": "image", "text": None}
-        for part in turn.parts
+        {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "text": None}
+        for part in _parts(turn)
     ]
 
 
@@ -289,16 +299,13 @@ def _assistant(text: str) -> dict[str, Any]:
 
 
 def _tagged_text(turn: Turn) -> str:
-    """A turn as one string in which image slots are tags, on a line of their own unless the text has them inline."""
+    """A turn as one string in which image slots are tags, on a line of their own unless white space parts them."""
     text = ""
-    previous: str | Slot = ""
-    for part in turn.parts:
-        piece = storable(part) if isinstance(part, str) else IMAGE_TAG
-        touches_image = Slot.IMAGE in (previous, part)
-        if text and piece and touches_image and not (text[-1].isspace() or piece[0].isspace()):
+    for part in _parts(turn):
+        piece = part if isinstance(part, str) else IMAGE_TAG
+        if text and piece and not (text[-1].isspace() or piece[0].isspace()):
             text += "\n"
         text += piece
-        previous = part
     return text
 
 
@@ -313,7 +320,7 @@ def _spans(spans: tuple[Span, ...]) -> list[dict[str, int]]:
 
 def _base_name(image: Image) -> str:
     """The file's name without its folder; folders say more about a machine than about the data."""
-    return storable(image.path.replace("\\", "/").rsplit("/", 1)[-1]) or f"{image.sha256[:16]}"
+    return storable(image.path.replace("\\", "/").rsplit("/", 1)[-1]) or image.sha256[:16]
 
 
 def _json_value(value: object) -> object:

@@ -158,7 +158,7 @@ class _Check:
         path = self.state / "dropped" / f"{record['shard']:06d}.jsonl"
         if not record.get("drops"):
             return Counter()
-        if self.sha256(path) != record["drops"]["sha256"]:
+        if self.sha256(path) != _stated(record, "drops"):
             self.report(path, "differs from its digest in the commit record")
             return Counter()
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -181,7 +181,7 @@ class _Check:
         count = 0
         ids: set[bytes] = set()
         for path, record in zip(paths, committed, strict=False):
-            if self.sha256(path) != (record.get("part") or {}).get("sha256"):
+            if self.sha256(path) != _stated(record, "part"):
                 self.report(path, f"differs from its digest in the commit record of shard {record['shard']}")
                 continue
             found = self.parquet(path, ids)
@@ -207,6 +207,12 @@ class _Check:
         except (pa.ArrowException, OSError, *_MALFORMED) as error:
             self.report(path, f"cannot be read: {error!r}")
         return count
+
+
+def _stated(record: dict[str, Any], name: str) -> object:
+    """The digest that a commit record states for one of its files."""
+    digest = record.get(name)
+    return digest.get("sha256") if isinstance(digest, dict) else None
 
 
 def _row_problems(row: dict[str, Any]) -> Iterator[str]:

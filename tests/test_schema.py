@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefgen import schema
 from prefgen.records import Image, ImageRef, Pair, Slot, Turn
@@ -149,7 +151,8 @@ def test_a_system_turn_leads_the_first_question_where_there_is_no_place_for_it()
         ((Slot.IMAGE, "\nQ"), "<image>\nQ"),
         (("Is ", Slot.IMAGE, " like ", Slot.IMAGE), "Is <image> like <image>"),
         ((Slot.IMAGE, Slot.IMAGE, "Q"), "<image>\n<image>\nQ"),
-        (("", Slot.IMAGE, "", "Q"), "<image>Q"),
+        (("", Slot.IMAGE, "", "Q"), "<image>\nQ"),
+        (("one, ", "two"), "one, two"),
         ((Slot.IMAGE,), "<image>"),
     ],
 )
@@ -164,6 +167,21 @@ def test_a_media_tag_in_text_is_made_harmless_and_flagged() -> None:
     assert made["chosen_response"] == "‹video› and <b>"
     assert made["flags"] == ["similar", "media-tag"]
     assert row(pair())["flags"] == []
+
+
+def test_no_tag_arises_where_two_texts_meet() -> None:
+    made = row(pair(prompt=(Turn("user", (Slot.IMAGE, "<ima", "ge>")),)))
+    assert made["instruction"] == "<image>\n‹image›"
+    assert made["flags"] == ["media-tag"]
+
+
+@given(st.lists(st.sampled_from([*"<>/imageaudovs ", "<image>", "\ud800", "é", "👩"])).map("".join))
+def test_stored_text_has_no_tag_and_the_same_offsets(text: str) -> None:
+    stored = schema.storable(text)
+    assert len(stored) == len(text)
+    assert not any(tag in stored for tag in ("<image>", "<video>", "<audio>"))
+    assert all(old == new or old in "<>\ud800" for old, new in zip(text, stored, strict=True))
+    stored.encode()
 
 
 @pytest.mark.parametrize("text", ["日本 \u202e ‮", 'a"b\\c\n\t\0', "👩‍👩‍👧 é é", "</s> <|im_end|>", "\x1b[31m"])

@@ -207,6 +207,8 @@ def test_a_row_that_stands_twice_is_found(tmp_path: Path) -> None:
         ({"start": 1}, "are not those that the plan gives"),
         ({"shard": "0"}, "has another type"),
         ({"dropped": {"OTHER": 1}}, "were committed"),
+        ({"part": {"sha254": ""}}, "differs from its digest"),
+        ({"drops": {"sha254": ""}}, "differs from its digest"),
     ],
 )
 def test_a_false_commit_record_is_found(tmp_path: Path, changes: dict[str, object], expected: str) -> None:
