@@ -108,4 +108,5 @@ def add_pixel_noise(
     noisy = add_noise(pixels.astype(np.float32) / np.float32(255), n, seed, schedule) * np.float32(255)
     if space == "pixel-wrap":
         noisy = np.mod(np.trunc(noisy), np.float32(256))
-    return np.clip(noisy, 0, 255).astype(np.uint8, copy=False)
+    clipped: npt.NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
+    return clipped

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from prefgen.engines.base import Engines
 from prefgen.errors import RowError
 from prefgen.records import Dropped, Outcome, Sample
 from prefgen.requests import Flow, Reply, Request
-
-
-class Engine(Protocol):
-    """Answers requests, in batches of its own choosing."""
-
-    def submit(self, ticket: int, request: Request) -> None:
-        """Take a request; `ticket` names it in `collect`."""
-
-    def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Work on what was submitted and return some replies; empty only when nothing is pending.
-
-        A request that cannot be answered comes back as a `RowError`, which is thrown into its flow.
-        """
 
 
 @dataclass
@@ -36,7 +23,7 @@ class _Waiting:
 
 
 def drive(
-    samples: Iterable[Sample], method: Callable[[Sample], Flow], engines: Mapping[type[Request], Engine]
+    samples: Iterable[Sample], method: Callable[[Sample], Flow], engines: Engines
 ) -> Iterator[tuple[int, Outcome]]:
     """Run a method over samples, all of them at once.
 

@@ -6,16 +6,15 @@ import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
 
+from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.families import FAMILIES, Family
 from prefgen.errors import ModelUnreachable, UsageError
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
 # A weight file larger than this is known by its size, its beginning and its end.
 _HASH_WHOLE_BYTES = 64 * 2**20
 
@@ -50,50 +49,77 @@ class LoadedModel:
         return {int(token) for token in {*ids, self.processor.tokenizer.eos_token_id} if token is not None}
 
 
-def load(name: str, revision: str | None, device: str, dtype: Dtype, *, trust_remote_code: bool = False) -> LoadedModel:
-    """Load a model from a folder or the Hub.
-
-    Args:
-        name: folder or Hub id. revision: branch, tag or commit, for the Hub.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
-        dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+def load(config: EngineConfig) -> LoadedModel:
+    """Load a model from a folder or the Hub, and check first that its architecture is known.
 
     Raises:
         UsageError: for an architecture that is not supported.
         ModelUnreachable: if it cannot be read.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch_dtype = _torch_dtype(dtype, device)
-    common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    device = resolve_device(config.device)
+    dtype = getattr(torch, torch_dtype(config.dtype, device))
+    source: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
-        config = transformers.AutoConfig.from_pretrained(name, **common)
-        family = FAMILIES.get(config.model_type)
+        model_type = transformers.AutoConfig.from_pretrained(config.model, **source).model_type
+        family = FAMILIES.get(model_type)
         if family is None:
             raise UsageError(
-                f"model {name} is of type {config.model_type!r}, which this version does not support; "
+                f"model {config.model} is of type {model_type!r}, which this version does not support; "
                 f"supported: {', '.join(FAMILIES)}"
             )
-        processor = transformers.AutoProcessor.from_pretrained(name, **common)
+        processor = load_processor(config)
         model = transformers.AutoModelForImageTextToText.from_pretrained(
-            name, dtype=torch_dtype, use_safetensors=True, **common
+            config.model, dtype=dtype, use_safetensors=True, **source
         )
     except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {name} cannot be loaded: {error}") from error
-    processor.tokenizer.padding_side = "left"  # right padding gives LLaVA-NeXT garbage in batches
-    pinned = f"sha256:{digest_folder(Path(name))}" if Path(name).is_dir() else str(config._commit_hash)  # noqa: SLF001
-    return LoadedModel(
-        model.to(device).eval(), processor, family, name, pinned, torch.device(device), torch_dtype
-    )
+        raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
+    revision = revision_of(config.model, config.revision)
+    return LoadedModel(model.to(device).eval(), processor, family, config.model, revision, torch.device(device), dtype)
 
 
-def _torch_dtype(dtype: Dtype, device: str) -> torch.dtype:
+def load_processor(config: EngineConfig) -> Any:
+    """The model's processor, its tokenizer padding on the left: right padding gives LLaVA-NeXT garbage in batches.
+
+    Raises:
+        ModelUnreachable: if it cannot be read.
+    """
+    try:
+        processor = transformers.AutoProcessor.from_pretrained(
+            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ModelUnreachable(f"the processor of model {config.model} cannot be loaded: {error}") from error
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` is the GPU if there is one."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def torch_dtype(dtype: Dtype, device: str) -> str:
+    """The data type that ``auto`` stands for, by name."""
     if dtype == "auto":
-        return torch.float32 if device == "cpu" else torch.bfloat16
-    if dtype not in DTYPES:
-        raise UsageError(f"--dtype {dtype!r} is unknown; choose from {', '.join(DTYPES)}")
-    resolved: torch.dtype = getattr(torch, dtype)
-    return resolved
+        return "float32" if device == "cpu" else "bfloat16"
+    return dtype
+
+
+def revision_of(name: str, revision: str | None = None) -> str:
+    """What pins a model: the Hub's commit, or ``sha256:`` and a digest of a local folder.
+
+    Raises:
+        ModelUnreachable: if there is no such model.
+    """
+    if Path(name).is_dir():
+        return f"sha256:{digest_folder(Path(name))}"
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise ModelUnreachable(f"model {name} cannot be found: {error}") from error
+    return str(config._commit_hash)
 
 
 def digest_folder(folder: Path) -> str:

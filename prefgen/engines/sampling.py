@@ -12,7 +12,7 @@ import torch
 from prefgen import seeds, text
 from prefgen.requests import Completion, Finish, Generate
 
-# How many tokens of the prompt are decoded with the answer, so that the tokenizer sees what the first new token follows.
+# How many tokens of the prompt are decoded with the answer, so that the tokenizer sees what the first one follows.
 _TAIL_TOKENS = 8
 # Characters that cannot end a sentence; a token of these alone needs no look at the text.
 _NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ▁Ġ,;:'’\-]*")
@@ -21,7 +21,7 @@ _NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ▁Ġ,;:'’\-]*")
 def draw(
     logits_BV: torch.Tensor, uniform_B: torch.Tensor, temperature_B: torch.Tensor, top_p_B: torch.Tensor
 ) -> torch.Tensor:
-    """Draw one token per row by inverting the cumulative distribution, so that a row's draw is its own uniform number.
+    """Draw one token per row by inverting the cumulative distribution: a row's draw is its own uniform number.
 
     Args:
         logits_BV: (batch, vocabulary), -inf where a token is forbidden.
@@ -43,8 +43,10 @@ def draw(
         kept_BV = torch.where(before_BV < top_p_B[:, None], sorted_BV, 0.0)
         probs_BV = torch.zeros_like(probs_BV).scatter(-1, order_BV, kept_BV)
     cumulative_BV = probs_BV.cumsum(dim=-1)
-    threshold_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
-    drawn_B = torch.searchsorted(cumulative_BV, threshold_B1, right=True)[:, 0]
+    total_B1 = cumulative_BV[:, -1:]
+    drawn_B1 = torch.searchsorted(cumulative_BV, uniform_B[:, None] * total_B1, right=True)
+    last_B1 = torch.searchsorted(cumulative_BV, total_B1)  # rounding must not lead past the last possible token
+    drawn_B = torch.minimum(drawn_B1, last_B1)[:, 0]
     return torch.where(temperature_B > 0, drawn_B, greedy_B)
 
 

@@ -15,56 +15,23 @@ from __future__ import annotations
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from prefgen.engines import decode, vision
+from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.prompts import Header, Prompts
 from prefgen.engines.sampling import Continuation, Vocabulary
-from prefgen.errors import RowError, UsageError
+from prefgen.errors import RowError
 from prefgen.records import Image, Turn
 from prefgen.requests import Generate, Reply, Request
 from prefgen.restrict import View
 
-Attention = Literal["drop", "mask"]
-Positions = Literal["compact", "preserve"]
-ATTENTIONS: tuple[Attention, ...] = ("drop", "mask")
-POSITIONS: tuple[Positions, ...] = ("compact", "preserve")
-
 _POOL_BATCHES = 4  # so many batches are drawn from the queue at a time and sorted by length, to pad little
 _IMAGES_PER_BATCH = 32
-
-
-@dataclass(frozen=True)
-class TransformersConfig:
-    """Settings of the engine.
-
-    Attributes:
-        batch_size: rows of a batch at most. batch_tokens: padded tokens of a batch at most, those to be generated
-            included. Both are halved when memory runs out; neither changes a row's draws.
-    """
-
-    attention: Attention = "drop"
-    positions: Positions = "compact"
-    batch_size: int = 64
-    batch_tokens: int = 32768
-
-    def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
-        if self.attention not in ATTENTIONS:
-            raise UsageError(f"--attention {self.attention!r} is unknown; choose from {', '.join(ATTENTIONS)}")
-        if self.positions not in POSITIONS:
-            raise UsageError(f"--positions {self.positions!r} is unknown; choose from {', '.join(POSITIONS)}")
-        if self.batch_size < 1 or self.batch_tokens < 1:
-            raise UsageError(f"--batch-size {self.batch_size} and --batch-tokens {self.batch_tokens} must be positive")
 
 
 @dataclass
@@ -90,7 +57,7 @@ class TransformersEngine:
         tokens_generated: tokens generated so far.
     """
 
-    def __init__(self, loaded: LoadedModel, config: TransformersConfig) -> None:
+    def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
         self.images_encoded = 0
         self.tokens_generated = 0
         self._loaded = loaded
@@ -117,18 +84,23 @@ class TransformersEngine:
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
         """Answer the oldest requests: a few batches of rows of similar length."""
-        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._batch_size))]
-        self._encode([request for _, request in pool])
-        rows = [self._row(ticket, request) for ticket, request in pool]
+        rows = self.prepare()
+        requests = [row.continuation.request for row in rows]
         rows.sort(key=lambda row: (row.length, row.ticket))
         replies: list[tuple[int, Reply | RowError]] = []
         while rows:
             batch = self._next_batch(rows)
             rows = rows[len(batch) :]
             replies += self._answer(batch)
-        for _, request in pool:
+        for request in requests:
             self._release(request)
         return replies
+
+    def prepare(self) -> list[Row]:
+        """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
+        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._batch_size))]
+        self._encode([request for _, request in pool])
+        return [self._row(ticket, request) for ticket, request in pool]
 
     def header(self, prompt: tuple[Turn, ...]) -> Header:
         """The rendered prompt; kept while requests share it."""
@@ -171,9 +143,7 @@ class TransformersEngine:
         restricted = self._restricted[request.images, request.view]
         counts = iter([len(feature) for feature in restricted.features])
         image_token = self._loaded.image_token_id
-        ids = [
-            token for entry in unexpanded for token in ([entry] * next(counts) if entry == image_token else [entry])
-        ]
+        ids = [token for entry in unexpanded for token in ([entry] * next(counts) if entry == image_token else [entry])]
         continuation = Continuation(request, prefix, unexpanded, self._vocabulary)
         return Row(ticket, ids, restricted.features, restricted.pixels, restricted.visible, continuation)
 
@@ -203,9 +173,7 @@ class TransformersEngine:
                 row.continuation.restart()
             return self._answer(batch[:half]) + self._answer(batch[half:])
         self.tokens_generated += sum(len(row.continuation.ids) for row in batch)
-        return [
-            (row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch
-        ]
+        return [(row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch]
 
     def _release(self, request: Generate) -> None:
         """Forget the features that no other request waits for."""

@@ -1,0 +1,86 @@
+"""The command line: `prefgen --help` must answer at once, so nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import prefgen
+from prefgen.cli.bdhs import bdhs
+from prefgen.errors import PrefgenError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    help="""Build preference datasets for multimodal LLMs.
+
+    A run reads SFT data, makes a rejected answer for every chosen one, and writes Parquet shards that TRL, ms-swift
+    and LLaMA-Factory read as they are. A run that was stopped is continued by the same command.
+
+    [bold]Examples[/bold]
+
+    prefgen bdhs --input llava_instruct.json --image-root coco/train2017 --model llava-hf/llava-v1.6-vicuna-7b-hf
+    --sample 5000 --output out
+
+    prefgen bdhs --config out/.prefgen/config.lock --output again
+
+    prefgen verify out
+    """,
+    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped · 5 model unreachable · "
+    "6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+)
+app.command("bdhs")(bdhs)
+
+
+@app.command("presets")
+def presets() -> None:
+    """List the rows of the paper's tables that `--preset` takes."""
+    from prefgen.cli import session
+
+    session.print_presets()
+
+
+@app.command("verify")
+def verify(
+    out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+) -> None:
+    """Check a run: every file's digest, every row's form, every count."""
+    from prefgen.cli import session
+
+    session.verify(out, json=json)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"prefgen {prefgen.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if debug:
+        os.environ["PREFGEN_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; errors become a message and a documented exit code."""
+    try:
+        app()
+    except PrefgenError as error:
+        if os.environ.get("PREFGEN_DEBUG"):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(int(error.exit_code))

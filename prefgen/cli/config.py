@@ -1,0 +1,133 @@
+"""Configuration files: TOML or YAML, merged under the command line, written back for the next run."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from prefgen.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_SIZE_MAX = 2**20
+# Options that are about this invocation, not about the run.
+_NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run")
+
+
+def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make a file's values the defaults of this command; what stands on the command line still wins."""
+    if path is not None:
+        values = check_keys(read(path), _names(ctx), path)
+        preset = values.get("preset")
+        ctx.default_map = {**(preset_values(str(preset)) if preset else {}), **values, **(ctx.default_map or {})}
+    return path
+
+
+def preset_callback(ctx: typer.Context, name: str | None) -> str | None:
+    """Make a preset's values the defaults of this command, over those of a configuration file."""
+    if name is not None and _is_given(ctx, "preset"):
+        ctx.default_map = {**(ctx.default_map or {}), **preset_values(name)}
+    return name
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """The options that a preset sets: those that tell the paper's rows apart.
+
+    Raises:
+        UsageError: for an unknown name, with the nearest known one.
+    """
+    from prefgen.methods.bdhs import PRESETS
+
+    if name not in PRESETS:
+        raise UsageError(f"--preset {name!r} is unknown{_suggestion(name, list(PRESETS))}; see `prefgen presets`")
+    values = dataclasses.asdict(PRESETS[name])
+    return {key: values[key] for key in ("variant", "rho", "noise_steps", "iterations", "guidance")}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML or YAML file of options; anything not named ``.yaml`` or ``.yml`` is TOML.
+
+    Raises:
+        UsageError: if it cannot be read, is not a table of options, or uses YAML aliases or tags.
+    """
+    try:
+        if path.stat().st_size > _SIZE_MAX:
+            raise UsageError(f"{path} is larger than {_SIZE_MAX:,} bytes; is it a configuration file?")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"configuration {path} cannot be read: {error}") from error
+    values = _read_yaml(text, path) if path.suffix in (".yaml", ".yml") else _read_toml(text, path)
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is a {type(values).__name__}, not a table of options such as `rho: 0.99`")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _read_toml(text: str, path: Path) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+
+
+def _read_yaml(text: str, path: Path) -> object:
+    import yaml
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise UsageError(f"{path} uses YAML aliases, which are not allowed here: write the values out")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
+
+
+def _names(ctx: typer.Context) -> list[str]:
+    return [str(parameter.name) for parameter in ctx.command.params if parameter.name not in _NOT_CONFIGURABLE]
+
+
+def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[str, Any]:
+    """The values, if every key is an option and every value a scalar.
+
+    Raises:
+        UsageError: naming the key, with the nearest known one.
+    """
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(f"{path}: unknown option {key!r}{_suggestion(key, known)}")
+        if isinstance(value, (dict, list)):
+            raise UsageError(f"{path}: {key} is a {type(value).__name__}; give a single value")
+    return dict(values)
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def lock(ctx: typer.Context) -> str:
+    """The merged configuration as TOML: every option of the command with the value that is in force."""
+    import tomli_w
+
+    import prefgen
+
+    values = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in ctx.params.items()
+        if name in _names(ctx) and name != "preset" and value is not None
+    }
+    heading = f"# prefgen {prefgen.__version__}; repeat with: prefgen {ctx.info_name} --config FILE\n"
+    return heading + tomli_w.dumps(dict(sorted(values.items())))

@@ -1,0 +1,165 @@
+"""What a command does and says: plan, run, table. Talk goes to stderr, data to stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from prefgen import launch, sources
+from prefgen import verify as verify_
+from prefgen.engines import build
+from prefgen.engines.build import Identity
+from prefgen.engines.preview import preview
+from prefgen.errors import CorruptRun, ExitCode, Stopped, TooManyDropped, UsageError
+from prefgen.launch import Job
+from prefgen.layout import Layout, Plan
+from prefgen.methods.bdhs import PRESETS
+from prefgen.records import Sample
+from prefgen.report import card, plan, summary
+from prefgen.report.progress import Progress
+from prefgen.shards import RunDirectory
+from prefgen.sources.fetch import fetch
+
+_COUNTED = 2000  # samples whose sentences are counted
+_PREVIEWED = 16  # of them, samples that are tokenised
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a run talks and ends.
+
+    Attributes:
+        command: the command line, for the dataset card. licence: of the data, likewise.
+        max_dropped: largest share of rows that may be dropped, in [0, 1].
+    """
+
+    command: str
+    licence: str
+    max_dropped: float
+    dry_run: bool
+    json: bool
+    quiet: bool
+
+
+def run(job: Job, manner: Manner) -> None:
+    """Plan, run and report a job.
+
+    Raises:
+        TooManyDropped: if more rows were dropped than allowed, or there is no pair.
+        Stopped: by a signal.
+    """
+    try:
+        _run(job, manner)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
+
+
+def _run(job: Job, manner: Manner) -> None:
+    talk, data = Console(stderr=True, quiet=manner.quiet), Console()
+    identity = build.identify(job.engine)
+    stored, planned = _plan(job, identity)
+    if not stored:
+        _print_plan(job, planned.rows, talk, with_prompt=manner.dry_run)
+    if manner.dry_run:
+        return
+    root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
+    with RunDirectory.open(job.output, planned) as directory:
+        pending = sum(len(planned.shards[shard]) for shard in directory.pending())
+        if pending:
+            if pending < planned.rows:
+                talk.print(f"resuming {job.output}: {pending:,} of {planned.rows:,} rows to do")
+            engines = build.build(job.engine)
+            with Progress(planned.rows, planned.rows - pending, talk) as progress:
+                launch.work(
+                    directory,
+                    sources.read(job.input, job.source),
+                    lambda sample: launch.load_images(sample, root, download),
+                    job.method,
+                    engines,
+                    launch.provenance(job, identity),
+                    progress,
+                )
+        directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence))
+    result = summary.summarise(job.output)
+    if manner.json:
+        data.print_json(summary.to_json(result))
+    else:
+        data.print(summary.render(result))
+    talk.print(f"data set in {job.output}: datasets.load_dataset({str(job.output)!r})")
+    share = 1 - result.pairs / result.planned
+    if not result.pairs or share > manner.max_dropped:
+        raise TooManyDropped(
+            f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}); "
+            f"reasons are in {job.output}/.prefgen/dropped"
+        )
+
+
+def _plan(job: Job, identity: Identity) -> tuple[bool, Plan]:
+    """The run's plan, and whether `job.output` holds it already; only a new run needs a pass over the input."""
+    settings = launch.fingerprint(job, identity)
+    layout = Layout(job.output)
+    if not layout.plan.exists():
+        return False, Plan(sources.scan(job.input, job.source).outcomes, job.shard_size, settings, job.config)
+    rows = layout.read_plan().rows
+    return True, Plan(rows, job.shard_size, settings, job.config)
+
+
+def _print_plan(job: Job, rows: int, talk: Console, *, with_prompt: bool) -> None:
+    """What is going to happen, before it does."""
+    root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
+    missing = sources.missing_report(sources.read(job.input, job.source), root)
+    if missing.missing:
+        talk.print(missing.describe(), style="yellow", highlight=False)
+    head = [row for row in islice(sources.read(job.input, job.source), _COUNTED) if isinstance(row, Sample)]
+    loaded = (launch.load_images(sample, root, download) for sample in head)
+    shown = list(islice((sample for sample in loaded if isinstance(sample, Sample)), _PREVIEWED))
+    if not shown:
+        raise UsageError(
+            f"none of the first {_COUNTED:,} rows of {job.input} has an answer and images that can be read"
+        )
+    estimate = plan.estimate(rows, head, preview(job.engine, shown), job.method)
+    talk.print(plan.render(estimate, job))
+    if with_prompt:
+        talk.print(plan.render_prompt(estimate, shown[0], job.method))
+
+
+def print_presets() -> None:
+    """The presets as a table."""
+    table = Table("preset", "variant", "rho", "noise steps", "iterations", "guidance", box=None)
+    for name, method in PRESETS.items():
+        masked, noised = method.variant != "noise", method.variant != "attn"
+        table.add_row(
+            name,
+            method.variant,
+            f"{method.rho:g}" if masked else "–",
+            str(method.noise_steps) if noised else "–",
+            str(method.iterations),
+            "yes" if method.guidance else "no",
+        )
+    Console().print(table)
+
+
+def verify(out: Path, *, json: bool) -> None:
+    """Check a run and print what was found.
+
+    Raises:
+        CorruptRun: if there is any problem.
+    """
+    data = Console()
+    found = verify_.verify(out)
+    if json:
+        data.print_json(json_.dumps(dataclasses.asdict(found)))
+    for problem in () if json else found.problems:
+        row = f" row {problem.row}" if problem.row else ""
+        data.print(f"{problem.file}{row}: {problem.detail}", style="red", markup=False, highlight=False)
+    if found.problems:
+        raise CorruptRun(f"{len(found.problems)} problems in {out}")
+    if not json:
+        state = "finished" if found.finished else f"unfinished, {found.pending:,} rows pending"
+        data.print(f"{out}: no problem found; {found.pairs:,} pairs, {found.dropped:,} dropped rows, {state}")

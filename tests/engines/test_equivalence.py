@@ -1,0 +1,188 @@
+"""Dropping hidden image tokens equals masking them: the ground that the engine stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from prefgen.engines import decode, vision
+from prefgen.engines.base import Attention, EngineConfig, Positions
+from prefgen.engines.loading import LoadedModel
+from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.records import Image, Slot, Turn
+from prefgen.requests import Completion, Generate, Sampling, Stop
+from prefgen.restrict import View
+from tests.engines import tiny
+
+ARCHITECTURES = [tiny.llava, tiny.llava_next]
+POSITIONS: list[Positions] = ["compact", "preserve"]
+
+
+def requests(temperature: float = 0.0, noise: int = 0) -> list[Generate]:
+    """Prompts of many lengths, with one image, two and none, guided and unguided, under every kind of view."""
+    made = []
+    rhos = [0.0, 0.5, 0.9, 0.99, 1.0]
+    for n in range(20):
+        images = tuple(tiny.picture(10 * n + k, 30 + 9 * n, 60 - 2 * n) for k in range((1, 1, 2, 0)[n % 4]))
+        slots: tuple[Slot | str, ...] = (Slot.IMAGE,) * len(images)
+        prompt: tuple[Turn, ...] = (Turn("user", (*slots, "Is there a star? " * (1 + n % 3))),)
+        if n % 5 == 0:
+            prompt += (Turn("assistant", ("No.",)), Turn("user", ("How many?",)))
+        stop: Stop = "sentence" if n % 3 else "end"
+        prefix = "There is a red circle. A blue" if n % 3 else ""
+        open_at = len("There is a red circle. ") if n % 3 else 0
+        view = View(rho=rhos[n % 5], mask_seed=n, noise_steps=noise, noise_seed=n)
+        made.append(Generate(prompt, images, view, prefix, open_at, stop, "en", Sampling(temperature, 1.0, 20), n))
+    return made
+
+
+def answers(
+    loaded: LoadedModel, wanted: list[Generate], attention: Attention, positions: Positions, batch_size: int = 64
+) -> list[Completion]:
+    engine = TransformersEngine(
+        loaded, EngineConfig("tiny", attention=attention, positions=positions, batch_size=batch_size)
+    )
+    for ticket, request in enumerate(wanted):
+        engine.submit(ticket, request)
+    replies: dict[int, object] = {}
+    while got := engine.collect():
+        replies.update(got)
+    completions = [replies[ticket] for ticket in range(len(wanted))]
+    return [completion for completion in completions if isinstance(completion, Completion)]
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_texts_are_identical(build: Callable[[], LoadedModel], positions: Positions, temperature: float) -> None:
+    wanted, loaded = requests(temperature), build()
+    dropped = answers(loaded, wanted, "drop", positions)
+    assert dropped == answers(loaded, wanted, "mask", positions)
+    assert len(dropped) == len(wanted)
+    assert len({completion.text for completion in dropped}) > 15  # not one text for all
+    assert any(completion.kept_tokens == 0 for completion in dropped)
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES)
+def test_texts_are_identical_under_noise(build: Callable[[], LoadedModel]) -> None:
+    wanted, loaded = requests(noise=500), build()
+    noisy = answers(loaded, wanted, "drop", "compact")
+    assert noisy == answers(loaded, wanted, "mask", "compact")
+    assert noisy != answers(loaded, requests(), "drop", "compact")
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES)
+def test_texts_do_not_depend_on_the_batch_size(build: Callable[[], LoadedModel]) -> None:
+    wanted, loaded = requests(1.0), build()
+    assert answers(loaded, wanted, "drop", "compact", 1) == answers(loaded, wanted, "drop", "compact", 7)
+
+
+def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decode.Row]:
+    engine = TransformersEngine(loaded, EngineConfig("tiny"))
+    for ticket, request in enumerate(wanted):
+        engine.submit(ticket, request)
+    return engine.prepare()
+
+
+def full_sequence_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool) -> torch.Tensor:
+    """Next-token logits of one row by a bare forward pass with a mask, nothing of ours between."""
+    ids = torch.tensor([row.ids])
+    visible = torch.ones_like(ids)
+    visible[ids == loaded.image_token_id] = torch.from_numpy(row.visible).long()
+    inputs = {"input_ids": ids, "attention_mask": visible}
+    if row.pixels:
+        inputs |= vision.model_inputs(loaded, row.pixels)
+    position_ids = torch.arange(ids.shape[1])[None] if preserve else (visible.cumsum(-1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        logits: torch.Tensor = loaded.model(**inputs, position_ids=position_ids).logits[0, -1]
+    return logits
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES)
+@pytest.mark.parametrize("preserve", [False, True])
+def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
+    build: Callable[[], LoadedModel], preserve: bool
+) -> None:
+    loaded = build()
+    batch = rows(loaded, requests())
+    inputs = decode.prefill_inputs(loaded, batch, preserve=preserve)
+    with torch.inference_mode():
+        dropped = loaded.model(**inputs).logits[:, -1]
+    masked = torch.stack([full_sequence_logits(loaded, row, preserve=preserve) for row in batch])
+    assert float((dropped - masked).abs().max()) < 1e-4
+    unmasked = torch.stack([full_sequence_logits(loaded, see_all(row), preserve=preserve) for row in batch])
+    assert float((dropped - unmasked).abs().max()) > 1e-2  # the mask does matter
+
+
+def see_all(row: decode.Row) -> decode.Row:
+    return decode.Row(row.ticket, row.ids, row.features, row.pixels, row.visible | True, row.continuation)
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES)
+def test_image_tokens_are_those_of_the_processor(build: Callable[[], LoadedModel]) -> None:
+    loaded = build()
+    for row, request in zip(rows(loaded, requests()), requests(), strict=True):
+        assert len(row.visible) == row.ids.count(loaded.image_token_id)
+        expected = processor_ids(loaded, request.images)
+        assert expected.count(loaded.image_token_id) == len(row.visible)
+
+
+def processor_ids(loaded: LoadedModel, images: tuple[Image, ...]) -> list[int]:
+    from prefgen.images import decode as decode_image
+
+    pictures = [decode_image(image) for image in images]
+    inputs = loaded.processor(text="<image>" * len(images) + " x", images=pictures or None)
+    return list(inputs["input_ids"][0])
+
+
+def test_an_image_is_encoded_once_per_sample_and_draw() -> None:
+    loaded = tiny.llava()
+    engine = TransformersEngine(loaded, EngineConfig("tiny", batch_size=2))
+    images, other = (tiny.picture(1),), (tiny.picture(2),)
+    prompt = (Turn("user", (Slot.IMAGE, "What?")),)
+    ticket = 0
+    for view in (View(rho=0.5, mask_seed=1), View(rho=0.5, mask_seed=2)):
+        for which in (images, other):
+            for k in range(3):
+                engine.submit(
+                    ticket, Generate(prompt, which, view, "There is", 0, "end", "en", Sampling(0.0, 1.0, 4), k)
+                )
+                ticket += 1
+    replies = []
+    while got := engine.collect():
+        replies += got
+    assert len(replies) == 12
+    assert engine.images_encoded == 4
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, wanted, sizes = tiny.llava(), requests(1.0), []
+    expected = answers(loaded, wanted, "drop", "compact")
+    stock = decode.generate_dropped
+
+    def cramped(*args: object, **kwargs: object) -> None:
+        batch = args[2]
+        assert isinstance(batch, list)
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        stock(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decode, "generate_dropped", cramped)
+    assert answers(loaded, wanted, "drop", "compact") == expected
+    assert max(sizes) == 20
+    assert min(sizes) >= 1
+
+
+def test_a_row_that_never_fits_is_dropped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(decode, "generate_dropped", full)
+    engine = TransformersEngine(tiny.llava(), EngineConfig("tiny"))
+    engine.submit(0, requests()[0])
+    ((ticket, reply),) = engine.collect()
+    assert ticket == 0
+    assert getattr(reply, "reason", None) == "OUT_OF_MEMORY"
