@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 
 from prefgen.errors import RowError
 from prefgen.records import Image, ImageRef
@@ -286,12 +287,16 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def _pillow() -> Iterator[None]:
-    # A bomb warning is an error; the others concern metadata that nothing here reads. Python's warning filters are
-    # global, hence the lock.
+    # A bomb warning is an error; the others concern metadata that nothing here reads. Truncated files stay errors
+    # though some training code asks Pillow to fill them with grey. Both settings are the process's, hence the lock.
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        yield
+        fill, PIL.ImageFile.LOAD_TRUNCATED_IMAGES = PIL.ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield
+        finally:
+            PIL.ImageFile.LOAD_TRUNCATED_IMAGES = fill
 
 
 def _orientation(opened: PIL.Image.Image) -> int:

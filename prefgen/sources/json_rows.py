@@ -17,6 +17,7 @@ from prefgen.errors import RowError, UsageError
 from prefgen.sources.row import Row
 
 CHUNK_BYTES = 2**20
+HEAD_BYTES = 2**16
 MAX_ROW_CHARS = 64 * 2**20
 MAX_DEPTH = 64
 MAX_DIGITS = 400
@@ -30,7 +31,7 @@ def read_json(path: Path) -> Iterator[Row]:
         UsageError: ``ENCODING``, ``JSON_SYNTAX`` (a list only: a bad line is a bad row), ``JSON_SIZE``, ``JSON_DEPTH``.
     """
     with path.open("rb") as file:
-        head = file.read(CHUNK_BYTES)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
             raise _not_utf8(path, 0, head)
