@@ -26,7 +26,7 @@ _BODY = Template(
     """\
 # $title
 
-Preference pairs for vision-language models, made by [prefgen](https://pypi.org/project/prefgen/) $version. Each row has
+Preference pairs for vision-language models, made by prefgen $version. Each row has
 pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`) that was made from it or for it, with a
 record of how. The method `bdhs` is Bias-Driven Hallucination Sampling of
 [arXiv 2407.02477](https://arxiv.org/abs/2407.02477).
@@ -145,7 +145,7 @@ def _provenance(at: Layout) -> Iterable[tuple[str, str]]:
 
 
 def _loading(name: str) -> str:
-    folder, show = f"./{name}", "import datasets, sys; print(datasets.load_dataset(sys.argv[1], split='train')[0])"
+    folder, show = f"./{name}", 'import datasets, sys; print(datasets.load_dataset(sys.argv[1], split="train")[0])'
     return "\n".join(
         shlex.join(words)
         for words in (
