@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 from typing import Protocol
 
 from prefgen import images, sources
-from prefgen.engines import loading
+from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
@@ -94,7 +94,7 @@ def provenance(job: Job, identity: Identity) -> Provenance:
         device=identity.device,
         similarity_model="fake" if fake else job.engine.similarity_model,
         similarity_revision=identity.similarity_revision,
-        versions=loading.versions(),
+        versions=build.versions(),
     )
 
 

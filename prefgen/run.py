@@ -13,13 +13,13 @@ from prefgen.requests import Flow, Reply, Request
 
 @dataclass
 class _Waiting:
-    """A flow and the replies it waits for."""
+    """A flow and the replies it waits for, by the place of their requests."""
 
     index: int
     sample: Sample
     flow: Flow
-    replies: list[Reply | RowError | None] = field(default_factory=list)
-    missing: int = 0
+    expected: int | None = None  # None until the flow has been started
+    replies: dict[int, Reply | RowError] = field(default_factory=dict)
 
 
 def drive(
@@ -40,36 +40,42 @@ def drive(
     next_ticket = 0
     ready = [_Waiting(index, sample, method(sample)) for index, sample in enumerate(samples)]
     while ready or tickets:
+        again: list[_Waiting] = []
         for waiting in ready:
             step = _resume(waiting)
-            if isinstance(step, tuple):
-                waiting.replies, waiting.missing = [None] * len(step), len(step)
-                for place, request in enumerate(step):
-                    tickets[next_ticket] = (waiting, place)
-                    engines[type(request)].submit(next_ticket, request)
-                    next_ticket += 1
-            else:
+            if not isinstance(step, tuple):
                 yield waiting.index, step
-        ready = []
+                continue
+            waiting.expected, waiting.replies = len(step), {}
+            if not step:  # a flow that asks for nothing goes on at once
+                again.append(waiting)
+            for place, request in enumerate(step):
+                tickets[next_ticket] = (waiting, place)
+                engines[type(request)].submit(next_ticket, request)
+                next_ticket += 1
+        ready = again
         answered = [reply for engine in engines.values() for reply in engine.collect()]
         if not answered and tickets:
             raise RuntimeError(f"{len(tickets)} requests were never answered")
         for ticket, reply in answered:
             waiting, place = tickets.pop(ticket)
             waiting.replies[place] = reply
-            waiting.missing -= 1
-            if not waiting.missing:
+            if len(waiting.replies) == waiting.expected:
                 ready.append(waiting)
 
 
 def _resume(waiting: _Waiting) -> tuple[Request, ...] | Outcome:
     """Send the replies, or throw the first failed one, into the flow; its next requests or its outcome."""
-    failed = next((reply for reply in waiting.replies if isinstance(reply, RowError)), None)
-    replies = tuple(reply for reply in waiting.replies if reply is not None and not isinstance(reply, RowError))
     try:
-        if failed is not None:
-            return waiting.flow.throw(failed)
-        return waiting.flow.send(replies) if waiting.replies else next(waiting.flow)
+        if waiting.expected is None:
+            return next(waiting.flow)
+        replies: list[Reply] = []
+        for place in range(waiting.expected):
+            reply = waiting.replies[place]
+            if isinstance(reply, RowError):
+                return waiting.flow.throw(reply)
+            replies.append(reply)
+        return waiting.flow.send(tuple(replies))
     except StopIteration as done:
         outcome: Outcome = done.value
         return outcome

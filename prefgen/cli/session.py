@@ -85,6 +85,8 @@ def _run(job: Job, manner: Manner) -> None:
                     launch.provenance(job, identity),
                     progress,
                 )
+        elif directory.finished:
+            talk.print(f"{job.output} is finished already; nothing to do")
         directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence))
     result = summary.summarise(job.output)
     if manner.json:

@@ -1,16 +1,12 @@
-"""From a configuration to running engines."""
+"""From a configuration to running engines. What the fake engine does not need is not imported for it."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import dataclass
 
-import torch
-
-from prefgen.engines import embedder, loading
 from prefgen.engines.base import EngineConfig, Engines
-from prefgen.engines.embedder import Embedder
 from prefgen.engines.fake import FakeEngine
-from prefgen.engines.transformers_ import TransformersEngine
 from prefgen.requests import Embed, Generate
 
 
@@ -36,12 +32,14 @@ def identify(config: EngineConfig) -> Identity:
     """
     if config.engine == "fake":
         return Identity()
+    from prefgen.engines import embedder, loading
+
     device = loading.resolve_device(config.device)
     return Identity(
         loading.revision_of(config.model, config.revision),
         loading.revision_of(embedder.resolve(config.similarity_model)),
         loading.torch_dtype(config.dtype, device),
-        torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        loading.device_kind(device),
     )
 
 
@@ -55,7 +53,17 @@ def build(config: EngineConfig) -> Engines:
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         return {Embed: fake, Generate: fake}
+    from prefgen.engines import loading
+    from prefgen.engines.embedder import Embedder
+    from prefgen.engines.transformers_ import TransformersEngine
+
     return {
         Embed: Embedder.load(config.similarity_model, config.device),
         Generate: TransformersEngine(loading.load(config), config),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide what is generated."""
+    names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
+    return {name: importlib.metadata.version(name) for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +99,11 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def device_kind(device: str) -> str:
+    """What the device is called, without its index."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
 def torch_dtype(dtype: Dtype, device: str) -> str:
     """The data type that ``auto`` stands for, by name."""
     if dtype == "auto":
@@ -134,9 +138,3 @@ def digest_folder(folder: Path) -> str:
                 file.seek(max(_HASH_WHOLE_BYTES, size - _HASH_WHOLE_BYTES))
                 digest.update(file.read())
     return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide what is generated."""
-    names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
-    return {name: importlib.metadata.version(name) for name in names}

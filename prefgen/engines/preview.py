@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefgen import images
-from prefgen.engines import fake, loading
+from prefgen.engines import fake
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.prompts import Prompts
 from prefgen.records import Sample
 
 
@@ -38,6 +37,9 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
         text = "\n".join(f"{turn.role}: {turn.text}" for turn in samples[0].prompt)
         words = [sum(len(turn.text.split()) for turn in sample.prompt) for sample in samples]
         return Preview(text, fake.IMAGE_TOKENS * len(samples[0].images), statistics.mean(words))
+    from prefgen.engines import loading
+    from prefgen.engines.prompts import Prompts
+
     processor = loading.load_processor(config)
     prompts = Prompts(processor, config.model)
     image_tokens, text_tokens = [], []

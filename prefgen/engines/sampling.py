@@ -43,7 +43,7 @@ def draw(
         kept_BV = torch.where(before_BV < top_p_B[:, None], sorted_BV, 0.0)
         probs_BV = torch.zeros_like(probs_BV).scatter(-1, order_BV, kept_BV)
     cumulative_BV = probs_BV.cumsum(dim=-1)
-    total_B1 = cumulative_BV[:, -1:]
+    total_B1 = cumulative_BV[:, -1:].contiguous()
     drawn_B1 = torch.searchsorted(cumulative_BV, uniform_B[:, None] * total_B1, right=True)
     last_B1 = torch.searchsorted(cumulative_BV, total_B1)  # rounding must not lead past the last possible token
     drawn_B = torch.minimum(drawn_B1, last_B1)[:, 0]

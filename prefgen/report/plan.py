@@ -62,7 +62,8 @@ def render(expected: Estimate, job: Job) -> RenderableType:
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )
-    table.add_row("model", Text(f"{job.engine.model} ({job.engine.engine}, {job.engine.attention})"))
+    engine = "fake" if job.engine.engine == "fake" else f"{job.engine.engine}, attention {job.engine.attention}"
+    table.add_row("model", Text(f"{job.engine.model} ({engine})"))
     table.add_row("method", f"{method.name} {method.variant}, {'guided' if method.guidance else 'unguided'}")
     if view.masks:
         share = expected.kept_tokens / expected.image_tokens if expected.image_tokens else 0.0
@@ -77,9 +78,8 @@ def render(expected: Estimate, job: Job) -> RenderableType:
         table.add_row(
             "noise", f"N = {view.noise_steps}: {left:.3f} of the amplitude is left ({view.noise_space} space)"
         )
-    table.add_row(
-        "similarity", f"{job.engine.similarity_model}, answers from {method.similarity_threshold} on are redone"
-    )
+    embedder = "bags of words (fake)" if job.engine.engine == "fake" else job.engine.similarity_model
+    table.add_row("similarity", f"{embedder}; answers from {method.similarity_threshold} on are made again")
     table.add_row("iterations", f"at most {method.iterations}")
     table.add_row("output", Text(f"{job.output}, shards of {job.shard_size}"))
     return table

@@ -1,0 +1,5 @@
+"""`python -m prefgen`."""
+
+from prefgen.cli import main
+
+main()

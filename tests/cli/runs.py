@@ -1,0 +1,55 @@
+"""Small inputs, and running the command line as a user would."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "100"}
+
+
+def prefgen(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    command = [sys.executable, "-m", "prefgen", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=600)
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the command line in the background."""
+    command = [sys.executable, "-m", "prefgen", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+
+
+def write_input(folder: Path, rows: int) -> Path:
+    """A LLaVA-Instruct file of two-sentence answers over a few pictures."""
+    images = folder / "images"
+    images.mkdir(parents=True)
+    for number in range(7):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(images / f"{number:012d}.jpg")
+    records = [
+        {
+            "id": f"row-{number}",
+            "image": f"{number % 7:012d}.jpg",
+            "conversations": [
+                {"from": "human", "value": "<image>\nDescribe it."},
+                {"from": "gpt", "value": f"There are {number} cats on the mat. One of them is red."},
+            ],
+        }
+        for number in range(rows)
+    ]
+    path = folder / "input.json"
+    path.write_text(json.dumps(records))
+    return path
+
+
+def data_digests(out: Path) -> dict[str, str]:
+    """SHA-256 of every file of the data set."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((out / "data").iterdir())}

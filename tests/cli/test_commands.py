@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prefgen as package
+from prefgen.cli import config
+from prefgen.errors import UsageError
+from tests.cli.runs import data_digests, prefgen, write_input
+
+OPTIONS_OF_BDHS = [
+    "--allow-urls",
+    "--attention",
+    "--batch-size",
+    "--batch-tokens",
+    "--config",
+    "--device",
+    "--drop-similar",
+    "--dry-run",
+    "--dtype",
+    "--engine",
+    "--fidelity",
+    "--guidance",
+    "--help",
+    "--image-root",
+    "--input",
+    "--iterations",
+    "--json",
+    "--keep-tokens",
+    "--language",
+    "--license",
+    "--limit",
+    "--max-dropped",
+    "--max-new-tokens",
+    "--max-sentence-tokens",
+    "--model",
+    "--no-guidance",
+    "--noise-space",
+    "--noise-steps",
+    "--output",
+    "--positions",
+    "--preset",
+    "--quiet",
+    "--revision",
+    "--rho",
+    "--sample",
+    "--schedule",
+    "--seed",
+    "--shard-size",
+    "--similarity-model",
+    "--similarity-threshold",
+    "--split",
+    "--splitter",
+    "--temperature",
+    "--top-p",
+    "--trust-remote-code",
+    "--turns",
+    "--variant",
+]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_input(tmp_path_factory.mktemp("input"), 40)
+
+
+def fake(source: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return prefgen("bdhs", "-i", source, "-m", "none", "--engine", "fake", "-o", out, *options)
+
+
+def test_help_is_one_screen_with_examples() -> None:
+    for flag in ("-h", "--help"):
+        shown = prefgen(flag)
+        assert shown.returncode == 0
+        assert "prefgen bdhs --input" in shown.stdout
+        assert len(shown.stdout.splitlines()) <= 45
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "torch", "transformers", "sentence_transformers", "datasets", "pyarrow", "vllm", "openai"
+    code = f"import sys, prefgen.cli; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_options_are_the_agreed_ones() -> None:
+    """A change here is a change of the public surface: it belongs into the changelog."""
+    shown = prefgen("bdhs", "--help").stdout
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Data ─")[2]))
+    assert sorted(options | {"--help"}) == sorted(OPTIONS_OF_BDHS)
+
+
+def test_version() -> None:
+    assert prefgen("--version").stdout == f"prefgen {package.__version__}\n"
+
+
+def test_a_run_ends_with_shards_a_card_and_figures(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = fake(source, out, "--json", "--shard-size", "16")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["planned"], figures["pairs"], figures["pending"]) == (40, 40, 0)
+    assert [path.name for path in sorted((out / "data").iterdir())] == [
+        f"train-0000{number}-of-00003.parquet" for number in range(3)
+    ]
+    assert (out / "README.md").exists()
+    assert "40/40 rows" in done.stderr  # talk goes to stderr, in plain lines when it is no terminal
+    assert "\x1b" not in done.stdout + done.stderr
+    assert prefgen("verify", out).returncode == 0
+
+
+def test_a_finished_run_started_again_does_nothing(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    fake(source, out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = fake(source, out)
+    assert again.returncode == 0
+    assert "finished already" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in before if path.name != "lock"} == {
+        path: time for path, time in before.items() if path.name != "lock"
+    }
+
+
+def test_batch_sizes_give_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    digests = []
+    for size in (1, 7, 32):
+        fake(source, tmp_path / str(size), "--batch-size", str(size), "--similarity-threshold", "0.6")
+        digests.append(data_digests(tmp_path / str(size)))
+    assert digests[0]
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_drift_is_refused_naming_the_setting(source: Path, tmp_path: Path) -> None:
+    fake(source, tmp_path / "out")
+    drifted = fake(source, tmp_path / "out", "--rho", "0.5", "--seed", "3")
+    assert drifted.returncode == 6
+    assert "method.rho" in drifted.stderr
+    assert "method.seed" in drifted.stderr
+    assert "Traceback" not in drifted.stderr
+
+
+def test_what_cannot_change_output_is_free_to_change(source: Path, tmp_path: Path) -> None:
+    fake(source, tmp_path / "out")
+    assert fake(source, tmp_path / "out", "--batch-size", "3", "--device", "cuda:7").returncode == 0
+
+
+def test_a_dry_run_shows_the_plan_and_a_prompt_and_writes_nothing(source: Path, tmp_path: Path) -> None:
+    shown = fake(source, tmp_path / "out", "--dry-run")
+    assert shown.returncode == 0
+    for expected in ("40 (80 sentences", "0.6 of 64 expected to stay visible", "user: Describe it.", "▏"):
+        assert expected in shown.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_prints_the_figures_alone(source: Path, tmp_path: Path) -> None:
+    done = fake(source, tmp_path / "out", "--quiet")
+    assert done.stderr == ""
+    assert "pairs" in done.stdout
+
+
+def test_too_many_drops_end_in_exit_code_3(source: Path, tmp_path: Path) -> None:
+    rows = json.loads(source.read_text())
+    rows[3]["image"] = "gone.jpg"
+    broken = source.parent / "broken.json"
+    broken.write_text(json.dumps(rows))
+    assert fake(broken, tmp_path / "a").returncode == 0
+    strict = fake(broken, tmp_path / "b", "--max-dropped", "0.01")
+    assert strict.returncode == 3
+    assert "1 of 40 rows were dropped (2.5%)" in strict.stderr
+    assert "gone.jpg" in strict.stderr  # the report of missing images
+    drops = [json.loads(line) for line in (tmp_path / "b/.prefgen/dropped/000000.jsonl").read_text().splitlines()]
+    assert [drop["reason"] for drop in drops] == ["IMG_MISSING"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rho", "1.5"], "--rho 1.5 is outside 0 … 1"),
+        (["--preset", "bdhs-atn"], "did you mean 'bdhs-attn'?"),
+        (["--engine", "jax"], "choose from transformers, fake"),
+        (["--config", "/nowhere.toml"], "configuration /nowhere.toml cannot be read"),
+    ],
+)
+def test_wrong_options_end_in_exit_code_2_without_a_traceback(
+    source: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    done = fake(source, tmp_path / "out", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_input_and_a_missing_model_have_their_exit_codes(source: Path, tmp_path: Path) -> None:
+    assert fake(tmp_path / "nothing.json", tmp_path / "out").returncode == 2
+    done = prefgen("bdhs", "-i", source, "-m", tmp_path / "no-model", "-o", tmp_path / "out")
+    assert done.returncode == 5
+    assert "no-model" in done.stderr
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_its_preset(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: bdhs-noise-300\nnoise-steps: 200\nseed: 5\ntemperature: 0.5\n")
+    fake(source, tmp_path / "out", "--config", str(path), "--seed", "6")
+    settings = json.loads((tmp_path / "out/.prefgen/plan.json").read_text())["fingerprint"]
+    assert settings["method.variant"] == "noise"
+    assert settings["method.noise_steps"] == 200
+    assert settings["method.seed"] == 6
+    assert settings["method.temperature"] == 0.5
+
+
+def test_a_preset_on_the_command_line_wins_over_the_file(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("rho = 0.5\nseed = 5\n")
+    fake(source, tmp_path / "out", "--preset", "bdhs-attn-0.98", "--config", str(path))
+    settings = json.loads((tmp_path / "out/.prefgen/plan.json").read_text())["fingerprint"]
+    assert (settings["method.rho"], settings["method.seed"]) == (0.98, 5)
+
+
+def test_the_written_configuration_repeats_the_run(source: Path, tmp_path: Path) -> None:
+    fake(source, tmp_path / "first", "--seed", "9", "--similarity-threshold", "0.6", "--keep-tokens", "3")
+    lock = tmp_path / "first/.prefgen/config.lock"
+    assert prefgen("bdhs", "--config", lock, "-o", tmp_path / "second").returncode == 0
+    assert data_digests(tmp_path / "first") == data_digests(tmp_path / "second")
+
+
+def test_unknown_keys_are_errors_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown option 'temprature'; did you mean 'temperature'"):
+        config.check_keys({"temprature": 1}, ["temperature", "top_p"], tmp_path)
+    with pytest.raises(UsageError, match="rho is a list"):
+        config.check_keys({"rho": [1]}, ["rho"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.yaml", "a: &x 1\nb: *x", "aliases"),
+        ("a.yaml", "a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("a.toml", "a = ", "not valid TOML"),
+        ("a.yaml", "- 1", "not a table"),
+    ],
+)
+def test_hostile_configuration_files_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=message):
+        config.read(tmp_path / name)
+
+
+def test_presets_are_listed() -> None:
+    shown = prefgen("presets").stdout
+    for name in ("bdhs-attn", "bdhs-attn-0.98", "bdhs-noise-300", "attention-masking-0.99"):
+        assert name in shown
