@@ -15,7 +15,7 @@ from prefgen.requests import Completion, Finish, Generate
 # How many tokens of the prompt are decoded with the answer, so that the tokenizer sees what the first one follows.
 _TAIL_TOKENS = 8
 # Characters that cannot end a sentence; a token of these alone needs no look at the text.
-_NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ▁Ġ,;:'’\-]*")
+_NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ,;:'’\-]*")
 
 
 def draw(
@@ -59,8 +59,9 @@ class Vocabulary:
         special = set(tokenizer.all_special_ids) | {image_token_id}
         # Also what lies beyond the tokenizer: padded rows of the embedding matrix decode to nothing.
         self.forbidden_ids = sorted((special | set(range(len(tokenizer), size))) - eos_ids)
-        pieces = tokenizer.convert_ids_to_tokens(list(range(min(len(tokenizer), size))))
-        self._may_end = np.array([piece is None or not _NEVER_ENDS.fullmatch(piece) for piece in pieces])
+        # Decoded one by one: the pieces themselves may be spelled in the tokenizer's own alphabet of bytes.
+        texts = tokenizer.batch_decode([[token] for token in range(min(len(tokenizer), size))])
+        self._may_end = np.array([not _NEVER_ENDS.fullmatch(piece) for piece in texts])
 
     def may_end(self, token_id: int) -> bool:
         """Whether the token holds a character that could end a sentence."""

@@ -85,7 +85,9 @@ terms may restrict their use.
 ```bibtex
 @article{amirloo2024understanding,
   title   = {Understanding Alignment in Multimodal LLMs: A Comprehensive Study},
-  author  = {Amirloo, Elmira and Fauconnier, Jean-Philippe and Roesmann, Christoph and others},
+  author  = {Amirloo, Elmira and Fauconnier, Jean-Philippe and Roesmann, Christoph and Kerl, Christian and
+             Boney, Rinu and Qian, Yusu and Wang, Zirui and Dehghan, Afshin and Yang, Yinfei and Gan, Zhe and
+             Grasch, Peter},
   journal = {arXiv preprint arXiv:2407.02477},
   year    = {2024}
 }
