@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from prefgen.records import Image, Outcome, Turn
 from prefgen.restrict import View
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Stop = Literal["sentence", "full-stop", "end"]
 Finish = Literal["stop", "eos", "length"]

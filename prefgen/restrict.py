@@ -1,18 +1,20 @@
 """Restricting a model's access to the image: attention masks (eq. 6) and diffusion noise (eq. 8, 9).
 
-Pure numpy, so that a draw is the same on every device and in every engine. Source: arXiv 2407.02477, section 3.4.1 and
-appendix E.1.
+Numpy arrays in and out, so that a draw is the same on every device and in every engine. Source: arXiv 2407.02477,
+section 3.4.1 and appendix E.1.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from prefgen import seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 NoiseSpace = Literal["encoder", "pixel-clamp", "pixel-wrap"]
 Schedule = Literal["paper", "code"]
@@ -60,9 +62,8 @@ class View:
         rho_k = seeds.generator(self.mask_seed).random(k)
         if self.keep_tokens is None:
             return rho_k >= self.rho
-        visible = np.zeros(k, dtype=np.bool_)
-        visible[np.argsort(rho_k, kind="stable")[: self.keep_tokens]] = True
-        return visible
+        rank_k = rho_k.argsort(kind="stable").argsort(kind="stable")
+        return rank_k < self.keep_tokens
 
     def expected_kept(self, k: int) -> float:
         """Expected number of image tokens that stay visible, out of `k`."""
@@ -81,9 +82,15 @@ def alpha_bar(n: int, schedule: Schedule = "paper") -> float:
     last = NOISE_STEPS_MAX if schedule == "paper" else NOISE_STEPS_MAX - 1
     if not 0 <= n <= last:
         raise ValueError(f"noise steps {n} are outside 0..{last} of the {schedule} schedule")
-    k = np.arange(1, n + 1) if schedule == "paper" else np.arange(n + 1)
-    beta = (0.5e-2 - 1e-5) / (1.0 + np.exp(6.0 - 12.0 * k / last)) + 1e-5  # eq. 8
-    return float(np.prod(1.0 - beta)) if n else 1.0
+    if n == 0:
+        return 1.0
+    steps = range(1, n + 1) if schedule == "paper" else range(n + 1)
+    return math.prod(1.0 - _beta(k, last) for k in steps)  # eq. 9
+
+
+def _beta(k: int, last: int) -> float:
+    """Eq. 8: the share of variance that step `k` replaces by noise."""
+    return (0.5e-2 - 1e-5) / (1.0 + math.exp(6.0 - 12.0 * k / last)) + 1e-5
 
 
 def add_noise(x: npt.NDArray[np.float32], n: int, seed: int, schedule: Schedule = "paper") -> npt.NDArray[np.float32]:
@@ -91,8 +98,8 @@ def add_noise(x: npt.NDArray[np.float32], n: int, seed: int, schedule: Schedule 
     if n == 0:
         return x
     share = alpha_bar(n, schedule)
-    epsilon = seeds.generator(seed).standard_normal(x.shape, dtype=np.float32)
-    return np.float32(np.sqrt(share)) * x + np.float32(np.sqrt(1.0 - share)) * epsilon
+    epsilon = seeds.generator(seed).standard_normal(x.shape, dtype="float32")
+    return math.sqrt(share) * x + math.sqrt(1.0 - share) * epsilon
 
 
 def add_pixel_noise(
@@ -105,8 +112,7 @@ def add_pixel_noise(
         space: ``pixel-clamp`` clips to 0..255; ``pixel-wrap`` wraps around modulo 256, as POVID's published code does
             (a conversion to bytes without clipping), which is far stronger at the same `n`.
     """
-    noisy = add_noise(pixels.astype(np.float32) / np.float32(255), n, seed, schedule) * np.float32(255)
-    if space == "pixel-wrap":
-        noisy = np.mod(np.trunc(noisy), np.float32(256))
-    clipped: npt.NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
-    return clipped
+    noisy = add_noise((pixels / 255).astype("float32"), n, seed, schedule) * 255
+    whole = noisy.astype("int32")  # towards zero, as a conversion to bytes does
+    bounded = whole % 256 if space == "pixel-wrap" else whole.clip(0, 255)
+    return bounded.astype("uint8")

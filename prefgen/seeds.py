@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def derive(run_seed: int, sample_id: str, iteration: int, purpose: str) -> int:
@@ -20,4 +22,6 @@ def derive(run_seed: int, sample_id: str, iteration: int, purpose: str) -> int:
 
 def generator(seed: int) -> np.random.Generator:
     """The generator behind every draw: Philox, counter-based, the same stream on every platform."""
+    import numpy as np  # here, since its import takes a third of the time that `prefgen --help` may take
+
     return np.random.Generator(np.random.Philox(key=seed))

@@ -36,8 +36,6 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
-import numpy as np
-
 from prefgen import seeds, text
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
@@ -285,7 +283,7 @@ def join(sentences: tuple[Sentence, ...], cuts: list[Cut], completions: tuple[Co
 
 def cosine(a: Vector, b: Vector) -> float:
     """Cosine similarity of two unit vectors, rounded to float32's resolution near 1."""
-    return round(float(np.dot(a.values.astype(np.float64), b.values.astype(np.float64))), 6)
+    return round(float(a.values.astype("float64") @ b.values.astype("float64")), 6)
 
 
 PRESETS: dict[str, BDHS] = {

@@ -82,7 +82,7 @@ def test_help_is_one_screen_with_examples() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = "torch", "transformers", "sentence_transformers", "datasets", "pyarrow", "vllm", "openai"
+    heavy = "numpy", "torch", "transformers", "sentence_transformers", "datasets", "pyarrow", "vllm", "openai"
     code = f"import sys, prefgen.cli; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
