@@ -26,7 +26,10 @@ from prefgen.requests import Flow
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
-from prefgen.sources import SourceOptions
+from prefgen.sources import MissingReport, SourceOptions
+
+_COUNTED = 2000  # samples whose sentences are counted for the plan
+_PREVIEWED = 16  # of them, samples that are tokenised
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,46 @@ class Job:
     config: str = ""
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over a job's input found.
+
+    Attributes:
+        rows: planned rows, those included that the reader drops.
+        answers: reference answers of the first samples. head: the very first samples, images not loaded.
+    """
+
+    rows: int
+    answers: list[str]
+    head: list[Sample]
+    missing: MissingReport
+
+
 class Listener(Protocol):
     """Is told of every outcome."""
 
     def advance(self, outcome: Outcome) -> None:
         """One more sample is done."""
+
+
+def survey(job: Job) -> Survey:
+    """Read the input once: count its rows, look for its images, keep some samples to plan with."""
+    rows = 0
+    answers: list[str] = []
+    head: list[Sample] = []
+
+    def counted() -> Iterator[Sample | Dropped]:
+        nonlocal rows
+        for row in sources.read(job.input, job.source):
+            rows += 1
+            if isinstance(row, Sample) and len(answers) < _COUNTED:
+                answers.append(row.answer or "")
+                if len(head) < _PREVIEWED:
+                    head.append(row)
+            yield row
+
+    missing = sources.missing_report(counted(), job.source.root(job.input))
+    return Survey(rows, answers, head, missing)
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:

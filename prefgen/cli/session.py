@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json as json_
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -14,10 +13,9 @@ from rich.table import Table
 from prefgen import launch, sources
 from prefgen import verify as verify_
 from prefgen.engines import build
-from prefgen.engines.build import Identity
 from prefgen.engines.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, TooManyDropped, UsageError
-from prefgen.launch import Job
+from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
 from prefgen.methods.bdhs import PRESETS
 from prefgen.records import Sample
@@ -25,9 +23,6 @@ from prefgen.report import card, plan, summary
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
-
-_COUNTED = 2000  # samples whose sentences are counted
-_PREVIEWED = 16  # of them, samples that are tokenised
 
 
 @dataclass(frozen=True)
@@ -63,11 +58,16 @@ def run(job: Job, manner: Manner) -> None:
 def _run(job: Job, manner: Manner) -> None:
     talk, data = Console(stderr=True, quiet=manner.quiet), Console()
     identity = build.identify(job.engine)
-    stored, planned = _plan(job, identity)
-    if not stored:
-        _print_plan(job, planned.rows, talk, with_prompt=manner.dry_run)
+    settings = launch.fingerprint(job, identity)
+    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
+        rows = Layout(job.output).read_plan().rows
+    else:
+        found = launch.survey(job)
+        rows = found.rows
+        _print_plan(job, found, talk, with_prompt=manner.dry_run)
     if manner.dry_run:
         return
+    planned = Plan(rows, job.shard_size, settings, job.config)
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
     with RunDirectory.open(job.output, planned) as directory:
         pending = sum(len(planned.shards[shard]) for shard in directory.pending())
@@ -102,30 +102,23 @@ def _run(job: Job, manner: Manner) -> None:
         )
 
 
-def _plan(job: Job, identity: Identity) -> tuple[bool, Plan]:
-    """The run's plan, and whether `job.output` holds it already; only a new run needs a pass over the input."""
-    settings = launch.fingerprint(job, identity)
-    layout = Layout(job.output)
-    if not layout.plan.exists():
-        return False, Plan(sources.scan(job.input, job.source).outcomes, job.shard_size, settings, job.config)
-    rows = layout.read_plan().rows
-    return True, Plan(rows, job.shard_size, settings, job.config)
+def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) -> None:
+    """What is going to happen, before it does.
 
-
-def _print_plan(job: Job, rows: int, talk: Console, *, with_prompt: bool) -> None:
-    """What is going to happen, before it does."""
+    Raises:
+        UsageError: if there is nothing to work on.
+    """
+    if found.missing.missing:
+        talk.print(found.missing.describe(), style="yellow", highlight=False, markup=False)
+    if not found.answers or 0 < found.missing.missing == found.missing.images:
+        raise UsageError(f"{job.input} has no row with an answer and an image that is there")
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
-    missing = sources.missing_report(sources.read(job.input, job.source), root)
-    if missing.missing:
-        talk.print(missing.describe(), style="yellow", highlight=False)
-    head = [row for row in islice(sources.read(job.input, job.source), _COUNTED) if isinstance(row, Sample)]
-    loaded = (launch.load_images(sample, root, download) for sample in head)
-    shown = list(islice((sample for sample in loaded if isinstance(sample, Sample)), _PREVIEWED))
+    loaded = (launch.load_images(sample, root, download) for sample in found.head)
+    shown = [sample for sample in loaded if isinstance(sample, Sample)]
     if not shown:
-        raise UsageError(
-            f"none of the first {_COUNTED:,} rows of {job.input} has an answer and images that can be read"
-        )
-    estimate = plan.estimate(rows, head, preview(job.engine, shown), job.method)
+        talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
+        return
+    estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown), job.method)
     talk.print(plan.render(estimate, job))
     if with_prompt:
         talk.print(plan.render_prompt(estimate, shown[0], job.method))

@@ -35,14 +35,14 @@ class Estimate:
     prompt: str
 
 
-def estimate(rows: int, samples: Sequence[Sample], preview: Preview, method: BDHS) -> Estimate:
+def estimate(rows: int, answers: Sequence[str], preview: Preview, method: BDHS) -> Estimate:
     """Carry the figures of some samples over to all rows.
 
     Args:
-        samples: at least one.
+        answers: reference answers of some rows, at least one.
     """
-    view = method.view(samples[0].id, 1)
-    sentences = [len(text.split_sentences(sample.answer or "", method.splitter, method.language)) for sample in samples]
+    view = method.view("", 1)
+    sentences = [len(text.split_sentences(answer, method.splitter, method.language)) for answer in answers]
     return Estimate(
         rows=rows,
         sentences=statistics.mean(sentences) * rows,
