@@ -82,7 +82,10 @@ def fetch(
         reply = _get(url, connection, target, deadline, limits.max_bytes)
         if isinstance(reply, bytes):
             return reply
-        url = urljoin(url, reply.location)
+        try:
+            url = urljoin(url, reply.location)
+        except ValueError as error:
+            raise RowError("URL_SCHEME", f"{public_url(url)}: redirects to a malformed URL") from error
     raise RowError("URL_REDIRECTS", f"{public_url(url)}: more than {limits.max_redirects} redirects")
 
 
@@ -98,20 +101,22 @@ class _Pinned(http.client.HTTPConnection):
         super().__init__(host, port, timeout=timeout_s)
         self._address = address
         self._tls = ssl.create_default_context() if scheme == "https" else None
+        self._live: socket.socket | None = None  # http.client forgets `sock` as soon as the headers are read
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._live = socket.create_connection((self._address, self.port), self.timeout)
         if self._tls:
-            # `sock` must be the live one before the handshake, so that `abort` can end that as well
+            # wrapped first and shaken hands later, so that `abort` can end the handshake as well
             tls = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = tls
+            self.sock = self._live = tls
             tls.do_handshake()
 
     def abort(self) -> None:
         """Wake whoever waits for this connection, from another thread."""
         # shutdown, not close: only the former wakes a blocked read. It fails where the peer was faster.
-        with suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+        if self._live is not None:
+            with suppress(OSError):
+                self._live.shutdown(socket.SHUT_RDWR)
 
 
 def _split(url: str, ports: frozenset[int]) -> tuple[str, str, int, str]:
@@ -154,7 +159,8 @@ def _get(url: str, connection: _Pinned, target: str, deadline: float, max_bytes:
     clock.start()
     try:
         connection.request("GET", target, headers={"User-Agent": "prefgen", "Connection": "close"})
-        body = _body(connection.getresponse(), name, max_bytes)
+        with connection.getresponse() as response:
+            body = _body(response, name, max_bytes)
         if expired.is_set():
             raise TimeoutError
     except (OSError, http.client.HTTPException) as error:

@@ -56,7 +56,8 @@ class MissingReport:
 def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> MissingReport:
     """Look for every image path of `samples` under `root`, and if some are missing, for a root that has them.
 
-    Candidates are the root's folders, the working directory, two levels above and two below each of them.
+    Candidates are the root's folders and the working directory, three levels below them, and two levels above with two
+    levels below those.
     """
     exists = _listing()
     known: dict[str, bool] = {}
@@ -105,14 +106,14 @@ def _nearby(root: ImageRoot) -> Iterator[Path]:
     bases = [Path(os.path.abspath(folder)) for folder in (*root.folders, Path.cwd())]
     seen: set[Path] = set()
     for base in bases:
-        for start in (base, *base.parents[:2]):
+        for start, depth in ((base, 3), *((parent, 2) for parent in base.parents[:2])):
             level = [start]
-            for _ in range(3):
+            for _ in range(depth + 1):
                 for folder in level:
                     if folder not in seen:
                         seen.add(folder)
                         yield folder
-                level = [child for folder in level for child in _children(folder)]
+                level = [child for folder in level for child in _children(folder)][:TRIED_FOLDERS]
 
 
 def _children(folder: Path) -> list[Path]:

@@ -1,0 +1,86 @@
+"""The report on images that are not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from prefgen.images import ImageRoot
+from prefgen.records import Dropped, ImageRef, Sample, Turn
+from prefgen.sources import missing_report
+
+
+def sample(*images: ImageRef) -> Sample:
+    return Sample("0" * 16, (Turn("user", ("What?",)),), images, "A.", "set", "1")
+
+
+def by_path(*names: str) -> list[Sample | Dropped]:
+    return [sample(ImageRef(path=name)) for name in names]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    here = tmp_path / "a" / "b" / "project"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    return here
+
+
+def test_nothing_missing_is_said_in_one_sentence(folder: Path) -> None:
+    (folder / "a.jpg").touch()
+    report = missing_report(by_path("a.jpg", "a.jpg"), ImageRoot((folder,)))
+    assert (report.images, report.missing, report.describe()) == (1, 0, "All 1 images were found.")
+
+
+def test_the_report_counts_images_and_samples_and_names_the_first(folder: Path) -> None:
+    (folder / "here.jpg").touch()
+    rows = by_path("1.jpg", "here.jpg", "2.jpg", "3.jpg", "4.jpg", "1.jpg")
+    rows += [Dropped("TEXT_ONLY", "", "set", "9"), sample(ImageRef(data=b"x", path="5.jpg")), sample(ImageRef(url="u"))]
+    report = missing_report(rows, ImageRoot((folder,)))
+    assert (report.images, report.missing, report.samples) == (5, 4, 5)
+    assert report.examples == ("1.jpg", "2.jpg", "3.jpg")
+    assert report.root is None
+    assert report.describe() == (
+        "4 of 5 images were not found (5 samples), e.g. 1.jpg, 2.jpg, 3.jpg. "
+        "No folder nearby holds them: set --image-root to the folder that does."
+    )
+
+
+@pytest.mark.parametrize("place", ["images", "data/coco/train2017", "../images", "../../other"])
+def test_the_root_that_would_find_most_is_named(folder: Path, place: str) -> None:
+    (folder / place).mkdir(parents=True)
+    (folder / "decoy").mkdir()
+    for number in range(5):
+        (folder / place / f"{number}.jpg").touch()
+    (folder / "decoy" / "0.jpg").touch()
+    report = missing_report(by_path(*(f"{number}.jpg" for number in range(6))), ImageRoot((folder,)))
+    assert report.root is not None
+    assert (report.root.resolve(), report.tried, report.found) == ((folder / place).resolve(), 6, 5)
+    assert f"Of all 6, --image-root {report.root} would find 5." in report.describe()
+
+
+def test_coco_spellings_count_as_found(folder: Path) -> None:
+    (folder / "train2017").mkdir()
+    (folder / "train2017" / "000000442786.jpg").touch()
+    assert missing_report(by_path("COCO_train2014_000000442786.jpg"), ImageRoot((folder,))).missing == 0
+
+
+def test_without_a_root_the_working_directory_is_tried(folder: Path) -> None:
+    (folder / "a.jpg").touch()
+    assert missing_report(by_path("a.jpg"), ImageRoot(())).root == folder
+
+
+def test_a_folder_is_listed_once_however_many_rows_there_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def counted(path: str) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    rows = by_path(*(f"{number:012}.jpg" for number in range(2000)))
+    assert missing_report(rows, ImageRoot((folder,))).missing == 2000
+    assert len(listed) == len(set(listed)) < 200
