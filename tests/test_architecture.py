@@ -1,0 +1,95 @@
+"""What the code may import, and that the documents say what it says."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "prefgen"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+# A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
+LEVELS = [
+    {"errors", "records", "seeds", "__init__"},
+    {"restrict", "text", "images"},
+    {"requests"},
+    {"methods", "engines", "sources", "schema", "layout", "verify"},
+    {"run", "shards"},
+    {"launch"},
+    {"report"},
+    {"cli"},
+    {"__main__"},
+]
+HEAVY = {"torch", "transformers", "sentence_transformers", "vllm", "ray", "datasets"}
+
+
+def unit(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def level(name: str) -> int:
+    return next(number for number, units in enumerate(LEVELS) if name in units)
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in imported(node):
+            parts = name.split(".")
+            if parts[0] == "prefgen" and len(parts) > 1 and parts[1] not in ("__version__", unit(path)):
+                assert level(parts[1]) < level(unit(path)), f"{path}: {name}"
+
+
+def test_verify_shares_nothing_with_the_writer() -> None:
+    names = [name for node in ast.walk(ast.parse((PACKAGE / "verify.py").read_text())) for name in imported(node)]
+    assert {name for name in names if name.startswith("prefgen")} <= {"prefgen.errors.UsageError"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_packages_are_imported_by_engines_alone(path: Path) -> None:
+    if unit(path) != "engines":
+        top = [name.split(".")[0] for node in ast.parse(path.read_text()).body for name in imported(node)]
+        assert not HEAVY & set(top)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__main__.py"], ids=str)
+def test_every_module_imports_and_has_a_docstring(path: Path) -> None:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    assert importlib.import_module(name).__doc__
+
+
+def reasons_in_code() -> set[str]:
+    """Reason codes: first arguments of `RowError`, `Dropped` and what ends in either."""
+    found: set[str] = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    prefixes = "IMG_|TEXT_|URL_|PATH_|JSON_|ROW_|ANSWER_|REJECTED_|OUT_OF_|DUPLICATE$"
+    return {code for code in found if re.fullmatch(r"[A-Z][A-Z0-9_]+", code) and re.match(prefixes, code)}
+
+
+def test_readme_explains_every_reason_for_which_a_row_is_dropped() -> None:
+    readme = (ROOT / "README.md").read_text()
+    explained = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", readme))
+    assert reasons_in_code() - explained == set()
+    assert {code for code in explained - reasons_in_code() if "_" in code} == set()
+
+
+def test_readme_shows_a_true_tree() -> None:
+    readme = (ROOT / "README.md").read_text()
+    tree = readme.partition("## Reading the code")[2]
+    for name in re.findall(r"\b([a-z_]+\.py|[a-z]+/)", tree.partition("```")[2].partition("```")[0]):
+        assert list(PACKAGE.glob(f"**/{name}")) or (ROOT / name).exists(), name
