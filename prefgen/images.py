@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -64,10 +65,8 @@ DEFAULT_LIMITS = ImageLimits()
 
 COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})\.jpg")
 COCO_PREFIXES = ("", "COCO_train2014_", "COCO_val2014_")
-COCO_FOLDERS = (
-    "",
-    *(top + split for top in ("", "coco/") for split in ("train2017", "train2014", "val2014", "val2017")),
-)
+COCO_SPLITS = ("train2017/", "train2014/", "val2014/", "val2017/")
+COCO_FOLDERS = ("", *(top + split for top in ("", "coco/") for split in COCO_SPLITS))
 MAX_PATH_CHARS = 4096
 
 
@@ -91,7 +90,7 @@ class ImageRoot:
         if not path or len(path) > MAX_PATH_CHARS or "\0" in path:
             return None
         for folder in self.folders:
-            for candidate in (os.path.abspath(path), *_under(os.path.abspath(folder), path)):
+            for candidate in chain((os.path.abspath(path),), _under(os.path.abspath(folder), path, exists)):
                 if _inside(candidate, folder) and exists(candidate):
                     return candidate
         return None
@@ -125,15 +124,16 @@ def _inside(path: str, folder: Path) -> bool:
     return path.startswith(_prefixes(folder))
 
 
-def _under(folder: str, path: str) -> Iterator[str]:
+def _under(folder: str, path: str, exists: Callable[[str], bool]) -> Iterator[str]:
     parts = [part for part in PurePosixPath(path).parts if part != "/"]
     for start in range(len(parts)):
         yield os.path.normpath(os.path.join(folder, *parts[start:]))
     coco = COCO_NAME.fullmatch(parts[-1]) if parts else None
     if coco:
         for directory in COCO_FOLDERS:
-            for prefix in COCO_PREFIXES:
-                yield os.path.join(folder, directory, f"{prefix}{coco[1]}.jpg")
+            if not directory or exists(f"{folder}/{directory[:-1]}"):
+                for prefix in COCO_PREFIXES:
+                    yield f"{folder}/{directory}{prefix}{coco[1]}.jpg"
 
 
 def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, fetch: Fetch | None = None) -> Image:

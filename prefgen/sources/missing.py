@@ -15,7 +15,7 @@ from prefgen.images import ImageRoot
 from prefgen.records import Dropped, ImageRef, Sample
 
 EXAMPLES = 3
-TRIED_PATHS = 500
+TRIED_PATHS = 100
 TRIED_FOLDERS = 300
 
 
