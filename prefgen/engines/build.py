@@ -37,7 +37,7 @@ def identify(config: EngineConfig) -> Identity:
     device = loading.resolve_device(config.device)
     return Identity(
         loading.revision_of(config.model, config.revision),
-        loading.revision_of(embedder.resolve(config.similarity_model)),
+        embedder.pin(config.similarity_model),
         loading.torch_dtype(config.dtype, device),
         loading.device_kind(device),
     )

