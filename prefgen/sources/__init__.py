@@ -2,6 +2,6 @@
 
 from prefgen.sources.missing import MissingReport, missing_report
 from prefgen.sources.options import SourceOptions
-from prefgen.sources.reading import Scan, fingerprint, read, scan
+from prefgen.sources.reading import fingerprint, read
 
-__all__ = ["MissingReport", "Scan", "SourceOptions", "fingerprint", "missing_report", "read", "scan"]
+__all__ = ["MissingReport", "SourceOptions", "fingerprint", "missing_report", "read"]

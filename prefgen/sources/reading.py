@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from heapq import nsmallest
 from itertools import islice
@@ -27,26 +25,6 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What an input holds, from one pass over it.
-
-    Attributes:
-        rows: rows that were read. samples: samples made of them. dropped: how many outcomes were dropped, by reason.
-        fingerprint: see `fingerprint`.
-    """
-
-    rows: int
-    samples: int
-    dropped: Mapping[str, int]
-    fingerprint: str
-
-    @property
-    def outcomes(self) -> int:
-        """Samples and dropped rows together: what `read` yields."""
-        return self.samples + sum(self.dropped.values())
-
-
 def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """The samples of an input in a fixed order, streamed, with every row that gives none as `Dropped`.
 
@@ -58,25 +36,17 @@ def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
         UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
             and names file, place and remedy. Errors late in a file are raised when reading gets there.
     """
-    return (outcome for _, outcome in _selected(input, options))
-
-
-def scan(input: str, options: SourceOptions) -> Scan:
-    """Count what `read` yields with the same options.
-
-    Raises:
-        UsageError: as `read` does.
-    """
-    rows = samples = last = 0
-    dropped: Counter[str] = Counter()
-    for number, outcome in _selected(input, options):
-        rows += number != last
-        last = number
-        if isinstance(outcome, Sample):
-            samples += 1
-        else:
-            dropped[outcome.reason] += 1
-    return Scan(rows, samples, dict(sorted(dropped.items())), fingerprint(input, options))
+    found = _outcomes(input, options)
+    if options.sample is not None:
+        # Each sample draws its own number, seeded by what it is and not by its place; the smallest ones are taken.
+        draws = (
+            (derive(options.seed, outcome.id, 0, "subset"), place)
+            for place, outcome in enumerate(found)
+            if isinstance(outcome, Sample)
+        )
+        places = sorted(place for _, place in nsmallest(options.sample, draws))
+        found = _at(_outcomes(input, options), places)
+    return islice(found, options.limit)
 
 
 def fingerprint(input: str, options: SourceOptions) -> str:
@@ -111,20 +81,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _selected(input: str, options: SourceOptions) -> Iterator[tuple[int, Sample | Dropped]]:
-    found = _numbered(input, options)
-    if options.sample is not None:
-        # Each outcome draws its own number, seeded by what it is and not by its place; the smallest ones are taken.
-        draws = (
-            (derive(options.seed, outcome.id or outcome.source_id, 0, "subset"), place)
-            for place, (_, outcome) in enumerate(found)
-        )
-        places = sorted(place for _, place in nsmallest(options.sample, draws))
-        found = _at(_numbered(input, options), places)
-    return islice(found, options.limit)
-
-
-def _at(items: Iterable[tuple[int, Sample | Dropped]], places: Iterable[int]) -> Iterator[tuple[int, Sample | Dropped]]:
+def _at(items: Iterable[Sample | Dropped], places: Iterable[int]) -> Iterator[Sample | Dropped]:
     wanted = iter(places)
     place = next(wanted, None)
     for number, item in enumerate(items):
@@ -135,8 +92,8 @@ def _at(items: Iterable[tuple[int, Sample | Dropped]], places: Iterable[int]) ->
                 return
 
 
-def _numbered(input: str, options: SourceOptions) -> Iterator[tuple[int, Sample | Dropped]]:
-    """Every outcome with the number of its row, counted from 1."""
+def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
+    """Every outcome of the input, duplicates dropped."""
     path = _find(input)
     source = path.resolve().name if path else input
     seen: set[int] = set()
@@ -160,7 +117,7 @@ def _numbered(input: str, options: SourceOptions) -> Iterator[tuple[int, Sample 
                 unusable = outcome.detail if number == 1 else unusable
             else:
                 unusable = None
-            yield number, outcome
+            yield outcome
         if unusable and number == SCHEMA_ROWS:
             break
     if number == 0:

@@ -16,7 +16,7 @@ import pytest
 
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, ImageRef, Sample
-from prefgen.sources import SourceOptions, fingerprint, read, reading, scan
+from prefgen.sources import SourceOptions, fingerprint, read, reading
 
 ALL = SourceOptions()
 
@@ -256,16 +256,26 @@ def test_rows_without_an_id_are_named_by_place_but_identified_by_content(tmp_pat
     assert [sample.id for sample in first] == [sample.id for sample in second][::-1]
 
 
-def test_a_scan_counts_what_reading_yields(tmp_path: Path) -> None:
+def test_every_row_gives_an_outcome_and_only_samples_are_drawn(tmp_path: Path) -> None:
     two = llava(1)
     two["conversations"] += [{"from": "human", "value": "And?"}, {"from": "gpt", "value": "That is all."}]
     text_only = {key: value for key, value in llava(3).items() if key != "image"}
     text_only["conversations"][0]["value"] = "Write a poem."
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [two, text_only, text_only, llava(4)])) + "\n{")
-    found = scan(str(tmp_path / "a.jsonl"), ALL)
-    assert (found.rows, found.samples, found.dropped) == (5, 3, {"JSON_SYNTAX": 1, "TEXT_ONLY": 2})
-    assert found.outcomes == len(list(read(str(tmp_path / "a.jsonl"), ALL))) == 6
-    assert found.fingerprint == fingerprint(str(tmp_path / "a.jsonl"), ALL)
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, [two, text_only, text_only, llava(4)])) + "\n{")
+    found = list(read(str(path), ALL))
+    assert [type(outcome).__name__ for outcome in found] == [
+        "Sample",
+        "Sample",
+        "Dropped",
+        "Dropped",
+        "Sample",
+        "Dropped",
+    ]
+    assert [outcome for outcome in found if isinstance(outcome, Sample)] == samples(
+        path, SourceOptions(sample=3, seed=5)
+    )
+    assert len(list(read(str(path), SourceOptions(sample=99)))) == 3
 
 
 def test_the_fingerprint_changes_with_content_and_names_only(ten: Path, tmp_path: Path) -> None:
