@@ -86,7 +86,12 @@ class TransformersEngine:
         """Answer the oldest requests: a few batches of rows of similar length."""
         rows = self.prepare()
         requests = [row.continuation.request for row in rows]
-        rows.sort(key=lambda row: (row.length, row.ticket))
+        longest: dict[object, int] = {}
+        for row in rows:
+            longest[row.group] = max(row.length, longest.get(row.group, 0))
+        # Neighbours are of similar length, and rows that share a prompt stay together, so that it is read once.
+        first = {row.group: row.ticket for row in reversed(rows)}
+        rows.sort(key=lambda row: (longest[row.group], first[row.group], row.length))
         replies: list[tuple[int, Reply | RowError]] = []
         while rows:
             batch = self._next_batch(rows)
@@ -148,10 +153,10 @@ class TransformersEngine:
         return Row(ticket, ids, restricted.features, restricted.pixels, restricted.visible, continuation)
 
     def _next_batch(self, rows: list[Row]) -> list[Row]:
-        """The longest run of `rows` (sorted by length) within the limits; at least one."""
+        """The longest run of rows within the limits; at least one."""
         size = 1
         while size < min(len(rows), self._batch_size):
-            padded_to = rows[size].length + max(row.max_new_tokens for row in rows[: size + 1])
+            padded_to = max(row.length + row.max_new_tokens for row in rows[: size + 1])
             if (size + 1) * padded_to > self._config.batch_tokens:
                 break
             size += 1
