@@ -18,6 +18,7 @@ from prefgen.errors import CorruptRun, ExitCode, Stopped, TooManyDropped, UsageE
 from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
 from prefgen.methods.bdhs import PRESETS
+from prefgen.pending import load_images
 from prefgen.records import Sample
 from prefgen.report import card, plan, summary
 from prefgen.report.progress import Progress
@@ -79,7 +80,7 @@ def _run(job: Job, manner: Manner) -> None:
                 launch.work(
                     directory,
                     sources.read(job.input, job.source),
-                    lambda sample: launch.load_images(sample, root, download),
+                    lambda sample: load_images(sample, root, download),
                     job.method,
                     engines,
                     launch.provenance(job, identity),
@@ -113,7 +114,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
     if not found.answers or 0 < found.missing.missing == found.missing.images:
         raise UsageError(f"{job.input} has no row with an answer and an image that is there")
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
-    loaded = (launch.load_images(sample, root, download) for sample in found.head)
+    loaded = (load_images(sample, root, download) for sample in found.head)
     shown = [sample for sample in loaded if isinstance(sample, Sample)]
     if not shown:
         talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
