@@ -11,6 +11,7 @@ import typer
 
 import prefgen
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.import_ import import_
 from prefgen.errors import PrefgenError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app = typer.Typer(
     "6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
+app.command("import")(import_)
 
 
 @app.command("presets")

@@ -225,10 +225,10 @@ def answer_text(name: str, value: object) -> str:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, dict):
-        role, value = message_parts(name, value)
+        role, content = message_parts(name, value)
         if role != "assistant":
             raise RowError("ROW_SHAPE", f"{name} is a message of the {role}")
-        return Turn(role, content_parts(role, value, tags=False)).text
+        return Turn(role, content_parts(role, content, tags=False)).text
     if not isinstance(value, str):
         raise RowError("ROW_SHAPE", f"{name} should be a string or one message, found {type(value).__name__}")
     return value

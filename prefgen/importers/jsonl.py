@@ -11,7 +11,7 @@ message; a prompt is a string.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.importers.building import Draft, import_set, needed, question
@@ -30,7 +30,7 @@ class Jsonl:
 
     name: ClassVar[str] = "jsonl"
     licence: str = "other"
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
     image_column: str = "image"
     prompt_column: str = "prompt"
     chosen_column: str = "chosen"

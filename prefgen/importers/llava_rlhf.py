@@ -1,4 +1,4 @@
-"""LLaVA-RLHF preferences: https://huggingface.co/datasets/zhiqings/LLaVA-Human-Preference-10K, Apache-2.0.
+r"""LLaVA-RLHF preferences: https://huggingface.co/datasets/zhiqings/LLaVA-Human-Preference-10K, Apache-2.0.
 
 One JSON list; the pictures are COCO's and not part of it::
 
@@ -15,7 +15,7 @@ One JSON list; the pictures are COCO's and not part of it::
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError
@@ -30,7 +30,7 @@ class LlavaRlhf:
 
     name: ClassVar[str] = "llava-rlhf"
     licence: str = "apache-2.0"
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""

@@ -1,4 +1,4 @@
-"""MMPR (InternVL): https://huggingface.co/datasets/OpenGVLab/MMPR, licence per subset (see its card).
+r"""MMPR (InternVL): https://huggingface.co/datasets/OpenGVLab/MMPR, licence per subset (see its card).
 
 JSON Lines, one file per subset with a picture folder of its own, which is given as ``--image-root``::
 
@@ -10,7 +10,7 @@ JSON Lines, one file per subset with a picture folder of its own, which is given
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.importers.building import Draft, import_set, needed, question
@@ -24,7 +24,7 @@ class Mmpr:
 
     name: ClassVar[str] = "mmpr"
     licence: str = "other"
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""
@@ -32,4 +32,6 @@ class Mmpr:
 
     def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
         asked, chosen, rejected = needed(columns, "question", "chosen", "rejected")
-        yield Draft(question(asked), columns.get("image"), chosen, rejected, ("image", "question", "chosen", "rejected"))
+        yield Draft(
+            question(asked), columns.get("image"), chosen, rejected, ("image", "question", "chosen", "rejected")
+        )

@@ -1,4 +1,4 @@
-"""POVID: https://huggingface.co/datasets/YiyangAiLab/POVID_preference_data_for_VLLMs, CC-BY-4.0.
+r"""POVID: https://huggingface.co/datasets/YiyangAiLab/POVID_preference_data_for_VLLMs, CC-BY-4.0.
 
 One JSON list; CSR and several later sets have the same shape, and so does what ``prefgen export --to llava`` writes::
 
@@ -17,7 +17,7 @@ pictures are those of COCO train2014 and must be had from there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ class Povid:
 
     name: ClassVar[str] = "povid"
     licence: str = "cc-by-4.0"
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""

@@ -1,11 +1,11 @@
-"""RLHF-V-Dataset: https://huggingface.co/datasets/openbmb/RLHF-V-Dataset, CC-BY-NC-4.0.
+r"""RLHF-V-Dataset: https://huggingface.co/datasets/openbmb/RLHF-V-Dataset, CC-BY-NC-4.0.
 
 Parquet with embedded pictures; ``text`` and ``origin_split`` are JSON *inside strings*::
 
     {"ds_name": "RLHF-V", "image": {"bytes": b"...", "path": null}, "idx": 0,
-     "text": "{\\"question\\": \\"What is he doing?\\", \\"chosen\\": \\"He reads.\\", \\"rejected\\": \\"He runs.\\"}",
+     "text": "{\"question\": \"What is he doing?\", \"chosen\": \"He reads.\", \"rejected\": \"He runs.\"}",
      "origin_dataset": "LCS-558K", "image_path": "llava1.5_split/0001.jpg",
-     "origin_split": "{\\"model\\": \\"Muffin\\", \\"type\\": \\"detailed_description\\"}"}
+     "origin_split": "{\"model\": \"Muffin\", \"type\": \"detailed_description\"}"}
 
 An older JSON Lines form has ``question``, ``chosen`` and ``rejected`` as columns and is read as well. The mirror
 ``llamafactory/RLHF-V`` is for the importer ``llamafactory``.
@@ -14,7 +14,7 @@ An older JSON Lines form has ``question``, ``chosen`` and ``rejected`` as column
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError
@@ -29,7 +29,7 @@ class RlhfV:
 
     name: ClassVar[str] = "rlhf-v"
     licence: str = "cc-by-nc-4.0"
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""

@@ -8,7 +8,7 @@ One JSON list; the pictures are COCO's, TextVQA's and OCR-VQA's. The worse answe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.importers.building import Draft, import_set, needed, question
@@ -22,7 +22,7 @@ class Seva:
 
     name: ClassVar[str] = "seva"
     licence: str = "other"
-    source: SourceOptions = SourceOptions()
+    source: SourceOptions = field(default_factory=SourceOptions)
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""

@@ -1,0 +1,60 @@
+"""What the commands that move finished pairs do and say. Talk goes to stderr, data to stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from prefgen.cli.ending import Manner, finish
+from prefgen.errors import ExitCode, Stopped, UsageError
+from prefgen.importers import job as importing
+from prefgen.importers.job import ImportJob
+from prefgen.layout import Layout, Plan
+from prefgen.licences import strictest
+from prefgen.report import card, summary
+from prefgen.report.progress import Progress
+from prefgen.shards import RunDirectory
+from prefgen.sources.fetch import fetch
+
+
+def run_import(job: ImportJob, manner: Manner) -> None:
+    """Import a set into a run directory, or go on with it.
+
+    Raises:
+        UsageError: if none of its images is there.
+        TooManyDropped: if more rows were dropped than allowed, or there is no pair.
+        Stopped: by a signal.
+    """
+    talk = Console(stderr=True, quiet=manner.quiet)
+    try:
+        rows = _planned_rows(job, talk)
+        planned = Plan(rows, job.shard_size, job.fingerprint(), job.config)
+        with RunDirectory.open(job.output, planned) as directory:
+            pending = sum(len(planned.shards[shard]) for shard in directory.pending())
+            with Progress(rows, rows - pending, talk) as progress:
+                importing.work(job, directory, fetch if job.source.allow_urls else None, progress.advance)
+            finalize(directory, manner)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
+    finish(job.output, manner, talk)
+
+
+def finalize(directory: RunDirectory, manner: Manner) -> None:
+    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
+
+    def render(out: Path) -> str:
+        return card.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
+
+    directory.finalize(render)
+
+
+def _planned_rows(job: ImportJob, talk: Console) -> int:
+    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
+        return Layout(job.output).read_plan().rows
+    rows, missing = importing.survey(job)
+    if missing.missing:
+        talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
+    if 0 < missing.missing == missing.images:
+        raise UsageError(f"none of the images of {job.input} is there: set --image-root to the folder that holds them")
+    return rows
