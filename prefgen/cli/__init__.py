@@ -12,6 +12,7 @@ import typer
 import prefgen
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.import_ import import_
+from prefgen.cli.select import COMMANDS
 from prefgen.errors import PrefgenError
 
 app = typer.Typer(
@@ -39,6 +40,8 @@ app = typer.Typer(
 )
 app.command("bdhs")(bdhs)
 app.command("import")(import_)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 @app.command("presets")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from prefgen import select
 from prefgen.cli.ending import Manner, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.importers import job as importing
@@ -14,6 +15,7 @@ from prefgen.layout import Layout, Plan
 from prefgen.licences import strictest
 from prefgen.report import card, summary
 from prefgen.report.progress import Progress
+from prefgen.select import SelectJob
 from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
 
@@ -35,6 +37,23 @@ def run_import(job: ImportJob, manner: Manner) -> None:
             with Progress(rows, rows - pending, talk) as progress:
                 importing.work(job, directory, fetch if job.source.allow_urls else None, progress.advance)
             finalize(directory, manner)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
+    finish(job.output, manner, talk)
+
+
+def run_selection(job: SelectJob, manner: Manner) -> None:
+    """Write a selection of rows as a run, or go on with it.
+
+    Raises:
+        UsageError: if nothing was selected.
+        Stopped: by a signal.
+    """
+    talk = Console(stderr=True, quiet=manner.quiet)
+    for reason, count in job.selection.left_out.items():
+        talk.print(f"left out, {reason}: {count:,} rows", highlight=False)
+    try:
+        select.write(job, lambda directory: finalize(directory, manner))
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
     finish(job.output, manner, talk)
