@@ -25,6 +25,7 @@ class Carried:
     licence: str
     method: str
     variant: str
+    flags: list[str] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -35,7 +36,7 @@ class Carried:
         params = dict(meta["options"])
         if row["model"]:
             params.setdefault("rejected_model", row["model"])
-        names = ("source", "source_id", "turn", "licence", "method", "variant")
+        names = ("source", "source_id", "turn", "licence", "method", "variant", "flags")
         return cls(**{name: row[name] for name in names}, params=params, meta=meta["source"])
 
     def to_json(self) -> str:
@@ -53,7 +54,8 @@ class Carried:
             carried = cls(**json.loads(text))  # type: ignore[arg-type]  # anything but text is refused here
         except (TypeError, ValueError) as error:
             raise RowError("ROW_SHAPE", f"the column {COLUMN!r} is not what prefgen export writes: {error}") from error
-        shape = (str, str, int, str, str, str, dict, dict)
-        if tuple(map(type, vars(carried).values())) != shape:
+        shape = (str, str, int, str, str, str, list, dict, dict)
+        typed = tuple(map(type, vars(carried).values())) == shape
+        if not typed or not all(isinstance(flag, str) for flag in carried.flags):
             raise RowError("ROW_SHAPE", f"the column {COLUMN!r} holds values of other types than prefgen export writes")
         return carried

@@ -237,7 +237,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "variant": pair.variant,
         "iteration": pair.iteration,
         "similarity": pair.similarity,
-        "flags": [*pair.flags, MEDIA_TAG_FLAG] if tagged else list(pair.flags),
+        "flags": list(dict.fromkeys([*pair.flags, MEDIA_TAG_FLAG] if tagged else pair.flags)),
         "seed": pair.seed,
         "image_tokens": pair.image_tokens,
         "kept_image_tokens": pair.kept_tokens,

@@ -11,6 +11,7 @@ import typer
 
 import prefgen
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.select import COMMANDS
 from prefgen.errors import PrefgenError
@@ -42,6 +43,8 @@ app.command("bdhs")(bdhs)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.command("export")(export)
+app.command("check")(check)
 
 
 @app.command("presets")

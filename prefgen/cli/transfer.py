@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json as json_
 from pathlib import Path
 
 from rich.console import Console
 
-from prefgen import select
+from prefgen import checks, exporters, select
 from prefgen.cli.ending import Manner, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.importers import job as importing
@@ -18,6 +20,7 @@ from prefgen.report.progress import Progress
 from prefgen.select import SelectJob
 from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
+from prefgen.stored import Stored
 
 
 def run_import(job: ImportJob, manner: Manner) -> None:
@@ -57,6 +60,41 @@ def run_selection(job: SelectJob, manner: Manner) -> None:
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
     finish(job.output, manner, talk)
+
+
+def run_export(run: Path, to: str, output: Path, *, json: bool) -> None:
+    """Export a run and say what was left out.
+
+    Raises:
+        UsageError: the format is unknown, the output not empty, or no row has a place in it.
+    """
+    exported = exporters.export(Stored(run), to, output)
+    if json:
+        Console().print_json(json_.dumps(dataclasses.asdict(exported)))
+        return
+    talk = Console(stderr=True)
+    for reason, count in exported.left_out.items():
+        talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
+    Console().print(f"{exported.rows:,} rows in {output}", highlight=False, markup=False)
+
+
+def run_check(src: Path, trainer: str, processor: str | None, max_length: int | None, *, json: bool) -> None:
+    """Check rows against a trainer's rules and print what was found.
+
+    Raises:
+        UsageError: if there is any problem.
+    """
+    found = checks.check(src, trainer, processor, max_length)
+    data = Console()
+    if json:
+        data.print_json(json_.dumps(dataclasses.asdict(found)))
+    for problem in () if json else found.problems:
+        data.print(f"{problem.row}: {problem.detail}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if found.problems:
+        rows = len({problem.row for problem in found.problems})
+        raise UsageError(f"{trainer} would break on, or cut, {rows:,} of {found.rows:,} rows of {src}")
+    if not json:
+        data.print(f"{src}: {found.rows:,} rows, none of which {trainer} would break on", markup=False, highlight=False)
 
 
 def finalize(directory: RunDirectory, manner: Manner) -> None:

@@ -159,7 +159,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], own_id: str, ori
     _check_answers(chosen, rejected)
     used = {*draft.used, *ID_COLUMNS, COLUMN}
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
-    carried = Carried(origin.source, own_id or where, 0, origin.licence, origin.name, draft.variant, {}, meta)
+    carried = Carried(origin.source, own_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
     if columns.get(COLUMN) is not None:
         carried = Carried.from_json(columns[COLUMN])
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
@@ -183,6 +183,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], own_id: str, ori
         iteration=0,
         similarity=None,
         seed=origin.seed,
+        flags=tuple(carried.flags),
         params={**draft.params, **carried.params},
     )
 

@@ -79,13 +79,13 @@ def test_other_conversations_are_dropped(tmp_path: Path, changes: dict[str, Any]
         reasons(Trl(), other)
 
 
-SHAREGPT = {
+SHAREGPT: dict[str, Any] = {
     "conversations": [{"from": "human", "value": "<image>What is this?"}],
     "chosen": {"from": "gpt", "value": "A cat."},
     "rejected": {"from": "gpt", "value": "A dog."},
     "images": ["img/1.jpg"],
 }
-ALPACA = {
+ALPACA: dict[str, Any] = {
     "instruction": "<image>What is this?",
     "input": "",
     "chosen": "A cat.",
