@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Protocol
 
-from prefgen import images, sources
+from prefgen import sources
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
-from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
-from prefgen.images import ImageRoot
 from prefgen.layout import Scalar
 from prefgen.methods.bdhs import BDHS
-from prefgen.records import Dropped, ImageRef, Outcome, Sample
+from prefgen.pending import Interrupts, pending_shards
+from prefgen.records import Dropped, Outcome, Sample
 from prefgen.requests import Flow
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
@@ -136,17 +132,6 @@ def provenance(job: Job, identity: Identity) -> Provenance:
     )
 
 
-def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
-    """Replace image references by checked images, or drop the sample with the reason."""
-    try:
-        loaded = tuple(
-            images.load(image, root, fetch=fetch) if isinstance(image, ImageRef) else image for image in sample.images
-        )
-    except RowError as error:
-        return Dropped.of(sample, error.reason, error.detail)
-    return dataclasses.replace(sample, images=loaded)
-
-
 def work(
     directory: RunDirectory,
     rows: Iterable[Sample | Dropped],
@@ -165,7 +150,7 @@ def work(
         CorruptRun: if there are fewer rows than planned.
         Stopped: if a signal came; the shard that was in flight has been committed.
     """
-    shards = _shards(directory, rows, load)
+    shards = pending_shards(directory, rows, lambda row: load(row) if isinstance(row, Sample) else row)
     with Interrupts() as interrupts, ThreadPoolExecutor(max_workers=1) as background:
         upcoming = background.submit(next, shards, None)
         while (current := upcoming.result()) is not None:
@@ -175,24 +160,6 @@ def work(
             outcomes = _outcomes(items, method, engines, listener)
             directory.commit(shard, outcomes, constants, time.monotonic() - started)
             interrupts.check()
-
-
-def _shards(
-    directory: RunDirectory, rows: Iterable[Sample | Dropped], load: Callable[[Sample], Sample | Dropped]
-) -> Iterator[tuple[int, list[Sample | Dropped]]]:
-    """The pending shards with their rows, images loaded."""
-    source, position = iter(rows), 0
-    for shard in directory.pending():
-        wanted = directory.plan.shards[shard]
-        next(islice(source, wanted.start - position, wanted.start - position), None)  # skip what is committed
-        items = list(islice(source, len(wanted)))
-        position = wanted.stop
-        if len(items) < len(wanted):
-            raise CorruptRun(
-                f"the input ends after row {wanted.start + len(items)}, but {directory.plan.rows} rows were planned; "
-                "was it changed during the run?"
-            )
-        yield shard, [load(item) if isinstance(item, Sample) else item for item in items]
 
 
 def _outcomes(
@@ -208,37 +175,3 @@ def _outcomes(
         done[places[index]] = outcome
         listener.advance(outcome)
     return [done[place] for place in range(len(items))]
-
-
-class Interrupts:
-    """SIGINT and SIGTERM, once, ask the run to stop at the next commit; a second time they stop it now."""
-
-    def __init__(self) -> None:
-        self._received: int | None = None
-        self._previous: dict[int, object] = {}
-
-    def __enter__(self) -> Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
-
-    def check(self) -> None:
-        """Stop here if a signal came.
-
-        Raises:
-            Stopped: with the exit code of the signal.
-        """
-        if self._received is not None:
-            code = ExitCode.INTERRUPTED if self._received == signal.SIGINT else ExitCode.TERMINATED
-            raise Stopped("stopped; the same command goes on from here", code)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None:
-            raise KeyboardInterrupt
-        self._received = number

@@ -82,6 +82,7 @@ class Sample:
         source: name of the dataset or file it came from.
         source_id: the row's own id there; `turn` is the index of the answer among the row's assistant turns.
         meta: columns of the source that prefgen does not interpret (JSON types).
+        licence: the source's, as the Hub spells it (``cc-by-4.0``); empty where it states none.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Sample:
     source_id: str
     turn: int = 0
     meta: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
 
     @property
     def loaded_images(self) -> tuple[Image, ...]:

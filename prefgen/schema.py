@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import prefgen
 from prefgen.records import Image, Pair, Slot, Span, Turn
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 IMAGE_TAG = "<image>"
 MEDIA_TAG_FLAG = "media-tag"
 ROW_GROUP_ROWS = 100
@@ -99,6 +99,7 @@ COLUMNS = (
     Column("swaps", _SPANS, "exchanged yes/no words, as character offsets into the worse answer"),
     Column("source", pa.string(), "data set or file the sample came from"),
     Column("source_id", pa.string(), "the row's id there"),
+    Column("licence", pa.string(), "the source's licence; empty where it states none"),
     Column("turn", pa.int32(), "index of the answer among that row's assistant turns, from 0"),
     Column("model", pa.string(), "model that wrote the worse answer"),
     Column("model_revision", pa.string(), "its revision"),
@@ -236,7 +237,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "variant": pair.variant,
         "iteration": pair.iteration,
         "similarity": pair.similarity,
-        "flags": [*pair.flags, MEDIA_TAG_FLAG] if tagged else list(pair.flags),
+        "flags": list(dict.fromkeys([*pair.flags, MEDIA_TAG_FLAG] if tagged else pair.flags)),
         "seed": pair.seed,
         "image_tokens": pair.image_tokens,
         "kept_image_tokens": pair.kept_tokens,
@@ -249,6 +250,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "swaps": _spans(pair.swaps),
         "source": storable(sample.source),
         "source_id": storable(sample.source_id),
+        "licence": storable(sample.licence),
         "turn": sample.turn,
         **{name: getattr(provenance, name) for name in _PROVENANCE_COLUMNS},
         "prefgen_version": prefgen.__version__,

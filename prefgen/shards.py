@@ -100,20 +100,49 @@ class RunDirectory:
         drops = [(row, outcome) for row, outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, Dropped)]
         if len({pair.sample.id for pair in pairs}) != len(pairs):
             raise ValueError(f"shard {shard}: two pairs have the same id")
-        table = schema.encode(schema.to_table(pairs, provenance))
+        tokens = sum(outcome.tokens for outcome in outcomes)
+        self._commit(shard, schema.to_table(pairs, provenance), drops, tokens, seconds, _plain(provenance))
+
+    def commit_rows(self, shard: int, table: pa.Table, provenance: Mapping[str, Any], seconds: float = 0.0) -> None:
+        """Like `commit`, for rows that are finished rows of other runs and pass through as they are.
+
+        Args:
+            table: one row per planned row of the shard's range, of `prefgen.schema.SCHEMA`.
+            provenance: what the selection records of itself; what made each row stands in the row.
+
+        Raises:
+            EnvironmentFault, ValueError: as `commit`.
+        """
+        if shard in self._commits:
+            raise ValueError(f"shard {shard} is committed already")
+        if table.num_rows != len(self.plan.shards[shard]):
+            raise ValueError(f"shard {shard}: {table.num_rows} rows for {len(self.plan.shards[shard])} planned")
+        self._commit(shard, table, [], 0, seconds, provenance)
+
+    def _commit(
+        self,
+        shard: int,
+        table: pa.Table,
+        drops: Sequence[tuple[int, Dropped]],
+        tokens: int,
+        seconds: float,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        rows = self.plan.shards[shard]
+        encoded = schema.encode(table)
         lines = "".join(json.dumps({"row": row, **asdict(drop)}) + "\n" for row, drop in drops).encode()
         with _environment(self.out):
             commit = Commit(
                 shard=shard,
                 start=rows.start,
                 stop=rows.stop,
-                pairs=len(pairs),
+                pairs=table.num_rows,
                 dropped=dict(Counter(drop.reason for _, drop in drops)),
-                part=self._put_checked(self._at.part(shard), table, len(pairs)) if pairs else None,
+                part=self._put_checked(self._at.part(shard), encoded, table.num_rows) if table.num_rows else None,
                 drops=self._put(self._at.drops(shard), lines) if drops else None,
-                tokens=sum(outcome.tokens for outcome in outcomes),
+                tokens=tokens,
                 seconds=seconds,
-                provenance=_plain(provenance),
+                provenance=provenance,
             )
             self._put(self._at.record(shard), commit.to_json())
         self._commits[shard] = commit

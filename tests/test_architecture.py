@@ -14,12 +14,14 @@ PACKAGE = ROOT / "prefgen"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
-    {"errors", "records", "seeds", "__init__"},
-    {"restrict", "text", "images"},
+    {"errors", "records", "seeds", "licences", "__init__"},
+    {"restrict", "text", "images", "carried"},
     {"requests"},
     {"methods", "engines", "sources", "schema", "layout", "verify"},
     {"run", "shards"},
-    {"launch"},
+    {"pending", "stored"},
+    {"launch", "importers", "select", "exporters"},
+    {"checks"},
     {"report"},
     {"cli"},
     {"__main__"},

@@ -18,10 +18,11 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
-from prefgen import images, launch, sources
+from prefgen import images, sources
 from prefgen.engines import build
 from prefgen.engines.base import ATTENTIONS, POSITIONS, Attention, EngineConfig
 from prefgen.methods.bdhs import BDHS
+from prefgen.pending import load_images
 from prefgen.records import Dropped, Pair, Sample
 from prefgen.run import drive
 from prefgen.seeds import derive, generator
@@ -47,7 +48,7 @@ class Naive:
 def samples() -> list[Sample]:
     options = SourceOptions(limit=SAMPLES)
     rows = [row for row in sources.read(INPUT, options) if isinstance(row, Sample)]
-    loaded = [launch.load_images(row, options.root(INPUT), None) for row in rows]
+    loaded = [load_images(row, options.root(INPUT), None) for row in rows]
     return [sample for sample in loaded if isinstance(sample, Sample)]
 
 

@@ -42,6 +42,7 @@ spans: list<element: struct<start: int32, end: int32>>
 swaps: list<element: struct<start: int32, end: int32>>
 source: string
 source_id: string
+licence: string
 turn: int32
 model: string
 model_revision: string

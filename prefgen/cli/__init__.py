@@ -11,6 +11,9 @@ import typer
 
 import prefgen
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.export import check, export
+from prefgen.cli.import_ import import_
+from prefgen.cli.select import COMMANDS
 from prefgen.errors import PrefgenError
 
 app = typer.Typer(
@@ -37,6 +40,11 @@ app = typer.Typer(
     "6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
+app.command("import")(import_)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+app.command("export")(export)
+app.command("check")(check)
 
 
 @app.command("presets")

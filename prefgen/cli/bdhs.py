@@ -153,6 +153,7 @@ def bdhs(
     """
     from prefgen import launch
     from prefgen.cli import session
+    from prefgen.cli.ending import Manner
     from prefgen.sources import SourceOptions
 
     job = launch.Job(
@@ -166,7 +167,7 @@ def bdhs(
     )
     session.run(
         job,
-        session.Manner(
+        Manner(
             command=shlex.join(["prefgen", *sys.argv[1:]]),
             licence=license,
             max_dropped=max_dropped,

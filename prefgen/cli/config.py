@@ -129,5 +129,7 @@ def lock(ctx: typer.Context) -> str:
         for name, value in ctx.params.items()
         if name in _names(ctx) and name != "preset" and value is not None
     }
-    heading = f"# prefgen {prefgen.__version__}; repeat with: prefgen {ctx.info_name} --config FILE\n"
+    heading = f"# prefgen {prefgen.__version__}, prefgen {ctx.info_name}\n"
+    if "config_file" in ctx.params:
+        heading = f"# prefgen {prefgen.__version__}; repeat with: prefgen {ctx.info_name} --config FILE\n"
     return heading + tomli_w.dumps(dict(sorted(values.items())))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,34 +11,19 @@ from rich.table import Table
 
 from prefgen import launch, sources
 from prefgen import verify as verify_
+from prefgen.cli.ending import Manner, finish
 from prefgen.engines import build
 from prefgen.engines.preview import preview
-from prefgen.errors import CorruptRun, ExitCode, Stopped, TooManyDropped, UsageError
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
 from prefgen.methods.bdhs import PRESETS
+from prefgen.pending import load_images
 from prefgen.records import Sample
-from prefgen.report import card, plan, summary
+from prefgen.report import card, plan
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a run talks and ends.
-
-    Attributes:
-        command: the command line, for the dataset card. licence: of the data, likewise.
-        max_dropped: largest share of rows that may be dropped, in [0, 1].
-    """
-
-    command: str
-    licence: str
-    max_dropped: float
-    dry_run: bool
-    json: bool
-    quiet: bool
 
 
 def run(job: Job, manner: Manner) -> None:
@@ -56,7 +40,7 @@ def run(job: Job, manner: Manner) -> None:
 
 
 def _run(job: Job, manner: Manner) -> None:
-    talk, data = Console(stderr=True, quiet=manner.quiet), Console()
+    talk = Console(stderr=True, quiet=manner.quiet)
     build.hush(job.engine)
     identity = build.identify(job.engine)
     settings = launch.fingerprint(job, identity)
@@ -80,7 +64,7 @@ def _run(job: Job, manner: Manner) -> None:
                 launch.work(
                     directory,
                     sources.read(job.input, job.source),
-                    lambda sample: launch.load_images(sample, root, download),
+                    lambda sample: load_images(sample, root, download),
                     job.method,
                     engines,
                     launch.provenance(job, identity),
@@ -89,18 +73,7 @@ def _run(job: Job, manner: Manner) -> None:
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
         directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence))
-    result = summary.summarise(job.output)
-    if manner.json:
-        data.print_json(summary.to_json(result))
-    else:
-        data.print(summary.render(result))
-    talk.print(f"data set in {job.output}: datasets.load_dataset({str(job.output)!r})")
-    share = 1 - result.pairs / result.planned
-    if not result.pairs or share > manner.max_dropped:
-        raise TooManyDropped(
-            f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}); "
-            f"reasons are in {job.output}/.prefgen/dropped"
-        )
+    finish(job.output, manner, talk)
 
 
 def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) -> None:
@@ -114,7 +87,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
     if not found.answers or 0 < found.missing.missing == found.missing.images:
         raise UsageError(f"{job.input} has no row with an answer and an image that is there")
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
-    loaded = (launch.load_images(sample, root, download) for sample in found.head)
+    loaded = (load_images(sample, root, download) for sample in found.head)
     shown = [sample for sample in loaded if isinstance(sample, Sample)]
     if not shown:
         talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")

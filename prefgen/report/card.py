@@ -27,9 +27,9 @@ _BODY = Template(
 # $title
 
 Preference pairs for vision-language models, made by prefgen $version. Each row has
-pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`) that was made from it or for it, with a
-record of how. The method `bdhs` is Bias-Driven Hallucination Sampling of
-[arXiv 2407.02477](https://arxiv.org/abs/2407.02477).
+pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`), with a record of where both come from.
+The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](https://arxiv.org/abs/2407.02477); any
+other method is the published set, or the form, that a pair was imported from.
 
 ## How it was made
 
@@ -68,13 +68,13 @@ because trainers take such tags for media wherever they stand.
 ## Licences
 
 The licence above covers what the maker of this data set can license. Pictures, questions and preferred answers keep the
-terms of the data set they come from (column `source`); rejected answers are output of the models named above, whose
-terms may restrict their use.
+terms of the data set they come from (columns `source` and `licence`); answers that a model wrote come under its terms
+as well, which may restrict their use.
 
 ## Known biases
 
-- Rejected answers are wrong on purpose: they say what a model makes up when it sees little or nothing of the picture.
-  They are no facts about the pictures or the people in them.
+- Rejected answers of `bdhs` are wrong on purpose: they say what a model makes up when it sees little or nothing of the
+  picture. They are no facts about the pictures or the people in them.
 - What it makes up follows its prior: frequent objects, stereotyped people and scenes.
 - A rejected answer can be right by chance, above all where it is short or flagged `similar`; a preferred answer is as
   good as its source.
@@ -125,14 +125,17 @@ def render(out: Path, command: str, licence: str = "other", language: str = "en"
 
 def _header(name: str, licence: str, language: str, plan: Plan, summary: Summary) -> Mapping[str, Any]:
     method = re.sub(r"[^a-z0-9-]+", "-", str(plan.fingerprint.get("method", "")).lower()).strip("-")
-    tags = ["preference", "dpo", "rlhf", "trl", "image", "hallucination", "synthetic", "prefgen", method]
+    tags = ["preference", "dpo", "rlhf", "trl", "image", "hallucination", "prefgen", method]
+    # What prefgen generated is a machine's; who annotated an imported set, that set's own card must say.
+    generated = {"annotations_creators": ["machine-generated"]} if method == "bdhs" else {}
+    tags += ["synthetic"] if generated else []
     return {
+        **generated,
         "license": licence,
         "language": [language],
         "pretty_name": name,
         "size_categories": [next((size for below, size in _SIZES if summary.pairs < below), "n>1M")],
         "task_categories": ["image-text-to-text", "visual-question-answering"],
-        "annotations_creators": ["machine-generated"],
         "tags": [tag for tag in tags if tag],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
     }

@@ -53,7 +53,8 @@ class Progress:
             self._drops[outcome.reason] += 1
         else:
             self._pairs += 1
-            self._iterations[outcome.iteration] += 1
+            if outcome.iteration:  # imported pairs went through none
+                self._iterations[outcome.iteration] += 1
         if self._console.is_terminal:
             self._bar.update(self._task, advance=1, description=self.describe())
         elif self._clock() - self._spoke_at >= _PLAIN_EVERY_S:
@@ -62,7 +63,9 @@ class Progress:
     def describe(self) -> str:
         """Speed, drops and in which iteration the pairs were accepted."""
         seconds = max(self._clock() - self._started, 1e-9)
-        parts = [f"{self._pairs / seconds:.1f} pairs/s", f"{self._tokens / seconds:,.0f} tokens/s"]
+        parts = [f"{self._pairs / seconds:.1f} pairs/s"]
+        if self._tokens:
+            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
         if self._iterations:
             shares = " ".join(f"{i}:{count}" for i, count in sorted(self._iterations.items()))
             parts.append(f"iterations {shares}")

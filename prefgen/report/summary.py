@@ -20,7 +20,7 @@ from prefgen.layout import Layout
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 _LENGTHS = ("chosen_chars", "rejected_chars", "image_tokens", "kept_image_tokens")
 _TEXTS = ("chosen_response", "rejected_response")
-_COLUMNS = ["similarity", "iteration", "flags", *_LENGTHS, *_TEXTS]  # never the pictures
+_COLUMNS = ["similarity", "iteration", "flags", "licence", *_LENGTHS, *_TEXTS]  # never the pictures
 _ROWS_AT_ONCE = 10_000
 
 
@@ -38,6 +38,7 @@ class Summary:
         tokens: tokens generated, those for dropped rows included.
         image_tokens: mean number of image tokens; `kept_image_tokens` of them could be attended to.
         flags: number of pairs with each flag, the most frequent first.
+        licences: number of pairs under each licence that a source states, the most frequent first.
         seconds: summed over shards; `pairs_per_second` is `pairs` by it.
     """
 
@@ -55,6 +56,7 @@ class Summary:
     image_tokens: float | None
     kept_image_tokens: float | None
     flags: Mapping[str, int]
+    licences: Mapping[str, int]
     seconds: float
     pairs_per_second: float | None
 
@@ -70,6 +72,7 @@ def summarise(out: Path) -> Summary:
     plan, commits = at.read_plan(), at.read_commits()
     totals: Counter[str] = Counter()
     flags: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
     similarities: list[pa.Array] = []
     accepted: Counter[tuple[int, bool]] = Counter()
     threshold = plan.fingerprint.get("method.similarity_threshold")
@@ -78,6 +81,7 @@ def summarise(out: Path) -> Summary:
         totals += Counter({name: pc.sum(batch[name]).as_py() for name in _LENGTHS})
         totals += Counter({name: pc.sum(pc.count_substring_regex(batch[name], r"\S+")).as_py() for name in _TEXTS})
         flags.update(pc.list_flatten(batch["flags"]).to_pylist())
+        licences.update(batch["licence"].to_pylist())
         similarities.append(batch["similarity"].drop_null())
         for iteration, similarity in zip(
             *(batch[name].to_pylist() for name in ("iteration", "similarity")), strict=True
@@ -108,6 +112,7 @@ def summarise(out: Path) -> Summary:
         image_tokens=means["image_tokens"],
         kept_image_tokens=means["kept_image_tokens"],
         flags=dict(flags.most_common()),
+        licences=dict(licences.most_common()),
         seconds=seconds,
         pairs_per_second=pairs / seconds if seconds else None,
     )
@@ -162,6 +167,8 @@ def figures(summary: Summary) -> dict[str, str]:
     if summary.image_tokens and summary.kept_image_tokens is not None:
         lines["mean image tokens kept"] = f"{summary.kept_image_tokens:.1f} of {summary.image_tokens:.1f}"
     lines |= {f"flag {flag}": f"{count:,}" for flag, count in summary.flags.items()}
+    if any(summary.licences):
+        lines |= {f"licence {name or 'not stated'}": f"{count:,}" for name, count in summary.licences.items()}
     lines["tokens generated"] = f"{summary.tokens:,}"
     if summary.pairs_per_second is not None:
         lines["time"] = f"{summary.seconds:,.1f} s, {summary.pairs_per_second:.2f} pairs/s"

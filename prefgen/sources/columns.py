@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def outcomes(row: Row, source: str, turns: Turns, allow_urls: bool) -> Iterator[
     if isinstance(row.columns, RowError):
         yield Dropped(row.columns.reason, f"{row.where}: {row.columns.detail}", source, row.where)
         return
-    id_column = next((name for name in ID_COLUMNS if _is_id(row.columns.get(name))), None)
+    id_column = next((name for name in ID_COLUMNS if is_id(row.columns.get(name))), None)
     own_id = str(row.columns[id_column]) if id_column else ""
     source_id = own_id or row.where
 
@@ -70,7 +70,7 @@ def outcomes(row: Row, source: str, turns: Turns, allow_urls: bool) -> Iterator[
         yield dropped("TEXT_ONLY", "no image")
         return
     used = {*conversation.used, id_column}
-    meta = {str(name): _json_value(value) for name, value in row.columns.items() if name not in used}
+    meta = {str(name): json_value(value) for name, value in row.columns.items() if name not in used}
     answers = [place for place, turn in enumerate(conversation.turns) if turn.role == "assistant"]
     answers = answers or [len(conversation.turns)]
     wanted = {"all": answers, "first": answers[:1], "last": answers[-1:]}[turns]
@@ -78,7 +78,7 @@ def outcomes(row: Row, source: str, turns: Turns, allow_urls: bool) -> Iterator[
     for number, place in enumerate(answers[: answers.index(wanted[-1]) + 1]):
         try:
             for turn in conversation.turns[checked : place + 1]:
-                _check_text(turn)
+                check_text(turn)
         except RowError as error:
             yield dropped(error.reason, error.detail, number)
             return
@@ -95,7 +95,8 @@ def outcomes(row: Row, source: str, turns: Turns, allow_urls: bool) -> Iterator[
             yield dropped("TEXT_ONLY", "no image before this answer", number)
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
+    """Whether a value can name a row."""
     return isinstance(value, (str, int)) and not isinstance(value, bool) and bool(str(value).strip())
 
 
@@ -108,16 +109,26 @@ def _read(columns: Mapping[str, Any], allow_urls: bool) -> _Conversation:
     if typed and not images:
         carried = [part for _, content in raw if isinstance(content, list) for part in content if _is_image(part)]
         images = tuple(ref for part in carried for ref in image_refs(_carried(part), allow_urls))
-    turns = [Turn(role, _parts(role, content, tags=not typed)) for role, content in raw]
+    turns = [Turn(role, content_parts(role, content, tags=not typed)) for role, content in raw]
     turns = [turn for turn in turns if turn.role != "system" or turn.text.strip()]
-    _check_order(turns)
+    check_order(turns)
+    return _Conversation(place_images(turns, len(images)), images, frozenset((*used, held) if held else used))
+
+
+def place_images(turns: Sequence[Turn], images: int) -> tuple[Turn, ...]:
+    """The turns with a slot for every image: where there is no slot at all, in front of the first user turn.
+
+    Raises:
+        RowError: ``IMG_COUNT``.
+    """
     slots = sum(turn.image_count for turn in turns)
     if images and not slots:
         first = next(place for place, turn in enumerate(turns) if turn.role == "user")
-        turns[first] = Turn("user", (*[Slot.IMAGE] * len(images), *turns[first].parts))
-    elif slots != len(images):
-        raise RowError("IMG_COUNT", f"{len(images)} images for {slots} <image> tags")
-    return _Conversation(tuple(turns), images, frozenset((*used, held) if held else used))
+        placed = Turn("user", (*[Slot.IMAGE] * images, *turns[first].parts))
+        return (*turns[:first], placed, *turns[first + 1 :])
+    if slots != images:
+        raise RowError("IMG_COUNT", f"{images} images for {slots} <image> tags")
+    return tuple(turns)
 
 
 def _messages(columns: Mapping[str, Any]) -> tuple[list[tuple[Role, Any]], tuple[str, ...]]:
@@ -125,9 +136,9 @@ def _messages(columns: Mapping[str, Any]) -> tuple[list[tuple[Role, Any]], tuple
     for name in CONVERSATION_COLUMNS:
         value = columns.get(name)
         if isinstance(value, dict):  # how older `datasets` stored a list of objects: an object of lists
-            value = _transposed(name, value)
+            value = transposed(name, value)
         if isinstance(value, list) and value:
-            return [_message(name, message) for message in value], (name,)
+            return [message_parts(name, message) for message in value], (name,)
         if value is not None:
             raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found {_type(value)}")
     question = next((name for name in QUESTION_COLUMNS if columns.get(name) is not None), None)
@@ -147,13 +158,23 @@ def _messages(columns: Mapping[str, Any]) -> tuple[list[tuple[Role, Any]], tuple
     return messages, (question, answer) if answer else (question,)
 
 
-def _transposed(name: str, lists: dict[str, Any]) -> list[dict[str, Any]]:
+def transposed(name: str, lists: dict[str, Any]) -> list[dict[str, Any]]:
+    """An object of lists as a list of objects, which older `datasets` made of the latter.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
     if not all(isinstance(values, list) for values in lists.values()) or len({len(v) for v in lists.values()}) != 1:
         raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found an object")
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
-def _message(column: str, message: object) -> tuple[Role, Any]:
+def message_parts(column: str, message: object) -> tuple[Role, Any]:
+    """Role and content of a message in any of the known spellings.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
     if not isinstance(message, dict):
         raise RowError("ROW_SHAPE", f"{column} should hold objects, found {_type(message)}")
     speaker = message.get("from", message.get("role"))
@@ -174,7 +195,15 @@ def _carried(part: dict[str, Any]) -> object:
     return next((part[name] for name in ("image", "image_url", "url", "path") if part.get(name)), None)
 
 
-def _parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Part, ...]:
+def content_parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Part, ...]:
+    """A message's content as texts and image slots.
+
+    Args:
+        tags: whether ``<image>`` in a user's text is a slot.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
     parts: list[Part] = []
     for piece in [content] if isinstance(content, str) else content:
         text = piece.get("text") if isinstance(piece, dict) and piece.get("type") == "text" else piece
@@ -193,14 +222,24 @@ def _parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Part, ...]
     return tuple(parts)
 
 
-def _check_order(turns: list[Turn]) -> None:
+def check_order(turns: Sequence[Turn]) -> None:
+    """User and assistant must take turns, the user first.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
     roles = [turn.role for turn in turns]
     talk = roles[1:] if roles[:1] == ["system"] else roles
     if not talk or talk != [("user", "assistant")[place % 2] for place in range(len(talk))]:
         raise RowError("ROW_SHAPE", f"turns should alternate, the user first; found {', '.join(roles)[:100]}")
 
 
-def _check_text(turn: Turn) -> None:
+def check_text(turn: Turn) -> None:
+    """A turn must say something, and hold no control characters.
+
+    Raises:
+        RowError: ``TEXT_CONTROL``, ``TEXT_EMPTY``.
+    """
     control = _CONTROL.search(turn.text)
     if control:
         raise RowError("TEXT_CONTROL", f"control character {control[0]!a} in a turn of the {turn.role}")
@@ -212,12 +251,12 @@ def _type(value: object) -> str:
     return type(value).__name__
 
 
-def _json_value(value: object) -> Any:
+def json_value(value: object) -> Any:
     """`value` in JSON types; None in place of what has none, such as bytes, dates and NaN."""
     if isinstance(value, dict):
-        return {str(name): _json_value(item) for name, item in value.items()}
+        return {str(name): json_value(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, (str, int, bool)) else None

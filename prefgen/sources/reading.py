@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
-from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, Sample
-from prefgen.seeds import derive
 from prefgen.sources.columns import outcomes
 from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
+from prefgen.sources.drawing import drawn
 from prefgen.sources.json_rows import read_json
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
@@ -38,15 +37,12 @@ def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """
     found = _outcomes(input, options)
     if options.sample is not None:
-        # Each sample draws its own number, seeded by what it is and not by its place; the smallest ones are taken.
-        draws = (
-            (derive(options.seed, outcome.id, 0, "subset"), place)
-            for place, outcome in enumerate(found)
-            if isinstance(outcome, Sample)
-        )
-        places = sorted(place for _, place in nsmallest(options.sample, draws))
-        found = _at(_outcomes(input, options), places)
+        found = drawn(lambda: _outcomes(input, options), _sample_id, options.sample, options.seed)
     return islice(found, options.limit)
+
+
+def _sample_id(outcome: Sample | Dropped) -> str | None:
+    return outcome.id if isinstance(outcome, Sample) else None
 
 
 def fingerprint(input: str, options: SourceOptions) -> str:
@@ -81,17 +77,6 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _at(items: Iterable[Sample | Dropped], places: Iterable[int]) -> Iterator[Sample | Dropped]:
-    wanted = iter(places)
-    place = next(wanted, None)
-    for number, item in enumerate(items):
-        if number == place:
-            yield item
-            place = next(wanted, None)
-            if place is None:
-                return
-
-
 def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """Every outcome of the input, duplicates dropped."""
     path = _find(input)
@@ -99,7 +84,7 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     seen: set[int] = set()
     number = 0
     unusable: str | None = None  # what is wrong with the first row, as long as no row had a shape that prefgen knows
-    for number, row in enumerate(_rows(input, path, options), 1):
+    for number, row in enumerate(rows(input, options), 1):
         for outcome in outcomes(row, source, options.turns, options.allow_urls):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
@@ -129,7 +114,13 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
         )
 
 
-def _rows(input: str, path: Path | None, options: SourceOptions) -> Iterator[Row]:
+def rows(input: str, options: SourceOptions) -> Iterator[Row]:
+    """The rows of an input as they stand there, their columns not interpreted.
+
+    Raises:
+        UsageError: as `read`.
+    """
+    path = _find(input)
     if path is None:
         yield from read_hub(input, options)
         return

@@ -1,0 +1,113 @@
+"""Which rows would break a trainer: each loader's own rules, applied to the data as the loader would find it.
+
+The rules come from the loaders' code and issues; a trainer of another version may have others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefgen import sources
+from prefgen.checks import lengths, llamafactory, ms_swift, trl
+from prefgen.errors import RowError, UsageError
+from prefgen.importers.llamafactory import registered
+from prefgen.sources import SourceOptions
+from prefgen.sources.row import Row
+
+Rules = Callable[[Mapping[str, Any]], Iterator[str]]
+TRAINERS = ("trl", "llamafactory", "ms-swift")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row that would break, or whose answer or picture would be cut."""
+
+    row: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found. `problems` of one row stand together."""
+
+    rows: int
+    problems: tuple[Problem, ...]
+
+
+def check(src: Path, trainer: str, processor: str | None = None, max_length: int | None = None) -> Checked:
+    """Apply a loader's rules to every row.
+
+    Args:
+        src: a run, an exported folder, or a file.
+        trainer: one of `TRAINERS`.
+        processor: model whose processor counts tokens; None leaves lengths unchecked.
+        max_length: the limit for them; None is the trainer's own default.
+
+    Raises:
+        UsageError: `trainer` is unknown, or `src` cannot be read.
+        ModelUnreachable: the processor cannot be read.
+    """
+    rules: Rules
+    given = src
+    if trainer == "trl":
+        rules = trl.problems
+    elif trainer == "ms-swift":
+        rules = ms_swift.problems
+    elif trainer == "llamafactory":
+        entry = registered(str(src))
+        src, rules = Path(entry.path), llamafactory.rules(entry.columns)
+    else:
+        raise UsageError(f"--with is {trainer!r}; give one of {', '.join(TRAINERS)}")
+    number = 0
+    problems: list[Problem] = []
+    for file in data_files(src):
+        for row in sources.rows(str(file), SourceOptions()):
+            number += 1
+            problems += [Problem(_name(file, row), detail) for detail in _found(row, rules)]
+    if not number:
+        raise UsageError(f"{src} has no rows")
+    if processor is not None:
+        # LLaMA-Factory's data is found, and its columns named, by the listing beside it
+        inputs = [given] if trainer == "llamafactory" else data_files(src)
+        problems += _too_long(inputs, trainer, processor, lengths.limit(trainer, max_length))
+    return Checked(number, tuple(problems))
+
+
+def data_files(src: Path) -> list[Path]:
+    """The files that a trainer reads of `src`: itself, or what stands in the folder, ``data/`` first.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if src.is_file():
+        return [src]
+    for folder in (src / "data", src):
+        for kind in ("*.parquet", "*.jsonl", "train.json"):
+            found = sorted(folder.glob(kind))
+            if found:
+                return found
+    raise UsageError(f"{src} holds no Parquet file, no JSON Lines and no train.json: give the file")
+
+
+def _too_long(inputs: list[Path], trainer: str, processor: str, max_length: int) -> Iterator[Problem]:
+    from prefgen.engines.lengths import Lengths  # transformers, only where tokens are to be counted
+
+    measure = Lengths.load(processor).measure
+    for path in inputs:
+        for cut in lengths.cuts(path, trainer, max_length, measure):
+            yield Problem(f"{path.name} {cut.row}", cut.detail)
+
+
+def _found(row: Row, rules: Rules) -> Iterator[str]:
+    if isinstance(row.columns, RowError):
+        yield str(row.columns)
+    else:
+        yield from rules(row.columns)
+
+
+def _name(file: Path, row: Row) -> str:
+    own = row.columns.get("id") if isinstance(row.columns, dict) else None
+    return f"{file.name} {row.where}" + (f" (id {own})" if isinstance(own, (str, int)) else "")

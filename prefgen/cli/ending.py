@@ -1,0 +1,49 @@
+"""How a command that filled a run directory talks and ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from prefgen.errors import TooManyDropped
+from prefgen.report import summary
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a run talks and ends.
+
+    Attributes:
+        command: the command line, for the dataset card. licence: of the data, likewise.
+        max_dropped: largest share of rows that may be dropped, in [0, 1].
+    """
+
+    command: str
+    licence: str
+    max_dropped: float
+    json: bool
+    quiet: bool
+    dry_run: bool = False
+
+
+def finish(out: Path, manner: Manner, talk: Console) -> None:
+    """Print the figures of a finished run.
+
+    Raises:
+        TooManyDropped: if more rows were dropped than allowed, or there is no pair.
+    """
+    data = Console()
+    result = summary.summarise(out)
+    if manner.json:
+        data.print_json(summary.to_json(result))
+    else:
+        data.print(summary.render(result))
+    talk.print(f"data set in {out}: datasets.load_dataset({str(out)!r})")
+    share = 1 - result.pairs / result.planned
+    if not result.pairs or share > manner.max_dropped:
+        raise TooManyDropped(
+            f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}); "
+            f"reasons are in {out}/.prefgen/dropped"
+        )

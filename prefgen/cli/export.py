@@ -1,0 +1,45 @@
+"""`prefgen export` and `prefgen check`: runs in the formats of trainers, and whether a trainer would read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
+    to: Annotated[str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's shape) or mmpr.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
+    json: Json = False,
+) -> None:
+    """Write a run in the format of a trainer. The shards themselves load in TRL, ms-swift and LLaMA-Factory as well.
+
+    Example: prefgen export out --to ms-swift --output out-swift
+    """
+    from prefgen.cli import transfer
+
+    transfer.run_export(run, to, output, json=json)
+
+
+def check(
+    src: Annotated[Path, typer.Argument(help="A run, an exported folder, or a file.", metavar="SRC")],
+    trainer: Annotated[str, typer.Option("--with", help="trl, llamafactory or ms-swift.")],
+    processor: Annotated[
+        str | None, typer.Option("--processor", help="Model whose processor counts tokens: folder or Hub id.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", min=1, help="Limit for them; default: the trainer's own.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say which rows would break in a trainer: its loader's own rules, applied to the data as it would find them.
+
+    Example: prefgen check out --with trl --processor llava-hf/llava-1.5-7b-hf --max-length 2048
+    """
+    from prefgen.cli import transfer
+
+    transfer.run_check(src, trainer, processor, max_length, json=json)

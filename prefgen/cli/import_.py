@@ -1,0 +1,145 @@
+"""`prefgen import`: a published set, or data in a trainer's format, as a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prefgen.cli import config
+from prefgen.errors import UsageError
+
+SHARD_SIZE = 256
+NAMES = (
+    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, trl, llamafactory, ms-swift, jsonl; or a data "
+    "set of the paper's tables 3 to 5, see --list"
+)
+_OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
+_COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")
+
+
+def _option(panel: str, *names: str, help: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+
+
+def _vl(name: str, help: str) -> Any:
+    return _option("Options of vlfeedback", name, help=help)
+
+
+def _of(importer: str, name: str, help: str) -> Any:
+    return _option("Options of other sets", name, help=f"{importer}: {help}")
+
+
+def _list(show: bool) -> None:
+    if show:
+        from prefgen.importers import IMPORTERS, PRESETS
+
+        for name, kind in IMPORTERS.items():
+            typer.echo(f"{name:30}{(sys.modules[kind.__module__].__doc__ or '').splitlines()[0]}")
+        for name, preset in PRESETS.items():
+            options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in preset.options.items())
+            size = f"--sample {preset.sample} " if preset.sample else ""
+            typer.echo(f"{name:30}{preset.importer} {size}{options} (table {preset.table})")
+        raise typer.Exit
+
+
+def import_(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
+    src: Annotated[str, typer.Argument(help="File, folder or Hub id.", metavar="SRC")],
+    output: Annotated[Path, _option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.")],
+    image_root: Annotated[
+        Path | None, _option("Data", "--image-root", help="Where images are; default: beside SRC.")
+    ] = None,
+    allow_urls: Annotated[bool, _option("Data", "--allow-urls", help="Download images by URL.")] = False,
+    split: Annotated[str | None, _option("Data", "--split", help="Split of a folder or Hub set.")] = None,
+    revision: Annotated[str | None, _option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
+    license: Annotated[
+        str | None, _option("Data", "--license", help="Licence of the rows; default: the set's own.")
+    ] = None,
+    limit: Annotated[int | None, _option("Data", "--limit", help="Take the first so many pairs.")] = None,
+    sample: Annotated[int | None, _option("Data", "--sample", help="Draw so many pairs at random.")] = None,
+    seed: Annotated[int, _option("Data", "--seed", help="Seeds every draw.")] = 0,
+    pairing: Annotated[str | None, _vl("--pairing", "all, best-worst (default) or best-random.")] = None,
+    aspect: Annotated[str | None, _vl("--aspect", "Rating to rank by: mean (default) or one aspect.")] = None,
+    min_margin: Annotated[float | None, _vl("--min-margin", "Least difference of the ratings.")] = None,
+    chosen_model: Annotated[str | None, _vl("--chosen-model", "Pattern of the best answer's model.")] = None,
+    prompt_source: Annotated[str | None, _vl("--prompt-source", "Pattern of the row's id.")] = None,
+    descriptions: Annotated[str | None, _of("ha-dpo", "--descriptions", "one (default) pair or all.")] = None,
+    image_data: Annotated[Path | None, _of("ha-dpo", "--image-data", "Visual Genome's image_data.json.")] = None,
+    dataset: Annotated[str | None, _of("llamafactory", "--dataset", "Entry of dataset_info.json.")] = None,
+    image_column: Annotated[str | None, _of("jsonl", "--image-column", "Name of the column.")] = None,
+    prompt_column: Annotated[str | None, _of("jsonl", "--prompt-column", "Name of the column.")] = None,
+    chosen_column: Annotated[str | None, _of("jsonl", "--chosen-column", "Name of the column.")] = None,
+    rejected_column: Annotated[str | None, _of("jsonl", "--rejected-column", "Name of the column.")] = None,
+    id_column: Annotated[str | None, _of("jsonl", "--id-column", "Name of the column.")] = None,
+    shard_size: Annotated[
+        int, _option("Run", "--shard-size", help="Pairs of a shard: the unit of commit.")
+    ] = SHARD_SIZE,
+    max_dropped: Annotated[
+        float, _option("Run", "--max-dropped", help="Exit 3 if a larger share of rows is dropped.")
+    ] = 1.0,
+    json: Annotated[bool, _option("Run", "--json", help="Print the final figures as JSON.")] = False,
+    quiet: Annotated[bool, _option("Run", "--quiet", "-q", help="Only errors and the final figures.")] = False,
+    list_: Annotated[
+        bool, _option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
+    ] = False,
+) -> None:
+    """Bring a published preference set, or data in a trainer's format, into a run directory.
+
+    Example: prefgen import povid POVID_preference_data_for_VLLMs_version_1.json --image-root coco/train2014 -o povid
+    """
+    from prefgen.cli import transfer
+    from prefgen.cli.ending import Manner
+    from prefgen.importers.job import ImportJob
+    from prefgen.sources import SourceOptions
+
+    given = {key: ctx.params[key] for key in (*_OWN, *_COLUMNS) if ctx.params[key] is not None}
+    given |= {"licence": license} if license else {}
+    kind, options, size = _importer(name, given)
+    source = SourceOptions(
+        image_root, limit=limit, sample=sample or size, seed=seed, allow_urls=allow_urls, split=split, revision=revision
+    )
+    common = {"source": source, "seed": seed}
+    importer = kind(**options, **{key: value for key, value in common.items() if key in _fields(kind)})
+    transfer.run_import(
+        ImportJob(importer, src, source, output, shard_size, config.lock(ctx)),
+        Manner(
+            command=shlex.join(["prefgen", *sys.argv[1:]]),
+            licence=license or "",
+            max_dropped=max_dropped,
+            json=json,
+            quiet=quiet,
+        ),
+    )
+
+
+def _fields(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], int | None]:
+    """The importer's class, its options, and how many pairs to draw.
+
+    Raises:
+        UsageError: for an unknown name, or an option that this importer does not have.
+    """
+    from prefgen.importers import IMPORTERS, PRESETS
+
+    preset = PRESETS.get(name)
+    kind = IMPORTERS.get(preset.importer if preset else name)
+    if kind is None:
+        raise UsageError(f"no set {name!r}; known: {', '.join((*IMPORTERS, *PRESETS))}")
+    options = {**(preset.options if preset else {}), **given}
+    known = {field.name for field in dataclasses.fields(kind)}
+    for option in options:
+        if option not in known:
+            having = [
+                other for other, value in IMPORTERS.items() if option in {f.name for f in dataclasses.fields(value)}
+            ]
+            raise UsageError(f"--{option.replace('_', '-')} is an option of {', '.join(having)}, not of {name}")
+    return kind, options, preset.sample if preset else None

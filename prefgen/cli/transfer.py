@@ -1,0 +1,117 @@
+"""What the commands that move finished pairs do and say. Talk goes to stderr, data to stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_
+from pathlib import Path
+
+from rich.console import Console
+
+from prefgen import checks, exporters, select
+from prefgen.cli.ending import Manner, finish
+from prefgen.errors import ExitCode, Stopped, UsageError
+from prefgen.importers import job as importing
+from prefgen.importers.job import ImportJob
+from prefgen.layout import Layout, Plan
+from prefgen.licences import strictest
+from prefgen.report import card, summary
+from prefgen.report.progress import Progress
+from prefgen.select import SelectJob
+from prefgen.shards import RunDirectory
+from prefgen.sources.fetch import fetch
+from prefgen.stored import Stored
+
+
+def run_import(job: ImportJob, manner: Manner) -> None:
+    """Import a set into a run directory, or go on with it.
+
+    Raises:
+        UsageError: if none of its images is there.
+        TooManyDropped: if more rows were dropped than allowed, or there is no pair.
+        Stopped: by a signal.
+    """
+    talk = Console(stderr=True, quiet=manner.quiet)
+    try:
+        rows = _planned_rows(job, talk)
+        planned = Plan(rows, job.shard_size, job.fingerprint(), job.config)
+        with RunDirectory.open(job.output, planned) as directory:
+            pending = sum(len(planned.shards[shard]) for shard in directory.pending())
+            with Progress(rows, rows - pending, talk) as progress:
+                importing.work(job, directory, fetch if job.source.allow_urls else None, progress.advance)
+            finalize(directory, manner)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
+    finish(job.output, manner, talk)
+
+
+def run_selection(job: SelectJob, manner: Manner) -> None:
+    """Write a selection of rows as a run, or go on with it.
+
+    Raises:
+        UsageError: if nothing was selected.
+        Stopped: by a signal.
+    """
+    talk = Console(stderr=True, quiet=manner.quiet)
+    for reason, count in job.selection.left_out.items():
+        talk.print(f"left out, {reason}: {count:,} rows", highlight=False)
+    try:
+        select.write(job, lambda directory: finalize(directory, manner))
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
+    finish(job.output, manner, talk)
+
+
+def run_export(run: Path, to: str, output: Path, *, json: bool) -> None:
+    """Export a run and say what was left out.
+
+    Raises:
+        UsageError: the format is unknown, the output not empty, or no row has a place in it.
+    """
+    exported = exporters.export(Stored(run), to, output)
+    if json:
+        Console().print_json(json_.dumps(dataclasses.asdict(exported)))
+        return
+    talk = Console(stderr=True)
+    for reason, count in exported.left_out.items():
+        talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
+    Console().print(f"{exported.rows:,} rows in {output}", highlight=False, markup=False)
+
+
+def run_check(src: Path, trainer: str, processor: str | None, max_length: int | None, *, json: bool) -> None:
+    """Check rows against a trainer's rules and print what was found.
+
+    Raises:
+        UsageError: if there is any problem.
+    """
+    found = checks.check(src, trainer, processor, max_length)
+    data = Console()
+    if json:
+        data.print_json(json_.dumps(dataclasses.asdict(found)))
+    for problem in () if json else found.problems:
+        data.print(f"{problem.row}: {problem.detail}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if found.problems:
+        rows = len({problem.row for problem in found.problems})
+        raise UsageError(f"{trainer} would break on, or cut, {rows:,} of {found.rows:,} rows of {src}")
+    if not json:
+        data.print(f"{src}: {found.rows:,} rows, none of which {trainer} would break on", markup=False, highlight=False)
+
+
+def finalize(directory: RunDirectory, manner: Manner) -> None:
+    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
+
+    def render(out: Path) -> str:
+        return card.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
+
+    directory.finalize(render)
+
+
+def _planned_rows(job: ImportJob, talk: Console) -> int:
+    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
+        return Layout(job.output).read_plan().rows
+    rows, missing = importing.survey(job)
+    if missing.missing:
+        talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
+    if 0 < missing.missing == missing.images:
+        raise UsageError(f"none of the images of {job.input} is there: set --image-root to the folder that holds them")
+    return rows

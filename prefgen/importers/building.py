@@ -1,0 +1,281 @@
+"""From what one row of a published set says to a pair: what every importer does alike.
+
+An importer reads its set's columns into a `Draft`. Here the draft's prompt becomes turns with image slots, its answers
+are checked, and whatever column it did not use is kept in ``meta``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefgen import sources
+from prefgen.carried import COLUMN, Carried
+from prefgen.errors import RowError, UsageError
+from prefgen.records import Dropped, Pair, Role, Sample, Turn, sample_id
+from prefgen.sources import SourceOptions
+from prefgen.sources.columns import (
+    ID_COLUMNS,
+    check_order,
+    check_text,
+    content_parts,
+    is_id,
+    json_value,
+    message_parts,
+    place_images,
+)
+from prefgen.sources.image_columns import has_image, image_names, image_refs
+from prefgen.sources.row import Row
+
+UNUSABLE_ROWS = 50
+Message = tuple[Role, Any]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pair as its row states it.
+
+    Attributes:
+        prompt: role and content of each message before the answer.
+        images: value of the image column, in any spelling that `prefgen.sources` knows.
+        used: names of the columns that all this was made of; the others go to ``meta``.
+        params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
+        meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
+        row_id: the row's own id, where it stands in none of the usual columns.
+    """
+
+    prompt: Sequence[Message]
+    images: object
+    chosen: object
+    rejected: object
+    used: tuple[str, ...]
+    variant: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    row_id: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is the same for all rows of an import.
+
+    Attributes:
+        name: of the importer; the pairs' method. source: name of the file, folder or Hub set.
+    """
+
+    name: str
+    source: str
+    licence: str
+    allow_urls: bool
+    seed: int = 0
+
+
+Read = Callable[[Mapping[str, Any]], Iterable[Draft]]
+
+
+def import_set(
+    src: str, name: str, licence: str, options: SourceOptions, read: Read, seed: int = 0
+) -> Iterator[Pair | Dropped]:
+    """The pairs of a set that `prefgen.sources` can open, images not loaded.
+
+    Args:
+        read: the drafts of one row; a `RowError` drops the row.
+
+    Raises:
+        UsageError: the input as a whole cannot be used.
+    """
+    return import_rows(sources.rows(src, options), origin(src, name, licence, options, seed), read)
+
+
+def origin(src: str, name: str, licence: str, options: SourceOptions, seed: int = 0) -> Origin:
+    """Where the rows of `src` come from."""
+    path = Path(src).expanduser()
+    return Origin(name, path.resolve().name if path.exists() else src, licence, options.allow_urls, seed)
+
+
+def import_rows(rows: Iterable[Row], origin: Origin, read: Read) -> Iterator[Pair | Dropped]:
+    """The pairs of `rows` in their order, with every row that gives none as `Dropped`.
+
+    Raises:
+        UsageError: if none of the first rows has the shape of the set.
+    """
+    seen: set[int] = set()
+    unusable: str | None = None  # what is wrong with the first row, as long as no row had the right shape
+    number = 0
+    for number, row in enumerate(rows, 1):
+        for outcome in _outcomes(row, origin, read, seen):
+            if isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX"):
+                unusable = outcome.detail if number == 1 else unusable
+            else:
+                unusable = None
+            yield outcome
+        if unusable and number == UNUSABLE_ROWS:
+            break
+    if number == 0:
+        raise UsageError(f"INPUT_EMPTY: {origin.source} has no rows")
+    if unusable:
+        raise UsageError(
+            f"SCHEMA: none of the first {number} rows of {origin.source} has the shape of {origin.name}. {unusable}. "
+            "Is it another set? `prefgen import --help` lists those that can be imported"
+        )
+
+
+def _outcomes(row: Row, origin: Origin, read: Read, seen: set[int]) -> Iterator[Pair | Dropped]:
+    if isinstance(row.columns, RowError):
+        yield Dropped(row.columns.reason, f"{row.where}: {row.columns.detail}", origin.source, row.where)
+        return
+    columns = row.columns
+    own_id = next((str(columns[name]) for name in ID_COLUMNS if is_id(columns.get(name))), "")
+    try:
+        for draft in read(columns):
+            yield _outcome(draft, row.where, columns, draft.row_id or own_id, origin, seen)
+    except RowError as error:
+        yield Dropped(error.reason, f"{row.where}: {error.detail}", origin.source, own_id or row.where)
+
+
+def _outcome(
+    draft: Draft, where: str, columns: Mapping[str, Any], own_id: str, origin: Origin, seen: set[int]
+) -> Pair | Dropped:
+    try:
+        pair = _pair(draft, where, columns, own_id, origin)
+    except RowError as error:
+        return Dropped(error.reason, f"{where}: {error.detail}", origin.source, own_id or where)
+    key = int(pair.sample.id, 16)
+    if key in seen:
+        return Dropped.of(pair.sample, "DUPLICATE", f"{where}: the same pair stands in an earlier row")
+    seen.add(key)
+    return pair
+
+
+def _pair(draft: Draft, where: str, columns: Mapping[str, Any], own_id: str, origin: Origin) -> Pair:
+    images = image_refs(draft.images, origin.allow_urls) if has_image(draft.images) else ()
+    if not images:
+        raise RowError("TEXT_ONLY", "no image")
+    prompt = place_images(prompt_turns(draft.prompt), len(images))
+    chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
+    _check_answers(chosen, rejected)
+    used = {*draft.used, *ID_COLUMNS, COLUMN}
+    meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
+    carried = Carried(origin.source, own_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
+    if columns.get(COLUMN) is not None:
+        carried = Carried.from_json(columns[COLUMN])
+    answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
+    sample = Sample(
+        id=sample_id(own_id, carried.turn, prompt, image_names(images), answers),
+        prompt=prompt,
+        images=images,
+        answer=chosen,
+        source=carried.source,
+        source_id=carried.source_id,
+        turn=carried.turn,
+        meta=carried.meta,
+        licence=carried.licence,
+    )
+    return Pair(
+        sample=sample,
+        method=carried.method,
+        variant=carried.variant,
+        chosen=chosen,
+        rejected=rejected,
+        iteration=0,
+        similarity=None,
+        seed=origin.seed,
+        flags=tuple(carried.flags),
+        params={**draft.params, **carried.params},
+    )
+
+
+def prompt_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
+    """Messages as turns, the last one the user's; ``<image>`` in a user's text is a slot unless content is in parts.
+
+    Raises:
+        RowError: ``ROW_SHAPE``, ``TEXT_EMPTY``, ``TEXT_CONTROL``.
+    """
+    parts = [part for _, content in messages if isinstance(content, list) for part in content]
+    typed = any(isinstance(part, dict) and part.get("type") == "image" for part in parts)
+    turns = tuple(Turn(role, content_parts(role, content, tags=not typed)) for role, content in messages)
+    turns = tuple(turn for turn in turns if turn.role != "system" or turn.text.strip())
+    check_order(turns)
+    if turns[-1].role != "user":
+        raise RowError("ROW_SHAPE", "the prompt should end with the user's turn")
+    for turn in turns:
+        check_text(turn)
+    return turns
+
+
+def messages(name: str, value: object) -> list[Message]:
+    """A column of messages.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    if not isinstance(value, list) or not value:
+        raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found {type(value).__name__}")
+    return [message_parts(name, message) for message in value]
+
+
+def answer_text(name: str, value: object) -> str:
+    """An answer: a string, one message, or a list of one message.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        role, content = message_parts(name, value)
+        if role != "assistant":
+            raise RowError("ROW_SHAPE", f"{name} is a message of the {role}")
+        return Turn(role, content_parts(role, content, tags=False)).text
+    if not isinstance(value, str):
+        raise RowError("ROW_SHAPE", f"{name} should be a string or one message, found {type(value).__name__}")
+    return value
+
+
+def question(text: object, name: str = "question") -> list[Message]:
+    """A prompt of one user turn.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    if not isinstance(text, str):
+        raise RowError("ROW_SHAPE", f"{name} should be a string, found {type(text).__name__}")
+    return [("user", text)]
+
+
+def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
+    """The values of columns that a row cannot do without.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    lacking = [name for name in names if columns.get(name) is None]
+    if lacking:
+        raise RowError("ROW_SHAPE", f"no {', '.join(lacking)}; found {', '.join(map(str, columns))[:200] or 'nothing'}")
+    return tuple(columns[name] for name in names)
+
+
+def decoded(name: str, value: object) -> Any:
+    """What a JSON string holds; anything else as it is.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise RowError("ROW_SHAPE", f"{name} should be a JSON string: {error}") from error
+
+
+def _check_answers(chosen: str, rejected: str) -> None:
+    if not chosen.strip():
+        raise RowError("ANSWER_EMPTY", "chosen has no text")
+    if not rejected.strip():
+        raise RowError("REJECTED_EMPTY", "rejected has no text")
+    if chosen == rejected:
+        raise RowError("REJECTED_EQUALS_CHOSEN", "chosen and rejected are equal")
+    for text in (chosen, rejected):
+        check_text(Turn("assistant", (text,)))

@@ -1,0 +1,104 @@
+"""An import as a run: its plan, its pairs with their images, shard by shard into a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from prefgen import sources
+from prefgen.images import Fetch
+from prefgen.importers import Importer
+from prefgen.layout import Scalar
+from prefgen.pending import Interrupts, load_images, pending_shards
+from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.schema import SCHEMA_VERSION, Provenance
+from prefgen.shards import RunDirectory
+from prefgen.sources import MissingReport, SourceOptions
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """All that an import is made of.
+
+    Attributes:
+        source: where images are, and which rows to take: `limit`, `sample` and `seed` apply to the pairs.
+        shard_size: pairs of a shard, the unit of commit and resume.
+    """
+
+    importer: Importer
+    input: str
+    source: SourceOptions
+    output: Path
+    shard_size: int
+    config: str = ""
+
+    def read(self) -> Iterator[Pair | Dropped]:
+        """The planned outcomes, images not loaded."""
+        found = self.importer(self.input)
+        if self.source.sample is not None:
+            count, seed = self.source.sample, self.source.seed
+            found = sources.drawn(lambda: self.importer(self.input), _pair_id, count, seed)
+        return islice(found, self.source.limit)
+
+    def fingerprint(self) -> dict[str, Scalar]:
+        """Every setting that can change output, by flat name."""
+        options = dataclasses.asdict(self.importer)  # type: ignore[call-overload]  # every importer is a dataclass
+        options |= {"source": None}
+        flat = {f"import.{name}": value for name, value in options.items() if value is not None}
+        flat |= {f"source.{name}": value for name, value in dataclasses.asdict(self.source).items()}
+        settings = {name: str(value) if isinstance(value, Path) else value for name, value in flat.items()}
+        return {
+            "method": self.importer.name,
+            "schema": SCHEMA_VERSION,
+            "input_sha256": sources.fingerprint(self.input, self.source),
+            **settings,
+        }
+
+
+def survey(job: ImportJob) -> tuple[int, MissingReport]:
+    """Read the input once: how many rows there are, and which images are missing."""
+    rows = 0
+
+    def samples() -> Iterator[Sample | Dropped]:
+        nonlocal rows
+        for outcome in job.read():
+            rows += 1
+            yield outcome.sample if isinstance(outcome, Pair) else outcome
+
+    missing = sources.missing_report(samples(), job.source.root(job.input))
+    return rows, missing
+
+
+def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: Callable[[Outcome], None]) -> None:
+    """Fill and commit every pending shard.
+
+    Raises:
+        CorruptRun: if there are fewer rows than planned.
+        Stopped: if a signal came; the shard that was in flight has been committed.
+    """
+    root = job.source.root(job.input)
+    constants = Provenance("", "", "import", versions={"prefgen": importlib.metadata.version("prefgen")})
+
+    def load(outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Dropped):
+            return outcome
+        loaded = load_images(outcome.sample, root, fetch)
+        return loaded if isinstance(loaded, Dropped) else dataclasses.replace(outcome, sample=loaded)
+
+    started = time.monotonic()
+    with Interrupts() as interrupts:
+        for shard, outcomes in pending_shards(directory, job.read(), load):
+            for outcome in outcomes:
+                advance(outcome)
+            directory.commit(shard, outcomes, constants, time.monotonic() - started)
+            started = time.monotonic()
+            interrupts.check()
+
+
+def _pair_id(outcome: Outcome) -> str | None:
+    return outcome.sample.id if isinstance(outcome, Pair) else None

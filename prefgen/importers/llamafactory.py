@@ -1,0 +1,105 @@
+"""LLaMA-Factory's ranking formats: https://github.com/hiyouga/LLaMA-Factory, no licence of their own.
+
+ShareGPT; what ``prefgen export --to llamafactory`` writes, and the mirror ``llamafactory/RLHF-V``::
+
+    {"conversations": [{"from": "human", "value": "<image>What is this?"}], "images": ["img/1.jpg"],
+     "chosen": {"from": "gpt", "value": "A cat."}, "rejected": {"from": "gpt", "value": "A dog."}}
+
+or Alpaca (``instruction``, ``input``, ``history``, ``chosen``, ``rejected`` as strings). SRC is a file with these
+column names, or a folder with ``dataset_info.json``, whose ``columns`` are followed; `dataset` names the entry if there
+are several. ``images`` may be a bare string, though LLaMA-Factory itself wants a list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from prefgen.errors import RowError, UsageError
+from prefgen.importers.building import Draft, Message, import_set, messages, needed
+from prefgen.records import Dropped, Pair
+from prefgen.sources import SourceOptions
+
+SHAREGPT = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
+ALPACA = {"prompt": "instruction", "query": "input", "history": "history", "system": "system"}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An entry of ``dataset_info.json``: the file or folder it names, and its columns by LLaMA-Factory's names."""
+
+    path: str
+    columns: Mapping[str, str] = field(default_factory=lambda: {**ALPACA, **SHAREGPT})
+
+
+@dataclass(frozen=True)
+class LlamaFactory:
+    """Reads both formats.
+
+    Attributes:
+        dataset: entry of ``dataset_info.json``; None takes the only one for ranking.
+    """
+
+    name: ClassVar[str] = "llamafactory"
+    licence: str = "other"
+    source: SourceOptions = field(default_factory=SourceOptions)
+    dataset: str | None = None
+
+    def __call__(self, src: str) -> Iterator[Pair | Dropped]:
+        """The pairs of `src`, streamed, images not loaded."""
+        entry = registered(src, self.dataset)
+        return import_set(
+            entry.path, self.name, self.licence, self.source, lambda columns: _read(columns, entry.columns)
+        )
+
+
+def registered(src: str, dataset: str | None = None) -> Registered:
+    """What `src` means: itself, or in a folder with ``dataset_info.json`` one of the sets that are listed there.
+
+    Raises:
+        UsageError: the list cannot be read, or does not say which set is meant.
+    """
+    folder = Path(src).expanduser()
+    listing = folder / "dataset_info.json"
+    if not listing.is_file():
+        return Registered(src)
+    try:
+        entries = {name: entry for name, entry in json.loads(listing.read_bytes()).items() if entry.get("ranking")}
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{listing} is no list of data sets: {error!r}") from error
+    names = [dataset] if dataset in entries else list(entries)
+    if len(names) != 1 or (dataset and dataset not in entries):
+        listed = ", ".join(entries) or "none with ranking: true"
+        raise UsageError(f"--dataset is {dataset!r}; {listing} lists {listed}")
+    entry = entries[names[0]]
+    columns = dict(entry.get("columns") or {})
+    alpaca = entry.get("formatting", "alpaca") == "alpaca"
+    defaults = ALPACA if alpaca else {"messages": "conversations"}
+    return Registered(str(folder / entry.get("file_name", names[0])), columns or {**defaults, **SHAREGPT})
+
+
+def _read(columns: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Draft]:
+    def value(role: str) -> Any:
+        return columns.get(names.get(role, ""))
+
+    chosen, rejected = needed(columns, names.get("chosen", "chosen"), names.get("rejected", "rejected"))
+    said = messages("messages", value("messages")) if value("messages") is not None else _alpaca(value)
+    if isinstance(value("system"), str) and value("system"):
+        said = [("system", value("system")), *said]
+    yield Draft(said, value("images"), chosen, rejected, tuple(names.values()))
+
+
+def _alpaca(value: Any) -> list[Message]:
+    asked = [text for text in (value("prompt"), value("query")) if text]
+    history = value("history") or []
+    if not asked or not all(isinstance(text, str) for text in asked):
+        raise RowError("ROW_SHAPE", "neither messages nor an instruction")
+    if not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
+        raise RowError("ROW_SHAPE", "history should hold pairs of a question and an answer")
+    earlier: list[Message] = [
+        message for question, answer in history for message in (("user", question), ("assistant", answer))
+    ]
+    return [*earlier, ("user", "\n".join(asked))]

@@ -1,0 +1,30 @@
+"""Mixing and choosing rows of finished runs. Rows pass through as they are; pictures are never decoded or re-encoded.
+
+Every operation is a function from inputs to a `Selection`, which says what rows in what order, and how many were left
+out and why; `write` copies them into a run directory with the commits, card and checks of any other run.
+"""
+
+from prefgen.select.copying import SelectJob, write
+from prefgen.select.dedup import dedup
+from prefgen.select.filtering import keep
+from prefgen.select.joining import join
+from prefgen.select.leakage import Excluded
+from prefgen.select.mixing import Amount, mix, parse_amount
+from prefgen.select.relabelling import relabel
+from prefgen.select.selection import Selection
+from prefgen.select.splitting import split
+
+__all__ = [
+    "Amount",
+    "Excluded",
+    "SelectJob",
+    "Selection",
+    "dedup",
+    "join",
+    "keep",
+    "mix",
+    "parse_amount",
+    "relabel",
+    "split",
+    "write",
+]

@@ -1,0 +1,102 @@
+"""A selection as a run: its rows copied shard by shard into a run directory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from prefgen.errors import UsageError
+from prefgen.layout import Plan, Scalar
+from prefgen.pending import Interrupts
+from prefgen.schema import SCHEMA, SCHEMA_VERSION
+from prefgen.select.selection import Selection, renamed
+from prefgen.shards import RunDirectory
+
+
+@dataclass(frozen=True)
+class SelectJob:
+    """All that the run of a selection is made of.
+
+    Attributes:
+        operation: e.g. ``mix``. options: its settings, those included that name what is left out.
+    """
+
+    operation: str
+    options: Mapping[str, Scalar]
+    selection: Selection
+    output: Path
+    shard_size: int
+    config: str = ""
+
+    def plan(self) -> Plan:
+        """The plan: what comes from where, and what was left out.
+
+        Raises:
+            UsageError: if nothing was selected.
+        """
+        chosen = self.selection
+        if not len(chosen):
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in chosen.left_out.items()) or "no input row"
+            raise UsageError(f"{self.operation} leaves no row ({reasons})")
+        settings: dict[str, Scalar] = {"method": self.operation, "schema": SCHEMA_VERSION, **self.options}
+        for number, stored in enumerate(chosen.inputs):
+            settings |= {f"input.{number}": stored.name, f"input.{number}.manifest_sha256": stored.digest}
+            settings[f"input.{number}.rows"] = len(stored)
+        settings |= {f"left_out.{reason}": count for reason, count in chosen.left_out.items()}
+        return Plan(len(chosen), self.shard_size, settings, self.config)
+
+
+def write(job: SelectJob, finalize: Callable[[RunDirectory], None]) -> None:
+    """Copy the rows of every pending shard, commit them, and finish the run.
+
+    Raises:
+        UsageError: if nothing was selected.
+        Stopped: if a signal came; the shard that was in flight has been committed.
+    """
+    plan = job.plan()
+    provenance = {"engine": job.operation, "versions": {"prefgen": importlib.metadata.version("prefgen")}}
+    seen: set[int] = set()
+    with RunDirectory.open(job.output, plan) as directory, Interrupts() as interrupts:
+        pending = set(directory.pending())
+        for shard, positions in enumerate(plan.shards if pending else ()):
+            started = time.monotonic()
+            table = _rows(job.selection, positions)
+            table = _with_own_ids(table, seen)  # of committed shards as well: theirs are taken
+            if shard in pending:
+                directory.commit_rows(shard, table, provenance, time.monotonic() - started)
+                interrupts.check()
+        finalize(directory)
+
+
+def _rows(chosen: Selection, positions: range) -> pa.Table:
+    which = chosen.which[positions.start : positions.stop]
+    rows = chosen.rows[positions.start : positions.stop]
+    order: list[int] = []
+    pieces: list[pa.Table] = []
+    for number, stored in enumerate(chosen.inputs):
+        places = np.flatnonzero(which == number)
+        order += places.tolist()
+        if len(places):
+            pieces.append(stored.take(rows[places].tolist()))
+    table = pa.concat_tables(pieces).take(np.argsort(order)).combine_chunks()
+    if chosen.merge is not None and chosen.partners is not None:
+        partners = chosen.partners[positions.start : positions.stop]
+        table = chosen.merge(table, chosen.inputs[-1].take(partners.tolist()))
+    return table.cast(SCHEMA)
+
+
+def _with_own_ids(table: pa.Table, seen: set[int]) -> pa.Table:
+    """Give a row another id where an earlier one has its own; a selection holds no two rows that agree in both."""
+    ids: list[str] = table["id"].to_pylist()
+    for place, row_id in enumerate(ids):
+        if int(row_id, 16) in seen:
+            ids[place] = renamed(row_id, table["rejected_response"][place].as_py())
+        seen.add(int(ids[place], 16))
+    at = table.schema.get_field_index("id")
+    return table.set_column(at, table.schema.field(at), pa.array(ids, pa.string()))

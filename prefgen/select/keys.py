@@ -1,0 +1,46 @@
+"""When two rows are about the same thing: by what their pictures and texts are, not by ids or sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+By = Literal["pair", "answer", "prompt", "image"]
+BY: tuple[By, ...] = ("pair", "answer", "prompt", "image")
+COLUMNS = ("prompt", "chosen_response", "rejected_response", "meta")
+
+
+def digests(row: Mapping[str, Any]) -> list[str]:
+    """SHA-256 of each picture's encoded bytes, as recorded when the row was made."""
+    return [image["sha256"] for image in json.loads(row["meta"])["images"]]
+
+
+def key(row: Mapping[str, Any], by: By) -> bytes:
+    """A digest that two rows share exactly if they agree in `by`.
+
+    ``image`` compares the pictures, ``prompt`` the conversation too, ``answer`` also the chosen answer, ``pair`` all.
+    Where in a turn its pictures stand does not count, nor white space around its text.
+    """
+    texts: list[str] = digests(row)
+    if by != "image":
+        texts += [f"{turn['role']}\x1e{_text(turn)}" for turn in row["prompt"]]
+    if by in ("answer", "pair"):
+        texts.append(row["chosen_response"])
+    if by == "pair":
+        texts.append(row["rejected_response"])
+    return _digest(texts)
+
+
+def _text(turn: Mapping[str, Any]) -> str:
+    return "".join(part["text"] for part in turn["content"] if part["type"] == "text").strip()
+
+
+def _digest(texts: Iterable[str]) -> bytes:
+    digest = hashlib.blake2b(digest_size=12)
+    for text in texts:
+        encoded = text.encode()
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.digest()

@@ -1,0 +1,67 @@
+"""Splits that share no picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import accumulate
+
+from prefgen.errors import UsageError
+from prefgen.seeds import derive
+from prefgen.select.keys import digests
+from prefgen.select.leakage import NOTHING, Excluded
+from prefgen.select.selection import Selection, of_one
+from prefgen.stored import Stored
+
+OTHER_SPLIT = "OTHER_SPLIT"
+
+
+def split(stored: Stored, shares: Mapping[str, float], seed: int, exclude: Excluded = NOTHING) -> dict[str, Selection]:
+    """Every row in one split, and no picture in two.
+
+    Rows that share a picture, directly or through other rows with several pictures, stay together. Such a group's draw
+    depends on the seed and its pictures alone, so the shares are met on average and not to the row.
+
+    Raises:
+        UsageError: the shares are not positive, or do not add up to 1.
+    """
+    if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+        raise UsageError(f"the shares of {', '.join(shares)} are {list(shares.values())}: they should add up to 1")
+    left_out: Counter[str] = Counter()
+    groups = _Groups()
+    members: list[tuple[int, int]] = []
+    for number, row in exclude.kept(stored, ("id", "meta"), left_out):
+        pictures = [int(digest[:16], 16) for digest in digests(row)] or [int(row["id"], 16)]
+        for other in pictures[1:]:
+            groups.unite(pictures[0], other)
+        members.append((number, pictures[0]))
+    rows: dict[str, list[int]] = {name: [] for name in shares}
+    bounds = list(zip(shares, accumulate(shares.values()), strict=True))
+    for number, picture in members:
+        draw = derive(seed, f"{groups.smallest(picture):016x}", 0, "split") / 2**64
+        rows[next((name for name, bound in bounds if draw < bound), bounds[-1][0])].append(number)
+    return {
+        name: of_one(stored, chosen, +(left_out + Counter({OTHER_SPLIT: len(members) - len(chosen)})))
+        for name, chosen in rows.items()
+    }
+
+
+class _Groups:
+    """Disjoint sets of numbers; each is known by its smallest member."""
+
+    def __init__(self) -> None:
+        self._above: dict[int, int] = {}
+
+    def smallest(self, member: int) -> int:
+        path = []
+        while (above := self._above.get(member, member)) != member:
+            path.append(member)
+            member = above
+        for passed in path:
+            self._above[passed] = member
+        return member
+
+    def unite(self, first: int, second: int) -> None:
+        low, high = sorted((self.smallest(first), self.smallest(second)))
+        if low != high:
+            self._above[high] = low

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from prefgen import checks
+from prefgen.checks import lengths
+from prefgen.engines.lengths import Lengths
+from prefgen.errors import UsageError
+from prefgen.exporters import export
+from tests.engines import tiny
+from tests.select.runs import pair, stored
+
+IMAGE_TOKENS = 16
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("processor")
+    loaded = tiny.llava()
+    loaded.processor.save_pretrained(folder)
+    loaded.model.config.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_pair_is_measured_as_the_processor_sees_it() -> None:
+    made = pair(0)
+    loaded = tiny.llava()
+    length = Lengths(loaded.processor, "tiny").measure(made)
+    text = "USER: <image>\nWhat is it? ASSISTANT:"
+    ids = loaded.processor(text=[text], images=[PIL.Image.new("RGB", (16, 12))])["input_ids"][0]
+    image = loaded.image_token_id
+    assert length.image_end == max(place for place, token in enumerate(ids) if token == image) + 1
+    assert length.chosen > len(ids) + 2
+    assert ids.count(image) == IMAGE_TOKENS
+
+
+@pytest.mark.parametrize("trainer", checks.TRAINERS)
+def test_rows_that_are_cut(tmp_path: Path, processor: str, trainer: str) -> None:
+    run = stored(tmp_path / "run", [pair(0), pair(1, rejected="A dog. " * 60)])
+    export(run, trainer, tmp_path / "exported")
+    for src in (tmp_path / "run", tmp_path / "exported"):
+        assert checks.check(src, trainer, processor, 2000).problems == ()
+        (cut,) = checks.check(src, trainer, processor, 120).problems
+        assert "rejected ends at token" in cut.detail
+        pictures = checks.check(src, trainer, processor, IMAGE_TOKENS).problems
+        assert len(pictures) == 2
+        assert "cut into the picture" in pictures[0].detail
+
+
+def test_limits() -> None:
+    assert lengths.limit("trl", None) == 1024
+    assert lengths.limit("llamafactory", 77) == 77
+    with pytest.raises(UsageError, match="--max-length"):
+        lengths.limit("ms-swift", None)

@@ -1,0 +1,170 @@
+"""What TRL, LLaMA-Factory and ms-swift read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefgen.errors import UsageError
+from prefgen.importers.llamafactory import LlamaFactory
+from prefgen.importers.ms_swift import MsSwift
+from prefgen.importers.trl import Trl
+from prefgen.records import Slot, Turn
+from tests.importers.published import pairs, picture, reasons, told, write_json, write_lines, write_parquet
+
+EXPECTED = ((Turn("user", (Slot.IMAGE, "What is this?")),), "A cat.", "A dog.")
+PART = {"type": "text", "text": "What is this?"}
+ASKED = [{"role": "user", "content": [{"type": "image", "text": None}, PART]}]
+
+
+def said(text: str) -> list[dict[str, Any]]:
+    return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+
+
+def trl_row(**changes: object) -> dict[str, Any]:
+    images = [{"bytes": picture().data, "path": "a.png"}]
+    return {"images": images, "prompt": ASKED, "chosen": said("A cat."), "rejected": said("A dog."), **changes}
+
+
+def plain(role: str, text: str) -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"prompt": [plain("user", "What is this?")], "chosen": [plain("assistant", "A cat.")]},
+        {"prompt": "What is this?", "chosen": "A cat.", "rejected": "A dog."},
+        {"prompt": "<image>\nWhat is this?", "chosen": "A cat.", "rejected": "A dog."},
+        {"prompt": None, "chosen": [*ASKED, *said("A cat.")], "rejected": [*ASKED, *said("A dog.")]},
+        {"images": None, "image": {"bytes": picture().data, "path": "a.png"}},
+    ],
+)
+def test_forms_of_trl(tmp_path: Path, changes: dict[str, Any]) -> None:
+    (pair,) = pairs(Trl(), write_parquet(tmp_path / "a.parquet", [trl_row(**changes)]))
+    assert told(pair) == EXPECTED
+
+
+def test_a_tag_in_a_text_beside_image_parts_is_text(tmp_path: Path) -> None:
+    content = [{"type": "image", "text": None}, {"type": "text", "text": "What does <image> mean?"}]
+    row = trl_row(prompt=[{"role": "user", "content": content}])
+    (pair,) = pairs(Trl(), write_parquet(tmp_path / "a.parquet", [row]))
+    assert pair.sample.prompt == (Turn("user", (Slot.IMAGE, "What does <image> mean?")),)
+
+
+def test_placeholders_must_be_as_many_as_pictures(tmp_path: Path) -> None:
+    twice = [{"role": "user", "content": [{"type": "image", "text": None}] * 2 + [PART]}]
+    path = write_parquet(tmp_path / "a.parquet", [trl_row(prompt=twice), trl_row(images=[])])
+    assert reasons(Trl(), path) == ["IMG_COUNT", "TEXT_ONLY"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chosen": said("A cat.") * 2},
+        {"chosen": ASKED},
+        {"prompt": said("A cat.")},
+        {"prompt": None},
+        {"prompt": None, "chosen": [*ASKED, *said("a")], "rejected": [{"role": "user", "content": [PART]}, *said("b")]},
+    ],
+)
+def test_other_conversations_are_dropped(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = write_parquet(tmp_path / "a.parquet", [trl_row()])
+    other = write_parquet(tmp_path / "b.parquet", [trl_row(**changes)])
+    assert not reasons(Trl(), path)
+    with pytest.raises(UsageError, match="SCHEMA"):
+        reasons(Trl(), other)
+
+
+SHAREGPT: dict[str, Any] = {
+    "conversations": [{"from": "human", "value": "<image>What is this?"}],
+    "chosen": {"from": "gpt", "value": "A cat."},
+    "rejected": {"from": "gpt", "value": "A dog."},
+    "images": ["img/1.jpg"],
+}
+ALPACA: dict[str, Any] = {
+    "instruction": "<image>What is this?",
+    "input": "",
+    "chosen": "A cat.",
+    "rejected": "A dog.",
+    "images": ["1.jpg"],
+}
+
+
+@pytest.mark.parametrize("row", [SHAREGPT, ALPACA, {**SHAREGPT, "images": "img/1.jpg"}, {**ALPACA, "system": ""}])
+def test_forms_of_llama_factory(tmp_path: Path, row: dict[str, Any]) -> None:
+    (pair,) = pairs(LlamaFactory(), write_json(tmp_path / "a.json", [row]))
+    assert told(pair) == EXPECTED
+
+
+def test_alpaca_history_and_system(tmp_path: Path) -> None:
+    row = {
+        **ALPACA,
+        "system": "Be brief.",
+        "instruction": "And this?",
+        "input": "Say.",
+        "history": [["<image>Hm?", "Ah."]],
+    }
+    (pair,) = pairs(LlamaFactory(), write_json(tmp_path / "a.json", [row]))
+    assert pair.sample.prompt == (
+        Turn("system", ("Be brief.",)),
+        Turn("user", (Slot.IMAGE, "Hm?")),
+        Turn("assistant", ("Ah.",)),
+        Turn("user", ("And this?\nSay.",)),
+    )
+
+
+def test_a_folder_is_read_by_its_listing(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "x.json", [{"talk": SHAREGPT["conversations"], "c": "A cat.", "r": "A dog.", "pics": ["a.jpg"]}]
+    )
+    columns = {"messages": "talk", "chosen": "c", "rejected": "r", "images": "pics"}
+    entry = {"file_name": "x.json", "ranking": True, "formatting": "sharegpt", "columns": columns}
+    write_json(tmp_path / "dataset_info.json", {"sft": {"file_name": "y.json"}, "pref": entry})
+    (pair,) = pairs(LlamaFactory(), str(tmp_path))
+    assert told(pair) == EXPECTED
+    with pytest.raises(UsageError, match="lists pref"):
+        list(LlamaFactory(dataset="other")(str(tmp_path)))
+
+
+SWIFT: dict[str, Any] = {
+    "messages": [plain("user", "<image>What is this?"), plain("assistant", "A cat.")],
+    "images": ["kitten.png"],
+    "rejected_response": "A dog.",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"images": "kitten.png"},
+        {"messages": [plain("user", "What is this?"), plain("assistant", "A cat.")]},
+        {"conversations": SWIFT["messages"], "messages": None},
+        {"rejected_response": [plain("assistant", "A dog.")]},
+        {
+            "rejected_response": None,
+            "rejected_messages": [plain("user", "<image>What is this?"), plain("assistant", "A dog.")],
+            "rejected_images": ["kitten.png"],
+        },
+    ],
+)
+def test_forms_of_ms_swift(tmp_path: Path, changes: dict[str, Any]) -> None:
+    (pair,) = pairs(MsSwift(), write_lines(tmp_path / "a.jsonl", [{**SWIFT, **changes}]))
+    assert told(pair) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rejected_response": None, "rejected": "A dog."},  # a column that ms-swift ignores
+        {"rejected_images": ["puppy.png"]},
+        {"messages": SWIFT["messages"][:1]},
+        {"rejected_messages": [plain("user", "<image>Other?"), plain("assistant", "A dog.")]},
+    ],
+)
+def test_what_is_no_pair_for_ms_swift(tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert reasons(MsSwift(), write_lines(tmp_path / "a.jsonl", [SWIFT, {**SWIFT, **changes}])) == ["ROW_SHAPE"]
