@@ -11,6 +11,7 @@ import typer
 
 import prefgen
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.lint import lint
 from prefgen.errors import PrefgenError
 
 app = typer.Typer(
@@ -33,10 +34,11 @@ app = typer.Typer(
 
     prefgen verify out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped · 5 model unreachable · "
-    "6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
+    "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
+app.command("lint")(lint)
 
 
 @app.command("presets")
