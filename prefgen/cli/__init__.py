@@ -12,6 +12,7 @@ import typer
 import prefgen
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.lint import lint
+from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("bdhs")(bdhs)
 app.command("lint")(lint)
+app.command("view")(view)
 
 
 @app.command("presets")
