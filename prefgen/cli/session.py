@@ -21,6 +21,7 @@ from prefgen.methods.bdhs import PRESETS
 from prefgen.records import Sample
 from prefgen.report import card, plan, summary
 from prefgen.report.progress import Progress
+from prefgen.report.view import page
 from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
 
@@ -87,7 +88,7 @@ def _run(job: Job, manner: Manner) -> None:
                 )
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
-        directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence))
+        directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence), page.preview)
     result = summary.summarise(job.output)
     if manner.json:
         data.print_json(summary.to_json(result))

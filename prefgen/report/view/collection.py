@@ -129,7 +129,7 @@ class Collection:
             wanted &= np.array([query.flag in flags for flags in self.index["flags"].to_pylist()])
         for bound, compare in ((query.low, pc.greater_equal), (query.high, pc.less_equal)):
             if bound is not None:
-                wanted &= _numpy(compare(self.index["similarity"], bound))
+                wanted &= _numpy(compare(self.index["similarity"], pa.scalar(bound, pa.float32())))
         positions = np.flatnonzero(wanted)
         if query.sort != "row":
             keys = self.index[query.sort].take(pa.array(positions)).to_numpy().astype(np.float64)

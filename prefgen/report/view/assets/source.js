@@ -18,7 +18,7 @@ const STATIC = {
   async rows(query, start) {
     const text = query.search.toLowerCase();
     const inside = (row) => row.similarity !== null &&
-      (query.low === "" || row.similarity >= Number(query.low)) && (query.high === "" || row.similarity <= Number(query.high));
+      (query.low === "" || row.similarity >= Math.fround(query.low)) && (query.high === "" || row.similarity <= Math.fround(query.high));
     const found = data.rows.filter((row) =>
       (!text || [row.id, row.source_id, ...row.prompt.map((turn) => turn[1]), joined(row.chosen), joined(row.rejected)]
         .some((each) => each.toLowerCase().includes(text))) &&
