@@ -46,23 +46,17 @@ function figure(row, image, place) {
   img.loading = "lazy";
   img.dataset.plain = image.plain;
   if (image.noisy) img.dataset.noisy = image.noisy;
-  const made = element("figure", "", img);
+  const frame = element("div", "frame", img);
   const overlay = row.mask && place === 0 ? grid(row.mask) : null;
   img.addEventListener("load", () => {
     img.classList.toggle("tiny", img.naturalWidth < 150);
     if (!overlay) return;
-    // The central square of the picture, in per cent of its sides.
-    const width = img.naturalWidth, height = img.naturalHeight, side = Math.min(width, height);
-    const shown = img.getBoundingClientRect();
-    overlay.style.left = `${50 * (1 - side / width)}%`;
-    overlay.style.width = `${100 * side / width}%`;
-    overlay.style.top = `${shown.width * (height - side) / width / 2}px`;
-    overlay.style.height = `${shown.width * side / width}px`;
+    const {naturalWidth: width, naturalHeight: height} = img, side = Math.min(width, height);
+    overlay.style.inset = `${50 * (1 - side / height)}% ${50 * (1 - side / width)}%`;  // the central square
   });
   img.src = image.plain;
-  if (overlay) made.append(overlay);
-  made.append(element("figcaption", "", image.name));
-  return made;
+  if (overlay) frame.append(overlay);
+  return element("figure", "", frame, element("figcaption", "", image.name));
 }
 
 function badges(row) {

@@ -39,6 +39,7 @@ function draw(current) {
   at("next").disabled = last >= state.found;
   at("pager").hidden = state.found <= pageRows;
   at("voted").textContent = votes.size ? `${votes.size.toLocaleString("en")} voted` : "";
+  showNoise();
   select(current, false);
 }
 
@@ -79,7 +80,6 @@ async function vote(row, name, rejectedFirst) {
     button.setAttribute("aria-pressed", String(button.dataset.vote === name));
   }
   at("voted").textContent = `${votes.size.toLocaleString("en")} voted`;
-  select(place, false);
 }
 
 function blind() {
@@ -93,8 +93,16 @@ function mask() {
 }
 
 function noise() {
-  for (const img of document.querySelectorAll("img[data-noisy]")) {
-    img.src = img.getAttribute("src") === img.dataset.noisy ? img.dataset.plain : img.dataset.noisy;
+  toggle("noise");
+  showNoise();
+}
+
+function showNoise() {
+  const noised = document.querySelectorAll("img[data-noisy]");
+  at("noise").hidden = !noised.length;
+  for (const img of noised) {
+    const address = pressed("noise") ? img.dataset.noisy : img.dataset.plain;
+    if (img.getAttribute("src") !== address) img.src = address;
   }
 }
 
@@ -142,6 +150,7 @@ at("cards").addEventListener("click", (event) => {
 });
 at("blind").addEventListener("click", blind);
 at("mask").addEventListener("click", mask);
+at("noise").addEventListener("click", noise);
 at("help").addEventListener("click", help);
 at("previous").addEventListener("click", () => page(-1));
 at("next").addEventListener("click", () => page(1));

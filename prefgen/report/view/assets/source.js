@@ -61,8 +61,14 @@ const LIVE = {
     return answered(await fetch(`rows?${asked}`));
   },
 
-  async vote(row, vote, blind, rejectedFirst) {
-    await answered(await fetch("votes", {method: "POST", body: JSON.stringify({position: row.position, vote, blind, rejectedFirst})}));
+  sent: Promise.resolve(),
+
+  vote(row, vote, blind, rejectedFirst) {
+    // One after the other: of several votes about a row the last one counts.
+    const body = JSON.stringify({position: row.position, vote, blind, rejectedFirst});
+    const sent = this.sent.then(() => fetch("votes", {method: "POST", body})).then(answered);
+    this.sent = sent.catch(() => {});
+    return sent;
   },
 };
 
