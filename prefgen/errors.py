@@ -7,6 +7,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 ├── Locked              7     another process is writing to the same output
 ├── EnvironmentFault    8     disk full, out of memory, GPU gone
 ├── TooManyDropped      3     the run finished, but more rows were dropped than allowed
+├── NotGoodEnough       3     the data was looked at, and is worse than ``--fail-on`` allows
 └── Stopped        75/130     stopped by a signal; resumable
 RowError                      one row cannot become a pair: it is dropped with this reason, the run goes on
 """
@@ -46,6 +47,12 @@ class UsageError(PrefgenError):
 
 class TooManyDropped(PrefgenError):
     """The run finished, but more rows were dropped than ``--max-dropped`` allows, or no pair was made at all."""
+
+    exit_code = ExitCode.TOO_MANY_DROPPED
+
+
+class NotGoodEnough(PrefgenError):
+    """The command did its work, and the data has findings that ``--fail-on`` does not allow."""
 
     exit_code = ExitCode.TOO_MANY_DROPPED
 

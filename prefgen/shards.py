@@ -147,11 +147,12 @@ class RunDirectory:
             self._put(self._at.record(shard), commit.to_json())
         self._commits[shard] = commit
 
-    def finalize(self, card: Callable[[Path], str]) -> None:
+    def finalize(self, card: Callable[[Path], str], preview: Callable[[Path], str] | None = None) -> None:
         """Turn the committed shards into the data set. Does nothing if that is done; can be repeated after a kill.
 
         Args:
             card: makes the text of README.md, given `out`; called when data/ is in place.
+            preview: likewise that of preview.html; not called for a run without a pair, which has nothing to show.
 
         Raises:
             CorruptRun: if the counts do not add up, or something foreign stands in data/.
@@ -165,6 +166,8 @@ class RunDirectory:
         with _environment(self.out):
             self._move_parts()
             self._put(self._at.card, card(self.out).encode())
+            if preview and any(commit.pairs for commit in self._commits.values()):
+                self._put(self._at.preview, preview(self.out).encode())
             self._put(self._at.dataset_info, json_bytes(_llama_factory_info(self.out.resolve().name)))
             digest = self._put(self._at.manifest, json_bytes(self._manifest()))
             self._put(self._at.manifest_digest, f"{digest.sha256}  {self._at.manifest.name}\n".encode())
@@ -260,8 +263,9 @@ class RunDirectory:
         # What was checked at its commit is not hashed again: damage since then must not become the record.
         digests = {target: self._commits[shard].part for shard, target in self._targets().items()}
         digests |= {self._at.drops(commit.shard): commit.drops for commit in commits if commit.drops}
-        for path in (self._at.card, self._at.dataset_info, self._at.plan, self._at.config):
-            digests[path] = _digest(path.read_bytes())
+        for path in (self._at.card, self._at.preview, self._at.dataset_info, self._at.plan, self._at.config):
+            if path != self._at.preview or path.exists():
+                digests[path] = _digest(path.read_bytes())
         digests |= {self._at.record(commit.shard): _digest(commit.to_json()) for commit in commits}
         files = {path.relative_to(self.out).as_posix(): asdict(digest) for path, digest in digests.items() if digest}
         return {

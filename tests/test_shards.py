@@ -20,6 +20,7 @@ from prefgen import shards
 from prefgen.errors import CorruptRun, EnvironmentFault, Locked, UsageError
 from prefgen.layout import Layout
 from prefgen.shards import Plan, RunDirectory
+from prefgen.verify import verify
 from tests.handmade import PROVENANCE, card, drop, finished_run, outcomes, pair, plan, work_through
 
 WORKER = """
@@ -357,3 +358,23 @@ def test_a_run_without_a_pair_ends_and_can_be_told(tmp_path: Path) -> None:
 def test_a_plan_of_no_rows_has_no_shards() -> None:
     assert Plan(0, 10, {}).shards == ()
     assert Plan(21, 10, {}).shards == (range(10), range(10, 20), range(20, 21))
+
+
+def test_a_preview_is_listed_and_checked_and_changes_no_data(tmp_path: Path, unbroken: dict[str, str]) -> None:
+    with RunDirectory.open(tmp_path / "out", plan()) as run:
+        for shard in run.pending():
+            run.commit(shard, outcomes(run.plan.shards[shard]), PROVENANCE)
+        run.finalize(card, lambda out: f"<p>{len([*(out / 'data').iterdir()])} files")
+    assert (tmp_path / "out" / "preview.html").read_text() == "<p>4 files"
+    assert "preview.html" in json.loads(Layout(tmp_path / "out").manifest.read_text())["files"]
+    assert data_of(tmp_path / "out") == unbroken
+    assert not verify(tmp_path / "out").problems
+    (tmp_path / "out" / "preview.html").write_text("<script>")
+    assert [problem.file for problem in verify(tmp_path / "out").problems] == ["preview.html"]
+
+
+def test_a_run_without_a_pair_has_no_preview(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path / "out", plan(2, 2)) as run:
+        run.commit(0, [drop(0), drop(1)], PROVENANCE)
+        run.finalize(card, lambda out: "nothing")
+    assert not (tmp_path / "out" / "preview.html").exists()

@@ -14,6 +14,8 @@ from prefgen.cli.bdhs import bdhs
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.select import COMMANDS
+from prefgen.cli.lint import lint
+from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
 app = typer.Typer(
@@ -36,8 +38,8 @@ app = typer.Typer(
 
     prefgen verify out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped · 5 model unreachable · "
-    "6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
+    "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
 app.command("import")(import_)
@@ -45,6 +47,8 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 app.command("export")(export)
 app.command("check")(check)
+app.command("lint")(lint)
+app.command("view")(view)
 
 
 @app.command("presets")

@@ -22,6 +22,7 @@ from prefgen.pending import load_images
 from prefgen.records import Sample
 from prefgen.report import card, plan
 from prefgen.report.progress import Progress
+from prefgen.report.view import page
 from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
 
@@ -72,7 +73,7 @@ def _run(job: Job, manner: Manner) -> None:
                 )
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
-        directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence))
+        directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence), page.preview)
     finish(job.output, manner, talk)
 
 

@@ -1,0 +1,55 @@
+"""`prefgen lint`: is this data any good?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefgen.errors import NotGoodEnough, UsageError
+
+FAIL_ON = ("error", "warning")
+
+
+def lint(
+    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.")],
+    fail_on: Annotated[
+        str | None,
+        typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),
+    ] = None,
+    exclude_images: Annotated[
+        Path | None,
+        typer.Option("--exclude-images", help="File of evaluation images: a SHA-256 or a file name a line."),
+    ] = None,
+    truncate: Annotated[
+        int | None, typer.Option("--truncate", min=1, help="Compare pairs after N characters as well [2000].")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look for what a trainer would learn from the pairs instead of looking at the picture.
+
+    Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
+    """
+    from rich.console import Console
+
+    from prefgen.report import lint as linting
+    from prefgen.report.lint import render, thresholds
+
+    level = next((level for level in linting.LEVELS if level == fail_on and level in FAIL_ON), None)
+    if fail_on is not None and level is None:
+        raise UsageError(f"--fail-on {fail_on!r} is unknown; choose from {', '.join(FAIL_ON)}")
+    found = linting.lint(
+        out,
+        truncated_chars=truncate or thresholds.TRUNCATED_CHARS,
+        excluded=linting.read_excluded(exclude_images) if exclude_images else frozenset(),
+    )
+    if json:
+        typer.echo(render.to_json(found))
+    else:
+        Console().print(render.render(found), highlight=False)
+    if level is not None and found.at_least(level):
+        raise NotGoodEnough(
+            f"{len(found.at_least(level))} findings of level {level} or graver in {out}: what to do stands under each, "
+            "or run without --fail-on"
+        )

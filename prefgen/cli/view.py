@@ -1,0 +1,43 @@
+"""`prefgen view`: look at the pairs in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def view(
+    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.")],
+    static: Annotated[
+        Path | None, typer.Option("--static", metavar="FILE", help="Write one HTML file of a sample instead.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows of that sample.")] = 24,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+) -> None:
+    """Show image, prompt and both answers with what differs, filter, sort, search, and vote.
+
+    Serves all rows to this machine until Ctrl-C; votes go to OUT/.prefgen/votes.csv.
+
+    Example: prefgen view out --static preview.html
+    """
+    from prefgen.errors import EnvironmentFault
+    from prefgen.report.view.page import preview
+    from prefgen.report.view.server import Server
+
+    if static is not None:
+        html = preview(out, rows)
+        try:
+            static.write_text(html, encoding="utf-8")
+        except OSError as error:
+            raise EnvironmentFault(f"cannot write {static}: {error}") from error
+        typer.echo(f"{static}: {len(html.encode()):,} bytes", err=True)
+        return
+    with Server(out, port) as server:
+        typer.echo(server.url)
+        typer.echo(f"{server.collection.rows:,} pairs; votes go to {server.votes.path}; Ctrl-C ends it", err=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("ended", err=True)

@@ -1,0 +1,55 @@
+"""Lint: what a trainer could learn from a data set that its maker did not mean to teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefgen.errors import UsageError
+from prefgen.report.lint.answers import AnswerKinds, Scripts, UnknownWords, YesNo
+from prefgen.report.lint.findings import LEVELS, Check, Example, Finding, Level, Lint
+from prefgen.report.lint.pairs import EditSize, Identical, Similarity
+from prefgen.report.lint.pictures import ImageSizes, Leakage, Repeats, read_excluded
+from prefgen.report.lint.rows import read
+from prefgen.report.lint.shortcuts import Detectability, LengthBias
+from prefgen.report.lint.thresholds import TRUNCATED_CHARS
+
+__all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint", "read_excluded"]
+
+
+def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: frozenset[str] = frozenset()) -> Lint:
+    """Read the text columns of a data set once and judge them.
+
+    Memory does not grow with the texts: what is kept of a row is a few digests of 8 bytes, and of all rows together
+    their vocabulary and the texts of a sample for the classifier.
+
+    Args:
+        out: a data set, finished or not.
+        truncated_chars: pairs are also compared after this many characters, where a trainer may cut them off.
+        excluded: images that evaluation uses, see `read_excluded`.
+
+    Raises:
+        UsageError: if there are no pairs, or the columns are not prefgen's.
+    """
+    checks: list[Check] = [
+        Identical(truncated_chars),
+        LengthBias(),
+        Detectability(),
+        Similarity(),
+        EditSize(),
+        YesNo(),
+        AnswerKinds(),
+        UnknownWords(),
+        Scripts(),
+        Repeats(),
+        ImageSizes(),
+        *([Leakage(excluded)] if excluded else []),
+    ]
+    rows = 0
+    for row in read(out):
+        rows += 1
+        for check in checks:
+            check.see(row)
+    if not rows:
+        raise UsageError(f"{out} holds no pairs: give the folder of a data set, with its data/train-*.parquet")
+    found = [finding for check in checks for finding in check.findings(rows)]
+    return Lint(rows, tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))))

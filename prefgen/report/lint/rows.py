@@ -1,0 +1,76 @@
+"""The columns that lint looks at, row by row; the pictures themselves stay on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from prefgen.errors import UsageError
+from prefgen.layout import Layout
+from prefgen.schema import IMAGE_TAG
+
+_COLUMNS = ["id", "chosen_response", "rejected_response", "instruction", "similarity", "flags", "spans", "meta"]
+_IMAGE_NAMES = "images.list.element.path"  # of the column `images`, without its bytes
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as its row describes it."""
+
+    sha256: str
+    name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair without its pictures.
+
+    Attributes:
+        prompt: the last user turn, image tags left out.
+        spans: what was generated, as (start, end) in characters of `rejected`; empty where that was not recorded.
+    """
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    similarity: float | None
+    flags: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...]
+    pictures: tuple[Picture, ...]
+
+
+def read(out: Path) -> Iterator[Row]:
+    """All rows of a data set, in order.
+
+    Raises:
+        UsageError: if a file lacks prefgen's columns.
+    """
+    for path in Layout(out).parquet_files():
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in (*_COLUMNS, "images") if name not in file.schema_arrow.names]
+            if missing:
+                raise UsageError(f"{path} has no column {', '.join(missing)}: import the data set first")
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[*_COLUMNS, _IMAGE_NAMES]):
+                for values in batch.to_pylist():
+                    described = json.loads(values["meta"]).get("images", [])
+                    yield Row(
+                        id=values["id"],
+                        prompt=values["instruction"].replace(IMAGE_TAG, "").strip(),
+                        chosen=values["chosen_response"],
+                        rejected=values["rejected_response"],
+                        similarity=values["similarity"],
+                        flags=tuple(values["flags"]),
+                        spans=tuple((span["start"], span["end"]) for span in values["spans"]),
+                        pictures=tuple(
+                            Picture(known["sha256"], image["path"], known["width"], known["height"])
+                            for image, known in zip(values["images"], described, strict=False)
+                        ),
+                    )

@@ -1,0 +1,108 @@
+"use strict";
+// A pair as a card. Text from the data becomes text nodes and attribute values only, never markup.
+
+const MARKS = [[1, "changed"], [2, "generated"], [4, "swapped"]];
+const SVG = "http://www.w3.org/2000/svg";
+
+function element(name, className, ...children) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+function marked(parts) {
+  const text = element("div", "text");
+  text.dir = "auto";
+  for (const [piece, marks] of parts) {
+    const names = MARKS.filter(([bit]) => marks & bit).map(([, name]) => name).join(" ");
+    text.append(names ? element("mark", names, piece) : piece);
+  }
+  return text;
+}
+
+function grid(mask) {
+  const svg = document.createElementNS(SVG, "svg");
+  const kept = new Set(mask.kept);
+  const squares = {kept: "", hidden: ""};
+  for (let place = 0; place < mask.side ** 2; place++) {
+    squares[kept.has(place) ? "kept" : "hidden"] += `M${place % mask.side} ${Math.floor(place / mask.side)}h1v1h-1z`;
+  }
+  for (const [name, path] of Object.entries(squares)) {
+    const shape = document.createElementNS(SVG, "path");
+    shape.setAttribute("class", name);
+    shape.setAttribute("d", path);
+    svg.append(shape);
+  }
+  svg.setAttribute("class", "grid");
+  svg.setAttribute("viewBox", `0 0 ${mask.side} ${mask.side}`);
+  return svg;
+}
+
+function figure(row, image, place) {
+  const img = element("img");
+  img.alt = image.name;
+  img.title = image.name;
+  img.loading = "lazy";
+  img.dataset.plain = image.plain;
+  if (image.noisy) img.dataset.noisy = image.noisy;
+  const frame = element("div", "frame", img);
+  const overlay = row.mask && place === 0 ? grid(row.mask) : null;
+  img.addEventListener("load", () => {
+    img.classList.toggle("tiny", img.naturalWidth < 150);
+    if (!overlay) return;
+    const {naturalWidth: width, naturalHeight: height} = img, side = Math.min(width, height);
+    overlay.style.inset = `${50 * (1 - side / height)}% ${50 * (1 - side / width)}%`;  // the central square
+  });
+  img.src = image.plain;
+  if (overlay) frame.append(overlay);
+  return element("figure", "", frame, element("figcaption", "", image.name));
+}
+
+function badges(row) {
+  const kept = row.image_tokens ? [`${row.kept_image_tokens} of ${row.image_tokens} image tokens seen`] : [];
+  const similarity = row.similarity === null ? [] : [`similarity ${row.similarity.toFixed(3)}`];
+  const words = [...similarity, `iteration ${row.iteration}`, ...kept, `${Math.round(100 * row.edit)} % new`,
+    [row.method, row.variant].filter(Boolean).join(" "), ...row.flags];
+  return words.map((word) => element("span", "badge", word));
+}
+
+// Whether the rejected answer stands first when voting blind: as good as random, and the same at every visit.
+function rejectedFirst(row) {
+  let hash = 2166136261;
+  for (const letter of row.id) hash = Math.imul(hash ^ letter.codePointAt(0), 16777619);
+  return Boolean((hash >>> 13) & 1);
+}
+
+function card(row, blind, castVote) {
+  const swapped = blind && rejectedFirst(row);
+  const answers = [["chosen", row.chosen], ["rejected", row.rejected]];
+  if (swapped) answers.reverse();
+  const prompt = element("div", "prompt");
+  for (const [role, text] of row.prompt) {
+    const turn = element("div", "", text);
+    turn.dir = "auto";
+    if (row.prompt.length > 1) turn.prepend(element("span", "role", role));
+    prompt.append(turn);
+  }
+  const names = blind ? [["A is better", swapped ? "bad" : "good"], ["B is better", swapped ? "good" : "bad"], ["Tie", "tie"]]
+    : [["Good", "good"], ["Bad", "bad"], ["Tie", "tie"]];
+  const choices = element("div", "votes");
+  names.forEach(([name, vote], place) => {
+    const button = element("button", "", name);
+    button.title = `key ${place + 1}`;
+    button.dataset.vote = vote;
+    button.setAttribute("aria-pressed", String(votes.get(row.id) === vote));
+    button.addEventListener("click", () => castVote(row, vote, swapped));
+    choices.append(button);
+  });
+  const head = element("div", "head", element("span", "row", `#${row.position + 1}`), element("span", "id", row.id));
+  if (!blind) head.append(...badges(row));
+  head.append(choices);
+  const pictures = element("div", "pictures", ...row.images.map((image, place) => figure(row, image, place)));
+  const made = element("article", "card", head, element("div", "body", pictures, prompt,
+    ...answers.map(([side, parts], place) => element("section", blind ? "answer" : `answer ${side}`,
+      element("h2", "", blind ? "AB"[place] : side), marked(parts)))));
+  made.dataset.id = row.id;
+  return made;
+}
