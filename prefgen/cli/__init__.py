@@ -13,8 +13,8 @@ import prefgen
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
-from prefgen.cli.select import COMMANDS
 from prefgen.cli.lint import lint
+from prefgen.cli.select import COMMANDS
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
