@@ -23,7 +23,7 @@ from prefgen.engines import build
 from prefgen.engines.base import ATTENTIONS, POSITIONS, Attention, EngineConfig
 from prefgen.methods.bdhs import BDHS
 from prefgen.pending import load_images
-from prefgen.records import Pair, Sample
+from prefgen.records import Dropped, Pair, Sample
 from prefgen.run import drive
 from prefgen.seeds import derive, generator
 from prefgen.sources import SourceOptions
@@ -186,3 +186,21 @@ def test_dropping_equals_masking_on_the_scenes(samples: list[Sample]) -> None:
             method = BDHS(rho=0.9, temperature=0.0, iterations=2)
             made.append(dict(islice(drive(samples, method, build.build(config)), SAMPLES)))
         assert made[0] == made[1]
+
+
+def test_batch_sizes_change_no_draw(samples: list[Sample]) -> None:
+    """Masks, cuts and seeds always; in fp32 the texts as well."""
+    made = []
+    for batch_size in (1, 7, 32):
+        config = EngineConfig(MODEL, similarity_model="minilm", device="cpu", batch_size=batch_size)
+        outcomes = dict(drive(samples, BDHS(iterations=2), build.build(config)))
+        made.append([outcomes[index] for index in range(len(samples))])
+    for one in made[1:]:
+        for a, b in zip(made[0], one, strict=True):
+            assert a.iteration == b.iteration
+            if isinstance(a, Pair) and isinstance(b, Pair):
+                assert (a.cuts, a.kept_tokens, a.rejected) == (b.cuts, b.kept_tokens, b.rejected)
+            else:
+                assert isinstance(a, Dropped)
+                assert isinstance(b, Dropped)
+                assert a.reason == b.reason

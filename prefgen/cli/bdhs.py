@@ -31,9 +31,8 @@ def _build(kind: type[T], options: Mapping[str, Any]) -> T:
 
 def _option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
     """A Typer option; `choices` are listed in its help and checked by the dataclass that owns the field."""
-    if choices:
-        settings["metavar"] = "|".join(choices)
-    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+    text = f"{help}: {', '.join(choices)}." if choices else help
+    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
 
 
 def _data(*names: str, help: str, **settings: Any) -> Any:
@@ -61,8 +60,10 @@ def bdhs(
     input: Annotated[str, _data("--input", "-i", help="SFT data: JSON, JSONL, Parquet, folder or Hub id.")],
     output: Annotated[Path, _data("--output", "-o", help="Folder for the preference shards.")],
     model: Annotated[str, _model("--model", "-m", help="The policy: folder or Hub id.")],
-    image_root: Annotated[Path | None, _data("--image-root", help="Folder of the images [beside the input].")] = None,
-    turns: Annotated[str, _data("--turns", help="Assistant turns to use.", choices=("all", "first", "last"))] = "all",
+    image_root: Annotated[
+        Path | None, _data("--image-root", help="Folder of the images; else beside the input.")
+    ] = None,
+    turns: Annotated[str, _data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))] = "all",
     limit: Annotated[int | None, _data("--limit", help="Use the first N rows only.")] = None,
     sample: Annotated[int | None, _data("--sample", help="Use N rows drawn at random (the paper: 5000).")] = None,
     split: Annotated[str | None, _data("--split", help="Split of a datasets folder or Hub id.")] = None,
@@ -71,37 +72,37 @@ def bdhs(
         str | None,
         _method(
             "--preset",
-            help="A row of the paper; see `prefgen presets`.",
+            help="A row of the paper: prefgen presets.",
             callback=config.preset_callback,
             is_eager=True,
         ),
     ] = None,
     variant: Annotated[
-        str, _method("--variant", help="Mask image tokens, noise the image.", choices=VARIANTS)
+        str, _method("--variant", help="Mask image tokens, noise the image", choices=VARIANTS)
     ] = BDHS.variant,
     rho: Annotated[float, _method("--rho", help="Expected share of image tokens masked.")] = BDHS.rho,
     keep_tokens: Annotated[
-        int | None, _method("--keep-tokens", help="Leave exactly N image tokens visible.")
+        int | None, _method("--keep-tokens", help="Exactly N image tokens stay visible.")
     ] = BDHS.keep_tokens,
     noise_steps: Annotated[int, _method("--noise-steps", help="Diffusion steps, 0 … 1000.")] = BDHS.noise_steps,
     noise_space: Annotated[
-        str, _method("--noise-space", help="Tensor that is noised.", choices=NOISE_SPACES)
+        str, _method("--noise-space", help="What is noised", choices=NOISE_SPACES)
     ] = BDHS.noise_space,
-    schedule: Annotated[str, _method("--schedule", help="Noise schedule.", choices=SCHEDULES)] = BDHS.schedule,
+    schedule: Annotated[str, _method("--schedule", help="Noise schedule", choices=SCHEDULES)] = BDHS.schedule,
     iterations: Annotated[int, _method("--iterations", help="Attempts per sample.")] = BDHS.iterations,
     similarity_threshold: Annotated[
-        float, _method("--similarity-threshold", help="Answers at least so similar are made again.")
+        float, _method("--similarity-threshold", help="Similar from here on: made again.")
     ] = BDHS.similarity_threshold,
     guidance: Annotated[
-        bool, _method("--guidance/--no-guidance", help="Complete the reference sentence by sentence.")
+        bool, _method("--guidance/--no-guidance", help="Complete the reference by sentences.")
     ] = BDHS.guidance,
     drop_similar: Annotated[
-        bool, _method("--drop-similar", help="Drop a sample whose last answer is still similar.")
+        bool, _method("--drop-similar", help="Drop what stays similar to the end.")
     ] = BDHS.drop_similar,
     fidelity: Annotated[
-        str, _method("--fidelity", help="Read algorithm 1 repaired or literally.", choices=FIDELITIES)
+        str, _method("--fidelity", help="Algorithm 1 repaired, or literally", choices=FIDELITIES)
     ] = BDHS.fidelity,
-    splitter: Annotated[str, _text("--splitter", help="Sentence splitter.", choices=SPLITTERS)] = BDHS.splitter,
+    splitter: Annotated[str, _text("--splitter", help="Sentence splitter", choices=SPLITTERS)] = BDHS.splitter,
     language: Annotated[str, _text("--language", help="Language, for abbreviations.")] = BDHS.language,
     temperature: Annotated[float, _text("--temperature", help="0 is greedy.")] = BDHS.temperature,
     top_p: Annotated[float, _text("--top-p", help="Nucleus sampling.")] = BDHS.top_p,
@@ -115,15 +116,15 @@ def bdhs(
     similarity_model: Annotated[
         str, _model("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")
     ] = EngineConfig.similarity_model,
-    engine: Annotated[str, _model("--engine", help="What generates.", choices=ENGINES)] = EngineConfig.engine,
+    engine: Annotated[str, _model("--engine", help="What generates", choices=ENGINES)] = EngineConfig.engine,
     attention: Annotated[
-        str, _model("--attention", help="Drop hidden tokens, or mask them.", choices=ATTENTIONS)
+        str, _model("--attention", help="Drop hidden image tokens, or mask them", choices=ATTENTIONS)
     ] = EngineConfig.attention,
     positions: Annotated[
-        str, _model("--positions", help="Positions of the tokens left.", choices=POSITIONS)
+        str, _model("--positions", help="Positions of the tokens left", choices=POSITIONS)
     ] = EngineConfig.positions,
     device: Annotated[str, _model("--device", help="auto, cpu, cuda, cuda:1 …")] = EngineConfig.device,
-    dtype: Annotated[str, _model("--dtype", help="Floating-point type.", choices=DTYPES)] = EngineConfig.dtype,
+    dtype: Annotated[str, _model("--dtype", help="Floating-point type", choices=DTYPES)] = EngineConfig.dtype,
     batch_size: Annotated[int, _model("--batch-size", help="Rows of a batch at most.")] = EngineConfig.batch_size,
     batch_tokens: Annotated[
         int, _model("--batch-tokens", help="Tokens of a batch at most.")

@@ -41,6 +41,7 @@ def run(job: Job, manner: Manner) -> None:
 
 def _run(job: Job, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
+    build.hush(job.engine)
     identity = build.identify(job.engine)
     settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input

@@ -63,6 +63,15 @@ def build(config: EngineConfig) -> Engines:
     }
 
 
+def hush(config: EngineConfig) -> None:
+    """Keep transformers' own progress bars and hints out of what a command prints; its errors are raised anyway."""
+    if config.engine != "fake":
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that decide what is generated."""
     names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")

@@ -52,7 +52,7 @@ class Embedder:
         """Embed everything that is pending, in batches sorted by length."""
         if not self._pending:
             return []
-        texts = list(self._pending.values())
+        texts = list(dict.fromkeys(self._pending.values()))  # short answers often come out alike
         values = self._model.encode(
             texts,
             batch_size=self._batch_size,
@@ -60,11 +60,13 @@ class Embedder:
             convert_to_numpy=True,
             show_progress_bar=False,
         )
-        vectors = [
-            Vector(np.asarray(value, dtype=np.float32), self._is_truncated(text))
+        vectors = {
+            text: Vector(np.asarray(value, dtype=np.float32), self._is_truncated(text))
             for value, text in zip(values, texts, strict=True)
+        }
+        replies: list[tuple[int, Reply | RowError]] = [
+            (ticket, vectors[text]) for ticket, text in self._pending.items()
         ]
-        replies: list[tuple[int, Reply | RowError]] = list(zip(self._pending, vectors, strict=True))
         self._pending = {}
         return replies
 

@@ -25,7 +25,7 @@ from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.prompts import Header, Prompts
 from prefgen.engines.sampling import Continuation, Vocabulary
-from prefgen.errors import RowError
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Image, Turn
 from prefgen.requests import Generate, Reply, Request
 from prefgen.restrict import View
@@ -40,12 +40,14 @@ class Restricted:
 
     Attributes:
         pixels: what the vision encoder receives, one per image.
-        features: its projected output, (image tokens, hidden) per image.
+        features: its projected output, (image tokens, hidden) per image; none where stock `generate` encodes.
+        counts: image tokens of each image.
         visible: bool (image tokens of all images,), eq. 6.
     """
 
     pixels: list[vision.Pixels]
     features: list[torch.Tensor]
+    counts: list[int]
     visible: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -86,7 +88,12 @@ class TransformersEngine:
         """Answer the oldest requests: a few batches of rows of similar length."""
         rows = self.prepare()
         requests = [row.continuation.request for row in rows]
-        rows.sort(key=lambda row: (row.length, row.ticket))
+        longest: dict[object, int] = {}
+        for row in rows:
+            longest[row.group] = max(row.length, longest.get(row.group, 0))
+        # Neighbours are of similar length, and rows that share a prompt stay together, so that it is read once.
+        first = {row.group: row.ticket for row in reversed(rows)}
+        rows.sort(key=lambda row: (longest[row.group], first[row.group], row.length))
         replies: list[tuple[int, Reply | RowError]] = []
         while rows:
             batch = self._next_batch(rows)
@@ -111,7 +118,7 @@ class TransformersEngine:
         return self._headers[prompt]
 
     def _encode(self, requests: list[Generate]) -> None:
-        """Run the vision encoder over every (images, view) that has not been through it."""
+        """Preprocess every (images, view) that is new, and run the vision encoder unless stock `generate` will."""
         missing = list(
             dict.fromkeys(
                 (request.images, request.view)
@@ -123,15 +130,19 @@ class TransformersEngine:
         with ThreadPoolExecutor(max_workers=4) as threads:
             pixels = list(threads.map(lambda job: vision.preprocess(self._loaded, *job), jobs))
         features: list[torch.Tensor] = []
-        for start in range(0, len(pixels), _IMAGES_PER_BATCH):
-            features += vision.encode(self._loaded, pixels[start : start + _IMAGES_PER_BATCH])
-        self.images_encoded += len(pixels)
+        if self._config.attention == "drop":
+            for start in range(0, len(pixels), _IMAGES_PER_BATCH):
+                features += vision.encode(self._loaded, pixels[start : start + _IMAGES_PER_BATCH])
+            self.images_encoded += len(pixels)
+            counts = [len(feature) for feature in features]
+        else:
+            counts = [vision.count_tokens(self._loaded, image) for images, _ in missing for image in images]
         at = 0
         for images, view in missing:
             own = slice(at, at + len(images))
             at += len(images)
-            image_tokens = sum(len(feature) for feature in features[own])
-            self._restricted[images, view] = Restricted(pixels[own], features[own], view.mask(image_tokens))
+            mask = view.mask(sum(counts[own]))
+            self._restricted[images, view] = Restricted(pixels[own], features[own], counts[own], mask)
 
     def _row(self, ticket: int, request: Generate) -> Row:
         """Tokenise a request and expand its image placeholders.
@@ -141,17 +152,21 @@ class TransformersEngine:
         prefix = request.prefix.rstrip(" ")
         unexpanded = self._prompts.encode(self.header(request.prompt), prefix)
         restricted = self._restricted[request.images, request.view]
-        counts = iter([len(feature) for feature in restricted.features])
-        image_token = self._loaded.image_token_id
+        image_token, counts = self._loaded.image_token_id, iter(restricted.counts)
+        if unexpanded.count(image_token) != len(restricted.counts):
+            raise UsageError(
+                f"the chat template of {self._loaded.name} makes {unexpanded.count(image_token)} image placeholders of "
+                f"{len(restricted.counts)} images; its prompt: {self.header(request.prompt).opening[:200]!r}"
+            )
         ids = [token for entry in unexpanded for token in ([entry] * next(counts) if entry == image_token else [entry])]
         continuation = Continuation(request, prefix, unexpanded, self._vocabulary)
         return Row(ticket, ids, restricted.features, restricted.pixels, restricted.visible, continuation)
 
     def _next_batch(self, rows: list[Row]) -> list[Row]:
-        """The longest run of `rows` (sorted by length) within the limits; at least one."""
+        """The longest run of rows within the limits; at least one."""
         size = 1
         while size < min(len(rows), self._batch_size):
-            padded_to = rows[size].length + max(row.max_new_tokens for row in rows[: size + 1])
+            padded_to = max(row.length + row.max_new_tokens for row in rows[: size + 1])
             if (size + 1) * padded_to > self._config.batch_tokens:
                 break
             size += 1

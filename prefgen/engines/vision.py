@@ -47,6 +47,13 @@ def preprocess(loaded: LoadedModel, image: Image, index: int, view: View) -> Pix
     return Pixels(values, (picture.height, picture.width))
 
 
+def count_tokens(loaded: LoadedModel, image: Image) -> int:
+    """Image tokens of one image, as the model's own processor counts them."""
+    processor = loaded.processor
+    inputs = processor(text=processor.image_token, images=[images.decode(image)], return_tensors="np")
+    return int((inputs["input_ids"] == loaded.image_token_id).sum())
+
+
 @torch.inference_mode()
 def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
     """Run the vision encoder and projector over a batch of images.

@@ -79,6 +79,40 @@ def test_texts_do_not_depend_on_the_batch_size(build: Callable[[], LoadedModel])
     assert answers(loaded, wanted, "drop", "compact", 1) == answers(loaded, wanted, "drop", "compact", 7)
 
 
+def sentences(rho: float) -> list[Generate]:
+    """The sentences of a few answers: prompts that share their beginning, one of them with a swapped word."""
+    answer = "There is a red circle in the top left corner. Yes, it is next to a blue square! How many are there?"
+    cuts = [("There is a", 0), (answer[:62], 46), (answer[:46] + "No, it", 46), (answer[:90], 81), (answer[:81], 81)]
+    made = []
+    for n in range(4):
+        prompt = (Turn("user", (Slot.IMAGE, "Is there a star? " * (1 + n))),)
+        view = View(rho=rho, mask_seed=n)
+        for k, (prefix, open_at) in enumerate(cuts):
+            sampling = Sampling(float(n % 2), 1.0, 12)
+            made.append(Generate(prompt, (tiny.picture(n),), view, prefix, open_at, "end", "en", sampling, 10 * n + k))
+    return made
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_sentences_that_share_a_prompt_read_it_once_and_answer_alike(
+    build: Callable[[], LoadedModel], positions: Positions, rho: float
+) -> None:
+    loaded, wanted = build(), sentences(rho)
+    read: list[int] = []
+    hook = loaded.model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["position_ids"].numel()), with_kwargs=True
+    )
+    shared = answers(loaded, wanted, "drop", positions)
+    hook.remove()
+    assert shared == answers(loaded, wanted, "mask", positions)
+    assert shared == answers(loaded, wanted, "drop", positions, batch_size=3)  # groups that fall apart
+    longest = max(row.length for row in rows(loaded, wanted))
+    assert read[0] <= 4 * longest  # one prompt for each of the four samples, not one for each sentence
+    assert read[1] < len(wanted) * 25  # what each sentence has of its own
+
+
 def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decode.Row]:
     engine = TransformersEngine(loaded, EngineConfig("tiny"))
     for ticket, request in enumerate(wanted):

@@ -96,6 +96,13 @@ def test_a_missing_model_says_so(tmp_path: Path) -> None:
         loading.load(EngineConfig(str(tmp_path / "nowhere")))
 
 
+def test_a_chat_template_that_loses_the_image_is_refused() -> None:
+    loaded = tiny.llava()
+    loaded.processor.chat_template = loaded.processor.chat_template.replace("<image>", "")
+    with pytest.raises(UsageError, match="makes 0 image placeholders of 1 images"):
+        generate(loaded)
+
+
 def test_a_model_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     loaded = tiny.llava()
     loaded.processor.chat_template = None

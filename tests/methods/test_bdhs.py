@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefgen.errors import UsageError
 from prefgen.methods.bdhs import BDHS, PRESETS
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Completion, Embed, Generate, Reply, Vector
+from prefgen.text import split_sentences
 
 ANSWER = "Yes, there is a red cat. It sits on a mat.\n\n- one apple\nDone."
 
@@ -132,6 +135,33 @@ def test_the_rejected_answer_keeps_every_prefix_and_the_layout() -> None:
     assert "\n\n- one" in kept or "\n\n-▏" in kept
     for swap in made.swaps:
         assert made.rejected[swap.start : swap.end] in ("Yes", "No")
+
+
+@given(
+    st.text(alphabet=st.sampled_from('abYesNo3. \n"!?。是म।-'), min_size=1, max_size=50).filter(
+        lambda text: bool(text.strip())
+    ),
+    st.text(max_size=8),
+    st.integers(0, 5),
+)
+def test_kept_prefixes_stand_verbatim_and_spans_match_what_was_generated(answer: str, words: str, seed: int) -> None:
+    method, what = BDHS(seed=seed, iterations=1), sample(answer)
+    script = Script([0.5], lambda request: Completion(f" {words}.", "stop", 3, 64, 1))
+    outcome = script.run(method, what)
+    if isinstance(outcome, Dropped):
+        assert outcome.reason == "REJECTED_EQUALS_CHOSEN"
+        return
+    made, at = pair(outcome), 0
+    sentences = split_sentences(answer)
+    assert len(made.spans) == len(sentences) == len(made.cuts)
+    for k, (sentence, span) in enumerate(zip(sentences, made.spans, strict=True)):
+        cut = method.cut(sentence, "s1", 1, k)
+        assert made.rejected[at : span.start] == cut.prefix
+        assert made.rejected[span.start : span.end] == (f" {words}." if cut.prefix else f"{words}.".lstrip()).rstrip()
+        assert made.cuts[k] == sentence.start + cut.offset
+        at = span.end + len(sentence.tail)
+        assert made.rejected[span.end : at] == sentence.tail
+    assert at == len(made.rejected)
 
 
 def test_yes_is_swapped_in_half_of_the_draws() -> None:

@@ -1,0 +1,119 @@
+"""The committed models, as a user loads them."""
+
+from pathlib import Path
+
+import pytest
+import scenes
+import torch
+from anyres import build_anyres
+from evaluate import evaluate, responder
+from safetensors import safe_open
+from scene_model import IMAGE_TOKENS, chat_text, messages, save
+from scene_render import photo
+from scene_text import Turn
+from scenes import heldout
+from train import answer_labels
+from train_vision import pixel_values
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+FOLDER = Path(scenes.__file__).parent
+MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"
+TURNS = [Turn("caption", "What is it?", "A red star."), Turn("yes", "Is it red?", "Yes.")]
+PREFIXES = (
+    "vision_tower.vision_model.",
+    "multi_modal_projector.linear_1.",
+    "multi_modal_projector.linear_2.",
+    "language_model.model.",
+    "language_model.lm_head.weight",
+)
+
+
+@pytest.fixture(scope="module")
+def processor() -> ProcessorMixin:
+    return AutoProcessor.from_pretrained(MODEL)
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return AutoModelForImageTextToText.from_pretrained(MODEL).eval()
+
+
+def names(folder: Path) -> list[str]:
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        return list(weights.keys())
+
+
+@pytest.mark.parametrize(("folder", "extra"), [(MODEL, ()), (ANYRES, ("image_newline",))])
+def test_weights_are_named_as_published_and_load_without_a_gap(folder: Path, extra: tuple[str, ...]) -> None:
+    found = names(folder)
+    assert all(name.startswith(PREFIXES + extra) for name in found)
+    assert all(any(name.startswith(prefix) for name in found) for prefix in PREFIXES + extra)
+    _, info = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert (folder / "model.safetensors").stat().st_size <= 10_000_000
+
+
+def test_saving_again_keeps_the_published_names(
+    model: PreTrainedModel, processor: ProcessorMixin, tmp_path: Path
+) -> None:
+    save(model, processor, tmp_path)
+    assert sorted(names(tmp_path)) == sorted(names(MODEL))
+
+
+def test_chat_has_the_llava_layout_and_several_turns(processor: ProcessorMixin) -> None:
+    expected = "USER: <image>\nWhat is it? ASSISTANT: A red star.</s>USER: Is it red? ASSISTANT: Yes.</s>"
+    assert processor.apply_chat_template(messages(TURNS)) == expected
+    assert chat_text(processor.tokenizer, TURNS, image_tokens=1) == expected
+    asked = messages(TURNS)[:3]
+    assert processor.apply_chat_template(asked, add_generation_prompt=True).endswith("Is it red? ASSISTANT:")
+    begun = [*asked, {"role": "assistant", "content": [{"type": "text", "text": "Yes, the"}]}]
+    assert processor.apply_chat_template(begun, continue_final_message=True).endswith("ASSISTANT: Yes, the")
+
+
+def test_the_processor_expands_the_image_to_the_tokens_the_model_makes(processor: ProcessorMixin) -> None:
+    picture = heldout(1)[0].picture()
+    inputs = processor(images=picture, text="USER: <image>\nHi ASSISTANT:", return_tensors="pt")
+    assert (inputs["input_ids"] == processor.image_token_id).sum() == IMAGE_TOKENS == 64
+    assert torch.equal(inputs["pixel_values"], pixel_values([picture]))  # training takes the same pixels by a shortcut
+
+
+def test_any_text_survives_the_tokenizer(processor: ProcessorMixin) -> None:
+    tokenizer = processor.tokenizer
+    text = "Zwölf crosses?! 漢字 🙂"
+    ids = tokenizer(text)["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert tokenizer.decode(tokenizer(" a star", add_special_tokens=False)["input_ids"]) == "a star"
+    assert len(tokenizer) <= 1000
+    assert tokenizer.padding_side == "left"
+
+
+def test_labels_are_the_answers_with_their_end(processor: ProcessorMixin) -> None:
+    tokenizer = processor.tokenizer
+    input_ids = tokenizer([chat_text(tokenizer, TURNS)], return_tensors="pt")["input_ids"]
+    labels = answer_labels(tokenizer, input_ids)
+    assert tokenizer.decode(labels[labels >= 0]) == "A red star.</s> Yes.</s>"
+
+
+def test_the_model_sees_most_objects_and_knows_yes_from_no(model: PreTrainedModel, processor: ProcessorMixin) -> None:
+    figures = evaluate(responder(model, processor), heldout(16))
+    assert figures["object_recall"].value > 0.75
+    assert figures["yes_no/accuracy"].value > 0.7
+    assert 1 <= figures["caption_sentences"].value <= 8  # it stops by itself
+
+
+@pytest.mark.parametrize(("scale", "image_tokens"), [(1, 64 + 64 + 8), (2, 64 + 256 + 16)])
+def test_anyres_takes_an_overview_and_tiles(scale: int, image_tokens: int) -> None:
+    model, processor = build_anyres(MODEL)
+    picture = photo(heldout(1)[0].scene, scale=scale)
+    inputs = processor(images=picture, text="USER: <image>\nHi ASSISTANT:", return_tensors="pt")
+    assert (inputs["input_ids"] == processor.image_token_id).sum() == image_tokens
+    assert torch.isfinite(model(**inputs).logits).all()
+
+
+def test_the_anyres_model_captions() -> None:
+    processor = AutoProcessor.from_pretrained(ANYRES)
+    model = AutoModelForImageTextToText.from_pretrained(ANYRES)
+    assert evaluate(responder(model, processor), heldout(8))["object_recall"].value > 0.6
