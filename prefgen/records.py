@@ -123,7 +123,7 @@ class Pair:
     Attributes:
         method: e.g. ``bdhs``; `variant` is the method's own sub-name, e.g. ``attn``.
         chosen: y+. rejected: y-.
-        iteration: 1-based iteration in which the rejected answer was accepted.
+        iteration: 1-based iteration in which the rejected answer was accepted; 0 for one that was imported.
         similarity: cosine similarity of the sentence embeddings of both answers; None where none was computed.
         seed: the run's seed.
         spans: what was generated, as offsets into `rejected`; everything outside them stands in `chosen` as well.

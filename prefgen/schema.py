@@ -82,7 +82,7 @@ COLUMNS = (
     Column("history", _list(_list(pa.string())), "LLaMA-Factory: earlier turns as [question, answer]"),
     Column("method", pa.string(), "method that made the rejected answer"),
     Column("variant", pa.string(), "sub-name within the method"),
-    Column("iteration", pa.int32(), "iteration in which the rejected answer was accepted, from 1"),
+    Column("iteration", pa.int32(), "iteration in which the rejected answer was accepted, from 1; 0 if imported"),
     Column(
         "similarity", pa.float32(), "cosine similarity of the two answers' sentence embeddings; null if not computed"
     ),

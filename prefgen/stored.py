@@ -84,7 +84,7 @@ class Stored:
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
     except (pa.ArrowException, OSError) as error:
         raise CorruptRun(f"{path} cannot be read: {error}; `prefgen verify` says what is damaged") from error
     if not file.schema_arrow.equals(SCHEMA, check_metadata=True):

@@ -16,7 +16,9 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
     json: Json = False,
 ) -> None:
-    """Write a run in the format of a trainer. The shards themselves load in TRL, ms-swift and LLaMA-Factory as well.
+    """Write a run in the format of a trainer.
+
+    The shards themselves load in TRL, ms-swift and LLaMA-Factory as well.
 
     Example: prefgen export out --to ms-swift --output out-swift
     """
@@ -36,7 +38,9 @@ def check(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say which rows would break in a trainer: its loader's own rules, applied to the data as it would find them.
+    """Say which rows would break in a trainer.
+
+    Applies its loader's own rules to the data as it would find them, and with --processor also a length limit.
 
     Example: prefgen check out --with trl --processor llava-hf/llava-1.5-7b-hf --max-length 2048
     """

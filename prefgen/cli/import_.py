@@ -89,7 +89,9 @@ def import_(
         bool, _option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
     ] = False,
 ) -> None:
-    """Bring a published preference set, or data in a trainer's format, into a run directory.
+    """Bring a published set, or data in a trainer's format, into a run.
+
+    The output has the form of any other run: shards, card, dropped rows with reasons; `prefgen verify` checks it.
 
     Example: prefgen import povid POVID_preference_data_for_VLLMs_version_1.json --image-root coco/train2014 -o povid
     """

@@ -126,7 +126,7 @@ def dedup(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep the first row of each kind: exact texts, pictures by the hash of their bytes."""
+    """Keep the first row of each kind, by exact texts and image hashes."""
     from prefgen import select
     from prefgen.select.keys import BY
     from prefgen.stored import Stored
@@ -152,7 +152,9 @@ def split(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Split a run by pictures, so that none is in two splits; each becomes a folder of OUTPUT.
+    """Split a run by pictures, so that none is in two splits.
+
+    Each split becomes a folder of OUTPUT. Rows that share a picture stay together, so shares are met on average.
 
     Example: prefgen split out train:0.9 val:0.1 --output splits
     """
@@ -177,7 +179,9 @@ def join(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put rows of several runs with the same prompt and chosen answer side by side: several rejected for one chosen.
+    """Put several rejected answers for one chosen side by side.
+
+    Takes the rows of several runs with the same pictures, prompt and chosen answer, one of each run.
 
     Example: prefgen join povid bdhs --output povid-and-bdhs
     """
@@ -204,7 +208,9 @@ def relabel(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Swap in another run's chosen or rejected answer for the same prompt and pictures.
+    """Swap in another run's chosen or rejected answers.
+
+    Rows are matched by prompt and pictures; those without a counterpart are left out.
 
     Example: prefgen relabel vlfeedback --rejected-from corrupted --output table-4
     """

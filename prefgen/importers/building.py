@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,21 +128,21 @@ def _outcomes(row: Row, origin: Origin, read: Read, seen: set[int]) -> Iterator[
         yield Dropped(row.columns.reason, f"{row.where}: {row.columns.detail}", origin.source, row.where)
         return
     columns = row.columns
-    own_id = next((str(columns[name]) for name in ID_COLUMNS if is_id(columns.get(name))), "")
+    id_column = next((name for name in ID_COLUMNS if is_id(columns.get(name))), "")
+    own_id = str(columns[id_column]) if id_column else ""
     try:
         for draft in read(columns):
-            yield _outcome(draft, row.where, columns, draft.row_id or own_id, origin, seen)
+            used = draft.used if draft.row_id else (*draft.used, id_column)
+            yield _outcome(replace(draft, row_id=draft.row_id or own_id, used=used), row.where, columns, origin, seen)
     except RowError as error:
         yield Dropped(error.reason, f"{row.where}: {error.detail}", origin.source, own_id or row.where)
 
 
-def _outcome(
-    draft: Draft, where: str, columns: Mapping[str, Any], own_id: str, origin: Origin, seen: set[int]
-) -> Pair | Dropped:
+def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin, seen: set[int]) -> Pair | Dropped:
     try:
-        pair = _pair(draft, where, columns, own_id, origin)
+        pair = _pair(draft, where, columns, origin)
     except RowError as error:
-        return Dropped(error.reason, f"{where}: {error.detail}", origin.source, own_id or where)
+        return Dropped(error.reason, f"{where}: {error.detail}", origin.source, draft.row_id or where)
     key = int(pair.sample.id, 16)
     if key in seen:
         return Dropped.of(pair.sample, "DUPLICATE", f"{where}: the same pair stands in an earlier row")
@@ -150,21 +150,21 @@ def _outcome(
     return pair
 
 
-def _pair(draft: Draft, where: str, columns: Mapping[str, Any], own_id: str, origin: Origin) -> Pair:
+def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
     images = image_refs(draft.images, origin.allow_urls) if has_image(draft.images) else ()
     if not images:
         raise RowError("TEXT_ONLY", "no image")
     prompt = place_images(prompt_turns(draft.prompt), len(images))
     chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
     _check_answers(chosen, rejected)
-    used = {*draft.used, *ID_COLUMNS, COLUMN}
+    used = {*draft.used, COLUMN}
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
-    carried = Carried(origin.source, own_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
+    carried = Carried(origin.source, draft.row_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
     if columns.get(COLUMN) is not None:
         carried = Carried.from_json(columns[COLUMN])
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
     sample = Sample(
-        id=sample_id(own_id, carried.turn, prompt, image_names(images), answers),
+        id=sample_id(draft.row_id, carried.turn, prompt, image_names(images), answers),
         prompt=prompt,
         images=images,
         answer=chosen,

@@ -112,14 +112,16 @@ class HaDpo:
 
 def _rows(file: Path) -> Iterator[Row]:
     """The rows of a list, or of an object whose keys are picture ids."""
-    with file.open("rb") as opened:
-        is_object = opened.read(64).lstrip().startswith(b"{")
-    if not is_object:
-        yield from read_json(file)
-        return
     try:
+        with file.open("rb") as opened:
+            is_object = opened.read(64).lstrip().startswith(b"{")
+        if not is_object:
+            yield from read_json(file)
+            return
         described = json.loads(file.read_bytes())  # some 2,000 pictures
-    except ValueError as error:
+    except OSError as error:
+        raise UsageError(f"INPUT_UNREADABLE: {file}: {error.strerror}; check its permissions") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"JSON_SYNTAX: {file}: {error}; download the file again") from error
     for key, value in described.items():
         shaped = {"image_id": key, **value} if isinstance(value, dict) else RowError("ROW_SHAPE", "not an object")

@@ -75,10 +75,13 @@ def registered(src: str, dataset: str | None = None) -> Registered:
         listed = ", ".join(entries) or "none with ranking: true"
         raise UsageError(f"--dataset is {dataset!r}; {listing} lists {listed}")
     entry = entries[names[0]]
+    named = folder / str(entry.get("file_name", names[0]))
+    if not named.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{listing} names {named}, which is outside its folder: give that file itself")
     columns = dict(entry.get("columns") or {})
     alpaca = entry.get("formatting", "alpaca") == "alpaca"
     defaults = ALPACA if alpaca else {"messages": "conversations"}
-    return Registered(str(folder / entry.get("file_name", names[0])), columns or {**defaults, **SHAREGPT})
+    return Registered(str(named), columns or {**defaults, **SHAREGPT})
 
 
 def _read(columns: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Draft]:

@@ -24,7 +24,7 @@ class SelectJob:
     """All that the run of a selection is made of.
 
     Attributes:
-        operation: e.g. ``mix``. options: its settings, those included that name what is left out.
+        operation: e.g. ``mix``. options: its settings, by flat name.
     """
 
     operation: str

@@ -44,9 +44,9 @@ def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_columns_are_kept(tmp_path: Path) -> None:
-    rows = [povid_row(hallucinated=["wall"], score=0.5)]
+    rows = [povid_row(hallucinated=["wall"], score=0.5, idx=7)]
     (pair,) = pairs(Povid(), write_json(tmp_path / "povid.json", rows))
-    assert pair.sample.meta == {"hallucinated": ["wall"], "score": 0.5}
+    assert pair.sample.meta == {"hallucinated": ["wall"], "score": 0.5, "idx": 7}
 
 
 def test_bad_rows_are_dropped_with_a_reason(tmp_path: Path) -> None:

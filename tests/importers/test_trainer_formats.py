@@ -130,6 +130,15 @@ def test_a_folder_is_read_by_its_listing(tmp_path: Path) -> None:
         list(LlamaFactory(dataset="other")(str(tmp_path)))
 
 
+def test_a_listing_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write_json(tmp_path / "secret.json", [SHAREGPT])
+    for name in ("../secret.json", str(tmp_path / "secret.json")):
+        write_json(tmp_path / "set" / "dataset_info.json", {"a": {"file_name": name, "ranking": True}})
+        with pytest.raises(UsageError, match="outside its folder"):
+            list(LlamaFactory()(str(tmp_path / "set")))
+
+
 SWIFT: dict[str, Any] = {
     "messages": [plain("user", "<image>What is this?"), plain("assistant", "A cat.")],
     "images": ["kitten.png"],

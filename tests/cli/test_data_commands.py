@@ -1,0 +1,190 @@
+"""`prefgen import`, `mix` and its like, `export` and `check`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prefgen.layout import Layout
+from tests.cli.runs import called as prefgen
+from tests.cli.runs import data_digests
+from tests.importers.published import picture, povid_row, vlfeedback_row, write_json, write_lines
+
+COMMANDS = ("import", "mix", "sample", "filter", "dedup", "split", "join", "relabel", "export", "check")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the imported runs ``povid`` (8 rows) and ``vlfeedback`` (5 rows)."""
+    folder = tmp_path_factory.mktemp("runs")
+    for number in range(8):
+        (folder / f"COCO_train2014_{number:012d}.jpg").write_bytes(picture(number).data)
+    (folder / "svit-detail-1234.jpg").write_bytes(picture(99).data)
+    write_json(folder / "povid.json", [povid_row(number) for number in range(8)])
+    write_lines(folder / "vlfeedback.jsonl", [vlfeedback_row()])
+    done = prefgen("import", "povid", folder / "povid.json", "-o", folder / "povid", "--shard-size", "3")
+    assert done.returncode == 0, done.stderr
+    done = prefgen(
+        *("import", "vlfeedback", folder / "vlfeedback.jsonl", "-o", folder / "vlfeedback"),
+        *("--pairing", "all", "--license", "cc-by-nc-4.0"),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def licence_of(out: Path) -> str:
+    return str(yaml.safe_load((out / "README.md").read_text().split("---\n")[1])["license"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_or_every_option(command: str) -> None:
+    shown = prefgen(command, "--help")
+    assert shown.returncode == 0
+    assert "--json" in shown.stdout
+
+
+def test_an_import_is_a_run_like_any_other(runs: Path) -> None:
+    checked = prefgen("verify", runs / "povid", "--json")
+    assert checked.returncode == 0
+    assert json.loads(checked.stdout)["pairs"] == 8
+    assert licence_of(runs / "povid") == "cc-by-4.0"
+    assert "machine-generated" not in (runs / "povid" / "README.md").read_text()
+    again = prefgen("import", "povid", runs / "povid.json", "-o", runs / "povid", "--shard-size", "3", "--json")
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["licences"] == {"cc-by-4.0": 8}
+
+
+def test_an_import_with_other_options_is_refused(runs: Path) -> None:
+    drifted = prefgen("import", "vlfeedback", runs / "vlfeedback.jsonl", "-o", runs / "vlfeedback")
+    assert drifted.returncode == 6
+    assert "import.pairing" in drifted.stderr
+
+
+def test_options_of_other_sets_and_unknown_names_are_refused(runs: Path) -> None:
+    wrong = prefgen("import", "povid", runs / "povid.json", "--pairing", "all", "-o", runs / "x")
+    assert (wrong.returncode, wrong.stderr) == (2, "error: --pairing is an option of vlfeedback, not of povid\n")
+    unknown = prefgen("import", "povd", runs / "povid.json", "-o", runs / "x")
+    assert unknown.returncode == 2
+    assert "known: povid, rlhf-v" in unknown.stderr
+    assert not (runs / "x").exists()
+
+
+def test_sets_and_presets_are_listed() -> None:
+    shown = prefgen("import", "--list").stdout
+    assert re.search(r"povid +POVID: https://huggingface.co/", shown)
+    assert re.search(r"vlfeedback-llava-5k +vlfeedback --sample 5000 --chosen-model llava-v1.5-7b", shown)
+
+
+def test_a_preset_is_an_importer_with_options(runs: Path) -> None:
+    out = runs / "preset"
+    done = prefgen("import", "vlfeedback-gpt4v-5k", runs / "vlfeedback.jsonl", "-o", out, "--pairing", "best-random")
+    assert done.returncode == 0, done.stderr
+    settings = Layout(out).read_plan().fingerprint
+    assert (settings["method"], settings["import.chosen_model"]) == ("vlfeedback", "gpt-4*")
+    assert (settings["import.pairing"], settings["source.sample"]) == ("best-random", 5000)
+
+
+def test_missing_images_stop_an_import_before_it_starts(runs: Path, tmp_path: Path) -> None:
+    moved = write_json(tmp_path / "povid.json", [povid_row(3)])
+    done = prefgen("import", "povid", moved, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "--image-root" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sample_of_an_import(runs: Path, tmp_path: Path) -> None:
+    for seed, out in ((1, "a"), (1, "b"), (2, "c")):
+        done = prefgen(
+            *("import", "povid", runs / "povid.json", "-o", tmp_path / out, "--sample", "4", "--seed", str(seed))
+        )
+        assert done.returncode == 0
+    drawn = [data_digests(tmp_path / name) for name in "abc"]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_mixture_states_the_strictest_licence(runs: Path, tmp_path: Path) -> None:
+    done = prefgen("mix", f"{runs / 'povid'}:0.5", runs / "vlfeedback", "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "left out, NOT_DRAWN: 4 rows" in done.stderr
+    assert json.loads(done.stdout)["licences"] == {"cc-by-nc-4.0": 5, "cc-by-4.0": 4}
+    assert licence_of(tmp_path / "out") == "cc-by-nc-4.0"
+    assert prefgen("verify", tmp_path / "out").returncode == 0
+    again = prefgen("mix", f"{runs / 'povid'}:0.5", runs / "vlfeedback", "-o", tmp_path / "out")
+    assert again.returncode == 0
+    other = prefgen("mix", f"{runs / 'povid'}:0.5", runs / "vlfeedback", "-o", tmp_path / "out", "--seed", "1")
+    assert other.returncode == 6
+    assert "seed: 0 -> 1" in other.stderr
+
+
+def test_choosing_rows(runs: Path, tmp_path: Path) -> None:
+    povid = runs / "povid"
+    listed = tmp_path / "eval.txt"
+    listed.write_text("COCO_val2014_000000000002.jpg\n")
+    for command, rows in (
+        (["sample", povid, "--rows", "3"], 3),
+        (["filter", povid, "rejected_chars > chosen_chars"], 5),
+        (["dedup", runs / "vlfeedback", "--by", "answer"], 3),
+        (["mix", povid, "--exclude-images", listed], 7),
+        (["relabel", povid, "--rejected-from", povid], 8),
+    ):
+        out = tmp_path / str(command[0])
+        done = prefgen(*map(str, command), "-o", out, "--json", "--quiet")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["pairs"] == rows
+        assert prefgen("verify", out).returncode == 0
+
+
+def test_splits_are_folders(runs: Path, tmp_path: Path) -> None:
+    done = prefgen("split", runs / "povid", "train:0.5", "val:0.5", "-o", tmp_path / "splits")
+    assert done.returncode == 0, done.stderr
+    names = [path.name for path in (tmp_path / "splits").iterdir()]
+    assert sorted(names) == ["train", "val"]
+    assert prefgen("split", runs / "povid", "train:0.5", "../val:0.5", "-o", tmp_path / "x").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mix", "nothing-here"], "holds no prefgen run"),
+        (["mix", "povid:9"], "fewer than the 9"),
+        (["filter", "povid", "len(method)"], "which a condition cannot"),
+        (["filter", "povid", "method == 'x'"], "leaves no row"),
+        (["dedup", "povid", "--by", "sound"], "--by is 'sound'"),
+        (["join", "povid"], "two runs or more"),
+        (["relabel", "povid"], "--chosen-from or --rejected-from"),
+        (["mix", "povid", "--exclude-images", "nothing-here"], "cannot be read"),
+    ],
+)
+def test_mistakes_are_told(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(runs)
+    done = prefgen(*arguments, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_and_check(runs: Path, tmp_path: Path) -> None:
+    for trainer in ("trl", "ms-swift", "llamafactory"):
+        out = tmp_path / trainer
+        done = prefgen("export", runs / "povid", "--to", trainer, "-o", out, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"rows": 8, "left_out": {}}
+        assert prefgen("check", out, "--with", trainer).returncode == 0
+    assert prefgen("export", runs / "povid", "--to", "trl", "-o", tmp_path / "trl").returncode == 2
+
+
+def test_a_check_names_the_rows_that_would_break(tmp_path: Path) -> None:
+    bad = {"messages": [{"role": "user", "content": "<image>?"}, {"role": "assistant", "content": "A"}], "images": []}
+    path = write_lines(tmp_path / "a.jsonl", [{**bad, "rejected_response": "A"}])
+    done = prefgen("check", path, "--with", "ms-swift")
+    assert done.returncode == 2
+    assert "a.jsonl line 1: 1 <image> tags for 0 images" in done.stdout
+    assert "1 of 1 rows" in done.stderr
+    found = json.loads(prefgen("check", path, "--with", "ms-swift", "--json").stdout)
+    assert [problem["row"] for problem in found["problems"]] == ["a.jsonl line 1", "a.jsonl line 1"]
