@@ -12,6 +12,7 @@ import typer
 import prefgen
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.lint import lint
+from prefgen.cli.push import push
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("bdhs")(bdhs)
 app.command("lint")(lint)
 app.command("view")(view)
+app.command("push")(push)
 
 
 @app.command("presets")
