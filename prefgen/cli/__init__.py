@@ -14,6 +14,7 @@ from prefgen.cli.bdhs import bdhs
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
+from prefgen.cli.push import push
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
@@ -49,6 +50,7 @@ app.command("export")(export)
 app.command("check")(check)
 app.command("lint")(lint)
 app.command("view")(view)
+app.command("push")(push)
 
 
 @app.command("presets")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,35 +74,26 @@ def summarise(out: Path) -> Summary:
     flags: Counter[str] = Counter()
     licences: Counter[str] = Counter()
     similarities: list[pa.Array] = []
-    accepted: Counter[tuple[int, bool]] = Counter()
-    threshold = plan.fingerprint.get("method.similarity_threshold")
-    limit = float(threshold) if isinstance(threshold, (int, float)) else float("-inf")
+    iterations: list[pa.Array] = []
     for batch in _batches(at):
         totals += Counter({name: pc.sum(batch[name]).as_py() for name in _LENGTHS})
         totals += Counter({name: pc.sum(pc.count_substring_regex(batch[name], r"\S+")).as_py() for name in _TEXTS})
         flags.update(pc.list_flatten(batch["flags"]).to_pylist())
         licences.update(batch["licence"].to_pylist())
-        similarities.append(batch["similarity"].drop_null())
-        for iteration, similarity in zip(
-            *(batch[name].to_pylist() for name in ("iteration", "similarity")), strict=True
-        ):
-            if similarity is not None:
-                accepted[iteration, similarity < limit] += 1
+        similarities.append(batch["similarity"])
+        iterations.append(batch["iteration"])
     dropped: Counter[str] = Counter()
     for row in at.read_dropped():
         dropped[row["reason"]] += 1
-        if row["similarity"] is not None:
-            accepted[row["iteration"], row["similarity"] < limit] += 1
     pairs = sum(commit.pairs for commit in commits)
     seconds = sum(commit.seconds for commit in commits)
     means = {name: totals[name] / pairs if pairs else None for name in (*_LENGTHS, *_TEXTS)}
-    iterations = plan.fingerprint.get("method.iterations")
     return Summary(
         planned=plan.rows,
         pairs=pairs,
         dropped=dict(dropped.most_common()),
         pending=plan.rows - pairs - dropped.total(),
-        non_similar=_cumulative(accepted, iterations) if threshold is not None and isinstance(iterations, int) else (),
+        non_similar=figure10(at, iterations, similarities),
         similarity=_quantiles(similarities),
         chosen_chars=means["chosen_chars"],
         rejected_chars=means["rejected_chars"],
@@ -124,6 +115,30 @@ def _batches(at: Layout) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=_COLUMNS)
 
 
+def figure10(at: Layout, iterations: Iterable[pa.Array], similarities: Iterable[pa.Array]) -> tuple[float, ...]:
+    """Share of rows whose answer was accepted as non-similar by iteration 1, 2 and so on; dropped rows count as well.
+
+    Args:
+        iterations: of all pairs, in chunks; `similarities` likewise, in the same chunks.
+
+    Returns:
+        Nothing where the method has no threshold.
+    """
+    settings = at.read_plan().fingerprint
+    threshold, last = settings.get("method.similarity_threshold"), settings.get("method.iterations")
+    if not isinstance(threshold, (int, float)) or not isinstance(last, int):
+        return ()
+    accepted: Counter[tuple[int, bool]] = Counter()
+    for chunk in zip(iterations, similarities, strict=True):
+        for iteration, similarity in zip(*(array.to_pylist() for array in chunk), strict=True):
+            if similarity is not None:
+                accepted[iteration, similarity < threshold] += 1
+    for row in at.read_dropped():
+        if row["similarity"] is not None:
+            accepted[row["iteration"], row["similarity"] < threshold] += 1
+    return _cumulative(accepted, last)
+
+
 def _cumulative(accepted: Counter[tuple[int, bool]], iterations: int) -> tuple[float, ...]:
     """Share of rows accepted as non-similar by iteration 1 ... `iterations`."""
     if not accepted:
@@ -133,7 +148,7 @@ def _cumulative(accepted: Counter[tuple[int, bool]], iterations: int) -> tuple[f
 
 
 def _quantiles(similarities: list[pa.Array]) -> dict[str, float]:
-    values = np.concatenate([array.to_numpy() for array in similarities]) if similarities else np.empty(0)
+    values = np.concatenate([array.drop_null().to_numpy() for array in similarities]) if similarities else np.empty(0)
     return {name: float(np.quantile(values, share)) for name, share in QUANTILES.items()} if len(values) else {}
 
 

@@ -53,7 +53,7 @@ def preview(out: Path, rows: int = SAMPLE_ROWS) -> str:
 
     positions = np.linspace(0, collection.rows - 1, min(rows, collection.rows)).round().astype(int).tolist()
     shown = [present(collection, position, address) for position in positions]
-    return render(out, collection, {"live": False, "rows": shown, "votes": {}}).html
+    return render(out, collection, {"live": False, "rows": shown}).html
 
 
 def render(out: Path, collection: Collection, data: Mapping[str, Any]) -> Page:
@@ -82,7 +82,7 @@ def render(out: Path, collection: Collection, data: Mapping[str, Any]) -> Page:
         policy=policy,
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
-        plots=plots(collection, _non_similar(out)),
+        plots=plots(collection, _figure10(out, collection)),
         data=Markup(_inert_json({**data, "total": collection.rows})),
         flags=collection.flags,
         methods=collection.methods,
@@ -92,9 +92,12 @@ def render(out: Path, collection: Collection, data: Mapping[str, Any]) -> Page:
     return Page(html, policy)
 
 
-def _non_similar(out: Path) -> tuple[float, ...]:
+def _figure10(out: Path, collection: Collection) -> tuple[float, ...]:
     """Figure 10; it needs the run's plan, which a data set that was copied without its state lacks."""
-    return summary.summarise(out).non_similar if Layout(out).plan.exists() else ()
+    if not Layout(out).plan.exists():
+        return ()
+    columns = (collection.index[name].chunks for name in ("iteration", "similarity"))
+    return summary.figure10(Layout(out), *columns)
 
 
 def _asset(name: str) -> str:

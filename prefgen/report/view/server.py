@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
+from collections.abc import Callable
 from dataclasses import fields
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,12 +44,18 @@ class Server(ThreadingHTTPServer):
         self.collection = Collection(out)
         self.votes = Votes(Layout(out).state / "votes.csv")
         self.token = secrets.token_urlsafe(16)
-        data = {"live": True, "rows": [], "votes": self.votes.current(), "pageRows": PAGE_ROWS}
+        self.votes.current()  # a file that is none of ours is refused now, not at the first vote
+        data = {"live": True, "rows": [], "pageRows": PAGE_ROWS}
         self.page: Page = render(out, self.collection, data)
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
             raise EnvironmentFault(f"port {port} of 127.0.0.1 cannot be had ({error}): give another --port") from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up while it is answered is no error; everything else is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def host(self) -> str:
@@ -76,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: what is looked at is nobody's business, and the address holds the token."""
 
-    def _answer(self, respond: Any) -> None:
+    def _answer(self, respond: Callable[[str, dict[str, str]], None]) -> None:
         """Check who asks, then answer; what is wrong with a request is its sender's to mend."""
         place = urlsplit(self.path)
         _, token, *rest = [*place.path.split("/", 2), ""][:3]
@@ -103,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
             count = min(int(asked.get("count", PAGE_ROWS)), _ROWS_MAX)
             shown = [present(collection, position, _address) for position in positions[start : start + count].tolist()]
             self._json({"found": len(positions), "rows": shown})
+        elif name == "votes":
+            self._json(self.server.votes.current())
         elif name == "image":
             row, place, noisy = int(asked["row"]), int(asked["place"]), asked.get("noisy") == "1"
             if place < 0:

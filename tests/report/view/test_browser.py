@@ -101,6 +101,10 @@ def test_keys_move_and_vote(page: Path, browser: Browser) -> None:
         ["bad", "no", "chosen first"],
         ["tie", "no", "chosen first"],
     ]
+    if csv:
+        browser.open(browser.run("location.href"))  # they are still there at the next visit
+        browser.wait("votes.size === 3")
+        assert browser.run("document.querySelectorAll('.votes [aria-pressed=true]').length") == 3
     browser.press("m")
     assert browser.run("document.body.className") == "masked"
     browser.press("m")

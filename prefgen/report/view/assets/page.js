@@ -166,4 +166,4 @@ at("download")?.addEventListener("click", () => {
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 theme(dark.matches ? "dark" : "light");
 dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
-show(0);
+source.start().then(() => show(0), (error) => { at("message").textContent = `The votes cannot be had: ${error.message}`; });

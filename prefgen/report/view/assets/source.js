@@ -1,19 +1,21 @@
 "use strict";
 // Where rows come from and votes go to: this file for a static page, the local server for a live one.
 //
-// #data holds {live, total, rows, votes, pageRows}; a row is what prefgen/report/view/present.py makes: {position, id,
+// #data holds {live, total, rows, pageRows}; a row is what prefgen/report/view/present.py makes: {position, id,
 // method, variant, iteration, similarity, flags, model, source, source_id, image_tokens, kept_image_tokens, lengths:
 // [chosen, rejected], edit, prompt: [[role, text]], chosen and rejected: [[text, marks]], mask: {side, kept} or null,
 // images: [{name, plain, noisy}]}.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const votes = new Map(Object.entries(data.votes));
+const votes = new Map();  // by row id
 const pageRows = data.pageRows || 20;
 
 const joined = (parts) => parts.map((part) => part[0]).join("");
 
 const STATIC = {
   cast: [],  // votes of this visit, for the download
+
+  async start() {},
 
   async rows(query, start) {
     const text = query.search.toLowerCase();
@@ -62,6 +64,10 @@ const LIVE = {
   },
 
   sent: Promise.resolve(),
+
+  async start() {
+    for (const [id, vote] of Object.entries(await answered(await fetch("votes")))) votes.set(id, vote);
+  },
 
   vote(row, vote, blind, rejectedFirst) {
     // One after the other: of several votes about a row the last one counts.
