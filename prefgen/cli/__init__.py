@@ -27,15 +27,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""Build preference datasets for multimodal LLMs.
 
-    A run reads SFT data, makes a rejected answer for every chosen one, and writes Parquet shards that TRL, ms-swift
-    and LLaMA-Factory read as they are. A run that was stopped is continued by the same command.
+    SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out. A stopped run is continued by its command.
 
     [bold]Examples[/bold]
 
-    prefgen bdhs --input llava_instruct.json --image-root coco/train2017 --model llava-hf/llava-v1.6-vicuna-7b-hf
-    --sample 5000 --output out
-
-    prefgen bdhs --config out/.prefgen/config.lock --output again
+    prefgen bdhs -i llava_instruct.json --image-root coco -m llava-hf/llava-v1.6-vicuna-7b-hf -o out
 
     prefgen verify out
     """,
