@@ -128,14 +128,13 @@ class Browser:
         self.run(f"document.querySelector({json.dumps(selector)}).click()")
 
     def fill(self, name: str, value: str) -> None:
-        """Give a field of the toolbar a value and wait for the rows."""
+        """Give a field of the toolbar a value and wait until rows are asked for."""
         asked = self.run("state.asked")
         self.run(
             f"at({json.dumps(name)}).value = {json.dumps(value)};"
             f"at({json.dumps(name)}).dispatchEvent(new Event('input', {{bubbles: true}}))"
         )
         self.wait(f"state.asked > {asked}")
-        self.run("new Promise((done) => setTimeout(done, 100))")
 
     def prefer(self, scheme: str) -> None:
         """Light or dark, as the system would ask for."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,25 +66,30 @@ def complaints(browser: Browser) -> list[object]:
     return [event for event in browser.events if event.get("method") in kinds]
 
 
+def shows(browser: Browser, ids: list[int]) -> None:
+    """Wait until these rows, in this order, are on the page."""
+    browser.wait(f"JSON.stringify({IDS}) === '{json.dumps(ids, separators=(',', ':'))}'")
+
+
 def test_it_opens_filters_and_sorts(page: Path, browser: Browser) -> None:
-    assert browser.run(IDS) == [*range(12)]
+    shows(browser, [*range(12)])
     browser.wait("[...document.images].slice(0, 2).every((image) => image.complete && image.naturalWidth === 4)")
     browser.fill("flag", "similar")
-    assert browser.run(IDS) == [0, 4, 8]
+    shows(browser, [0, 4, 8])
     browser.fill("iteration", "2")
-    assert browser.run(IDS) == [4]
+    shows(browser, [4])
     browser.click("button[type=reset]")
     browser.wait(f"{IDS}.length === 12")
     browser.fill("search", "ZEBRA")
-    assert browser.run(IDS) == [5]
+    shows(browser, [5])
     browser.fill("search", "")
     browser.fill("low", "0.7")
     browser.fill("sort", "similarity")
-    assert browser.run(IDS) == [4, 2, 1, 0]
+    shows(browser, [4, 2, 1, 0])
     browser.click("#descending")
     browser.wait(f"{IDS}[0] === 0")
     browser.fill("search", "nowhere")
-    assert browser.run("at('message').textContent") == "No pair is like that."
+    browser.wait("at('message').textContent === 'No pair is like that.'")
     assert not complaints(browser)
 
 
@@ -218,7 +224,7 @@ def test_masks_lie_over_the_central_square_and_noise_can_be_seen(browser: Browse
     static = tmp_path / "preview.html"
     static.write_text(preview(made(tmp_path / "out", [row])))
     browser.open(static.as_uri())
-    browser.wait("document.images[0].complete")
+    browser.wait("document.querySelector('.grid').style.inset")  # it has been laid over the loaded picture
     assert browser.run("document.querySelector('.grid .kept').getAttribute('d').split('M').length - 1") == kept
     places = "['.grid', '.frame'].map((name) => document.querySelector(name).getBoundingClientRect().toJSON())"
     grid, frame = browser.run(places)
@@ -227,6 +233,7 @@ def test_masks_lie_over_the_central_square_and_noise_can_be_seen(browser: Browse
     assert grid["left"] - frame["left"] == pytest.approx(frame["width"] / 4)
     browser.press("i")
     browser.wait("document.images[0].complete && document.images[0].naturalWidth === 112")
+    browser.wait("document.querySelector('.grid').style.inset === '0%'")
     grid, frame = browser.run(places)
     assert grid["width"] == pytest.approx(frame["width"])
     browser.press("i")
