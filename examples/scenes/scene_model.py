@@ -1,0 +1,194 @@
+r"""Tokenizer, chat template, processor and configuration: everything of the model but its weights.
+
+The layout is that of llava-hf/llava-1.5-7b-hf, so that nothing downstream needs to know that this model is small:
+a SentencePiece-like BPE with byte fallback, "USER: <image>\nquestion ASSISTANT: answer" as the chat format, and a
+processor that expands ``<image>`` to one placeholder per image token.
+
+Departure from the published template: an answer ends in ``</s>``, so that "when to stop" is part of what is learned.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from scene_render import IMAGE_SIZE
+from scene_text import Mix, Turn, conversation
+from scene_world import TEXT_STREAM, World, sample_scene
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from train_vision import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE, PATCHES
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    ProcessorMixin,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+WEIGHTS_FILE = "model.safetensors"
+IMAGE_TOKENS = PATCHES * PATCHES
+VOCABULARY_SIZE = 768
+SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] != 'system' -%}{{ message['role'] | upper }}: {% endif -%}"
+    "{%- if message['content'] is string -%}"
+    "{%- set parts = [{'type': 'text', 'text': message['content']}] -%}"
+    "{%- else -%}{%- set parts = message['content'] -%}{%- endif -%}"
+    "{%- for part in parts if part['type'] == 'image' -%}{{ '<image>\n' }}{%- endfor -%}"
+    "{%- for part in parts if part['type'] == 'text' -%}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{ part['text'] + eos_token }}{%- endgeneration -%}"
+    "{%- else -%}{{ part['text'] + ' ' }}{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}ASSISTANT:{%- endif -%}"
+)
+
+
+def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTrainedTokenizerFast:
+    """Learn a small BPE on training conversations. Any other text is still encodable, byte by byte if need be."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    # Punctuation and newlines on their own, as SentencePiece has them: "corner." must not become a token of its own.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            pre_tokenizers.Punctuation("isolated"),
+        ]
+    )
+    # Stripping one leading space is what loses the space when new tokens are decoded alone, as in LLaVA's tokenizer.
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=SPECIAL_TOKENS + byte_tokens,
+        initial_alphabet=[chr(code) for code in range(33, 127)],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(world, seed, conversations), trainer)
+    # The trainer makes the byte tokens special; they must be plain vocabulary, or decoding would drop them.
+    learned = json.loads(tokenizer.to_str())
+    learned["added_tokens"] = [token for token in learned["added_tokens"] if token["content"] not in byte_tokens]
+    tokenizer = Tokenizer.from_str(json.dumps(learned))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", SPECIAL_TOKENS.index("<s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        padding_side="left",
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens={"image_token": "<image>"},
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def chat_text(tokenizer: PreTrainedTokenizerFast, turns: list[Turn], image_tokens: int = IMAGE_TOKENS) -> str:
+    """The conversation as the model reads it, image placeholders expanded, every answer closed by ``</s>``."""
+    text = tokenizer.apply_chat_template(messages(turns), tokenize=False)
+    return str(text).replace("<image>", "<image>" * image_tokens, 1)
+
+
+def messages(turns: list[Turn]) -> list[dict[str, object]]:
+    """Turns in the form that ``apply_chat_template`` takes; the image belongs to the first one."""
+    result: list[dict[str, object]] = []
+    for turn in turns:
+        image = [] if result else [{"type": "image"}]
+        result.append({"role": "user", "content": [*image, {"type": "text", "text": turn.question}]})
+        result.append({"role": "assistant", "content": [{"type": "text", "text": turn.answer}]})
+    return result
+
+
+def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """The processor that belongs to the base model."""
+    side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    image_processor = CLIPImageProcessorPil(
+        size={"shortest_edge": IMAGE_SIZE}, crop_size=side, image_mean=[IMAGE_MEAN] * 3, image_std=[IMAGE_STD] * 3
+    )
+    return LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=PATCH_SIZE,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def save(
+    model: PreTrainedModel, processor: ProcessorMixin, folder: Path, stored_as: torch.dtype = torch.float32
+) -> None:
+    """``save_pretrained`` of both, with weights named as in the published LLaVA repositories.
+
+    transformers 5 drops ``vision_model.`` from the names of a CLIP tower when it saves, and reads both forms.
+    ``stored_as`` is the type on disk; config.json keeps the model's own, to which loading converts back.
+    """
+    model.save_pretrained(folder)
+    processor.tokenizer.backend_tokenizer.no_padding()  # or the last batch's padding would be saved as a setting
+    processor.save_pretrained(folder)
+    weights = load_file(folder / WEIGHTS_FILE)
+    published = {
+        re.sub(r"^vision_tower\.(?!vision_model\.)", "vision_tower.vision_model.", name): weight.to(stored_as)
+        for name, weight in weights.items()
+    }
+    save_file(published, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def vision_config() -> CLIPVisionConfig:
+    """Configuration of the vision tower."""
+    return CLIPVisionConfig(
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH_SIZE,
+        projection_dim=128,
+    )
+
+
+def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
+    """Configuration of the base model: about two million parameters."""
+    text_config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=160,
+        intermediate_size=432,
+        num_hidden_layers=4,
+        num_attention_heads=5,
+        num_key_value_heads=5,
+        max_position_embeddings=1024,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    return LlavaConfig(
+        vision_config=vision_config(),
+        text_config=text_config,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=IMAGE_TOKENS,
+        vision_feature_layer=-1,  # the tower is trained for this model, so its last layer is the useful one
+        vision_feature_select_strategy="default",
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+
+
+def _corpus(world: World, seed: int, conversations: int) -> Iterator[str]:
+    """Training conversations without special tokens; the first question follows a newline, as behind the image."""
+    for index in range(conversations):
+        scene = sample_scene(world, seed, index)
+        turns = conversation(scene, scene.rng(TEXT_STREAM), Mix())
+        yield "USER: \n" + " USER: ".join(f"{turn.question} ASSISTANT: {turn.answer}" for turn in turns)
