@@ -200,6 +200,7 @@ def _stage(module: torch.nn.Module, kept: Path | None, train_it: Callable[[], No
         return
     train_it()
     if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
         torch.save(module.state_dict(), kept)
 
 
