@@ -31,7 +31,7 @@ app = typer.Typer(
 
     [bold]Examples[/bold]
 
-    prefgen bdhs -i llava_instruct.json --image-root coco -m llava-hf/llava-v1.6-vicuna-7b-hf -o out
+    prefgen bdhs --input llava_instruct.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
 
     prefgen verify out
     """,
