@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -42,7 +43,19 @@ def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """Start the command line in the background."""
     command = [sys.executable, "-m", "prefgen", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+        preexec_fn=_heed_ctrl_c,
+    )
+
+
+def _heed_ctrl_c() -> None:
+    """A shell without job control lets its background children ignore SIGINT, and so theirs."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def write_input(folder: Path, rows: int) -> Path:
