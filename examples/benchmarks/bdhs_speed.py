@@ -23,13 +23,14 @@ from pathlib import Path
 
 import torch
 
-from prefgen import launch, sources
+from prefgen import sources
 from prefgen.engines import loading
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.embedder import Embedder
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.transformers_ import TransformersEngine
 from prefgen.methods.bdhs import BDHS
+from prefgen.pending import load_images
 from prefgen.records import Sample
 from prefgen.requests import Embed, Generate
 from prefgen.run import drive
@@ -100,7 +101,7 @@ def main() -> None:
 
     options = SourceOptions(limit=arguments.limit)
     rows = (row for row in sources.read(arguments.input, options) if isinstance(row, Sample))
-    loaded_rows = (launch.load_images(row, options.root(arguments.input), None) for row in rows)
+    loaded_rows = (load_images(row, options.root(arguments.input), None) for row in rows)
     samples = [row for row in loaded_rows if isinstance(row, Sample)]
     config = EngineConfig(arguments.model, similarity_model=arguments.similarity_model)
     loaded, embedder = loading.load(config), Embedder.load(config.similarity_model, config.device)
