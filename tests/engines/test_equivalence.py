@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from prefgen.engines import decode, vision
+from prefgen.engines import decode, loading, vision
 from prefgen.engines.base import Attention, EngineConfig, Positions
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.transformers_ import TransformersEngine
@@ -15,6 +16,17 @@ from prefgen.records import Image, Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling, Stop
 from prefgen.restrict import View
 from tests.engines import tiny
+
+SCENES = Path(__file__).parents[2] / "examples" / "scenes"
+
+
+def scenes() -> LoadedModel:
+    return loading.load(EngineConfig(str(SCENES / "model"), device="cpu"))
+
+
+def scenes_anyres() -> LoadedModel:
+    return loading.load(EngineConfig(str(SCENES / "model-anyres"), device="cpu"))
+
 
 ARCHITECTURES = [tiny.llava, tiny.llava_next]
 POSITIONS: list[Positions] = ["compact", "preserve"]
@@ -134,7 +146,7 @@ def full_sequence_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool
     return logits
 
 
-@pytest.mark.parametrize("build", ARCHITECTURES)
+@pytest.mark.parametrize("build", [*ARCHITECTURES, scenes, scenes_anyres])
 @pytest.mark.parametrize("preserve", [False, True])
 def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
     build: Callable[[], LoadedModel], preserve: bool
