@@ -17,9 +17,6 @@ from prefgen.methods.bdhs import BDHS, FIDELITIES, VARIANTS
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 from prefgen.text import SPLITTERS
 
-SHARD_SIZE = 256
-
-
 T = TypeVar("T")
 
 
@@ -133,7 +130,7 @@ def bdhs(
         bool, _model("--trust-remote-code", help="Run code that the model brings.")
     ] = EngineConfig.trust_remote_code,
     seed: Annotated[int, _run("--seed", help="Seeds every draw.")] = BDHS.seed,
-    shard_size: Annotated[int, _run("--shard-size", help="Rows of a shard: the unit of commit.")] = SHARD_SIZE,
+    shard_size: Annotated[int, _run("--shard-size", help="Rows of a shard: the unit of commit.")] = config.SHARD_SIZE,
     max_dropped: Annotated[float, _run("--max-dropped", help="Exit 3 if a larger share of rows is dropped.")] = 1.0,
     license: Annotated[str, _run("--license", help="Licence to state in the dataset card.")] = "other",
     config_file: Annotated[

@@ -18,6 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run")

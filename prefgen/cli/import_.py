@@ -13,7 +13,6 @@ import typer
 from prefgen.cli import config
 from prefgen.errors import UsageError
 
-SHARD_SIZE = 256
 NAMES = (
     "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, trl, llamafactory, ms-swift, jsonl; or a data "
     "set of the paper's tables 3 to 5, see --list"
@@ -79,7 +78,7 @@ def import_(
     id_column: Annotated[str | None, _of("jsonl", "--id-column", "Name of the column.")] = None,
     shard_size: Annotated[
         int, _option("Run", "--shard-size", help="Pairs of a shard: the unit of commit.")
-    ] = SHARD_SIZE,
+    ] = config.SHARD_SIZE,
     max_dropped: Annotated[
         float, _option("Run", "--max-dropped", help="Exit 3 if a larger share of rows is dropped.")
     ] = 1.0,

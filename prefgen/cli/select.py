@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from prefgen.layout import Scalar
     from prefgen.select import Excluded, Selection
 
-SHARD_SIZE = 256
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; resumed if unfinished.")]
@@ -45,7 +44,7 @@ def mix(
     output: Output,
     seed: Seed = 0,
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -73,7 +72,7 @@ def sample(
     output: Output,
     seed: Seed = 0,
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -93,7 +92,7 @@ def filter_(
     condition: Annotated[str, typer.Argument(help="Rows that meet it are kept.", metavar="CONDITION")],
     output: Output,
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -121,7 +120,7 @@ def dedup(
     output: Output,
     by: Annotated[str, typer.Option("--by", help="pair, answer (prompt and chosen), prompt or image.")] = "pair",
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -147,7 +146,7 @@ def split(
     output: Output,
     seed: Seed = 0,
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -174,7 +173,7 @@ def join(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two finished runs or more.", metavar="RUN…")],
     output: Output,
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -203,7 +202,7 @@ def relabel(
         Path | None, typer.Option("--rejected-from", help="Run to take rejected answers from.")
     ] = None,
     exclude_images: Exclude = None,
-    shard_size: ShardSize = SHARD_SIZE,
+    shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,

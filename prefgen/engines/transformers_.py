@@ -56,12 +56,10 @@ class TransformersEngine:
 
     Attributes:
         images_encoded: images that went through the vision encoder so far.
-        tokens_generated: tokens generated so far.
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
         self.images_encoded = 0
-        self.tokens_generated = 0
         self._loaded = loaded
         self._config = config
         self._batch_size = config.batch_size
@@ -187,7 +185,6 @@ class TransformersEngine:
             for row in batch:
                 row.continuation.restart()
             return self._answer(batch[:half]) + self._answer(batch[half:])
-        self.tokens_generated += sum(len(row.continuation.ids) for row in batch)
         return [(row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch]
 
     def _release(self, request: Generate) -> None:
