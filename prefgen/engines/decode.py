@@ -126,14 +126,16 @@ def pad(sequences: list[Tokens], pad_id: int, device: torch.device) -> Padded:
 
 
 def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
-    """Model inputs of a batch without its hidden tokens: ids, mask and positions, the features of what is visible."""
+    """Model inputs of a batch without its hidden tokens: what stands in their places, mask and positions."""
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     padded = pad(sequences, pad_id(loaded), loaded.device)
-    inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, "position_ids": padded.positions}
     kept = [row.features[torch.from_numpy(row.visible)] for row in rows if row.features is not None]
-    if kept:
-        inputs["mm_encoder_outputs"] = vision.encoded(loaded, torch.cat(kept))
-    return inputs | token_types(loaded, padded.ids)
+    return {
+        **vision.merged(loaded, padded.ids, torch.cat(kept) if kept else None),
+        **token_types(loaded, padded.ids),
+        "attention_mask": padded.attention,
+        "position_ids": padded.positions,
+    }
 
 
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Which architectures the transformers engine knows, and what was measured of each.
 
 One generic path serves all: the model's own processor expands an image into its tokens, its own `get_image_features`
-makes their features, and its own forward pass puts them in their places. An entry here is a measured fact, shown by
+makes what stands in their places. An entry here is a measured fact, shown by
 tests/engines/test_architectures.py; README's table is made from it.
 """
 
@@ -17,19 +17,19 @@ class Family:
     Attributes:
         title: its name in tables.
         refused: why it cannot be used at all; said before any weight is read.
-        stacked: its features are one tensor (tiles, tokens, hidden), not one (tokens, hidden) for each image.
         mrope: its image tokens stand at coordinates (time, row, column) instead of a number. They keep them, so both
             kinds of positions are the same; stock `generate` fails here when it gets a mask with holes.
         image_blocks: the tokens of an image attend to each other in both directions.
-        indicators: tokens around an image have embeddings of their own, made by the vision side.
+        deepstack: features of several layers of its encoder are added in as many layers of its decoder.
+        indicators: tokens around an image have embeddings of their own, kept by the vision side.
         note: what else a user should know.
     """
 
     title: str
     refused: str = ""
-    stacked: bool = False
     mrope: bool = False
     image_blocks: bool = False
+    deepstack: bool = False
     indicators: bool = False
     note: str = ""
 
@@ -43,14 +43,16 @@ FAMILIES: dict[str, Family] = {
     "llava_onevision": Family("LLaVA-OneVision", note="one image is tiled, several are not, as its processor does"),
     "qwen2_vl": Family("Qwen2-VL", mrope=True, note=_MROPE),
     "qwen2_5_vl": Family("Qwen2.5-VL", mrope=True, note=_MROPE),
-    "qwen3_vl": Family("Qwen3-VL", mrope=True, note=f"{_MROPE}; deepstack features are dropped in every layer"),
-    "internvl": Family("InternVL (-hf)", stacked=True),
-    "idefics3": Family("Idefics3", stacked=True, note="row and column tags stay visible"),
-    "smolvlm": Family("SmolVLM", stacked=True, note="row and column tags stay visible"),
-    "gemma3": Family("Gemma 3", stacked=True, image_blocks=True, note=_WINDOW),
+    "qwen3_vl": Family(
+        "Qwen3-VL", mrope=True, deepstack=True, note=f"{_MROPE}; deepstack features are dropped in every layer"
+    ),
+    "internvl": Family("InternVL (-hf)"),
+    "idefics3": Family("Idefics3", note="row and column tags stay visible"),
+    "smolvlm": Family("SmolVLM", note="row and column tags stay visible"),
+    "gemma3": Family("Gemma 3", image_blocks=True, note=_WINDOW),
     "mistral3": Family("Mistral 3", note=f"break and end tokens stay visible; {_WINDOW}"),
-    "ovis2": Family("Ovis2", stacked=True, indicators=True, note="indicator tokens stay visible"),
-    "aya_vision": Family("Aya Vision", stacked=True, note=f"tile tags stay visible; {_WINDOW}"),
+    "ovis2": Family("Ovis2", indicators=True, note="indicator tokens stay visible"),
+    "aya_vision": Family("Aya Vision", note=f"tile tags stay visible; {_WINDOW}"),
     "paligemma": Family(
         "PaliGemma",
         refused="it reads its prompt in both directions and has no chat template, so that the beginning of an answer "

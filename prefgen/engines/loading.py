@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -131,34 +132,38 @@ def load_processor(config: EngineConfig) -> Any:
     """
     source = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
-        processor = transformers.AutoProcessor.from_pretrained(config.model, **source)
-    except ImportError:  # without torchvision there are no video processors, and nothing here reads videos
-        processor = _without_video(config, source)
+        try:
+            processor = transformers.AutoProcessor.from_pretrained(config.model, **source)
+        except ImportError:  # most likely torchvision, without which videos cannot be read; nothing here reads any
+            processor = _without_video(config, source)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"the processor of model {config.model} needs a package that is missing: {reason}") from error
     except (OSError, ValueError) as error:
         raise ModelUnreachable(f"the processor of model {config.model} cannot be loaded: {error}") from error
     processor.tokenizer.padding_side = "left"
     return processor
 
 
-class NoVideo(transformers.BaseVideoProcessor):  # type: ignore[misc]  # transformers has no types
-    """Stands where a processor of pictures and videos wants its part for videos."""
-
-    def __init__(self) -> None:
-        """Neither settings nor torchvision are needed."""
-
-
 def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
     """A processor put together from its parts, all but the one for videos."""
-    name = PROCESSOR_MAPPING_NAMES[read_config(config).model_type]
-    processor_class = processor_class_from_name(name)
+    processor_class = processor_class_from_name(PROCESSOR_MAPPING_NAMES[read_config(config).model_type])
     settings, _ = processor_class.get_processor_dict(config.model, **source)
     loaders = {
         "tokenizer": transformers.AutoTokenizer.from_pretrained,
         "image_processor": transformers.AutoImageProcessor.from_pretrained,
-        "video_processor": lambda *_, **__: NoVideo(),
+        "video_processor": lambda *_, **__: None,
     }
     parts = [loaders[attribute](config.model, **source) for attribute in processor_class.get_attributes()]
-    return processor_class.from_args_and_dict(parts, settings)
+    return pictures_only(processor_class).from_args_and_dict(parts, settings)
+
+
+def pictures_only(processor_class: Any) -> Any:
+    """The class of a processor of pictures and videos without its part for videos, for which None may be given."""
+    parts = [attribute for attribute in processor_class.get_attributes() if attribute != "video_processor"]
+    video = SimpleNamespace(num_frames=None, fps=None)  # SmolVLM's asks for these even if there is no video
+    members = {"get_attributes": classmethod(lambda _: parts), "video_processor": video}
+    return type(processor_class.__name__, (processor_class,), members)
 
 
 def spell(processor: Any, token_id: int) -> str:

@@ -129,20 +129,34 @@ def model_inputs(loaded: LoadedModel, pixels: list[Pixels]) -> dict[str, torch.T
     }
 
 
-def encoded(loaded: LoadedModel, features: torch.Tensor) -> dict[str, Any]:
-    """The ``mm_encoder_outputs`` by which the model takes features instead of pixels.
+def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | None) -> dict[str, Any]:
+    """The model inputs by which features stand where the image tokens of a batch are.
 
     Args:
-        features: (image tokens, hidden * layers) as `encode` returns them, hidden tokens left out.
+        ids_BL: (batch, tokens), with as many image tokens as there are features.
+        features: (image tokens, hidden * layers) as `encode` returns them, those of hidden tokens left out; None where
+            no prompt of the batch has an image.
+
+    Returns:
+        ``inputs_embeds`` (batch, tokens, hidden); where the decoder adds features in several layers, ``input_ids`` and
+        ``mm_encoder_outputs`` instead.
     """
-    first, *others = features.to(loaded.device).split(loaded.hidden_size, dim=-1)
-    output = SimpleNamespace(pooler_output=first[None] if loaded.family.stacked else [first])
-    output.deepstack_features = [[layer] for layer in others]
+    is_image_BL = ids_BL == loaded.image_token_id
+    if features is None:
+        return {"input_ids": ids_BL}
+    features = features.to(loaded.device, loaded.dtype)
+    if loaded.family.deepstack:
+        first, *others = ([layer] for layer in features.split(loaded.hidden_size, dim=-1))
+        output = SimpleNamespace(pooler_output=first, deepstack_features=others)
+        return {"input_ids": ids_BL, "mm_encoder_outputs": {"image": output}}
+    embeds_BLH = loaded.model.get_input_embeddings()(ids_BL.masked_fill(is_image_BL, 0))
+    embeds_BLH[is_image_BL] = features
     if loaded.family.indicators:
-        inner = loaded.model.model
-        table = inner.visual_embeddings_table.weight
-        output.visual_indicator_features = table[-inner.vision_tower.num_visual_indicator_tokens :]
-    return {"image": output}
+        indicators = loaded.model.config.visual_indicator_token_ids
+        table = loaded.model.model.visual_embeddings_table.weight[-len(indicators) :]
+        for token_id, embedding in zip(indicators, table, strict=True):
+            embeds_BLH[ids_BL == token_id] = embedding
+    return {"inputs_embeds": embeds_BLH}
 
 
 def positions(loaded: LoadedModel, ids: list[int], pixels: Pixels) -> npt.NDArray[np.int64]:

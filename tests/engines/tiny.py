@@ -44,25 +44,41 @@ TEXT = {
 }
 
 
-def tokenizer() -> Any:
-    """A SentencePiece-like tokenizer: the space belongs to the word behind it."""
-    special = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
-    bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
-    bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    bpe.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    bpe.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+def tokenizer(*special: str, byte_level: bool = False, named: dict[str, str] | None = None) -> Any:
+    """A small BPE tokenizer.
+
+    Args:
+        special: special tokens besides those that every tokenizer has.
+        byte_level: spell bytes as GPT-2 does; else SentencePiece-like: the space belongs to the word behind it.
+        named: special tokens that processors ask for by name.
+    """
+    named = named or {}
+    bytes_ = [] if byte_level else [f"<0x{byte:02X}>" for byte in range(256)]
+    bpe = Tokenizer(models.BPE(unk_token=None if byte_level else "<unk>", byte_fallback=not byte_level))
+    if byte_level:
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+    else:
+        bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        bpe.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+        bpe.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        )
+        alphabet = []
+    first = ["<unk>", "<s>", "</s>", "<pad>", *special, *named.values()]
+    bpe.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=first + bytes_, initial_alphabet=alphabet)
     )
-    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
-    bpe.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=600, special_tokens=special + bytes_))
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=list(special),
         padding_side="left",
+        **({"extra_special_tokens": named} if named else {}),
     )
     fast.add_bos_token = True
     return fast
@@ -70,7 +86,7 @@ def tokenizer() -> Any:
 
 def llava(seed: int = 0) -> LoadedModel:
     """LLaVA: one tile of 16 image tokens."""
-    text_tokenizer = tokenizer()
+    text_tokenizer = tokenizer("<image>")
     config = transformers.LlavaConfig(
         vision_config=transformers.CLIPVisionConfig(**VISION),
         text_config=transformers.LlamaConfig(vocab_size=len(text_tokenizer), **TEXT),
@@ -86,12 +102,12 @@ def llava(seed: int = 0) -> LoadedModel:
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
     )
-    return _loaded(transformers.LlavaForConditionalGeneration, config, processor, seed)
+    return loaded(transformers.LlavaForConditionalGeneration, config, processor, seed)
 
 
 def llava_next(seed: int = 0) -> LoadedModel:
     """LLaVA-NeXT: AnyRes tiles with newline tokens."""
-    text_tokenizer = tokenizer()
+    text_tokenizer = tokenizer("<image>")
     pinpoints = [[32, 64], [64, 32], [64, 64]]
     config = transformers.LlavaNextConfig(
         vision_config=transformers.CLIPVisionConfig(**VISION),
@@ -111,10 +127,10 @@ def llava_next(seed: int = 0) -> LoadedModel:
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
     )
-    return _loaded(transformers.LlavaNextForConditionalGeneration, config, processor, seed)
+    return loaded(transformers.LlavaNextForConditionalGeneration, config, processor, seed)
 
 
-def _loaded(architecture: Any, config: Any, processor: Any, seed: int) -> LoadedModel:
+def loaded(architecture: Any, config: Any, processor: Any, seed: int) -> LoadedModel:
     torch.manual_seed(seed)
     model = architecture(config).eval()
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id

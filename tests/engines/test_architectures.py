@@ -1,0 +1,204 @@
+"""Every architecture: prompts as stock transformers makes them, and dropping equal to masking."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from prefgen import images
+from prefgen.engines import decode, families, loading, vision
+from prefgen.engines.base import EngineConfig, Positions
+from prefgen.engines.loading import LoadedModel
+from prefgen.errors import UsageError
+from prefgen.records import Slot, Turn
+from prefgen.requests import Generate, Sampling
+from prefgen.restrict import View
+from tests.engines import tiny, zoo
+from tests.engines.test_equivalence import answers, rows
+
+_NEED_TORCHVISION = {"pixtral", "mistral3"}
+_HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
+
+
+@pytest.fixture(params=zoo.ZOO, scope="module")
+def loaded(request: pytest.FixtureRequest) -> LoadedModel:
+    if request.param in _NEED_TORCHVISION and not _HAS_TORCHVISION:
+        pytest.skip("Pixtral's processor needs torchvision")
+    return zoo.ZOO[request.param]()
+
+
+def wanted(temperature: float = 0.0, noise: int = 0) -> list[Generate]:
+    """Rows of many lengths with no, one and two images of several shapes, begun and not begun, most tokens hidden."""
+    made = []
+    sizes = [(40, 30), (70, 30), (30, 70), (64, 64)]
+    for n in range(8):
+        pictures = tuple(tiny.picture(10 * n + k, *sizes[(n + k) % 4]) for k in range((1, 2, 1, 0)[n % 4]))
+        slots: tuple[Slot | str, ...] = (Slot.IMAGE,) * len(pictures)
+        prompt: tuple[Turn, ...] = (Turn("user", (*slots, "Is there a star? " * (1 + n % 3))),)
+        if n == 4:
+            prompt += (Turn("assistant", ("No.",)), Turn("user", ("How many?",)))
+        prefix = "There is a red circle. A blue" if n % 3 else ""
+        view = View(rho=(0.5, 0.0, 0.9, 1.0)[(n + n // 4) % 4], mask_seed=n, noise_steps=noise, noise_seed=n)
+        made.append(Generate(prompt, pictures, view, prefix, 0, "end", "en", Sampling(temperature, 1.0, 8), n))
+    return made
+
+
+def messages(request: Generate) -> list[dict[str, object]]:
+    """The conversation as transformers takes it, its pictures decoded."""
+    pictures = iter(images.decode(image) for image in request.images)
+
+    def part(entry: Slot | str) -> dict[str, object]:
+        if isinstance(entry, str):
+            return {"type": "text", "text": entry}
+        return {"type": "image", "image": next(pictures)}
+
+    conversation: list[dict[str, object]] = [
+        {"role": turn.role, "content": [part(entry) for entry in turn.parts]} for turn in request.prompt
+    ]
+    if request.prefix:
+        conversation.append({"role": "assistant", "content": [{"type": "text", "text": request.prefix}]})
+    return conversation
+
+
+def test_prompts_are_what_stock_transformers_feeds(loaded: LoadedModel) -> None:
+    requests = wanted()
+    for row, request in zip(rows(loaded, requests), requests, strict=True):
+        expected = loaded.processor.apply_chat_template(
+            messages(request),
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            add_generation_prompt=not request.prefix,
+            continue_final_message=bool(request.prefix),
+        )
+        assert row.ids == expected["input_ids"][0].tolist()
+        assert len(row.visible) == row.ids.count(loaded.image_token_id)
+        for name, values in row.pixels.inputs.items():
+            assert torch.equal(values, torch.as_tensor(expected[name])), name
+
+
+def stock_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool) -> torch.Tensor:
+    """Next-token logits of the whole sequence with a mask, by the model's own forward pass from pixels."""
+    ids = torch.tensor([row.ids])
+    is_image = ids == loaded.image_token_id
+    attention = torch.ones_like(ids)
+    attention[is_image] = torch.from_numpy(row.visible).long()
+    inputs = {"input_ids": ids, "attention_mask": attention, **vision.model_inputs(loaded, [row.pixels])}
+    if loaded.family.image_blocks:
+        inputs["token_type_ids"] = is_image.long()
+    if "image_grid_thw" in inputs:
+        inputs["position_ids"], _ = loaded.model.model.get_rope_index(
+            ids, mm_token_type_ids=is_image.int(), image_grid_thw=inputs["image_grid_thw"]
+        )
+    else:
+        numbered = torch.arange(ids.shape[1])[None] if preserve else (attention.cumsum(-1) - 1).clamp(min=0)
+        inputs["position_ids"] = numbered
+    with torch.inference_mode():
+        logits: torch.Tensor = loaded.model(**inputs).logits[0, -1]
+    return logits
+
+
+@pytest.mark.parametrize("preserve", [False, True])
+def test_logits_without_the_hidden_tokens_are_those_with_a_mask(loaded: LoadedModel, *, preserve: bool) -> None:
+    batch = rows(loaded, wanted())
+    with torch.inference_mode():
+        dropped = loaded.model(**decode.prefill_inputs(loaded, batch, preserve=preserve)).logits[:, -1]
+    masked = torch.stack([stock_logits(loaded, row, preserve=preserve) for row in batch])
+    assert float((dropped - masked).abs().max()) < 1e-4
+    seeing = [dataclasses.replace(row, visible=row.visible | True) for row in batch]
+    unmasked = torch.stack([stock_logits(loaded, row, preserve=preserve) for row in seeing])
+    assert float((masked - unmasked).abs().max()) > 1e-2  # the mask does matter
+
+
+@pytest.mark.parametrize(("positions", "temperature"), [("compact", 0.0), ("preserve", 1.0)])
+def test_texts_are_those_of_stock_masked_generate(
+    loaded: LoadedModel, positions: Positions, temperature: float
+) -> None:
+    requests = wanted(temperature)
+    dropped = answers(loaded, requests, "drop", positions)
+    assert dropped == answers(loaded, requests, "mask", positions)
+    assert len({completion.text for completion in dropped}) > 4
+
+
+def test_texts_do_not_depend_on_the_batch_size(loaded: LoadedModel) -> None:
+    assert answers(loaded, wanted(), "drop", "compact", 3) == answers(loaded, wanted(), "drop", "compact")
+
+
+def test_noise_reaches_the_encoder(loaded: LoadedModel) -> None:
+    requests = wanted(noise=500)
+    noisy = answers(loaded, requests, "drop", "compact")
+    assert noisy == answers(loaded, requests, "mask", "compact")
+    assert noisy != answers(loaded, wanted(), "drop", "compact")
+
+
+@pytest.mark.parametrize("build", [zoo.qwen2_vl, zoo.qwen2_5_vl, zoo.qwen3_vl])
+def test_stock_generate_fails_under_mrope_without_our_positions(build: Callable[[], LoadedModel]) -> None:
+    loaded = build()
+    row = rows(loaded, wanted())[0]
+    ids = torch.tensor([row.ids])
+    attention = torch.ones_like(ids)
+    attention[ids == loaded.image_token_id] = torch.from_numpy(row.visible).long()
+    inputs = vision.model_inputs(loaded, [row.pixels]) | {"mm_token_type_ids": (ids == loaded.image_token_id).int()}
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        loaded.model.generate(input_ids=ids, attention_mask=attention, **inputs, max_new_tokens=2)
+
+
+def test_readme_shows_the_table_of_architectures() -> None:
+    lines = ["| " + " | ".join(row) + " |" for row in families.table()]
+    lines.insert(1, "| --- " * len(families.table()[0]) + "|")
+    assert "\n".join(lines) in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_every_supported_architecture_is_in_the_zoo() -> None:
+    assert set(families.supported()) == set(zoo.ZOO) - {"pixtral"}
+
+
+def test_refused_architectures_say_why_before_their_weights_are_read(tmp_path: Path) -> None:
+    for model_type, family in families.FAMILIES.items():
+        if family.refused:
+            (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+            with pytest.raises(UsageError, match=r"is refused: it .*"):
+                loading.load(EngineConfig(str(tmp_path)))
+
+
+def long_rows() -> list[Generate]:
+    """Rows that stay within 96 tokens, and rows that do not."""
+    made = []
+    for n in range(6):
+        prompt = (Turn("user", (Slot.IMAGE, "Is there a star? " * (1 + 12 * (n % 2)))),)
+        view = View(rho=0.5, mask_seed=n)
+        made.append(Generate(prompt, (tiny.picture(n),), view, "There is", 0, "end", "en", Sampling(0.0, 1.0, 12), n))
+    return made
+
+
+def test_rows_that_outgrow_a_sliding_window_are_masked(caplog: pytest.LogCaptureFixture) -> None:
+    loaded = zoo.gemma3(window=96)
+    lengths = [len(row.ids) + row.max_new_tokens for row in rows(loaded, long_rows())]
+    assert min(lengths) <= 96 < max(lengths)
+    masked = answers(loaded, long_rows(), "mask", "compact")
+    assert masked == answers(loaded, long_rows(), "drop", "compact")
+    assert masked == answers(loaded, long_rows(), "drop", "compact", batch_size=2)
+    assert "sliding window of 96 tokens" in caplog.text
+
+
+VIDEO = {zoo.qwen2_5_vl: "Qwen2VL", zoo.internvl: "InternVL", zoo.smolvlm: "SmolVLM", zoo.gemma3: "", zoo.ovis2: ""}
+
+
+@pytest.mark.parametrize("build", VIDEO)
+def test_a_checkpoint_is_loaded_whether_or_not_videos_can_be_read(
+    build: Callable[[], LoadedModel], tmp_path: Path
+) -> None:
+    original = build()
+    original.model.save_pretrained(tmp_path)
+    original.processor.save_pretrained(tmp_path)
+    if VIDEO[build]:  # as published; the part that wants torchvision
+        settings = {"video_processor_type": f"{VIDEO[build]}VideoProcessor"}
+        (tmp_path / "video_preprocessor_config.json").write_text(json.dumps(settings))
+    loaded = loading.load(EngineConfig(str(tmp_path), device="cpu"))
+    assert answers(loaded, wanted(), "drop", "compact") == answers(original, wanted(), "drop", "compact")
