@@ -11,6 +11,7 @@ import typer
 
 import prefgen
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.doctor import doctor
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -47,6 +48,7 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("view")(view)
 app.command("push")(push)
+app.command("doctor")(doctor)
 
 
 @app.command("presets")

@@ -138,6 +138,18 @@ def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> d
     }
 
 
+def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, torch.Tensor]:
+    """Model inputs of a batch as stock transformers takes them: all ids, pixels, and a mask that hides tokens.
+
+    Without positions if they are to be compact: then `generate` counts what the mask leaves.
+    """
+    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
+    inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, **token_types(loaded, padded.ids)}
+    if preserve or loaded.family.mrope:
+        inputs["position_ids"] = padded.positions
+    return inputs | vision.model_inputs(loaded, [row.pixels for row in rows])
+
+
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
     """Which tokens are an image's, for models that let those attend to each other in both directions."""
     return {"token_type_ids": (ids_BL == loaded.image_token_id).long()} if loaded.family.image_blocks else {}
@@ -251,11 +263,7 @@ def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row]
 
 def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
     """One call of stock `generate`; the rows' pixels can be put behind each other."""
-    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
-    inputs: dict[str, Any] = {"input_ids": padded.ids, "attention_mask": padded.attention}
-    inputs |= vision.model_inputs(loaded, [row.pixels for row in rows]) | token_types(loaded, padded.ids)
-    if preserve or loaded.family.mrope:
-        inputs["position_ids"] = padded.positions
+    inputs = masked_inputs(loaded, rows, preserve=preserve)
     chooser = _Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     settings = GenerationConfig(
         do_sample=False,

@@ -146,7 +146,7 @@ def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | N
         return {"input_ids": ids_BL}
     features = features.to(loaded.device, loaded.dtype)
     if loaded.family.deepstack:
-        first, *others = ([layer] for layer in features.split(loaded.hidden_size, dim=-1))
+        first, *others = ([layer] for layer in torch.split(features, loaded.hidden_size, dim=-1))
         output = SimpleNamespace(pooler_output=first, deepstack_features=others)
         return {"input_ids": ids_BL, "mm_encoder_outputs": {"image": output}}
     embeds_BLH = loaded.model.get_input_embeddings()(ids_BL.masked_fill(is_image_BL, 0))

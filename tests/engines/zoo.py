@@ -6,7 +6,9 @@ Processors that also read videos get no part for those, as in an environment wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -364,6 +366,17 @@ def aya_vision() -> LoadedModel:
         chat_template=AYA,
     )
     return _built("AyaVision", config, processor)
+
+
+def save(loaded: LoadedModel, folder: Path) -> Path:
+    """A checkpoint as it is published: with settings for videos where the processor reads those."""
+    loaded.model.save_pretrained(folder)
+    loaded.processor.save_pretrained(folder)
+    name = type(loaded.processor).__name__.removesuffix("Processor").replace("2_5_VL", "2VL")
+    if hasattr(loaded.processor, "video_processor"):
+        settings = {"video_processor_type": f"{name}VideoProcessor"}
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(settings))
+    return folder
 
 
 ZOO: dict[str, Callable[[], LoadedModel]] = {

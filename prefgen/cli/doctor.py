@@ -1,0 +1,71 @@
+"""`prefgen doctor`: will it work here?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefgen.errors import EnvironmentFault, UsageError
+
+_SIZE = "640x480"
+
+
+def doctor(
+    model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
+    image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that a run would write.")] = Path(),
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of the Hub.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what is installed and reachable, and whether a model will work.
+
+    Example: prefgen doctor llava-hf/llava-v1.6-vicuna-7b-hf --image-size 1024x768
+    """
+    from rich.console import Console
+
+    from prefgen.engines import build
+    from prefgen.engines.base import EngineConfig
+    from prefgen.report.doctor import environment, render
+
+    width, height = _parse(image_size)
+    config = EngineConfig(
+        model or "",
+        revision=revision,
+        device=device,
+        dtype=dtype,  # type: ignore[arg-type]  # checked by EngineConfig
+        trust_remote_code=trust_remote_code,
+    )
+    here = environment.findings(output)
+    of_model = []
+    if model and not any(finding.level == "broken" and finding.about == "torchvision" for finding in here):
+        from prefgen.report.doctor import model as model_
+
+        build.hush(config)
+        of_model = model_.findings(config, width, height)
+    if json:
+        typer.echo(render.to_json([*here, *of_model]))
+    else:
+        Console().print(render.render([*here, *of_model]), highlight=False)
+    if broken := [finding.about for finding in of_model if finding.level == "broken"]:
+        raise UsageError(f"{model} will not work like this: {', '.join(broken)}")
+    if broken := [finding.about for finding in here if finding.level == "broken"]:
+        raise EnvironmentFault(f"not in order: {', '.join(broken)}")
+
+
+def _parse(size: str) -> tuple[int, int]:
+    """Width and height.
+
+    Raises:
+        UsageError: if it is no size.
+    """
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UsageError(f"--image-size {size!r} is no size; write it like {_SIZE}")
+    return int(width), int(height)

@@ -1,0 +1,22 @@
+"""`prefgen doctor`: what is there, what will not work, and what to do about it. It changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "note", "warning", "broken"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the page.
+
+    Attributes:
+        about: what was looked at. text: what was found. advice: what to do; empty where there is nothing to be done.
+    """
+
+    level: Level
+    about: str
+    text: str
+    advice: str = ""
