@@ -40,7 +40,7 @@ class EngineConfig:
     """Which models to use, and how.
 
     Attributes:
-        model: folder or Hub id. revision: branch, tag or commit of the Hub.
+        model: folder or Hub id; empty where a method asks for none. revision: branch, tag or commit of the Hub.
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
@@ -50,7 +50,7 @@ class EngineConfig:
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
     """
 
-    model: str
+    model: str = ""
     engine: EngineName = "transformers"
     revision: str | None = None
     attention: Attention = "drop"
