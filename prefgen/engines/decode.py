@@ -23,15 +23,18 @@ class Row:
     """One request, ready for a batch.
 
     Attributes:
-        ids: token ids of prompt and prefix, a placeholder for every image token.
-        features: (image tokens, hidden) per image. pixels: what they were computed from.
+        ids: token ids of prompt and prefix, every image expanded.
+        positions: of these tokens, see `vision.positions`; (tokens,) or (4, tokens).
+        pixels: what the model receives for the images. features: (image tokens, hidden) computed from them, or None
+            where stock `generate` will.
         visible: bool (image tokens of all images,).
     """
 
     ticket: int
     ids: list[int]
-    features: list[torch.Tensor]
-    pixels: list[vision.Pixels]
+    positions: npt.NDArray[np.int64]
+    pixels: vision.Pixels
+    features: torch.Tensor | None
     visible: npt.NDArray[np.bool_]
     continuation: Continuation
 
@@ -54,11 +57,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Padded:
-    """Sequences as left-padded arrays; all (B, L).
+    """Sequences as left-padded arrays, (B, L).
 
     Attributes:
         attention: 1 where the token may be attended to.
-        positions: the token's position; 0 for padding.
+        positions: the token's position, 0 for padding; (4, B, L) under M-RoPE.
     """
 
     ids: torch.Tensor
@@ -68,20 +71,20 @@ class Padded:
 
 @dataclass(frozen=True)
 class Tokens:
-    """One sequence; all (L,).
+    """One sequence, (L,).
 
     Attributes:
         attention: 1 where the token may be attended to.
-        positions: each token's position.
+        positions: each token's position; (4, L) under M-RoPE.
     """
 
     ids: npt.NDArray[np.int64]
     attention: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
 
-    def __getitem__(self, part: slice) -> Tokens:
-        """A stretch of the sequence."""
-        return Tokens(self.ids[part], self.attention[part], self.positions[part])
+    def __getitem__(self, part: slice | npt.NDArray[np.bool_]) -> Tokens:
+        """Some of the sequence."""
+        return Tokens(self.ids[part], self.attention[part], self.positions[..., part])
 
 
 def whole_sequence(row: Row, image_token_id: int) -> Tokens:
@@ -89,15 +92,19 @@ def whole_sequence(row: Row, image_token_id: int) -> Tokens:
     ids = np.array(row.ids, dtype=np.int64)
     attention = np.ones(len(ids), dtype=np.int64)
     attention[ids == image_token_id] = row.visible
-    return Tokens(ids, attention, np.arange(len(ids)))
+    return Tokens(ids, attention, row.positions)
 
 
 def kept_sequence(row: Row, image_token_id: int, *, preserve: bool) -> Tokens:
-    """The row without its hidden image tokens; positions count what is left unless they are preserved."""
+    """The row without its hidden image tokens; positions count what is left unless they are preserved.
+
+    Coordinates (M-RoPE) are always preserved: there is nothing to count.
+    """
     whole = whole_sequence(row, image_token_id)
-    keep = whole.attention.astype(np.bool_)
-    positions = whole.positions[keep] if preserve else np.arange(int(keep.sum()))
-    return Tokens(whole.ids[keep], whole.attention[keep], positions)
+    kept = whole[whole.attention.astype(np.bool_)]
+    if preserve or kept.positions.ndim > 1:
+        return kept
+    return Tokens(kept.ids, kept.attention, np.arange(len(kept.ids)))
 
 
 def pad(sequences: list[Tokens], pad_id: int, device: torch.device) -> Padded:
@@ -105,8 +112,11 @@ def pad(sequences: list[Tokens], pad_id: int, device: torch.device) -> Padded:
     length = max(len(sequence.ids) for sequence in sequences)
 
     def stack(arrays: list[npt.NDArray[np.int64]], fill: int) -> torch.Tensor:
-        padded = [np.pad(array, (length - len(array), 0), constant_values=fill) for array in arrays]
-        return torch.from_numpy(np.stack(padded)).to(device)
+        padded = [
+            np.pad(array, [(0, 0)] * (array.ndim - 1) + [(length - array.shape[-1], 0)], constant_values=fill)
+            for array in arrays
+        ]
+        return torch.from_numpy(np.stack(padded, axis=-2)).to(device)
 
     return Padded(
         stack([sequence.ids for sequence in sequences], pad_id),
@@ -115,16 +125,20 @@ def pad(sequences: list[Tokens], pad_id: int, device: torch.device) -> Padded:
     )
 
 
-def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch without its hidden tokens: ``inputs_embeds`` (B, L, H), mask and positions."""
+def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
+    """Model inputs of a batch without its hidden tokens: ids, mask and positions, the features of what is visible."""
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     padded = pad(sequences, pad_id(loaded), loaded.device)
-    embeds_BLH = loaded.model.get_input_embeddings()(padded.ids)
-    kept = [torch.cat(row.features)[torch.from_numpy(row.visible)] for row in rows if row.features]
+    inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, "position_ids": padded.positions}
+    kept = [row.features[torch.from_numpy(row.visible)] for row in rows if row.features is not None]
     if kept:
-        is_image_BL = (padded.ids == loaded.image_token_id) & padded.attention.bool()
-        embeds_BLH[is_image_BL] = torch.cat(kept).to(loaded.device, embeds_BLH.dtype)
-    return {"inputs_embeds": embeds_BLH, "attention_mask": padded.attention, "position_ids": padded.positions}
+        inputs["mm_encoder_outputs"] = vision.encoded(loaded, torch.cat(kept))
+    return inputs | token_types(loaded, padded.ids)
+
+
+def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Which tokens are an image's, for models that let those attend to each other in both directions."""
+    return {"token_type_ids": (ids_BL == loaded.image_token_id).long()} if loaded.family.image_blocks else {}
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,7 @@ class Prefilled:
 
     Attributes:
         logits: next-token logits, (B, V). cache: keys and values, B rows.
-        attention: (B, slots of the cache). position: of the last token, (B,).
+        attention: (B, slots of the cache). position: of the last token, (B,), or (4, B) under M-RoPE.
     """
 
     logits: torch.Tensor
@@ -149,16 +163,21 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
     others take a copy of its keys and values, hide what lies behind the last token they share with it, and read only
     their own few tokens from there on.
     """
+    sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     leader_of = _leaders(rows)
+    shared = [_shared(row, sequences[leader]) for row, leader in zip(sequences, leader_of, strict=True)]
+    if loaded.window is not None:
+        read = max(len(sequence.ids) for sequence in sequences)
+        own_read = max(len(row.ids) - count for row, count in zip(sequences, shared, strict=True))
+        if read + own_read + max(row.max_new_tokens for row in rows) > loaded.window:
+            leader_of = list(range(len(rows)))  # the slots hidden between both parts would use up the window
     leaders = sorted(set(leader_of))
     inputs = prefill_inputs(loaded, [rows[leader] for leader in leaders], preserve=preserve)
     output = loaded.model(**inputs, use_cache=True, logits_to_keep=1)
     attention, positions = inputs["attention_mask"], inputs["position_ids"]
     if len(leaders) == len(rows):
-        return Prefilled(output.logits[:, -1], output.past_key_values, attention, positions[:, -1])
+        return Prefilled(output.logits[:, -1], output.past_key_values, attention, positions[..., -1])
 
-    sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
-    shared = [_shared(row, sequences[leader]) for row, leader in zip(sequences, leader_of, strict=True)]
     own = pad([row[count:] for row, count in zip(sequences, shared, strict=True)], pad_id(loaded), loaded.device)
     copies = torch.tensor([leaders.index(leader) for leader in leader_of], device=loaded.device)
     cache, attention = output.past_key_values, attention[copies]
@@ -175,7 +194,7 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
         use_cache=True,
         logits_to_keep=1,
     )
-    return Prefilled(output.logits[:, -1], cache, attention, own.positions[:, -1])
+    return Prefilled(output.logits[:, -1], cache, attention, own.positions[..., -1])
 
 
 def _leaders(rows: list[Row]) -> list[int]:
@@ -207,14 +226,14 @@ def generate_dropped(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row
             return
         active = chooser.shrink()
         if active is not None:  # finished rows leave the batch once they are a quarter of it
-            token_B, position_B, attention_BL = token_B[active], position_B[active], attention_BL[active]
+            token_B, position_B, attention_BL = token_B[active], position_B[..., active], attention_BL[active]
             cache.batch_select_indices(active)
         position_B = position_B + 1
         attention_BL = torch.cat([attention_BL, attention_BL.new_ones(len(attention_BL), 1)], dim=-1)
         logits_BV = loaded.model(
             input_ids=token_B[:, None],
             attention_mask=attention_BL,
-            position_ids=position_B[:, None],
+            position_ids=position_B[..., None],
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -224,13 +243,16 @@ def generate_dropped(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row
 @torch.inference_mode()
 def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
     """Generate with stock `generate` over the full sequence, hidden tokens masked."""
-    sequences = [whole_sequence(row, loaded.image_token_id) for row in rows]
-    padded = pad(sequences, pad_id(loaded), loaded.device)
+    for group in vision.alike(row.pixels for row in rows):
+        _generate_masked(loaded, vocabulary, [rows[index] for index in group], preserve=preserve)
+
+
+def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
+    """One call of stock `generate`; the rows' pixels can be put behind each other."""
+    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
     inputs: dict[str, Any] = {"input_ids": padded.ids, "attention_mask": padded.attention}
-    pixels = [image for row in rows for image in row.pixels]
-    if pixels:
-        inputs |= vision.model_inputs(loaded, pixels)
-    if preserve:
+    inputs |= vision.model_inputs(loaded, [row.pixels for row in rows]) | token_types(loaded, padded.ids)
+    if preserve or loaded.family.mrope:
         inputs["position_ids"] = padded.positions
     chooser = _Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     settings = GenerationConfig(

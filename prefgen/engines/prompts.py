@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Prompts:
 
     def __init__(self, processor: Any, model_name: str) -> None:
         self._processor = processor
+        self._model_name = model_name
         self.tokenizer = processor.tokenizer
         specials = {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}
         self._specials = sorted(specials, key=len, reverse=True)
@@ -60,13 +62,24 @@ class Prompts:
         """Replace special tokens in data by placeholders."""
         return self._special.sub(lambda match: f"\ue002{self._specials.index(match.group())}\ue003", data)
 
-    def encode(self, header: Header, prefix: str) -> list[int]:
-        """Token ids of the prompt and the beginning of its answer, image placeholders unexpanded.
+    def encode(self, header: Header, prefix: str, expansions: Sequence[str] = ()) -> list[int]:
+        """Token ids of the prompt and the beginning of its answer.
 
         Args:
             prefix: what the answer already says; if empty, the model starts the answer.
+            expansions: what stands in the text for each image, see `vision.Pixels`.
+
+        Raises:
+            UsageError: if the chat template does not give every image a place.
         """
         rendered = header.continuing + self._escape(prefix) if prefix else header.opening
+        parts = rendered.split(self._processor.image_token)
+        if len(parts) != len(expansions) + 1:
+            raise UsageError(
+                f"the chat template of {self._model_name} makes {len(parts) - 1} image placeholders of "
+                f"{len(expansions)} images; its prompt: {header.opening[:200]!r}"
+            )
+        rendered = "".join(text for pair in zip(parts, [*expansions, ""], strict=True) for text in pair)
         bos = self.tokenizer.bos_token
         add_special = not (bos and rendered.startswith(bos))
         pieces = _LITERAL.split(rendered)

@@ -8,15 +8,20 @@ Two ways to hide image tokens, equal in a causal decoder, since nothing ever rea
 
 Positions: ``compact`` numbers what is left without gaps (what `generate` does with a mask), ``preserve`` keeps every
 token's own position.
+
+A layer with a sliding window counts masked tokens too, so a row that could become longer than the window is masked even
+under ``drop``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from prefgen.engines import decode, vision
@@ -25,13 +30,14 @@ from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.prompts import Header, Prompts
 from prefgen.engines.sampling import Continuation, Vocabulary
-from prefgen.errors import RowError, UsageError
+from prefgen.errors import RowError
 from prefgen.records import Image, Turn
 from prefgen.requests import Generate, Reply, Request
 from prefgen.restrict import View
 
 _POOL_BATCHES = 4  # so many batches are drawn from the queue at a time and sorted by length, to pad little
-_IMAGES_PER_BATCH = 32
+_PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,16 +45,14 @@ class Restricted:
     """The images of a prompt under one view, waiting for the requests that share them.
 
     Attributes:
-        pixels: what the vision encoder receives, one per image.
-        features: its projected output, (image tokens, hidden) per image; none where stock `generate` encodes.
-        counts: image tokens of each image.
+        pixels: what the vision encoder receives.
+        features: its projected output, (image tokens, hidden); None without images, and where stock `generate` encodes.
         visible: bool (image tokens of all images,), eq. 6.
     """
 
-    pixels: list[vision.Pixels]
-    features: list[torch.Tensor]
-    counts: list[int]
-    visible: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    pixels: vision.Pixels
+    features: torch.Tensor | None
+    visible: npt.NDArray[np.bool_]
 
 
 class TransformersEngine:
@@ -63,6 +67,7 @@ class TransformersEngine:
         self._loaded = loaded
         self._config = config
         self._batch_size = config.batch_size
+        self._said = False
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._vocabulary = Vocabulary(
             loaded.processor.tokenizer,
@@ -91,7 +96,7 @@ class TransformersEngine:
             longest[row.group] = max(row.length, longest.get(row.group, 0))
         # Neighbours are of similar length, and rows that share a prompt stay together, so that it is read once.
         first = {row.group: row.ticket for row in reversed(rows)}
-        rows.sort(key=lambda row: (longest[row.group], first[row.group], row.length))
+        rows.sort(key=lambda row: (self._drops(row), longest[row.group], first[row.group], row.length))
         replies: list[tuple[int, Reply | RowError]] = []
         while rows:
             batch = self._next_batch(rows)
@@ -124,46 +129,57 @@ class TransformersEngine:
                 if (request.images, request.view) not in self._restricted
             )
         )
-        jobs = [(image, index, view) for images, view in missing for index, image in enumerate(images)]
+        processor, token = self._loaded.processor, self._loaded.image_token
         with ThreadPoolExecutor(max_workers=4) as threads:
-            pixels = list(threads.map(lambda job: vision.preprocess(self._loaded, *job), jobs))
-        features: list[torch.Tensor] = []
+            pixels = list(threads.map(lambda key: vision.preprocess(processor, *key), missing))
+        features: dict[int, torch.Tensor] = {}
         if self._config.attention == "drop":
-            for start in range(0, len(pixels), _IMAGES_PER_BATCH):
-                features += vision.encode(self._loaded, pixels[start : start + _IMAGES_PER_BATCH])
-            self.images_encoded += len(pixels)
-            counts = [len(feature) for feature in features]
-        else:
-            counts = [vision.count_tokens(self._loaded, image) for images, _ in missing for image in images]
-        at = 0
-        for images, view in missing:
-            own = slice(at, at + len(images))
-            at += len(images)
-            mask = view.mask(sum(counts[own]))
-            self._restricted[images, view] = Restricted(pixels[own], features[own], counts[own], mask)
+            places = [place for place, (images, _) in enumerate(missing) if images]
+            for start in range(0, len(places), _PROMPTS_PER_BATCH):
+                batch = places[start : start + _PROMPTS_PER_BATCH]
+                encoded = vision.encode(self._loaded, [pixels[place] for place in batch])
+                features |= dict(zip(batch, encoded, strict=True))
+            self.images_encoded += sum(len(images) for images, _ in missing)
+        for place, ((images, view), own) in enumerate(zip(missing, pixels, strict=True)):
+            self._restricted[images, view] = Restricted(own, features.get(place), view.mask(own.count(token)))
 
     def _row(self, ticket: int, request: Generate) -> Row:
-        """Tokenise a request and expand its image placeholders.
+        """Tokenise a request.
 
         The prefix goes in without trailing spaces: a model writes the space together with the word behind it.
         """
         prefix = request.prefix.rstrip(" ")
-        unexpanded = self._prompts.encode(self.header(request.prompt), prefix)
-        restricted = self._restricted[request.images, request.view]
-        image_token, counts = self._loaded.image_token_id, iter(restricted.counts)
-        if unexpanded.count(image_token) != len(restricted.counts):
-            raise UsageError(
-                f"the chat template of {self._loaded.name} makes {unexpanded.count(image_token)} image placeholders of "
-                f"{len(restricted.counts)} images; its prompt: {self.header(request.prompt).opening[:200]!r}"
+        own = self._restricted[request.images, request.view]
+        ids = self._prompts.encode(self.header(request.prompt), prefix, own.pixels.expansions)
+        return Row(
+            ticket,
+            ids,
+            vision.positions(self._loaded, ids, own.pixels),
+            own.pixels,
+            own.features,
+            own.visible,
+            Continuation(request, prefix, ids, self._vocabulary),
+        )
+
+    def _drops(self, row: Row) -> bool:
+        """Whether the row's hidden tokens can be dropped."""
+        if self._config.attention == "mask":
+            return False
+        window = self._loaded.window
+        fits = window is None or len(row.ids) + row.max_new_tokens <= window
+        if not fits and not self._said:
+            self._said = True
+            _log.warning(
+                "%s has a sliding window of %d tokens; rows that can become longer are masked, not dropped, and slow",
+                self._loaded.name,
+                window,
             )
-        ids = [token for entry in unexpanded for token in ([entry] * next(counts) if entry == image_token else [entry])]
-        continuation = Continuation(request, prefix, unexpanded, self._vocabulary)
-        return Row(ticket, ids, restricted.features, restricted.pixels, restricted.visible, continuation)
+        return fits
 
     def _next_batch(self, rows: list[Row]) -> list[Row]:
         """The longest run of rows within the limits; at least one."""
         size = 1
-        while size < min(len(rows), self._batch_size):
+        while size < min(len(rows), self._batch_size) and self._drops(rows[size]) == self._drops(rows[0]):
             padded_to = max(row.length + row.max_new_tokens for row in rows[: size + 1])
             if (size + 1) * padded_to > self._config.batch_tokens:
                 break
@@ -172,7 +188,7 @@ class TransformersEngine:
 
     def _answer(self, batch: list[Row]) -> list[tuple[int, Reply | RowError]]:
         """Generate for a batch; when memory runs out, for its halves."""
-        generate = decode.generate_dropped if self._config.attention == "drop" else decode.generate_masked
+        generate = decode.generate_dropped if self._drops(batch[0]) else decode.generate_masked
         try:
             generate(self._loaded, self._vocabulary, batch, preserve=self._config.positions == "preserve")
         except torch.OutOfMemoryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,8 +139,7 @@ def full_sequence_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool
     visible = torch.ones_like(ids)
     visible[ids == loaded.image_token_id] = torch.from_numpy(row.visible).long()
     inputs = {"input_ids": ids, "attention_mask": visible}
-    if row.pixels:
-        inputs |= vision.model_inputs(loaded, row.pixels)
+    inputs |= vision.model_inputs(loaded, [row.pixels])
     position_ids = torch.arange(ids.shape[1])[None] if preserve else (visible.cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
         logits: torch.Tensor = loaded.model(**inputs, position_ids=position_ids).logits[0, -1]
@@ -163,7 +163,7 @@ def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
 
 
 def see_all(row: decode.Row) -> decode.Row:
-    return decode.Row(row.ticket, row.ids, row.features, row.pixels, row.visible | True, row.continuation)
+    return dataclasses.replace(row, visible=row.visible | True)
 
 
 @pytest.mark.parametrize("build", ARCHITECTURES)
