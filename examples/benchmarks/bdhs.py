@@ -215,12 +215,12 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
         if row.group not in longest or row.length > longest[row.group].length:
             longest[row.group] = row
     leaders = sorted(longest.values(), key=lambda row: row.length)
-    pixels = [image for row in leaders for image in row.pixels]
+    pixels = [row.pixels for row in leaders]
     encoding = min(
         _timed(loaded, lambda: [vision.encode(loaded, pixels[at : at + 32]) for at in range(0, len(pixels), 32)])
         for _ in range(2)
     )
-    size = max(1, EngineConfig.batch_tokens // leaders[-1].length)
+    size = max(1, loading.token_budget(loaded) // leaders[-1].length)
     batches = [leaders[at : at + size] for at in range(0, len(leaders), size)]
     reading = min(
         _timed(loaded, lambda: [decode.prefill(loaded, batch, preserve=False) for batch in batches]) for _ in range(2)
@@ -317,7 +317,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--stock-samples", type=int, help="fewer for the slow way; its figures are per sample")
     parser.add_argument("--max-tokens", type=int, default=14, help="of a sentence; random weights end none")
-    parser.add_argument("--stock-batch-tokens", type=int, default=EngineConfig.batch_tokens)
+    parser.add_argument("--batch-size", type=int, default=EngineConfig.batch_size)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
@@ -334,8 +334,8 @@ def main() -> None:
             limits = {"max_sentence_tokens": arguments.max_tokens, "max_new_tokens": 5 * arguments.max_tokens}
             SETTINGS[name] = dataclasses.replace(method, **limits)
     few = samples[: arguments.stock_samples or len(samples)]
-    ours = EngineConfig(loaded.name)
-    stock = EngineConfig(loaded.name, attention="mask", batch_tokens=arguments.stock_batch_tokens)
+    ours = EngineConfig(loaded.name, batch_size=arguments.batch_size)
+    stock = dataclasses.replace(ours, attention="mask")
     console, rows = Console(width=140), []
     for setting in arguments.settings:
         produce("warm", setting, loaded, ours, samples[:2])

@@ -15,6 +15,7 @@ from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.families import FAMILIES, Family, supported
 from prefgen.errors import ModelUnreachable, UsageError
 
+_HOST_TOKENS = 32768
 # A weight file larger than this is known by its size, its beginning and its end.
 _HASH_WHOLE_BYTES = 64 * 2**20
 
@@ -164,6 +165,22 @@ def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
 def spell(processor: Any, token_id: int) -> str:
     """A token as it is spelled in a text."""
     return str(processor.tokenizer.convert_ids_to_tokens(token_id))
+
+
+def token_budget(loaded: LoadedModel) -> int:
+    """Tokens whose keys and values a batch may hold: those that fit into a third of what the weights leave.
+
+    By the device's size, not by what is free, so that a resumed run has the same batches. A third, since they are
+    copied when the batch changes, and prompts are read beside them.
+    """
+    if loaded.device.type != "cuda":
+        return _HOST_TOKENS
+    text = loaded.model.config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    bytes_per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * size * loaded.dtype.itemsize
+    weights = sum(weight.numel() * weight.dtype.itemsize for weight in loaded.model.parameters())
+    room = 0.9 * torch.cuda.get_device_properties(loaded.device).total_memory - weights
+    return max(1, int(room / 3 / bytes_per_token))
 
 
 def resolve_device(device: str) -> str:

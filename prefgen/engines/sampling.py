@@ -127,3 +127,32 @@ class Continuation:
         if self.request.stop == "sentence":
             return text.sentence_end(whole, self.request.open_at, floor, final=final, language=self.request.language)
         return text.full_stop_end(whole, floor) if self.request.stop == "full-stop" else None
+
+
+class Chooser:
+    """Draws tokens for the rows that are still going, each from its own stream."""
+
+    def __init__(self, vocabulary: Vocabulary, continuations: list[Continuation], device: torch.device) -> None:
+        settings = [continuation.request.sampling for continuation in continuations]
+        self._continuations = continuations
+        self._device = device
+        self._temperature_B = torch.tensor([s.temperature for s in settings], dtype=torch.float64, device=device)
+        self._top_p_B = torch.tensor([s.top_p for s in settings], dtype=torch.float64, device=device)
+        self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
+
+    def choose(self, logits_BV: torch.Tensor) -> torch.Tensor:
+        """The next token of every row, finished rows included; (B,)."""
+        allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
+        uniforms = [0.0 if row.finish else row.uniforms[len(row.ids)] for row in self._continuations]
+        uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
+        return draw(allowed_BV, uniform_B, self._temperature_B, self._top_p_B)
+
+    def push(self, tokens: list[int]) -> None:
+        """Hand the tokens to their rows; those of finished rows are ignored."""
+        for continuation, token in zip(self._continuations, tokens, strict=True):
+            if continuation.finish is None:
+                continuation.push(token)
+
+    def finished(self) -> list[bool]:
+        """Which rows are finished."""
+        return [continuation.finish is not None for continuation in self._continuations]
