@@ -338,7 +338,7 @@ def main() -> None:
     stock = dataclasses.replace(ours, attention="mask")
     console, rows = Console(width=140), []
     for setting in arguments.settings:
-        produce("warm", setting, loaded, ours, samples[:2])
+        produce("warm", setting, loaded, ours, samples[:8])
         fast, requests = produce("transformers", setting, loaded, ours, samples)
         slow, _ = produce("stock", setting, loaded, stock, few)
         same = sum(a == b for a, b in zip(slow.texts, fast.texts, strict=False))

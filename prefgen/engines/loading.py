@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,22 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
 
-    @property
+    @cached_property
     def image_token_id(self) -> int:
         """Id of the placeholder that stands for one image feature."""
         return int(self.model.config.image_token_id)
 
-    @property
+    @cached_property
     def image_token(self) -> str:
         """The placeholder as it is spelled."""
         return spell(self.processor, self.image_token_id)
 
-    @property
+    @cached_property
     def hidden_size(self) -> int:
         """Width of the language model's input."""
         return int(self.model.config.get_text_config().hidden_size)
 
-    @property
+    @cached_property
     def window(self) -> int | None:
         """Tokens that a layer with a sliding window looks back on, by their place in the sequence; None without one."""
         config = self.model.config.get_text_config()
@@ -60,7 +61,7 @@ class LoadedModel:
         kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
         return int(window) if window and "sliding_attention" in kinds else None
 
-    @property
+    @cached_property
     def eos_ids(self) -> set[int]:
         """Every token that ends an answer, by the generation configuration and the tokenizer."""
         configured = self.model.generation_config.eos_token_id

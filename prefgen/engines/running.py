@@ -1,18 +1,18 @@
 """A batch that stays full: finished rows leave it, others take their places, and nobody waits for the longest.
 
-Keys and values stand in buffers with room to grow, so that a step writes one slot instead of copying all of them. On a
-GPU the step is recorded once as a CUDA graph and replayed: hundreds of small kernels are then no longer started one by
-one from Python, which takes longer than they do.
+Keys and values stand in buffers of so many places and slots. A step writes one slot instead of copying all of them, and
+a new row is written into the place of a finished one. On a GPU the buffers stay where they are, so that a step can be
+recorded once as a CUDA graph and replayed: hundreds of small kernels are then no longer started one by one from
+Python, which takes longer than they do. On a CPU, where every place costs time, there are as many as there are rows.
 
-Shapes: B rows, S slots of a buffer, V vocabulary. All rows end at the same slot; each has its own first one.
+Shapes: P places, S slots, V vocabulary. All rows end at the same slot; each has its own first one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from transformers.cache_utils import Cache, StaticLayer
@@ -22,186 +22,238 @@ from prefgen.engines.decode import Prefilled, Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.sampling import Chooser, Vocabulary
 
-ROOM = 64  # slots that a buffer grows by; also what its size is a multiple of, which attention kernels want
+ROOM = 64  # slots left free behind the longest row; also what S is a multiple of, which attention kernels want
 _log = logging.getLogger(__name__)
 
 
-class _Filled(StaticLayer):  # type: ignore[misc]  # transformers has no types
-    """Keys and values of one layer, (B, heads, S, size) each, of which the first `filled` slots are taken."""
+class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
+    """Buffers of one layer, (P, heads, S, size) each; the next slot to be written is `slot`, (1,)."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, filled: int) -> None:
-        super().__init__(keys.shape[2])
-        self.keys, self.values = keys, values
-        self.dtype, self.device = keys.dtype, keys.device
-        self.cumulative_length = torch.tensor(filled, device=keys.device)
+    def __init__(self, places: int, slots: int, like: Any, slot: torch.Tensor) -> None:
+        super().__init__(slots)
+        self.keys, self.values = (
+            part.new_zeros(places, part.shape[1], slots, part.shape[3]) for part in (like.keys, like.values)
+        )
+        self.slot = slot
         self.is_initialized = True
 
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write one token of every row."""
+        self.keys.index_copy_(2, self.slot, key_states)
+        self.values.index_copy_(2, self.slot, value_states)
+        return self.keys, self.values
 
-@dataclass
-class _State:
-    """What one step reads and writes.
-
-    Attributes:
-        token: to be read next, (B, 1). position: of the token before it, (B, 1), or (4, B, 1) under M-RoPE.
-        mask: added to the attention scores, (B, 1, 1, S). slot: the next one, (1,).
-    """
-
-    token: torch.Tensor
-    position: torch.Tensor
-    mask: torch.Tensor
-    slot: torch.Tensor
-    cache: Cache
+    def get_seq_length(self) -> torch.Tensor:
+        """Slots that are taken."""
+        return self.slot[0]
 
 
 class RunningBatch:
     """Rows that are decoded together.
 
     Attributes:
-        rows: those in the batch, finished ones among them until the next `admit`.
+        places: rows at most.
+
+    Args:
+        tokens: places times slots at most, unless one row alone takes more.
+        fixed: keep the buffers in place although fewer rows would do; by default on a GPU.
     """
 
-    def __init__(self, loaded: LoadedModel, vocabulary: Vocabulary, *, preserve: bool) -> None:
-        self.rows: list[Row] = []
+    # On the device, read and written by every step:
+    _token: torch.Tensor  # to be read next, (P, 1)
+    _position: torch.Tensor  # of the token before it, (P, 1), or (4, P, 1) under M-RoPE
+    _mask: torch.Tensor  # added to the attention scores, (P, 1, 1, S)
+    _slot: torch.Tensor  # to be written next, (1,)
+    _warm: bool  # whether a step has run on these buffers
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        vocabulary: Vocabulary,
+        places: int,
+        tokens: int,
+        *,
+        preserve: bool,
+        fixed: bool | None = None,
+    ) -> None:
         self._loaded = loaded
         self._vocabulary = vocabulary
         self._preserve = preserve
-        self._starts: list[int] = []
-        self._slots = 0
-        self._state: _State | None = None
-        self._chooser = Chooser(vocabulary, [], loaded.device)
+        self.places = places
+        self._tokens = tokens
+        on_gpu = loaded.device.type == "cuda"
+        self._fixed = on_gpu if fixed is None else fixed
+        self._records = on_gpu
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows: list[Row | None] = []
+        self._starts: list[int] = []  # first slot of each place's row
+        self._end = 0  # slots that are taken
+        self._cache: Cache | None = None
         self._replay: Callable[[], torch.Tensor] | None = None
-        self._steps = 0
-        self._records = loaded.device.type == "cuda"
 
     @property
     def active(self) -> list[Row]:
         """The rows that are still going."""
-        return [row for row in self.rows if row.continuation.finish is None]
+        return [row for row in self._rows if _going(row)]
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.rows, self._starts, self._slots, self._state, self._replay = [], [], 0, None, None
+    def fits(self, rows: int, longest: int) -> bool:
+        """Whether so many rows have their places, the longest of so many tokens."""
+        return rows == 1 or (rows <= self.places and rows * _slots(longest) <= self._tokens)
 
     @torch.inference_mode()
     def admit(self, rows: list[Row]) -> None:
-        """Read the prompts of new rows, give them the places of finished ones and draw their first tokens."""
+        """Read the prompts of new rows, give them free places and draw their first tokens."""
         read = decode.prefill(self._loaded, rows, preserve=self._preserve)
-        self._rebuild(read, rows)
+        width = read.attention.shape[1]
+        self._make_room(len(rows), width, read)
         chooser = Chooser(self._vocabulary, [row.continuation for row in rows], self._loaded.device)
         token_B = chooser.choose(read.logits)
         chooser.push(token_B.tolist())
-        assert self._state is not None
-        self._state.token[-len(rows) :, 0] = token_B
+        places = [place for place, row in enumerate(self._rows) if not _going(row)][: len(rows)]
+        for place, row, first in zip(places, rows, read.attention.argmax(dim=-1).tolist(), strict=True):
+            self._rows[place] = row
+            self._starts[place] = self._end - width + first
+        self._write(read, self._index(places), token_B)
+        self._chooser = self._new_chooser()
 
     @torch.inference_mode()
     def step(self) -> None:
         """One more token for every row."""
-        if self._state is None or self._slots == self._state.mask.shape[-1]:
-            self._rebuild(None, [])
-        assert self._state is not None
-        logits_BV = self._forward()
-        self._slots += 1
-        token_B = self._chooser.choose(logits_BV)
-        self._chooser.push(token_B.tolist())
-        self._state.token[:, 0] = token_B
+        self._make_room()
+        logits_PV = self._forward()
+        self._end += 1
+        token_P = self._chooser.choose(logits_PV)
+        self._chooser.push(token_P.tolist())
+        self._token[:, 0] = token_P
 
     def _forward(self) -> torch.Tensor:
-        """Next-token logits, (B, V). The first step after a change runs as it is; the second is recorded."""
-        self._steps += 1
-        if self._records and self._replay is None and self._steps > 1:
+        """Next-token logits, (P, V). With new buffers the first step runs as it is, the second is recorded."""
+        if self._records and self._warm and self._replay is None:
             self._record()
+        self._warm = True
         return self._replay() if self._replay else self._advance()
 
     def _advance(self) -> torch.Tensor:
-        state = self._state
-        assert state is not None
-        state.position += 1
-        state.mask.index_fill_(-1, state.slot, 0.0)
-        state.slot += 1
-        logits_BV: torch.Tensor = self._loaded.model(
-            input_ids=state.token,
-            attention_mask=state.mask,
-            position_ids=state.position,
-            past_key_values=state.cache,
+        """One forward pass. All that it changes stands on the device, so that it can be replayed."""
+        self._position += 1
+        self._mask.index_fill_(-1, self._slot, 0.0)
+        logits_PV: torch.Tensor = self._loaded.model(
+            input_ids=self._token,
+            attention_mask=self._mask,
+            position_ids=self._position,
+            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        return logits_BV
+        self._slot += 1
+        return logits_PV
 
     def _record(self) -> None:
         """Record a step as a CUDA graph; a model whose step cannot be recorded runs as it is."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                logits_BV = self._advance()
+                logits_PV = self._advance()
         except RuntimeError as error:
             self._records = False
             torch.cuda.synchronize()
-            _log.warning(
-                "decoding of %s cannot be recorded as a CUDA graph, so it is slower: %s", self._loaded.name, error
-            )
+            _log.warning("decoding with %s cannot be recorded as a CUDA graph: %s", self._loaded.name, error)
             return
 
         def replay() -> torch.Tensor:
             graph.replay()
-            return logits_BV
+            return logits_PV
 
         self._replay = replay
 
-    def _rebuild(self, read: Prefilled | None, rows: list[Row]) -> None:
-        """New buffers: the unfinished rows and the new ones, right-aligned, with room for some steps."""
-        old, self._replay, self._steps = self._state, None, 0
-        kept = [index for index, row in enumerate(self.rows) if row.continuation.finish is None]
-        new_width = read.attention.shape[1] if read else 0
-        width = max([self._slots - self._starts[index] for index in kept] + [new_width])
-        slots = -(-(width + ROOM) // ROOM) * ROOM
+    def _make_room(self, count: int = 0, width: int = 0, read: Prefilled | None = None) -> None:
+        """See that there are free places for `count` rows of `width` slots, and a free slot behind all rows."""
+        active = [place for place, row in enumerate(self._rows) if _going(row)]
+        end = max([width] + [self._end - self._starts[place] for place in active])  # as far left as they can stand
+        needed = max(1, len(active) + count)
+        places, slots = len(self._rows), self._mask.shape[-1] if self._cache else 0
+        if self._fixed:
+            wanted = 1 << (needed - 1).bit_length()
+            wanted = max(needed, min(wanted, self.places, self._tokens // _slots(end)))
+            keeps = needed <= places < 4 * wanted and end < slots
+        else:
+            wanted = needed
+            keeps = not count and 4 * needed > 3 * places and end < slots
+        if not keeps:
+            self._arrange(active, end, read, wanted, _slots(end))
+        elif not width <= self._end < slots:
+            self._arrange(active, end, None)
+
+    def _arrange(
+        self, active: list[int], end: int, read: Prefilled | None, places: int | None = None, slots: int | None = None
+    ) -> None:
+        """Move the active rows to the first places, their last slot to `end`; into new buffers if sizes are given."""
+        index, count = self._index(active), len(active)
+        width = max([self._end - self._starts[place] for place in active], default=0)
+        old = slice(self._end - width, self._end)
+        new = slice(end - width, end)
+        layers = self._cache.layers if self._cache else []
+        state = (self._mask[index, ..., old], self._token[index], self._position[..., index, :]) if active else None
+        if places and slots:
+            self._allocate(places, slots, layers or read.cache.layers, read)  # type: ignore[union-attr]  # one is there
+        else:
+            self._mask.fill_(torch.finfo(self._mask.dtype).min)
+        if state:
+            self._mask[:count, ..., new], self._token[:count], self._position[..., :count, :] = state
+            for held, layer in zip(layers, self._cache.layers, strict=True):  # type: ignore[union-attr]  # there now
+                for part in ("keys", "values"):
+                    getattr(layer, part)[:count, :, new] = getattr(held, part)[index, :, old]
+                    if held is not layer:
+                        setattr(held, part, None)  # frees the old buffers one by one
+        free = (places or len(self._rows)) - count
+        self._starts = [self._starts[place] + end - self._end for place in active] + [0] * free
+        self._rows = [self._rows[place] for place in active] + [None] * free
+        self._end = end
+        self._slot.fill_(end)
+        self._chooser = self._new_chooser()
+
+    def _allocate(self, places: int, slots: int, like: list[Any], read: Prefilled | None) -> None:
+        """New buffers, all of them free."""
         device, dtype = self._loaded.device, self._loaded.dtype
-        mask = torch.full((len(kept) + len(rows), 1, 1, slots), torch.finfo(dtype).min, device=device, dtype=dtype)
-        sources: list[tuple[Any, torch.Tensor, int, int]] = []  # see `_merged`
-        tokens, positions = [], []
-        if kept and old:
-            index = torch.tensor(kept, device=device)
-            taken = min(width, self._slots)
-            mask[: len(kept), ..., width - taken : width] = old.mask[index, ..., self._slots - taken : self._slots]
-            sources.append((old.cache, index, self._slots, taken))
-            tokens.append(old.token[index])
-            positions.append(old.position[..., index, :])
-        if read:
-            hidden = read.attention[:, None, None] == 0
-            mask[len(kept) :, ..., width - new_width : width].masked_fill_(~hidden, 0.0)
-            sources.append((read.cache, torch.arange(len(rows), device=device), new_width, new_width))
-            tokens.append(torch.zeros(len(rows), 1, dtype=torch.int64, device=device))
-            positions.append(read.position[..., None])
-        layers = [
-            _merged([(cache.layers[layer], *wanted) for cache, *wanted in sources], width, slots)
-            for layer in range(len(sources[0][0].layers))
-        ]
-        self._starts = [width - self._slots + self._starts[index] for index in kept]
-        if read:
-            self._starts += [width - new_width + first for first in read.attention.argmax(dim=-1).tolist()]
-        self.rows = [self.rows[index] for index in kept] + rows
-        self._slots = width
-        slot = torch.tensor([width], device=device)
-        self._state = _State(torch.cat(tokens), torch.cat(positions, dim=-2), mask, slot, Cache(layers=layers))
-        self._chooser = Chooser(self._vocabulary, [row.continuation for row in self.rows], device)
+        kind = (read.position if read else self._position[..., 0]).shape[:-1]  # four numbers a token under M-RoPE
+        self._slot = torch.zeros(1, dtype=torch.int64, device=device)
+        self._mask = torch.full((places, 1, 1, slots), torch.finfo(dtype).min, device=device, dtype=dtype)
+        self._token = torch.zeros((places, 1), dtype=torch.int64, device=device)
+        self._position = torch.zeros((*kind, places, 1), dtype=torch.int64, device=device)
+        self._cache = Cache(layers=[_Layer(places, slots, layer, self._slot) for layer in like])
+        self._replay, self._warm = None, False
+
+    def _write(self, read: Prefilled, index: torch.Tensor, token_B: torch.Tensor) -> None:
+        """Write rows whose prompts have been read into their places."""
+        low = torch.finfo(self._mask.dtype).min
+        where = slice(self._end - read.attention.shape[1], self._end)
+        hidden = (read.attention == 0)[:, None, None]
+        self._mask[index] = low
+        self._mask[index, ..., where] = torch.where(hidden, low, 0.0).to(self._mask.dtype)
+        self._token[index, 0] = token_B
+        self._position[..., index, 0] = read.position
+        for held, layer in zip(read.cache.layers, self._cache.layers, strict=True):  # type: ignore[union-attr]  # there
+            for part in ("keys", "values"):
+                getattr(layer, part)[index, :, where] = getattr(held, part)
+                setattr(held, part, None)
+
+    def _new_chooser(self) -> Chooser:
+        rows = [row.continuation if row else None for row in self._rows]
+        return Chooser(self._vocabulary, rows, self._loaded.device)
+
+    def _index(self, places: list[int]) -> torch.Tensor:
+        return torch.tensor(places, dtype=torch.int64, device=self._loaded.device)
 
 
-def _merged(sources: list[tuple[Any, torch.Tensor, int, int]], width: int, slots: int) -> _Filled:
-    """One layer's buffers: rows of each source behind each other, their last slots at `width`. The sources are emptied.
+def _going(row: Row | None) -> TypeGuard[Row]:
+    return row is not None and row.continuation.finish is None
 
-    Args:
-        sources: a layer, which of its rows, the end of its taken slots, and how many before that are wanted.
-    """
-    count = sum(len(index) for _, index, _, _ in sources)
-    buffers = []
-    for part in ("keys", "values"):
-        like = getattr(sources[0][0], part)
-        buffer = like.new_zeros(count, like.shape[1], slots, like.shape[3])
-        at = 0
-        for layer, index, end, taken in sources:
-            held = getattr(layer, part)
-            buffer[at : at + len(index), :, width - taken : width] = held[:, :, end - taken : end][index]
-            at += len(index)
-            setattr(layer, part, None)
-        buffers.append(buffer)
-    return _Filled(buffers[0], buffers[1], width)
+
+def _slots(width: int) -> int:
+    """Slots for rows of so many tokens."""
+    return -(-(width + ROOM) // ROOM) * ROOM

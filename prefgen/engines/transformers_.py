@@ -27,9 +27,9 @@ from prefgen.engines import stock, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel, token_budget
-from prefgen.engines.preprocessing import Preprocessing
+from prefgen.engines.preprocessing import Preprocessing, default_workers
 from prefgen.engines.prompts import Header, Prompts
-from prefgen.engines.running import ROOM, RunningBatch
+from prefgen.engines.running import RunningBatch
 from prefgen.engines.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError
 from prefgen.records import Image, Turn
@@ -70,7 +70,6 @@ class TransformersEngine:
         self.images_encoded = 0
         self._loaded = loaded
         self._config = config
-        self._batch_size = config.batch_size
         self._said = False
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._vocabulary = Vocabulary(
@@ -79,9 +78,15 @@ class TransformersEngine:
             loaded.eos_ids,
             loaded.image_token_id,
         )
-        self._batch_tokens = config.batch_tokens or token_budget(loaded)
-        self._running = RunningBatch(loaded, self._vocabulary, preserve=config.positions == "preserve")
-        self._pictures = Preprocessing(loaded.processor)
+        self._running = RunningBatch(
+            loaded,
+            self._vocabulary,
+            config.batch_size,
+            config.batch_tokens or token_budget(loaded),
+            preserve=config.positions == "preserve",
+        )
+        workers = config.image_workers
+        self._pictures = Preprocessing(loaded.processor, default_workers(loaded.device) if workers is None else workers)
         self._queue: deque[tuple[int, Generate]] = deque()
         self._waiting: deque[Row] = deque()
         self._unanswered: list[Row] = []
@@ -103,13 +108,13 @@ class TransformersEngine:
         """Generate until so many rows are finished that their samples' next requests are worth asking for."""
         self._replies = []
         while self._queue or self._waiting or self._running.active:
-            if 4 * len(self._running.active) <= 3 * self._batch_size:  # there is room worth filling
+            if 4 * len(self._running.active) <= 3 * self._running.places:  # there is room worth filling
                 if not self._waiting:
                     self._waiting = self._ordered(self.prepare())
                 self._fill()
                 if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
                     break
-            elif len(self._replies) >= self._batch_size:
+            elif len(self._replies) >= self._running.places:
                 break
             if self._running.active:
                 self._step()
@@ -121,12 +126,15 @@ class TransformersEngine:
         for row in rows:
             longest[row.group] = max(row.length, longest.get(row.group, 0))
         first = {row.group: row.ticket for row in reversed(rows)}
-        key = lambda row: (self._drops(row), longest[row.group], first[row.group], row.length)  # noqa: E731
-        return deque(sorted(rows, key=key))
+
+        def place(row: Row) -> tuple[bool, int, int, int]:
+            return self._drops(row), longest[row.group], first[row.group], row.length
+
+        return deque(sorted(rows, key=place, reverse=True))  # the longest first: its buffers fit the others
 
     def prepare(self) -> list[Row]:
         """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
-        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._batch_size))]
+        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._running.places))]
         self._encode([request for _, request in pool])
         return [self._row(ticket, request) for ticket, request in pool]
 
@@ -196,11 +204,12 @@ class TransformersEngine:
 
     def _next(self) -> list[Row]:
         """The next waiting rows, of one kind, that fit beside those in the batch; at least one for an empty batch."""
-        active, taken = self._running.active, list[Row]()
+        active = self._running.active
+        longest = max(map(self._size, active), default=0)
+        taken: list[Row] = []
         while self._waiting and (not taken or self._drops(self._waiting[0]) == self._drops(taken[0])):
-            rows, size = [*active, *taken, self._waiting[0]], max(map(self._size, [*active, *taken, self._waiting[0]]))
-            full = len(rows) > self._batch_size or len(rows) * (size + ROOM) > self._batch_tokens
-            if full and len(rows) > 1:
+            longest = max(longest, self._size(self._waiting[0]))
+            if not self._running.fits(len(active) + len(taken) + 1, longest):
                 break
             taken.append(self._waiting.popleft())
         return taken
@@ -255,7 +264,7 @@ class TransformersEngine:
             detail = f"{self._size(rows[0])} tokens do not fit into the device's memory"
             self._answered(rows[0], RowError("OUT_OF_MEMORY", detail))
             return
-        self._batch_size = max(1, min(self._batch_size, len(rows)) // 2)
+        self._running.places = max(1, min(self._running.places, len(rows)) // 2)
         for row in rows:
             row.continuation.restart()
         self._waiting.extendleft(reversed(rows))

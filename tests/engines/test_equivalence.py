@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from prefgen.engines import decode, loading, vision
+from prefgen.engines import decode, loading, running, transformers_, vision
 from prefgen.engines.base import Attention, EngineConfig, Positions
 from prefgen.engines.loading import LoadedModel
+from prefgen.engines.preprocessing import Preprocessing
 from prefgen.engines.running import RunningBatch
 from prefgen.engines.transformers_ import TransformersEngine
 from prefgen.records import Image, Slot, Turn
@@ -91,6 +93,30 @@ def test_texts_are_identical_under_noise(build: Callable[[], LoadedModel]) -> No
 def test_texts_do_not_depend_on_the_batch_size(build: Callable[[], LoadedModel]) -> None:
     wanted, loaded = requests(1.0), build()
     assert answers(loaded, wanted, "drop", "compact", 1) == answers(loaded, wanted, "drop", "compact", 7)
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+@pytest.mark.parametrize("build", ARCHITECTURES)
+def test_texts_do_not_depend_on_whether_buffers_stay_in_place(
+    build: Callable[[], LoadedModel], batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, loaded = requests(1.0), build()
+    expected = answers(loaded, wanted, "mask", "compact")
+    monkeypatch.setattr(transformers_, "RunningBatch", functools.partial(RunningBatch, fixed=True))
+    monkeypatch.setattr(running, "ROOM", 8)  # so that buffers fill up and rows are moved
+    assert answers(loaded, wanted, "drop", "compact", batch_size) == expected
+
+
+def test_pictures_can_be_prepared_in_processes() -> None:
+    loaded = tiny.llava_next()
+    keys = [((tiny.picture(n, 30 + n, 50),), View(noise_steps=100 * n, noise_seed=n)) for n in range(3)]
+    pool = Preprocessing(loaded.processor, workers=2)
+    for key in keys:
+        pool.want(key)
+    for key in reversed(keys):
+        made, expected = pool.take(key), vision.preprocess(loaded.processor, *key)
+        assert made.expansions == expected.expansions
+        assert all(torch.equal(made.inputs[name], values) for name, values in expected.inputs.items())
 
 
 def sentences(rho: float) -> list[Generate]:
@@ -233,7 +259,12 @@ def test_new_rows_enter_while_others_are_going(monkeypatch: pytest.MonkeyPatch) 
     alone = answers(loaded, wanted, "mask", "compact")
     steps: list[int] = []
     plain = RunningBatch.step
-    monkeypatch.setattr(RunningBatch, "step", lambda batch: (steps.append(len(batch.active)), plain(batch)))
+
+    def counted(batch: RunningBatch) -> None:
+        steps.append(len(batch.active))
+        plain(batch)
+
+    monkeypatch.setattr(RunningBatch, "step", counted)
     assert answers(loaded, wanted, "drop", "compact", batch_size=4) == alone
     longest = sum(max(lengths[at : at + 4]) for at in range(0, 20, 4))
     assert len(steps) < 0.75 * longest  # what batches of four take that wait for their longest row
