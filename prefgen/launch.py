@@ -15,10 +15,10 @@ from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.layout import Scalar
-from prefgen.methods.bdhs import BDHS
+from prefgen.methods.base import Method
 from prefgen.pending import Interrupts, pending_shards
 from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Flow
+from prefgen.requests import Embed, Flow, Generate
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
@@ -39,7 +39,7 @@ class Job:
         config: the merged configuration as TOML.
     """
 
-    method: BDHS
+    method: Method
     input: str
     source: SourceOptions
     engine: EngineConfig
@@ -94,7 +94,7 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
     """Every setting that can change output, by flat name; what cannot (batch size, device) is left out."""
     settings: dict[str, Scalar] = {
         "method": job.method.name,
-        **{f"method.{name}": value for name, value in dataclasses.asdict(job.method).items()},
+        **{f"method.{name}": value for name, value in vars(job.method).items()},
         "schema": SCHEMA_VERSION,
         "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
@@ -102,13 +102,16 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
     for field in dataclasses.fields(job.source):
         value = getattr(job.source, field.name)
         settings[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
-    if job.engine.engine != "fake":
+    if identity.model_revision:
         settings |= {
             "model": job.engine.model,
             "model_revision": identity.model_revision,
             "attention": job.engine.attention,
             "positions": job.engine.positions,
             "dtype": identity.dtype,
+        }
+    if identity.similarity_revision:
+        settings |= {
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
@@ -118,15 +121,16 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
 def provenance(job: Job, identity: Identity) -> Provenance:
     """What every row records of its run."""
     fake = job.engine.engine == "fake"
+    generates, embeds = Generate in job.method.asks, Embed in job.method.asks
     return Provenance(
         model="fake" if fake else job.engine.model,
         model_revision=identity.model_revision,
-        engine=job.engine.engine,
-        attention="" if fake else job.engine.attention,
-        positions="" if fake else job.engine.positions,
+        engine=job.engine.engine if generates else "",
+        attention=job.engine.attention if generates and not fake else "",
+        positions=job.engine.positions if generates and not fake else "",
         dtype=identity.dtype,
         device=identity.device,
-        similarity_model="fake" if fake else job.engine.similarity_model,
+        similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
         similarity_revision=identity.similarity_revision,
         versions=build.versions(),
     )

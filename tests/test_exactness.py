@@ -155,9 +155,8 @@ class Replay:
 @pytest.mark.parametrize("rho", [0.9, 0.99])
 def test_the_product_equals_the_naive_replay(samples: list[Sample], attention: Attention, rho: float) -> None:
     method = BDHS(rho=rho, temperature=0.0, similarity_threshold=0.9, iterations=3, max_new_tokens=60, seed=4)
-    engines = build.build(
-        EngineConfig(MODEL, similarity_model="minilm", attention=attention, device="cpu", batch_size=7)
-    )
+    config = EngineConfig(MODEL, similarity_model="minilm", attention=attention, device="cpu", batch_size=7)
+    engines = build.build(config, BDHS.asks)
     made = dict(drive(samples, method, engines))
     replay = Replay(method)
     iterations = set()
@@ -184,7 +183,7 @@ def test_dropping_equals_masking_on_the_scenes(samples: list[Sample]) -> None:
                 MODEL, similarity_model="minilm", attention=attention, positions=positions, device="cpu"
             )
             method = BDHS(rho=0.9, temperature=0.0, iterations=2)
-            made.append(dict(islice(drive(samples, method, build.build(config)), SAMPLES)))
+            made.append(dict(islice(drive(samples, method, build.build(config, BDHS.asks)), SAMPLES)))
         assert made[0] == made[1]
 
 
@@ -193,7 +192,7 @@ def test_batch_sizes_change_no_draw(samples: list[Sample]) -> None:
     made = []
     for batch_size in (1, 7, 32):
         config = EngineConfig(MODEL, similarity_model="minilm", device="cpu", batch_size=batch_size)
-        outcomes = dict(drive(samples, BDHS(iterations=2), build.build(config)))
+        outcomes = dict(drive(samples, BDHS(iterations=2), build.build(config, BDHS.asks)))
         made.append([outcomes[index] for index in range(len(samples))])
     for one in made[1:]:
         for a, b in zip(made[0], one, strict=True):

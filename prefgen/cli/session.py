@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_
+import shlex
+import sys
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from prefgen import launch, sources
 from prefgen import verify as verify_
+from prefgen.cli import config
 from prefgen.cli.ending import Manner, finish
+from prefgen.cli.options import build as build_options
 from prefgen.engines import build
+from prefgen.engines.base import EngineConfig
 from prefgen.engines.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
+from prefgen.methods.base import Method
 from prefgen.methods.bdhs import PRESETS
 from prefgen.pending import load_images
 from prefgen.records import Sample
@@ -24,7 +31,33 @@ from prefgen.report import card, plan
 from prefgen.report.progress import Progress
 from prefgen.report.view import page
 from prefgen.shards import RunDirectory
+from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
+
+
+def make_pairs(ctx: typer.Context, method: type[Method]) -> None:
+    """What every command that makes pairs does: its options to a job, the job to a run."""
+    options = ctx.params
+    job = Job(
+        method=build_options(method, options),
+        input=options["input"],
+        source=build_options(SourceOptions, options),
+        engine=build_options(EngineConfig, options),
+        output=options["output"],
+        shard_size=options["shard_size"],
+        config=config.lock(ctx),
+    )
+    run(
+        job,
+        Manner(
+            command=shlex.join(["prefgen", *sys.argv[1:]]),
+            licence=options["license"],
+            max_dropped=options["max_dropped"],
+            dry_run=options["dry_run"],
+            json=options["json"],
+            quiet=options["quiet"],
+        ),
+    )
 
 
 def run(job: Job, manner: Manner) -> None:
@@ -43,7 +76,7 @@ def run(job: Job, manner: Manner) -> None:
 def _run(job: Job, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
     build.hush(job.engine)
-    identity = build.identify(job.engine)
+    identity = build.identify(job.engine, job.method.asks)
     settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
         rows = Layout(job.output).read_plan().rows
@@ -60,7 +93,7 @@ def _run(job: Job, manner: Manner) -> None:
         if pending:
             if pending < planned.rows:
                 talk.print(f"resuming {job.output}: {pending:,} of {planned.rows:,} rows to do")
-            engines = build.build(job.engine)
+            engines = build.build(job.engine, job.method.asks)
             with Progress(planned.rows, planned.rows - pending, talk) as progress:
                 launch.work(
                     directory,
@@ -93,7 +126,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
     if not shown:
         talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
         return
-    estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown), job.method)
+    estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
     talk.print(plan.render(estimate, job))
     if with_prompt:
         talk.print(plan.render_prompt(estimate, shown[0], job.method))

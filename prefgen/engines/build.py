@@ -1,18 +1,20 @@
-"""From a configuration to running engines. What the fake engine does not need is not imported for it."""
+"""From a configuration to running engines. What a method does not ask for is neither loaded nor imported."""
 
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
-from prefgen.requests import Embed, Generate
+from prefgen.errors import UsageError
+from prefgen.requests import Embed, Generate, Request
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What pins the models of a run, known before any weight is read. Empty for the fake engine.
+    """What pins the models of a run, known before any weight is read. Empty where no model is asked for.
 
     Attributes:
         device: kind of device, never its index.
@@ -24,27 +26,33 @@ class Identity:
     device: str = ""
 
 
-def identify(config: EngineConfig) -> Identity:
+def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     """Resolve revisions, data type and device.
 
+    Args:
+        asks: what the run's method asks for.
+
     Raises:
+        UsageError: if a model is asked for and none is named.
         ModelUnreachable: if a model cannot be found.
     """
+    if Generate in asks and not config.model:
+        raise UsageError("--model is missing: the policy that generates")
     if config.engine == "fake":
         return Identity()
     from prefgen.engines import embedder, loading
 
     device = loading.resolve_device(config.device)
     return Identity(
-        loading.revision_of(config.model, config.revision),
-        embedder.pin(config.similarity_model),
-        loading.torch_dtype(config.dtype, device),
+        loading.revision_of(config.model, config.revision) if Generate in asks else "",
+        embedder.pin(config.similarity_model) if Embed in asks else "",
+        loading.torch_dtype(config.dtype, device) if Generate in asks else "",
         loading.device_kind(device),
     )
 
 
-def build(config: EngineConfig) -> Engines:
-    """Load the models. The embedder comes first: its replies are what most samples wait for.
+def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
+    """Load the models that answer these types of request, in this order.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -52,15 +60,22 @@ def build(config: EngineConfig) -> Engines:
     """
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
-        return {Embed: fake, Generate: fake}
-    from prefgen.engines import loading
+        return dict.fromkeys(asks, fake)
+    makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {Embed: _embedder, Generate: _generator}
+    return {kind: makers[kind](config) for kind in asks}
+
+
+def _embedder(config: EngineConfig) -> Engine:
     from prefgen.engines.embedder import Embedder
+
+    return Embedder.load(config.similarity_model, config.device)
+
+
+def _generator(config: EngineConfig) -> Engine:
+    from prefgen.engines import loading
     from prefgen.engines.transformers_ import TransformersEngine
 
-    return {
-        Embed: Embedder.load(config.similarity_model, config.device),
-        Generate: TransformersEngine(loading.load(config), config),
-    }
+    return TransformersEngine(loading.load(config), config)
 
 
 def hush(config: EngineConfig) -> None:

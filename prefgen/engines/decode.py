@@ -1,6 +1,6 @@
-"""Generating a batch: our loop over the kept tokens, and stock `generate` with a mask as the reference.
+"""From rows to what a model reads: sequences without their hidden tokens, padded, and read with what they share.
 
-Shapes: B rows, L prompt tokens (padded on the left), V vocabulary, H hidden.
+Shapes: B rows, L prompt tokens (padded on the left), V vocabulary.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from prefgen.engines import sampling, vision
+from prefgen.engines import vision
 from prefgen.engines.loading import LoadedModel
-from prefgen.engines.sampling import Continuation, Vocabulary
+from prefgen.engines.sampling import Continuation
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class Row:
     Attributes:
         ids: token ids of prompt and prefix, every image expanded.
         positions: of these tokens, see `vision.positions`; (tokens,) or (4, tokens).
-        pixels: what the model receives for the images. features: (image tokens, hidden) computed from them, or None
-            where stock `generate` will.
+        pixels: what the model receives for the images. features: (visible image tokens, hidden) computed from them, on
+            the model's device; None where stock `generate` will.
         visible: bool (image tokens of all images,).
     """
 
@@ -129,25 +128,13 @@ def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> d
     """Model inputs of a batch without its hidden tokens: what stands in their places, mask and positions."""
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     padded = pad(sequences, pad_id(loaded), loaded.device)
-    kept = [row.features[torch.from_numpy(row.visible)] for row in rows if row.features is not None]
+    kept = [row.features for row in rows if row.features is not None]
     return {
         **vision.merged(loaded, padded.ids, torch.cat(kept) if kept else None),
         **token_types(loaded, padded.ids),
         "attention_mask": padded.attention,
         "position_ids": padded.positions,
     }
-
-
-def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch as stock transformers takes them: all ids, pixels, and a mask that hides tokens.
-
-    Without positions if they are to be compact: then `generate` counts what the mask leaves.
-    """
-    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
-    inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, **token_types(loaded, padded.ids)}
-    if preserve or loaded.family.mrope:
-        inputs["position_ids"] = padded.positions
-    return inputs | vision.model_inputs(loaded, [row.pixels for row in rows])
 
 
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -228,120 +215,7 @@ def _shared(row: Tokens, leader: Tokens) -> int:
     return int(differs[0]) if len(differs) else most
 
 
-@torch.inference_mode()
-def generate_dropped(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
-    """Generate with the hidden tokens removed; the continuations of `rows` are filled in place."""
-    read = prefill(loaded, rows, preserve=preserve)
-    logits_BV, cache, attention_BL, position_B = read.logits, read.cache, read.attention, read.position
-    chooser = _Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
-    while True:
-        token_B = chooser.choose(logits_BV)
-        if chooser.push(token_B.tolist()):
-            return
-        active = chooser.shrink()
-        if active is not None:  # finished rows leave the batch once they are a quarter of it
-            token_B, position_B, attention_BL = token_B[active], position_B[..., active], attention_BL[active]
-            cache.batch_select_indices(active)
-        position_B = position_B + 1
-        attention_BL = torch.cat([attention_BL, attention_BL.new_ones(len(attention_BL), 1)], dim=-1)
-        logits_BV = loaded.model(
-            input_ids=token_B[:, None],
-            attention_mask=attention_BL,
-            position_ids=position_B[..., None],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-
-
-@torch.inference_mode()
-def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
-    """Generate with stock `generate` over the full sequence, hidden tokens masked."""
-    for group in vision.alike(row.pixels for row in rows):
-        _generate_masked(loaded, vocabulary, [rows[index] for index in group], preserve=preserve)
-
-
-def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
-    """One call of stock `generate`; the rows' pixels can be put behind each other."""
-    inputs = masked_inputs(loaded, rows, preserve=preserve)
-    chooser = _Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
-    settings = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=max(row.max_new_tokens for row in rows),
-        eos_token_id=sorted(loaded.eos_ids),
-        pad_token_id=pad_id(loaded),
-    )
-    loaded.model.generate(
-        **inputs,
-        generation_config=settings,
-        logits_processor=LogitsProcessorList([_Force(chooser)]),
-        stopping_criteria=StoppingCriteriaList([_Finished(chooser)]),
-    )
-
-
 def pad_id(loaded: LoadedModel) -> int:
     """The padding token, or the end token for tokenizers without one."""
     tokenizer = loaded.processor.tokenizer
     return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-
-
-class _Chooser:
-    """Draws tokens for the rows that are still going, each from its own stream."""
-
-    def __init__(self, vocabulary: Vocabulary, continuations: list[Continuation], device: torch.device) -> None:
-        settings = [continuation.request.sampling for continuation in continuations]
-        self._continuations = continuations
-        self._device = device
-        self._temperature_B = torch.tensor([s.temperature for s in settings], dtype=torch.float64, device=device)
-        self._top_p_B = torch.tensor([s.top_p for s in settings], dtype=torch.float64, device=device)
-        self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
-
-    def choose(self, logits_BV: torch.Tensor) -> torch.Tensor:
-        """The next token of every row, finished rows included; (B,)."""
-        allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
-        uniforms = [0.0 if row.finish else row.uniforms[len(row.ids)] for row in self._continuations]
-        uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
-        return sampling.draw(allowed_BV, uniform_B, self._temperature_B, self._top_p_B)
-
-    def push(self, tokens: list[int]) -> bool:
-        """Hand the tokens to their rows; True when all rows are finished."""
-        for continuation, token in zip(self._continuations, tokens, strict=True):
-            if continuation.finish is None:
-                continuation.push(token)
-        return all(continuation.finish for continuation in self._continuations)
-
-    def finished(self) -> list[bool]:
-        """Which rows are finished."""
-        return [continuation.finish is not None for continuation in self._continuations]
-
-    def shrink(self) -> torch.Tensor | None:
-        """Indices of the unfinished rows once it pays to go on with them alone, else None."""
-        active = [index for index, done in enumerate(self.finished()) if not done]
-        if 4 * len(active) > 3 * len(self._continuations):
-            return None
-        self._continuations = [self._continuations[index] for index in active]
-        indices = torch.tensor(active, device=self._device)
-        self._temperature_B, self._top_p_B = self._temperature_B[indices], self._top_p_B[indices]
-        return indices
-
-
-class _Force(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
-    """Leaves `generate` no choice but the token that was drawn."""
-
-    def __init__(self, chooser: _Chooser) -> None:
-        self._chooser = chooser
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.Tensor:
-        drawn_B = self._chooser.choose(scores)
-        return torch.full_like(scores, -torch.inf).scatter(-1, drawn_B[:, None], 0.0)
-
-
-class _Finished(StoppingCriteria):  # type: ignore[misc]  # transformers has no types
-    """Tells `generate` which rows are finished."""
-
-    def __init__(self, chooser: _Chooser) -> None:
-        self._chooser = chooser
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: object) -> torch.Tensor:
-        self._chooser.push(input_ids[:, -1].tolist())
-        return torch.tensor(self._chooser.finished(), device=input_ids.device)

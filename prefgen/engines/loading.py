@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.families import FAMILIES, Family, supported
 from prefgen.errors import ModelUnreachable, UsageError
 
+_HOST_TOKENS = 32768
 # A weight file larger than this is known by its size, its beginning and its end.
 _HASH_WHOLE_BYTES = 64 * 2**20
 
@@ -37,22 +39,22 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
 
-    @property
+    @cached_property
     def image_token_id(self) -> int:
         """Id of the placeholder that stands for one image feature."""
         return int(self.model.config.image_token_id)
 
-    @property
+    @cached_property
     def image_token(self) -> str:
         """The placeholder as it is spelled."""
         return spell(self.processor, self.image_token_id)
 
-    @property
+    @cached_property
     def hidden_size(self) -> int:
         """Width of the language model's input."""
         return int(self.model.config.get_text_config().hidden_size)
 
-    @property
+    @cached_property
     def window(self) -> int | None:
         """Tokens that a layer with a sliding window looks back on, by their place in the sequence; None without one."""
         config = self.model.config.get_text_config()
@@ -60,7 +62,7 @@ class LoadedModel:
         kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
         return int(window) if window and "sliding_attention" in kinds else None
 
-    @property
+    @cached_property
     def eos_ids(self) -> set[int]:
         """Every token that ends an answer, by the generation configuration and the tokenizer."""
         configured = self.model.generation_config.eos_token_id
@@ -169,6 +171,22 @@ def pictures_only(processor_class: Any) -> Any:
 def spell(processor: Any, token_id: int) -> str:
     """A token as it is spelled in a text."""
     return str(processor.tokenizer.convert_ids_to_tokens(token_id))
+
+
+def token_budget(loaded: LoadedModel) -> int:
+    """Tokens whose keys and values a batch may hold: those that fit into a third of what the weights leave.
+
+    By the device's size, not by what is free, so that a resumed run has the same batches. A third, since they are
+    copied when the batch changes, and prompts are read beside them.
+    """
+    if loaded.device.type != "cuda":
+        return _HOST_TOKENS
+    text = loaded.model.config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    bytes_per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * size * loaded.dtype.itemsize
+    weights = sum(weight.numel() * weight.dtype.itemsize for weight in loaded.model.parameters())
+    room = 0.9 * torch.cuda.get_device_properties(loaded.device).total_memory - weights
+    return max(1, int(room / 3 / bytes_per_token))
 
 
 def resolve_device(device: str) -> str:

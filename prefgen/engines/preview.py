@@ -33,10 +33,11 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
         ModelUnreachable: if the processor cannot be read.
         UsageError: if it has no chat template.
     """
-    if config.engine == "fake":
+    if config.engine == "fake" or not config.model:  # words stand for tokens
         text = "\n".join(f"{turn.role}: {turn.text}" for turn in samples[0].prompt)
         words = [sum(len(turn.text.split()) for turn in sample.prompt) for sample in samples]
-        return Preview(text, fake.IMAGE_TOKENS * len(samples[0].images), statistics.mean(words))
+        seen = fake.IMAGE_TOKENS * len(samples[0].images) if config.model else 0
+        return Preview(text, seen, statistics.mean(words))
     from prefgen.engines import loading, vision
     from prefgen.engines.prompts import Prompts
 

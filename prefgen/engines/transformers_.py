@@ -17,18 +17,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from prefgen.engines import decode, vision
+from prefgen.engines import stock, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.loading import LoadedModel, token_budget
+from prefgen.engines.preprocessing import Preprocessing, default_workers
 from prefgen.engines.prompts import Header, Prompts
+from prefgen.engines.running import RunningBatch
 from prefgen.engines.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError
 from prefgen.records import Image, Turn
@@ -46,7 +47,8 @@ class Restricted:
 
     Attributes:
         pixels: what the vision encoder receives.
-        features: its projected output, (image tokens, hidden); None without images, and where stock `generate` encodes.
+        features: its projected output, (visible image tokens, hidden); None without images, and where stock `generate`
+            encodes.
         visible: bool (image tokens of all images,), eq. 6.
     """
 
@@ -63,10 +65,11 @@ class TransformersEngine:
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
+        if loaded.device.type == "cuda":  # cuDNN plans anew for every length, which takes longer than the attention
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self.images_encoded = 0
         self._loaded = loaded
         self._config = config
-        self._batch_size = config.batch_size
         self._said = False
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._vocabulary = Vocabulary(
@@ -75,7 +78,19 @@ class TransformersEngine:
             loaded.eos_ids,
             loaded.image_token_id,
         )
+        self._running = RunningBatch(
+            loaded,
+            self._vocabulary,
+            config.batch_size,
+            config.batch_tokens or token_budget(loaded),
+            preserve=config.positions == "preserve",
+        )
+        workers = config.image_workers
+        self._pictures = Preprocessing(loaded.processor, default_workers(loaded.device) if workers is None else workers)
         self._queue: deque[tuple[int, Generate]] = deque()
+        self._waiting: deque[Row] = deque()
+        self._unanswered: list[Row] = []
+        self._replies: list[tuple[int, Reply | RowError]] = []
         self._outstanding: Counter[tuple[tuple[Image, ...], View]] = Counter()
         self._restricted: dict[tuple[tuple[Image, ...], View], Restricted] = {}
         self._headers: dict[tuple[Turn, ...], Header] = {}
@@ -86,29 +101,40 @@ class TransformersEngine:
             raise TypeError(f"this engine answers Generate requests, not {type(request).__name__}")
         self._queue.append((ticket, request))
         self._outstanding[request.images, request.view] += 1
+        if self._outstanding[request.images, request.view] == 1:
+            self._pictures.want((request.images, request.view))
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Answer the oldest requests: a few batches of rows of similar length."""
-        rows = self.prepare()
-        requests = [row.continuation.request for row in rows]
+        """Generate until so many rows are finished that their samples' next requests are worth asking for."""
+        self._replies = []
+        while self._queue or self._waiting or self._running.active:
+            if 4 * len(self._running.active) <= 3 * self._running.places:  # there is room worth filling
+                if not self._waiting:
+                    self._waiting = self._ordered(self.prepare())
+                self._fill()
+                if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
+                    break
+            elif len(self._replies) >= self._running.places:
+                break
+            if self._running.active:
+                self._step()
+        return self._replies
+
+    def _ordered(self, rows: list[Row]) -> deque[Row]:
+        """Neighbours are of similar length; rows that share a prompt stay together, so that it is read once."""
         longest: dict[object, int] = {}
         for row in rows:
             longest[row.group] = max(row.length, longest.get(row.group, 0))
-        # Neighbours are of similar length, and rows that share a prompt stay together, so that it is read once.
         first = {row.group: row.ticket for row in reversed(rows)}
-        rows.sort(key=lambda row: (self._drops(row), longest[row.group], first[row.group], row.length))
-        replies: list[tuple[int, Reply | RowError]] = []
-        while rows:
-            batch = self._next_batch(rows)
-            rows = rows[len(batch) :]
-            replies += self._answer(batch)
-        for request in requests:
-            self._release(request)
-        return replies
+
+        def place(row: Row) -> tuple[bool, int, int, int]:
+            return self._drops(row), longest[row.group], first[row.group], row.length
+
+        return deque(sorted(rows, key=place, reverse=True))  # the longest first: its buffers fit the others
 
     def prepare(self) -> list[Row]:
         """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
-        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._batch_size))]
+        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._running.places))]
         self._encode([request for _, request in pool])
         return [self._row(ticket, request) for ticket, request in pool]
 
@@ -129,9 +155,7 @@ class TransformersEngine:
                 if (request.images, request.view) not in self._restricted
             )
         )
-        processor, token = self._loaded.processor, self._loaded.image_token
-        with ThreadPoolExecutor(max_workers=4) as threads:
-            pixels = list(threads.map(lambda key: vision.preprocess(processor, *key), missing))
+        pixels = [self._pictures.take(key) for key in missing]
         features: dict[int, torch.Tensor] = {}
         if self._config.attention == "drop":
             places = [place for place, (images, _) in enumerate(missing) if images]
@@ -141,7 +165,9 @@ class TransformersEngine:
                 features |= dict(zip(batch, encoded, strict=True))
             self.images_encoded += sum(len(images) for images, _ in missing)
         for place, ((images, view), own) in enumerate(zip(missing, pixels, strict=True)):
-            self._restricted[images, view] = Restricted(own, features.get(place), view.mask(own.count(token)))
+            visible = view.mask(own.count(self._loaded.image_token))
+            kept = features[place][torch.from_numpy(visible).to(self._loaded.device)] if place in features else None
+            self._restricted[images, view] = Restricted(own, kept, visible)
 
     def _row(self, ticket: int, request: Generate) -> Row:
         """Tokenise a request.
@@ -176,32 +202,72 @@ class TransformersEngine:
             )
         return fits
 
-    def _next_batch(self, rows: list[Row]) -> list[Row]:
-        """The longest run of rows within the limits; at least one."""
-        size = 1
-        while size < min(len(rows), self._batch_size) and self._drops(rows[size]) == self._drops(rows[0]):
-            padded_to = max(row.length + row.max_new_tokens for row in rows[: size + 1])
-            if (size + 1) * padded_to > self._config.batch_tokens:
+    def _next(self) -> list[Row]:
+        """The next waiting rows, of one kind, that fit beside those in the batch; at least one for an empty batch."""
+        active = self._running.active
+        longest = max(map(self._size, active), default=0)
+        taken: list[Row] = []
+        while self._waiting and (not taken or self._drops(self._waiting[0]) == self._drops(taken[0])):
+            longest = max(longest, self._size(self._waiting[0]))
+            if not self._running.fits(len(active) + len(taken) + 1, longest):
                 break
-            size += 1
-        return rows[:size]
+            taken.append(self._waiting.popleft())
+        return taken
 
-    def _answer(self, batch: list[Row]) -> list[tuple[int, Reply | RowError]]:
-        """Generate for a batch; when memory runs out, for its halves."""
-        generate = decode.generate_dropped if self._drops(batch[0]) else decode.generate_masked
+    def _size(self, row: Row) -> int:
+        """Tokens that the row has so far; those that it hides count where they are only masked."""
+        return (row.length if self._drops(row) else len(row.ids)) + len(row.continuation.ids)
+
+    def _fill(self) -> None:
+        """Let waiting rows into the batch; rows that must be masked are answered at once, by stock `generate`."""
+        rows = self._next()
+        if not rows:
+            return
+        self._unanswered += rows
         try:
-            generate(self._loaded, self._vocabulary, batch, preserve=self._config.positions == "preserve")
+            if self._drops(rows[0]):
+                self._running.admit(rows)
+            else:
+                preserve = self._config.positions == "preserve"
+                stock.generate_masked(self._loaded, self._vocabulary, rows, preserve=preserve)
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(batch) == 1:
-                detail = f"{batch[0].length} prompt tokens do not fit into the device's memory"
-                return [(batch[0].ticket, RowError("OUT_OF_MEMORY", detail))]
-            half = len(batch) // 2
-            self._batch_size = max(1, min(self._batch_size, half))
-            for row in batch:
-                row.continuation.restart()
-            return self._answer(batch[:half]) + self._answer(batch[half:])
-        return [(row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch]
+            self._shrink()
+        self._reply()
+
+    def _step(self) -> None:
+        """One more token for every row of the batch."""
+        try:
+            self._running.step()
+        except torch.OutOfMemoryError:
+            self._shrink()
+        self._reply()
+
+    def _reply(self) -> None:
+        """Take the rows that are finished for replies."""
+        done = [row for row in self._unanswered if row.continuation.finish is not None]
+        if done:
+            self._unanswered = [row for row in self._unanswered if row.continuation.finish is None]
+        for row in done:
+            completion = row.continuation.completion(len(row.visible), int(row.visible.sum()))
+            self._answered(row, completion)
+
+    def _answered(self, row: Row, reply: Reply | RowError) -> None:
+        self._replies.append((row.ticket, reply))
+        self._release(row.continuation.request)
+
+    def _shrink(self) -> None:
+        """Memory ran out: everything that is under way starts again, with the same draws, in batches half as large."""
+        self._running.clear()
+        torch.cuda.empty_cache()
+        rows, self._unanswered = self._unanswered, []
+        if len(rows) == 1:
+            detail = f"{self._size(rows[0])} tokens do not fit into the device's memory"
+            self._answered(rows[0], RowError("OUT_OF_MEMORY", detail))
+            return
+        self._running.places = max(1, min(self._running.places, len(rows)) // 2)
+        for row in rows:
+            row.continuation.restart()
+        self._waiting.extendleft(reversed(rows))
 
     def _release(self, request: Generate) -> None:
         """Forget the features that no other request waits for."""

@@ -102,9 +102,8 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
     """Run the vision encoder and projector over the images of several prompts, each with at least one.
 
     Returns:
-        One (image tokens, hidden) tensor for each prompt, its images behind each other, on the CPU: there they wait
-        for their sentences without taking memory from the accelerator. Where the model adds features in several
-        layers of its decoder (deepstack), those stand beside each other: (image tokens, hidden * layers).
+        One (image tokens, hidden) tensor for each prompt, its images behind each other. Where the model adds features
+        in several layers of its decoder (deepstack), those stand beside each other: (image tokens, hidden * layers).
 
     Raises:
         RuntimeError: if the encoder and the processor disagree about their number.
@@ -116,7 +115,7 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
         layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or [])]
         flat = torch.cat([torch.cat([part.reshape(-1, part.shape[-1]) for part in layer]) for layer in layers], dim=-1)
         parts = torch.split(flat, [own.count(loaded.image_token) for own in batch])
-        features |= {index: part.to("cpu") for index, part in zip(group, parts, strict=True)}
+        features |= dict(zip(group, parts, strict=True))
     return [features[index] for index in range(len(pixels))]
 
 

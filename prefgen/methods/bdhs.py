@@ -32,7 +32,7 @@ Departures from the paper (numbers of holes in it that needed a decision; ``fide
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -40,7 +40,7 @@ from prefgen import seeds, text
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
-from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View
+from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, alpha_bar
 from prefgen.text import SPLITTERS, Cut, Sentence, Splitter
 
 Variant = Literal["attn", "noise", "both"]
@@ -84,6 +84,7 @@ class BDHS:
     """
 
     name: ClassVar[str] = "bdhs"
+    asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
 
     variant: Variant = "attn"
     rho: float = 0.99
@@ -174,6 +175,32 @@ class BDHS:
         """Algorithm 1, lines 11 to 14, for sentence `k` (0-based)."""
         swap_draw, cut_draw = seeds.generator(self._seed(sample_id, iteration, f"cut {k}")).random(2)
         return text.cut_sentence(sentence.body, swap_draw, cut_draw, literal=self.fidelity == "paper")
+
+    def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
+        """The restricted view, the rejection and its limits in words."""
+        yield "method", f"{self.name} {self.variant}, {'guided' if self.guidance else 'unguided'}"
+        view = self.view("", 1)
+        if view.masks:
+            kept = view.expected_kept(round(image_tokens))
+            share = kept / image_tokens if image_tokens else 0.0
+            yield "image tokens", f"{kept:.1f} of {image_tokens:.0f} expected to stay visible ({share:.1%})"
+            if self.keep_tokens is None and 0.0 < self.rho < 1.0:
+                yield "", f"none at all in {self.rho**image_tokens:.0%} of the draws"
+        if view.noise_steps:
+            left = alpha_bar(view.noise_steps, view.schedule) ** 0.5
+            yield "noise", f"N = {view.noise_steps}: {left:.3f} of the amplitude is left ({view.noise_space} space)"
+        yield "rejection", f"answers from similarity {self.similarity_threshold} on are made again"
+        yield "iterations", f"at most {self.iterations}"
+
+    def rehearse(self, sample: Sample) -> Iterator[str]:
+        """The beginnings that iteration 1 asks the model to complete."""
+        if not self.guidance:
+            return
+        yield "its reference, cut for iteration 1 (what stands behind the bar is re-generated)"
+        for k, sentence in enumerate(text.split_sentences(sample.answer or "", self.splitter, self.language)):
+            cut = self.cut(sentence, sample.id, 1, k)
+            swapped = " (yes/no swapped)" if cut.swap else ""
+            yield f"{cut.prefix} ▏{sentence.body[cut.offset :].strip()}{swapped}"
 
     def _guided(
         self, sample: Sample, sentences: tuple[Sentence, ...], view: View, i: int

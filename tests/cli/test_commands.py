@@ -18,6 +18,7 @@ OPTIONS_OF_BDHS = [
     "--attention",
     "--batch-size",
     "--batch-tokens",
+    "--image-workers",
     "--config",
     "--device",
     "--drop-similar",

@@ -1,0 +1,98 @@
+"""The options that commands share: each said once, for all commands that make pairs from samples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from prefgen.cli import config
+from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
+from prefgen.restrict import NOISE_SPACES, SCHEDULES
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], options: Mapping[str, Any]) -> T:
+    """The dataclass whose fields these options name."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
+    return kind(**{name: options[name] for name in names if name in options})
+
+
+def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
+    """A Typer option; `choices` are listed in its help and checked by the dataclass that owns the field."""
+    text = f"{help}: {', '.join(choices)}." if choices else help
+    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
+
+
+def data(*names: str, help: str, **settings: Any) -> Any:
+    """What is read and written."""
+    return option("Data", *names, help=help, **settings)
+
+
+def method(*names: str, help: str, **settings: Any) -> Any:
+    """How pairs are made."""
+    return option("Method", *names, help=help, **settings)
+
+
+def text(*names: str, help: str, **settings: Any) -> Any:
+    """How text is split and sampled."""
+    return option("Text and sampling", *names, help=help, **settings)
+
+
+def model(*names: str, help: str, **settings: Any) -> Any:
+    """What generates."""
+    return option("Models", *names, help=help, **settings)
+
+
+def run(*names: str, help: str, **settings: Any) -> Any:
+    """How the run is done."""
+    return option("Run", *names, help=help, **settings)
+
+
+Input = Annotated[str, data("--input", "-i", help="SFT data: JSON, JSONL, Parquet, folder or Hub id.")]
+Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.")]
+ImageRoot = Annotated[Path | None, data("--image-root", help="Folder of the images; else beside the input.")]
+Turns = Annotated[str, data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))]
+Limit = Annotated[int | None, data("--limit", help="Use the first N rows only.")]
+Sample = Annotated[int | None, data("--sample", help="Use N rows drawn at random (the paper: 5000).")]
+Split = Annotated[str | None, data("--split", help="Split of a datasets folder or Hub id.")]
+AllowUrls = Annotated[bool, data("--allow-urls", help="Fetch images given by URL.")]
+
+NoiseSteps = Annotated[int, method("--noise-steps", help="Diffusion steps, 0 … 1000.")]
+NoiseSpace = Annotated[str, method("--noise-space", help="What is noised", choices=NOISE_SPACES)]
+Schedule = Annotated[str, method("--schedule", help="Noise schedule", choices=SCHEDULES)]
+
+Temperature = Annotated[float, text("--temperature", help="0 is greedy.")]
+TopP = Annotated[float, text("--top-p", help="Nucleus sampling.")]
+MaxNewTokens = Annotated[int, text("--max-new-tokens", help="Limit of a whole answer.")]
+
+Model = Annotated[str, model("--model", "-m", help="The policy: folder or Hub id.")]
+Revision = Annotated[str | None, model("--revision", help="Branch, tag or commit of the Hub.")]
+SimilarityModel = Annotated[str, model("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")]
+Engine = Annotated[str, model("--engine", help="What generates", choices=ENGINES)]
+Attention = Annotated[str, model("--attention", help="Drop hidden image tokens, or mask them", choices=ATTENTIONS)]
+Positions = Annotated[str, model("--positions", help="Positions of the tokens left", choices=POSITIONS)]
+Device = Annotated[str, model("--device", help="auto, cpu, cuda, cuda:1 …")]
+Dtype = Annotated[str, model("--dtype", help="Floating-point type", choices=DTYPES)]
+BatchSize = Annotated[int, model("--batch-size", help="Rows of a batch at most.")]
+BatchTokens = Annotated[int, model("--batch-tokens", help="Tokens of a batch at most; 0: by the device's memory.")]
+ImageWorkers = Annotated[
+    int | None, model("--image-workers", help="Processes that prepare pictures; 0: threads. By the device.")
+]
+TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
+
+Seed = Annotated[int, run("--seed", help="Seeds every draw.")]
+ShardSize = Annotated[int, run("--shard-size", help="Rows of a shard: the unit of commit.")]
+MaxDropped = Annotated[float, run("--max-dropped", help="Exit 3 if a larger share of rows is dropped.")]
+License = Annotated[str, run("--license", help="Licence to state in the dataset card.")]
+ConfigFile = Annotated[
+    Path | None,
+    run("--config", help="TOML or YAML file of options.", callback=config.load_callback, is_eager=True),
+]
+DryRun = Annotated[bool, run("--dry-run", help="Print the plan and one prompt, then stop.")]
+Json = Annotated[bool, run("--json", help="Print the final figures as JSON.")]
+Quiet = Annotated[bool, run("--quiet", "-q", help="Only errors and the final figures.")]

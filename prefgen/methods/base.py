@@ -1,0 +1,36 @@
+"""What every way of making pairs has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Protocol
+
+from prefgen.records import Sample
+from prefgen.requests import Flow, Request
+
+
+class Method(Protocol):
+    """A frozen dataclass: its fields are the method's options, its defaults the source's values.
+
+    Calling it with a sample gives that sample's flow. It does no I/O and knows no model.
+
+    Attributes:
+        name: as stored with every pair. asks: the types of request that its flows yield, which decides what models a
+            run loads; earlier ones are what most samples wait for, so their replies are asked for first.
+    """
+
+    name: ClassVar[str]
+    asks: ClassVar[tuple[type[Request], ...]]
+
+    def __call__(self, sample: Sample) -> Flow:
+        """The flow of one sample."""
+
+    def explain(self, image_tokens: float) -> Iterable[tuple[str, str]]:
+        """What these options mean, as (name, sentence), for the plan that is shown before a run.
+
+        Args:
+            image_tokens: of a prompt, all its images together; the mean over some samples.
+        """
+
+    def rehearse(self, sample: Sample) -> Iterable[str]:
+        """What the first round would ask for one sample, line by line, for a dry run; its images need not be loaded."""
