@@ -164,8 +164,19 @@ def pictures_only(processor_class: Any) -> Any:
     """The class of a processor of pictures and videos without its part for videos, for which None may be given."""
     parts = [attribute for attribute in processor_class.get_attributes() if attribute != "video_processor"]
     video = SimpleNamespace(num_frames=None, fps=None)  # SmolVLM's asks for these even if there is no video
-    members = {"get_attributes": classmethod(lambda _: parts), "video_processor": video}
+    members = {
+        "get_attributes": classmethod(lambda _: parts),
+        "video_processor": video,
+        "__reduce__": lambda self: (_pictures_only_restored, (processor_class, self.__dict__)),
+    }
     return type(processor_class.__name__, (processor_class,), members)
+
+
+def _pictures_only_restored(processor_class: Any, state: dict[str, Any]) -> Any:
+    """What was pickled, to be sent to another process."""
+    made = object.__new__(pictures_only(processor_class))
+    made.__dict__.update(state)
+    return made
 
 
 def spell(processor: Any, token_id: int) -> str:

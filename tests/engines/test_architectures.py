@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,3 +195,13 @@ def test_a_checkpoint_is_loaded_whether_or_not_videos_can_be_read(
     original = build()
     loaded = loading.load(EngineConfig(str(zoo.save(original, tmp_path)), device="cpu"))
     assert answers(loaded, wanted(), "drop", "compact") == answers(original, wanted(), "drop", "compact")
+
+
+@pytest.mark.parametrize("build", [zoo.qwen2_5_vl, zoo.gemma3])
+def test_a_processor_can_be_sent_to_another_process(build: Callable[[], LoadedModel]) -> None:
+    processor = build().processor
+    sent = pickle.loads(pickle.dumps(processor))
+    shown = (tiny.picture(1, 70, 30), tiny.picture(2))
+    here, there = (vision.preprocess(each, shown, View()) for each in (processor, sent))
+    assert here.expansions == there.expansions
+    assert all(torch.equal(values, there.inputs[name]) for name, values in here.inputs.items())
