@@ -7,7 +7,7 @@ from typing import Any
 
 from prefgen import images
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import load_processor
+from prefgen.engines.loading import load_processor, read_config
 from prefgen.errors import UsageError
 from prefgen.records import Pair
 
@@ -27,13 +27,15 @@ class Length:
 
 
 class Lengths:
-    """Counts tokens with one processor."""
+    """Counts tokens with one processor.
 
-    def __init__(self, processor: Any, name: str) -> None:
+    Args:
+        image_token_id: the placeholder that stands for one image feature.
+    """
+
+    def __init__(self, processor: Any, image_token_id: int) -> None:
         self._processor = processor
-        self._image_token = getattr(processor, "image_token", None)
-        if self._image_token is None:
-            raise UsageError(f"the processor of {name} has no image token; lengths cannot be counted with it")
+        self._image_token_id = image_token_id
 
     @classmethod
     def load(cls, name: str) -> Lengths:
@@ -43,17 +45,20 @@ class Lengths:
             UsageError: it is none for pictures.
             ModelUnreachable: it cannot be read.
         """
-        return cls(load_processor(EngineConfig(model=name)), name)
+        config = EngineConfig(model=name)
+        image_token_id = getattr(read_config(config), "image_token_id", None)
+        if image_token_id is None:
+            raise UsageError(f"{name} has no image token; lengths cannot be counted with its processor")
+        return cls(load_processor(config), int(image_token_id))
 
     def measure(self, pair: Pair) -> Length:
         """Tokens of a pair whose pictures are loaded; texts as the model's own chat template renders them."""
         messages = [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in pair.sample.prompt]
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         pictures = [images.decode(image) for image in pair.sample.loaded_images]
-        ids = self._processor(text=[text], images=pictures)["input_ids"][0]
+        ids = self._processor(text=[text], images=pictures, return_tensors="pt")["input_ids"][0].tolist()
         tokenizer = self._processor.tokenizer
-        image_id = tokenizer.convert_tokens_to_ids(self._image_token)
-        places = [place for place, token in enumerate(ids) if int(token) == image_id]
+        places = [place for place, token in enumerate(ids) if token == self._image_token_id]
         answers = (
             len(tokenizer(f" {answer}{tokenizer.eos_token or ''}", add_special_tokens=False)["input_ids"])
             for answer in (pair.chosen, pair.rejected)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
@@ -8,9 +9,10 @@ import pytest
 from prefgen import checks
 from prefgen.checks import lengths
 from prefgen.engines.lengths import Lengths
+from prefgen.engines.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.exporters import export
-from tests.engines import tiny
+from tests.engines import tiny, zoo
 from tests.select.runs import pair, stored
 
 IMAGE_TOKENS = 16
@@ -28,13 +30,28 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_pair_is_measured_as_the_processor_sees_it() -> None:
     made = pair(0)
     loaded = tiny.llava()
-    length = Lengths(loaded.processor, "tiny").measure(made)
+    length = Lengths(loaded.processor, loaded.image_token_id).measure(made)
     text = "USER: <image>\nWhat is it? ASSISTANT:"
     ids = loaded.processor(text=[text], images=[PIL.Image.new("RGB", (16, 12))])["input_ids"][0]
     image = loaded.image_token_id
     assert length.image_end == max(place for place, token in enumerate(ids) if token == image) + 1
     assert length.chosen > len(ids) + 2
     assert ids.count(image) == IMAGE_TOKENS
+
+
+@pytest.mark.parametrize("build", [zoo.gemma3, zoo.ovis2, zoo.aya_vision])
+def test_the_last_image_token_is_found_where_the_template_writes_another(
+    build: Callable[[], LoadedModel], tmp_path: Path
+) -> None:
+    loaded = build()
+    length = Lengths.load(str(zoo.save(loaded, tmp_path))).measure(pair(0))
+    assert length.image_end > 4  # all of the tokens of a tile lie before it
+
+
+def test_a_model_without_image_tokens_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UsageError, match="has no image token"):
+        Lengths.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("trainer", checks.TRAINERS)
