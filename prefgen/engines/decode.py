@@ -263,10 +263,14 @@ class _Chooser:
         self._temperature_B = torch.tensor([s.temperature for s in settings], dtype=torch.float64, device=device)
         self._top_p_B = torch.tensor([s.top_p for s in settings], dtype=torch.float64, device=device)
         self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
+        self._eos_ids = sorted(vocabulary.eos_ids)
 
     def choose(self, logits_BV: torch.Tensor) -> torch.Tensor:
         """The next token of every row, finished rows included; (B,)."""
         allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
+        for index, row in enumerate(self._continuations):
+            if len(row.ids) < row.request.sampling.min_new_tokens:
+                allowed_BV[index, self._eos_ids] = -torch.inf
         uniforms = [0.0 if row.finish else row.uniforms[len(row.ids)] for row in self._continuations]
         uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
         return sampling.draw(allowed_BV, uniform_B, self._temperature_B, self._top_p_B)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prefgen.engines import decode, vision
+from prefgen.engines import decode, scoring, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
@@ -27,7 +27,7 @@ from prefgen.engines.prompts import Header, Prompts
 from prefgen.engines.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Image, Turn
-from prefgen.requests import Generate, Reply, Request
+from prefgen.requests import Generate, Reply, Request, Score
 from prefgen.restrict import View
 
 _POOL_BATCHES = 4  # so many batches are drawn from the queue at a time and sorted by length, to pad little
@@ -52,7 +52,7 @@ class Restricted:
 
 
 class TransformersEngine:
-    """Answers `Generate` requests.
+    """Answers `Generate` and `Score` requests.
 
     Attributes:
         images_encoded: images that went through the vision encoder so far.
@@ -71,33 +71,38 @@ class TransformersEngine:
             loaded.image_token_id,
         )
         self._queue: deque[tuple[int, Generate]] = deque()
+        self._scores: dict[int, Score] = {}
         self._outstanding: Counter[tuple[tuple[Image, ...], View]] = Counter()
         self._restricted: dict[tuple[tuple[Image, ...], View], Restricted] = {}
         self._headers: dict[tuple[Turn, ...], Header] = {}
 
     def submit(self, ticket: int, request: Request) -> None:
         """Queue a request."""
+        if isinstance(request, Score):
+            self._scores[ticket] = request
+            request = scoring.as_prefix(request)
         if not isinstance(request, Generate):
-            raise TypeError(f"this engine answers Generate requests, not {type(request).__name__}")
+            raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
         self._queue.append((ticket, request))
         self._outstanding[request.images, request.view] += 1
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
         """Answer the oldest requests: a few batches of rows of similar length."""
         rows = self.prepare()
-        requests = [row.continuation.request for row in rows]
+        requests = {row.ticket: row.continuation.request for row in rows}
         longest: dict[object, int] = {}
         for row in rows:
             longest[row.group] = max(row.length, longest.get(row.group, 0))
         # Neighbours are of similar length, and rows that share a prompt stay together, so that it is read once.
         first = {row.group: row.ticket for row in reversed(rows)}
-        rows.sort(key=lambda row: (longest[row.group], first[row.group], row.length))
+        rows.sort(key=lambda row: (self._is_score(row), longest[row.group], first[row.group], row.length))
         replies: list[tuple[int, Reply | RowError]] = []
         while rows:
             batch = self._next_batch(rows)
             rows = rows[len(batch) :]
             replies += self._answer(batch)
-        for request in requests:
+        for ticket, request in requests.items():
+            self._scores.pop(ticket, None)
             self._release(request)
         return replies
 
@@ -161,9 +166,9 @@ class TransformersEngine:
         return Row(ticket, ids, restricted.features, restricted.pixels, restricted.visible, continuation)
 
     def _next_batch(self, rows: list[Row]) -> list[Row]:
-        """The longest run of rows within the limits; at least one."""
+        """The longest run of rows of one kind within the limits; at least one."""
         size = 1
-        while size < min(len(rows), self._batch_size):
+        while size < min(len(rows), self._batch_size) and self._is_score(rows[size]) == self._is_score(rows[0]):
             padded_to = max(row.length + row.max_new_tokens for row in rows[: size + 1])
             if (size + 1) * padded_to > self._config.batch_tokens:
                 break
@@ -171,10 +176,13 @@ class TransformersEngine:
         return rows[:size]
 
     def _answer(self, batch: list[Row]) -> list[tuple[int, Reply | RowError]]:
-        """Generate for a batch; when memory runs out, for its halves."""
-        generate = decode.generate_dropped if self._config.attention == "drop" else decode.generate_masked
+        """Generate for a batch, or score it; when memory runs out, for its halves."""
+        drop, preserve = self._config.attention == "drop", self._config.positions == "preserve"
+        generate = decode.generate_dropped if drop else decode.generate_masked
         try:
-            generate(self._loaded, self._vocabulary, batch, preserve=self._config.positions == "preserve")
+            if self._is_score(batch[0]):
+                return self._score(batch, drop=drop, preserve=preserve)
+            generate(self._loaded, self._vocabulary, batch, preserve=preserve)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             if len(batch) == 1:
@@ -186,6 +194,19 @@ class TransformersEngine:
                 row.continuation.restart()
             return self._answer(batch[:half]) + self._answer(batch[half:])
         return [(row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch]
+
+    def _is_score(self, row: Row) -> bool:
+        return row.ticket in self._scores
+
+    def _score(self, batch: list[Row], *, drop: bool, preserve: bool) -> list[tuple[int, Reply | RowError]]:
+        """Score a batch."""
+        requests = [self._scores[row.ticket] for row in batch]
+        jobs = [
+            scoring.job(self._prompts, self.header(request.prompt), row, request)
+            for row, request in zip(batch, requests, strict=True)
+        ]
+        scored = scoring.score(self._loaded, self._vocabulary, jobs, drop=drop, preserve=preserve)
+        return [(row.ticket, reply) for row, reply in zip(batch, scored, strict=True)]
 
     def _release(self, request: Generate) -> None:
         """Forget the features that no other request waits for."""
