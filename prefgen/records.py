@@ -134,6 +134,7 @@ class Pair:
         tokens: tokens generated for this sample, all iterations together.
         flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
         params: the method's options, as JSON types.
+        record: what else the method has to say of this pair, as JSON types.
     """
 
     sample: Sample
@@ -153,6 +154,7 @@ class Pair:
     tokens: int = 0
     flags: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

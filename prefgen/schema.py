@@ -111,7 +111,11 @@ COLUMNS = (
     Column("similarity_model", pa.string(), "sentence embedder"),
     Column("similarity_revision", pa.string(), "its revision"),
     Column("prefgen_version", pa.string(), "version of prefgen"),
-    Column("meta", pa.string(), "JSON: method options, versions, digest and size of each picture, source columns"),
+    Column(
+        "meta",
+        pa.string(),
+        "JSON: method options, what the method recorded, versions, digest and size of each picture, source columns",
+    ),
 )
 
 
@@ -225,6 +229,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
     tagged = any(_MEDIA_TAG.search(text) for text in texts)
     meta = {
         "options": pair.params,
+        "record": pair.record,
         "versions": dict(provenance.versions),
         "images": [{"sha256": image.sha256, "width": image.width, "height": image.height} for image in images],
         "source": sample.meta,

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 import prefgen
+from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
+from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.view import view
@@ -39,6 +41,8 @@ app = typer.Typer(
     "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
+app.command("povid")(povid)
+app.command("baseline")(baseline)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)

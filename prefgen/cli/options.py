@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def build(kind: type[T], options: Mapping[str, Any]) -> T:
-    """The dataclass whose fields these options name."""
+    """The dataclass whose fields these options name; an option without a value leaves the field its default."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
-    return kind(**{name: options[name] for name in names if name in options})
+    return kind(**{name: options[name] for name in names if options.get(name) is not None})
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:

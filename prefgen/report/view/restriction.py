@@ -18,7 +18,8 @@ import PIL.ImageOps
 
 from prefgen import restrict, seeds
 from prefgen.errors import UsageError
-from prefgen.methods.bdhs import BDHS
+from prefgen.methods import METHODS
+from prefgen.methods.base import Restricting
 from prefgen.restrict import View
 
 _PATCH = 14  # pixels; of the CLIP encoders that LLaVA uses
@@ -35,13 +36,12 @@ class Mask:
 
 
 def view(row: Mapping[str, Any], options: Mapping[str, Any]) -> View | None:
-    """The view of the accepted iteration; None for other methods, or options that this version does not know."""
-    if row["method"] != BDHS.name:
-        return None
+    """The view of the accepted answer; None for a method without one, or options that this version does not know."""
     try:
-        return BDHS(**options).view(row["id"], row["iteration"])
-    except (TypeError, UsageError):
+        method = METHODS[row["method"]](**options)
+    except (KeyError, TypeError, UsageError):
         return None
+    return method.view(row["id"], row["iteration"]) if isinstance(method, Restricting) else None
 
 
 def mask(row: Mapping[str, Any], seen: View | None, images: int) -> Mask | None:
