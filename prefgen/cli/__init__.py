@@ -15,6 +15,7 @@ from prefgen.cli.bdhs import bdhs
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
+from prefgen.cli.noise import noise
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.select import COMMANDS
@@ -51,6 +52,7 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("view")(view)
 app.command("push")(push)
+app.command("noise")(noise)
 
 
 @app.command("presets")

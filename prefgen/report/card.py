@@ -76,8 +76,8 @@ as well, which may restrict their use.
 
 ## Known biases
 
-- Rejected answers that were made here are wrong on purpose: they say what a model makes up when it sees little or nothing
-  of the picture. They are no facts about the pictures or the people in them.
+- Rejected answers that were made here are wrong on purpose: they say what a model makes up when it sees little or
+  nothing of the picture. They are no facts about the pictures or the people in them.
 - What it makes up follows its prior: frequent objects, stereotyped people and scenes.
 - A rejected answer can be right by chance, above all where it is short or flagged `similar`; a preferred answer is as
   good as its source.
