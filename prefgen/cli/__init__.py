@@ -12,6 +12,7 @@ import typer
 import prefgen
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.compare import compare
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -50,6 +51,7 @@ for name, command in COMMANDS.items():
 app.command("export")(export)
 app.command("check")(check)
 app.command("lint")(lint)
+app.command("compare")(compare)
 app.command("view")(view)
 app.command("push")(push)
 app.command("noise")(noise)
