@@ -12,13 +12,14 @@ from typing import Protocol
 
 from prefgen import sources
 from prefgen.engines import build
+from prefgen.engines.album import Album
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.layout import Scalar
 from prefgen.methods.base import Method
 from prefgen.pending import Interrupts, pending_shards
 from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Embed, Flow, of_policy
+from prefgen.requests import Borrow, Embed, Flow, of_policy
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
@@ -175,7 +176,7 @@ def _outcomes(
         listener.advance(outcome)
     places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
     samples = [item for item in items if isinstance(item, Sample)]
-    for index, outcome in drive(samples, method, engines):
+    for index, outcome in drive(samples, method, {**engines, Borrow: Album(samples)}):
         done[places[index]] = outcome
         listener.advance(outcome)
     return [done[place] for place in range(len(items))]

@@ -132,8 +132,23 @@ class Vector:
     truncated: bool = False
 
 
-Request = Generate | Score | Embed
-Reply = Completion | Scored | Vector
+@dataclass(frozen=True)
+class Borrow:
+    """Take an image of another sample, one that shows something else than `image`. `seed` picks it."""
+
+    image: Image
+    seed: int
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """The image of another sample."""
+
+    image: Image
+
+
+Request = Generate | Score | Embed | Borrow
+Reply = Completion | Scored | Vector | Borrowed
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 
 

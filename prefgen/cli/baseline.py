@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated
 
 import typer
@@ -67,11 +66,8 @@ def baseline(
     """
     if method not in BASELINES:
         raise UsageError(f"method {method!r} is unknown; choose from {', '.join(BASELINES)}")
-    known = {field.name for field in dataclasses.fields(BASELINES[method])}  # type: ignore[arg-type]  # all are dataclasses
     own = ("keep_share", "noise_steps", "noise_space", "schedule", "rho", "keep_tokens")
-    for name in own:
-        if ctx.params[name] is not None and name not in known:
-            raise UsageError(f"--{name.replace('_', '-')} is no option of {method}")
+    o.refuse_foreign(ctx, BASELINES[method], own, method)
     from prefgen.cli import session
 
     session.make_pairs(ctx, BASELINES[method])

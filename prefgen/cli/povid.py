@@ -9,24 +9,41 @@ import typer
 from prefgen.cli import config
 from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
+from prefgen.methods.base import Method, check_choices
 from prefgen.methods.bdhs import FIDELITIES
+from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs
 from prefgen.methods.povid import Povid
+from prefgen.restrict import NOISE_SPACES
+
+PAIRS = ("text", "image")
 
 
 def povid(
     ctx: typer.Context,
     input: o.Input,
     output: o.Output,
-    model: o.Model,
+    model: Annotated[str, o.model("--model", "-m", help="The policy: folder or Hub id. Image pairs need none.")] = "",
     image_root: o.ImageRoot = None,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
     allow_urls: o.AllowUrls = False,
+    pairs: Annotated[
+        str, o.method("--pairs", help="What is rejected: another answer, or a distorted image", choices=PAIRS)
+    ] = "text",
     noise_steps: o.NoiseSteps = Povid.noise_steps,
-    noise_space: o.NoiseSpace = Povid.noise_space,
+    noise_space: Annotated[
+        str | None,
+        o.method("--noise-space", help="What is noised; image pairs: pixels, clamped by default", choices=NOISE_SPACES),
+    ] = None,
     schedule: o.Schedule = Povid.schedule,
+    distortion: Annotated[
+        str | None, o.method("--distortion", help="Image pairs: how the image is spoilt", choices=DISTORTIONS)
+    ] = None,
+    side: Annotated[int | None, o.method("--side", help="downscale: pixels that are left.")] = None,
+    crop_area: Annotated[float | None, o.method("--crop-area", help="crop: largest share that is left.")] = None,
+    rho: Annotated[float | None, o.method("--rho", help="patches: share of the grid that is hidden.")] = None,
     fidelity: Annotated[
         str, o.method("--fidelity", help="End with the reference, or a word later as published", choices=FIDELITIES)
     ] = Povid.fidelity,
@@ -53,11 +70,15 @@ def povid(
 ) -> None:
     """Make rejected answers by teacher forcing on a noised image (POVID-style distortion).
 
-    Predicts every token of the reference anew, each after the reference before it, in one forward pass.
+    Predicts every token of the reference anew, each after the reference before it, in one forward pass. With --pairs
+    image the answer stays and a distorted image is rejected.
 
     Example: prefgen povid -i examples/scenes/llava_instruct.json -m examples/scenes/model -o out
     --similarity-model minilm
     """
+    check_choices(pairs=(pairs, PAIRS))
     from prefgen.cli import session
 
-    session.make_pairs(ctx, Povid)
+    method: type[Method] = Povid if pairs == "text" else ImagePairs
+    o.refuse_foreign(ctx, method, ("distortion", "side", "crop_area", "rho"), f"--pairs {pairs}")
+    session.make_pairs(ctx, method)

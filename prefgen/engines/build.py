@@ -39,7 +39,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     policy = of_policy(asks)
     if policy and not config.model:
         raise UsageError("--model is missing: the policy that generates")
-    if config.engine == "fake":
+    if config.engine == "fake" or not (policy or Embed in asks):
         return Identity()
     from prefgen.engines import embedder, loading
 
@@ -67,8 +67,9 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
         Generate: _policy,
         Score: _policy,
     }
-    made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asks)}  # one model, loaded once
-    return {kind: made[makers[kind]] for kind in asks}
+    asked = [kind for kind in asks if kind in makers]
+    made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
+    return {kind: made[makers[kind]] for kind in asked}
 
 
 def _embedder(config: EngineConfig) -> Engine:

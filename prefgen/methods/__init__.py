@@ -5,11 +5,12 @@ from prefgen.methods.base import Method
 from prefgen.methods.bdhs import BDHS
 from prefgen.methods.blind import Blind
 from prefgen.methods.dropout_ntp import DropoutNTP
+from prefgen.methods.image_pairs import ImagePairs
 from prefgen.methods.povid import Povid
 from prefgen.methods.weakened import Weakened
 
 BASELINES: dict[str, type[Method]] = {kind.name: kind for kind in (DropoutNTP, Blind, Weakened, Append)}
 """What BDHS is compared with, by name; `prefgen baseline` runs them."""
 
-METHODS: dict[str, type[Method]] = {BDHS.name: BDHS, Povid.name: Povid, **BASELINES}
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (BDHS, Povid, ImagePairs)} | BASELINES
 """Every method by the name that its pairs carry."""

@@ -102,7 +102,7 @@ def _compared(
     at = Layout(run)
     commits = at.read_commits()
     refused = sum(
-        count for commit in commits for reason, count in commit.dropped.items() if reason.startswith("REJECTED_")
+        count for commit in commits for reason, count in commit.dropped.items() if reason.startswith("REJECTED")
     )
     similarities = [row["similarity"] for row in rows if row["similarity"] is not None]
     below = sum(similarity < threshold for similarity in similarities)

@@ -74,7 +74,7 @@ COMMON = {
 NOISE = {"--noise-space", "--noise-steps", "--schedule"}
 OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
-    "povid": sorted(COMMON | NOISE | {"--fidelity"}),
+    "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "baseline": sorted(COMMON | NOISE | {"--keep-share", "--keep-tokens", "--max-new-tokens", "--rho"}),
 }
 
