@@ -38,7 +38,11 @@ class FakeEngine:
     def _answer(self, request: Request) -> Reply:
         if isinstance(request, Generate):
             return _generate(request)
-        return _score(request) if isinstance(request, Score) else _embed(request)
+        if isinstance(request, Score):
+            return _score(request)
+        if isinstance(request, Embed):
+            return _embed(request)
+        raise TypeError(f"this engine does not answer {type(request).__name__}")
 
 
 def _generate(request: Generate) -> Completion:

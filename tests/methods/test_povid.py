@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from prefgen import images, seeds
-from prefgen.engines.base import EngineConfig
+from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.transformers_ import TransformersEngine
@@ -18,7 +18,7 @@ from prefgen.errors import UsageError
 from prefgen.methods.bdhs import FIDELITIES
 from prefgen.methods.povid import Povid
 from prefgen.records import Dropped, Outcome, Pair, Sample, Slot, Turn
-from prefgen.requests import Embed, Score, Scored
+from prefgen.requests import Embed, Request, Score, Scored
 from prefgen.run import drive
 from tests.engines import tiny
 
@@ -31,7 +31,10 @@ def sample(number: int = 0, answer: str | None = ANSWER) -> Sample:
 
 
 def made(loaded: LoadedModel, method: Povid, samples: list[Sample]) -> list[Outcome]:
-    engines = {Embed: FakeEngine(), Score: TransformersEngine(loaded, EngineConfig("tiny"))}
+    engines: dict[type[Request], Engine] = {
+        Embed: FakeEngine(),
+        Score: TransformersEngine(loaded, EngineConfig("tiny")),
+    }
     return [outcome for _, outcome in sorted(drive(samples, method, engines), key=lambda pair: pair[0])]
 
 
