@@ -33,11 +33,7 @@ app = typer.Typer(
 
     SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out. A stopped run is continued by its command.
 
-    [bold]Examples[/bold]
-
-    prefgen bdhs --input llava_instruct.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
-
-    prefgen verify out
+    [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
     epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
     "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
