@@ -131,9 +131,10 @@ def test_an_answer_does_not_end_before_its_least_number_of_tokens(attention: Att
     for least in (0, 1, 3):
         settings = Sampling(0.0, 1.0, 9, min_new_tokens=least)
         engine.submit(least, Generate(prompt, (), View(), "", 0, "end", "en", settings, 1))
-    replies = dict(engine.collect())
+    ended: dict[int, Completion] = {}
+    while replies := engine.collect():
+        ended |= {least: reply for least, reply in replies if isinstance(reply, Completion)}
     hook.remove()
-    ended = {least: reply for least, reply in replies.items() if isinstance(reply, Completion)}
     assert {least: (reply.tokens, reply.finish) for least, reply in ended.items()} == {
         least: (least + 1, "eos") for least in (0, 1, 3)
     }
