@@ -24,17 +24,17 @@ def build(kind: type[T], options: Mapping[str, Any]) -> T:
 
 
 def refuse_foreign(ctx: typer.Context, kind: type[Any], names: Sequence[str], of: str) -> None:
-    """Refuse options that were given a value and are no field of `kind`.
+    """Refuse options on the command line that are no field of `kind`.
 
     Args:
-        names: options of some methods only, None where nothing was given. of: what to call `kind` in the message.
+        names: options of some methods only. of: what to call `kind` in the message.
 
     Raises:
         UsageError: naming the option.
     """
     known = {field.name for field in dataclasses.fields(kind)}
     for name in names:
-        if ctx.params[name] is not None and name not in known:
+        if name not in known and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is no option of {of}")
 
 

@@ -16,6 +16,7 @@ from prefgen.methods.povid import Povid
 from prefgen.restrict import NOISE_SPACES
 
 PAIRS = ("text", "image")
+OWN = ("fidelity", "temperature", "top_p", "distortion", "side", "crop_area", "rho")  # of one kind of pairs only
 
 
 def povid(
@@ -80,5 +81,5 @@ def povid(
     from prefgen.cli import session
 
     method: type[Method] = Povid if pairs == "text" else ImagePairs
-    o.refuse_foreign(ctx, method, ("distortion", "side", "crop_area", "rho"), f"--pairs {pairs}")
+    o.refuse_foreign(ctx, method, OWN, f"--pairs {pairs}")
     session.make_pairs(ctx, method)

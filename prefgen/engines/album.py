@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import cached_property
 
 from prefgen import seeds
 from prefgen.errors import RowError
@@ -13,8 +14,8 @@ from prefgen.requests import Borrow, Borrowed, Reply, Request
 class Album:
     """Answers `Borrow` with an image of these samples, each different image as likely as any other."""
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
-        self._images = {image.sha256: image for sample in samples for image in sample.loaded_images}
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
         self._pending: dict[int, Borrow] = {}
 
     def submit(self, ticket: int, request: Request) -> None:
@@ -28,6 +29,11 @@ class Album:
         answered = [(ticket, self._answer(request)) for ticket, request in self._pending.items()]
         self._pending.clear()
         return answered
+
+    @cached_property
+    def _images(self) -> dict[str, Image]:
+        """By digest; made for the first request only, since most methods have none."""
+        return {image.sha256: image for sample in self._samples for image in sample.loaded_images}
 
     def _answer(self, request: Borrow) -> Reply | RowError:
         others: list[Image] = [image for digest, image in self._images.items() if digest != request.image.sha256]

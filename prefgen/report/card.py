@@ -31,8 +31,8 @@ Preference pairs for vision-language models, made by prefgen $version. Each row 
 pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`), with a record of where both come from.
 The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](https://arxiv.org/abs/2407.02477) and
 `povid-style` the teacher-forced distortion described there; $baselines are simpler
-ways in which a model writes a worse answer. Any other method is the published set, or the form, that a pair was
-imported from.
+ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a spoilt picture
+(`rejected_images`). Any other method is the published set, or the form, that a pair was imported from.
 
 ## How it was made
 

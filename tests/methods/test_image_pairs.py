@@ -222,9 +222,11 @@ def test_the_command_needs_no_model(tmp_path: Path) -> None:
         assert json.loads(done.stdout)["pairs"] == 10
         assert called("verify", tmp_path / distortion).returncode == 0
     assert called("povid", "-i", source, "-o", tmp_path / "text").returncode == 2  # without --model
-    refused = called("povid", "-i", source, "-o", tmp_path / "text", "-m", "none", "--distortion", "crop")
-    assert refused.returncode == 2
-    assert "--distortion" in refused.stderr
+    foreign = {("--distortion", "crop"): "text", ("--temperature", "0.5"): "image", ("--fidelity", "paper"): "image"}
+    for option, pairs in foreign.items():
+        refused = called("povid", "-i", source, "-o", tmp_path / "text", "-m", "none", "--pairs", pairs, *option)
+        assert refused.returncode == 2
+        assert option[0] in refused.stderr
 
 
 def test_an_album_answers_nothing_else() -> None:
