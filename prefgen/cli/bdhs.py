@@ -73,6 +73,7 @@ def bdhs(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = BDHS.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,

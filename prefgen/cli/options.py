@@ -95,7 +95,10 @@ Positions = Annotated[str, model("--positions", help="Positions of the tokens le
 Device = Annotated[str, model("--device", help="auto, cpu, cuda, cuda:1 …")]
 Dtype = Annotated[str, model("--dtype", help="Floating-point type", choices=DTYPES)]
 BatchSize = Annotated[int, model("--batch-size", help="Rows of a batch at most.")]
-BatchTokens = Annotated[int, model("--batch-tokens", help="Tokens of a batch at most.")]
+BatchTokens = Annotated[int, model("--batch-tokens", help="Tokens of a batch at most; 0: by the device's memory.")]
+ImageWorkers = Annotated[
+    int | None, model("--image-workers", help="Processes that prepare pictures; 0: threads. By the device.")
+]
 TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
 
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]

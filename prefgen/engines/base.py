@@ -45,8 +45,9 @@ class EngineConfig:
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
         dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
-        batch_size: rows of a batch at most. batch_tokens: its padded tokens at most, those to be generated included.
-            Both shrink when memory runs out; neither changes a row's draws.
+        batch_size: rows of a batch at most; it shrinks when memory runs out. batch_tokens: its padded tokens at most; 0
+            is as many as the device's memory suggests. Neither changes a row's draws.
+        image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
     """
 
@@ -57,8 +58,9 @@ class EngineConfig:
     positions: Positions = "compact"
     device: str = "auto"
     dtype: Dtype = "auto"
-    batch_size: int = 64
-    batch_tokens: int = 32768
+    batch_size: int = 256
+    batch_tokens: int = 0
+    image_workers: int | None = None
     similarity_model: str = "mpnet"
     trust_remote_code: bool = False
 
@@ -77,6 +79,11 @@ class EngineConfig:
         for option, chosen, known in choices:
             if chosen not in known:
                 raise UsageError(f"--{option} {chosen!r} is unknown; choose from {', '.join(known)}")
-        for option, number in (("batch-size", self.batch_size), ("batch-tokens", self.batch_tokens)):
-            if number < 1:
-                raise UsageError(f"--{option} {number} must be at least 1")
+        numbers = [
+            ("batch-size", self.batch_size, 1),
+            ("batch-tokens", self.batch_tokens, 0),
+            ("image-workers", self.image_workers or 0, 0),
+        ]
+        for option, number, least in numbers:
+            if number < least:
+                raise UsageError(f"--{option} {number} must be at least {least}")

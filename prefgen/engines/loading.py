@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
 from prefgen.engines.base import Dtype, EngineConfig
-from prefgen.engines.families import FAMILIES, Family
+from prefgen.engines.families import FAMILIES, Family, supported
 from prefgen.errors import ModelUnreachable, UsageError
 
+_HOST_TOKENS = 32768
 # A weight file larger than this is known by its size, its beginning and its end.
 _HASH_WHOLE_BYTES = 64 * 2**20
 
@@ -35,12 +38,30 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
 
-    @property
+    @cached_property
     def image_token_id(self) -> int:
         """Id of the placeholder that stands for one image feature."""
         return int(self.model.config.image_token_id)
 
-    @property
+    @cached_property
+    def image_token(self) -> str:
+        """The placeholder as it is spelled."""
+        return spell(self.processor, self.image_token_id)
+
+    @cached_property
+    def hidden_size(self) -> int:
+        """Width of the language model's input."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @cached_property
+    def window(self) -> int | None:
+        """Tokens that a layer with a sliding window looks back on, by their place in the sequence; None without one."""
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+        return int(window) if window and "sliding_attention" in kinds else None
+
+    @cached_property
     def eos_ids(self) -> set[int]:
         """Every token that ends an answer, by the generation configuration and the tokenizer."""
         configured = self.model.generation_config.eos_token_id
@@ -57,23 +78,51 @@ def load(config: EngineConfig) -> LoadedModel:
     """
     device = resolve_device(config.device)
     dtype = getattr(torch, torch_dtype(config.dtype, device))
-    source: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    family = family_of(config, read_config(config).model_type)
+    processor = load_processor(config)
     try:
-        model_type = transformers.AutoConfig.from_pretrained(config.model, **source).model_type
-        family = FAMILIES.get(model_type)
-        if family is None:
-            raise UsageError(
-                f"model {config.model} is of type {model_type!r}, which this version does not support; "
-                f"supported: {', '.join(FAMILIES)}"
-            )
-        processor = load_processor(config)
         model = transformers.AutoModelForImageTextToText.from_pretrained(
-            config.model, dtype=dtype, use_safetensors=True, **source
+            config.model,
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+            dtype=dtype,
+            use_safetensors=True,
         )
     except (OSError, ValueError) as error:
         raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
     revision = revision_of(config.model, config.revision)
     return LoadedModel(model.to(device).eval(), processor, family, config.model, revision, torch.device(device), dtype)
+
+
+def read_config(config: EngineConfig) -> Any:
+    """The model's configuration.
+
+    Raises:
+        ModelUnreachable: if it cannot be read.
+    """
+    try:
+        return transformers.AutoConfig.from_pretrained(
+            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
+
+
+def family_of(config: EngineConfig, model_type: str) -> Family:
+    """What is known of the model's architecture.
+
+    Raises:
+        UsageError: if it cannot be used.
+    """
+    family = FAMILIES.get(model_type)
+    if family is None:
+        raise UsageError(
+            f"model {config.model} is of type {model_type!r}, which this version does not support; "
+            f"supported: {', '.join(supported())}"
+        )
+    if family.refused:
+        raise UsageError(f"model {config.model} cannot be used, since {family.title} is refused: {family.refused}")
+    return family
 
 
 def load_processor(config: EngineConfig) -> Any:
@@ -82,14 +131,57 @@ def load_processor(config: EngineConfig) -> Any:
     Raises:
         ModelUnreachable: if it cannot be read.
     """
+    source = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
-        processor = transformers.AutoProcessor.from_pretrained(
-            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
-        )
+        processor = transformers.AutoProcessor.from_pretrained(config.model, **source)
+    except ImportError:  # without torchvision there are no video processors, and nothing here reads videos
+        processor = _without_video(config, source)
     except (OSError, ValueError) as error:
         raise ModelUnreachable(f"the processor of model {config.model} cannot be loaded: {error}") from error
     processor.tokenizer.padding_side = "left"
     return processor
+
+
+class NoVideo(transformers.BaseVideoProcessor):  # type: ignore[misc]  # transformers has no types
+    """Stands where a processor of pictures and videos wants its part for videos."""
+
+    def __init__(self) -> None:
+        """Neither settings nor torchvision are needed."""
+
+
+def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
+    """A processor put together from its parts, all but the one for videos."""
+    name = PROCESSOR_MAPPING_NAMES[read_config(config).model_type]
+    processor_class = processor_class_from_name(name)
+    settings, _ = processor_class.get_processor_dict(config.model, **source)
+    loaders = {
+        "tokenizer": transformers.AutoTokenizer.from_pretrained,
+        "image_processor": transformers.AutoImageProcessor.from_pretrained,
+        "video_processor": lambda *_, **__: NoVideo(),
+    }
+    parts = [loaders[attribute](config.model, **source) for attribute in processor_class.get_attributes()]
+    return processor_class.from_args_and_dict(parts, settings)
+
+
+def spell(processor: Any, token_id: int) -> str:
+    """A token as it is spelled in a text."""
+    return str(processor.tokenizer.convert_ids_to_tokens(token_id))
+
+
+def token_budget(loaded: LoadedModel) -> int:
+    """Tokens whose keys and values a batch may hold: those that fit into a third of what the weights leave.
+
+    By the device's size, not by what is free, so that a resumed run has the same batches. A third, since they are
+    copied when the batch changes, and prompts are read beside them.
+    """
+    if loaded.device.type != "cuda":
+        return _HOST_TOKENS
+    text = loaded.model.config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    bytes_per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * size * loaded.dtype.itemsize
+    weights = sum(weight.numel() * weight.dtype.itemsize for weight in loaded.model.parameters())
+    room = 0.9 * torch.cuda.get_device_properties(loaded.device).total_memory - weights
+    return max(1, int(room / 3 / bytes_per_token))
 
 
 def resolve_device(device: str) -> str:
@@ -119,11 +211,7 @@ def revision_of(name: str, revision: str | None = None) -> str:
     """
     if Path(name).is_dir():
         return f"sha256:{digest_folder(Path(name))}"
-    try:
-        config = transformers.AutoConfig.from_pretrained(name, revision=revision)
-    except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {name} cannot be found: {error}") from error
-    return str(config._commit_hash)
+    return str(read_config(EngineConfig(name, revision=revision))._commit_hash)
 
 
 def digest_folder(folder: Path) -> str:

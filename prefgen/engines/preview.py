@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prefgen import images
 from prefgen.engines import fake
 from prefgen.engines.base import EngineConfig
 from prefgen.records import Sample
+from prefgen.restrict import View
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,18 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
         words = [sum(len(turn.text.split()) for turn in sample.prompt) for sample in samples]
         seen = fake.IMAGE_TOKENS * len(samples[0].images) if config.model else 0
         return Preview(text, seen, statistics.mean(words))
-    from prefgen.engines import loading
+    from prefgen.engines import loading, vision
     from prefgen.engines.prompts import Prompts
 
     processor = loading.load_processor(config)
+    image_token = loading.spell(processor, loading.read_config(config).image_token_id)
     prompts = Prompts(processor, config.model)
     image_tokens, text_tokens = [], []
     for sample in samples:
-        pictures = [images.decode(image) for image in sample.loaded_images]
-        header = prompts.header(sample.prompt)
-        inputs = processor(text=header.opening, images=pictures or None, return_tensors="np")
-        ids = inputs["input_ids"][0]
-        image_count = int((ids == processor.image_token_id).sum())
-        image_tokens.append(image_count)
-        text_tokens.append(len(ids) - image_count + len(processor.tokenizer.tokenize(sample.answer or "")))
+        pixels = vision.preprocess(processor, sample.loaded_images, View())
+        ids = prompts.encode(prompts.header(sample.prompt), "", pixels.expansions)
+        image_tokens.append(pixels.count(image_token))
+        text_tokens.append(len(ids) - image_tokens[-1] + len(processor.tokenizer.tokenize(sample.answer or "")))
     return Preview(
         prompts.header(samples[0].prompt).opening, statistics.mean(image_tokens), statistics.mean(text_tokens)
     )

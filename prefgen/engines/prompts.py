@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import regex
@@ -12,6 +14,7 @@ from prefgen.records import Turn
 
 # Private-use characters: they stand for something in the rendered prompt and cannot be mistaken for data.
 _ANSWER = "\ue000answer\ue001"
+_REMEMBERED = 256  # beginnings of prompts, thousands of image tokens each
 _LITERAL = regex.compile("\ue002(\\d+)\ue003")
 
 
@@ -36,10 +39,12 @@ class Prompts:
 
     def __init__(self, processor: Any, model_name: str) -> None:
         self._processor = processor
+        self._model_name = model_name
         self.tokenizer = processor.tokenizer
         specials = {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}
         self._specials = sorted(specials, key=len, reverse=True)
         self._special = regex.compile("|".join(map(regex.escape, self._specials)))
+        self._before = lru_cache(_REMEMBERED)(lambda text: self._tokens(text, start=True))
         if not (getattr(processor, "chat_template", None) or self.tokenizer.chat_template):
             raise UsageError(
                 f"model {model_name} has no chat template; save one as chat_template.jinja beside its processor"
@@ -60,15 +65,34 @@ class Prompts:
         """Replace special tokens in data by placeholders."""
         return self._special.sub(lambda match: f"\ue002{self._specials.index(match.group())}\ue003", data)
 
-    def encode(self, header: Header, prefix: str) -> list[int]:
-        """Token ids of the prompt and the beginning of its answer, image placeholders unexpanded.
+    def encode(self, header: Header, prefix: str, expansions: Sequence[str] = ()) -> list[int]:
+        """Token ids of the prompt and the beginning of its answer.
 
         Args:
             prefix: what the answer already says; if empty, the model starts the answer.
+            expansions: what stands in the text for each image, see `vision.Pixels`.
+
+        Raises:
+            UsageError: if the chat template does not give every image a place.
         """
         rendered = header.continuing + self._escape(prefix) if prefix else header.opening
+        parts = rendered.split(self._processor.image_token)
+        if len(parts) != len(expansions) + 1:
+            raise UsageError(
+                f"the chat template of {self._model_name} makes {len(parts) - 1} image placeholders of "
+                f"{len(expansions)} images; its prompt: {header.opening[:200]!r}"
+            )
+        whole = "".join(text for pair in zip(parts, [*expansions, ""], strict=True) for text in pair)
+        seen = whole.rpartition(self._processor.image_token)[0]
+        if not seen:
+            return self._tokens(whole, start=True)
+        # No token reaches across an image token, so all before the last one is the same for every prefix.
+        return [*self._before(seen), *self._tokens(whole[len(seen) :], start=False)]
+
+    def _tokens(self, rendered: str, *, start: bool) -> list[int]:
+        """Token ids of a stretch of a prompt, the first one or a later one."""
         bos = self.tokenizer.bos_token
-        add_special = not (bos and rendered.startswith(bos))
+        add_special = start and not (bos and rendered.startswith(bos))
         pieces = _LITERAL.split(rendered)
         ids: list[int] = list(self.tokenizer(pieces[0], add_special_tokens=add_special)["input_ids"])
         for index, piece in zip(pieces[1::2], pieces[2::2], strict=True):

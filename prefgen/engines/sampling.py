@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import regex
 import torch
 
 from prefgen import seeds, text
-from prefgen.requests import Completion, Finish, Generate
+from prefgen.requests import Completion, Finish, Generate, Sampling
 
 # How many tokens of the prompt are decoded with the answer, so that the tokenizer sees what the first one follows.
 _TAIL_TOKENS = 8
@@ -127,3 +128,42 @@ class Continuation:
         if self.request.stop == "sentence":
             return text.sentence_end(whole, self.request.open_at, floor, final=final, language=self.request.language)
         return text.full_stop_end(whole, floor) if self.request.stop == "full-stop" else None
+
+
+class Chooser:
+    """Draws tokens for the rows that are still going, each from its own stream.
+
+    Args:
+        continuations: one for each row of the logits; None where there is none.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, continuations: Sequence[Continuation | None], device: torch.device
+    ) -> None:
+        settings = [row.request.sampling if row else Sampling(temperature=0.0) for row in continuations]
+        self._continuations = continuations
+        self._device = device
+        self._temperature_B = torch.tensor([s.temperature for s in settings], dtype=torch.float64, device=device)
+        self._top_p_B = torch.tensor([s.top_p for s in settings], dtype=torch.float64, device=device)
+        self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
+        self._eos_ids = sorted(vocabulary.eos_ids)
+
+    def choose(self, logits_BV: torch.Tensor) -> torch.Tensor:
+        """The next token of every row, finished rows included; (B,)."""
+        allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
+        for index, continuation in enumerate(self._continuations):
+            if continuation and len(continuation.ids) < continuation.request.sampling.min_new_tokens:
+                allowed_BV[index, self._eos_ids] = -torch.inf
+        uniforms = [row.uniforms[len(row.ids)] if row and not row.finish else 0.0 for row in self._continuations]
+        uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
+        return draw(allowed_BV, uniform_B, self._temperature_B, self._top_p_B)
+
+    def push(self, tokens: list[int]) -> None:
+        """Hand the tokens to their rows; those of finished rows are ignored."""
+        for continuation, token in zip(self._continuations, tokens, strict=True):
+            if continuation and not continuation.finish:
+                continuation.push(token)
+
+    def finished(self) -> list[bool]:
+        """Which rows are finished."""
+        return [row is None or row.finish is not None for row in self._continuations]

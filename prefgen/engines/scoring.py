@@ -30,7 +30,7 @@ class Job:
 
     Attributes:
         row: what the model reads; the answer's tokens are its last.
-        before: the tokens before the answer, image placeholders unexpanded.
+        before: the tokens before the answer.
     """
 
     row: Row
@@ -59,8 +59,9 @@ def job(prompts: Prompts, header: Header, row: Row, request: Score) -> Job:
 
     The space before a first word belongs to the word's token where the tokenizer puts it there.
     """
-    whole = prompts.encode(header, request.answer.rstrip(" "))
-    bare = prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "")
+    expansions = row.pixels.expansions
+    whole = prompts.encode(header, request.answer.rstrip(" "), expansions)
+    bare = prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)
     differs = (place for place, (one, other) in enumerate(zip(whole, bare, strict=False)) if one != other)
     start = next(differs, len(bare))
     return Job(row, request, whole[:start], whole[start:])
@@ -73,24 +74,27 @@ def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop:
     Args:
         drop: take hidden image tokens out of the sequence, otherwise mask them. preserve: keep tokens' own positions.
     """
-    rows = [job.row for job in jobs]
-    inputs = decode.prefill_inputs(loaded, rows, preserve=preserve) if drop else _masked(loaded, rows, preserve)
-    places = 1 + max(len(job.answer_ids) for job in jobs)
-    logits_BTV = loaded.model(**inputs, use_cache=False, logits_to_keep=places).logits
-    return [
-        _scored(vocabulary, job, logits_TV[-1 - len(job.answer_ids) :])
-        for job, logits_TV in zip(jobs, logits_BTV, strict=True)
-    ]
+    groups = [list(range(len(jobs)))] if drop else vision.alike(job.row.pixels for job in jobs)
+    scored: dict[int, Scored] = {}
+    for group in groups:
+        rows = [jobs[place].row for place in group]
+        inputs = decode.prefill_inputs(loaded, rows, preserve=preserve) if drop else _masked(loaded, rows, preserve)
+        places = 1 + max(len(jobs[place].answer_ids) for place in group)
+        logits_BTV = loaded.model(**inputs, use_cache=False, logits_to_keep=places).logits
+        for place, logits_TV in zip(group, logits_BTV, strict=True):
+            scored[place] = _scored(vocabulary, jobs[place], logits_TV[-1 - len(jobs[place].answer_ids) :])
+    return [scored[place] for place in range(len(jobs))]
 
 
 def _masked(loaded: LoadedModel, rows: list[Row], preserve: bool) -> dict[str, Any]:
     """Inputs of stock `forward` over the full sequences, hidden tokens masked."""
     sequences = [decode.whole_sequence(row, loaded.image_token_id) for row in rows]
     padded = decode.pad(sequences, decode.pad_id(loaded), loaded.device)
-    positions = padded.positions if preserve else (padded.attention.cumsum(-1) - 1).clamp(min=0)
+    own = preserve or loaded.family.mrope
+    positions = padded.positions if own else (padded.attention.cumsum(-1) - 1).clamp(min=0)
     inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, "position_ids": positions}
-    pixels = [image for row in rows for image in row.pixels]
-    return inputs | (vision.model_inputs(loaded, pixels) if pixels else {})
+    inputs |= vision.model_inputs(loaded, [row.pixels for row in rows])
+    return inputs | decode.token_types(loaded, padded.ids)
 
 
 def _scored(vocabulary: Vocabulary, job: Job, logits_TV: torch.Tensor) -> Scored:

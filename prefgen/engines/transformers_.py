@@ -8,30 +8,37 @@ Two ways to hide image tokens, equal in a causal decoder, since nothing ever rea
 
 Positions: ``compact`` numbers what is left without gaps (what `generate` does with a mask), ``preserve`` keeps every
 token's own position.
+
+A layer with a sliding window counts masked tokens too, so a row that could become longer than the window is masked even
+under ``drop``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from prefgen.engines import decode, scoring, vision
+from prefgen.engines import scoring, stock, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.loading import LoadedModel, token_budget
+from prefgen.engines.preprocessing import Preprocessing, default_workers
 from prefgen.engines.prompts import Header, Prompts
+from prefgen.engines.running import RunningBatch
 from prefgen.engines.sampling import Continuation, Vocabulary
-from prefgen.errors import RowError, UsageError
+from prefgen.errors import RowError
 from prefgen.records import Image, Turn
 from prefgen.requests import Generate, Reply, Request, Score
 from prefgen.restrict import View
 
 _POOL_BATCHES = 4  # so many batches are drawn from the queue at a time and sorted by length, to pad little
-_IMAGES_PER_BATCH = 32
+_PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,16 +46,15 @@ class Restricted:
     """The images of a prompt under one view, waiting for the requests that share them.
 
     Attributes:
-        pixels: what the vision encoder receives, one per image.
-        features: its projected output, (image tokens, hidden) per image; none where stock `generate` encodes.
-        counts: image tokens of each image.
+        pixels: what the vision encoder receives.
+        features: its projected output, (visible image tokens, hidden); None without images, and where stock `generate`
+            encodes.
         visible: bool (image tokens of all images,), eq. 6.
     """
 
-    pixels: list[vision.Pixels]
-    features: list[torch.Tensor]
-    counts: list[int]
-    visible: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    pixels: vision.Pixels
+    features: torch.Tensor | None
+    visible: npt.NDArray[np.bool_]
 
 
 class TransformersEngine:
@@ -59,10 +65,12 @@ class TransformersEngine:
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
+        if loaded.device.type == "cuda":  # cuDNN plans anew for every length, which takes longer than the attention
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self.images_encoded = 0
         self._loaded = loaded
         self._config = config
-        self._batch_size = config.batch_size
+        self._said = False
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._vocabulary = Vocabulary(
             loaded.processor.tokenizer,
@@ -70,8 +78,20 @@ class TransformersEngine:
             loaded.eos_ids,
             loaded.image_token_id,
         )
+        self._running = RunningBatch(
+            loaded,
+            self._vocabulary,
+            config.batch_size,
+            config.batch_tokens or token_budget(loaded),
+            preserve=config.positions == "preserve",
+        )
+        workers = config.image_workers
+        self._pictures = Preprocessing(loaded.processor, default_workers(loaded.device) if workers is None else workers)
         self._queue: deque[tuple[int, Generate]] = deque()
         self._scores: dict[int, Score] = {}
+        self._waiting: deque[Row] = deque()
+        self._unanswered: list[Row] = []
+        self._replies: list[tuple[int, Reply | RowError]] = []
         self._outstanding: Counter[tuple[tuple[Image, ...], View]] = Counter()
         self._restricted: dict[tuple[tuple[Image, ...], View], Restricted] = {}
         self._headers: dict[tuple[Turn, ...], Header] = {}
@@ -85,30 +105,40 @@ class TransformersEngine:
             raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
         self._queue.append((ticket, request))
         self._outstanding[request.images, request.view] += 1
+        if self._outstanding[request.images, request.view] == 1:
+            self._pictures.want((request.images, request.view))
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Answer the oldest requests: a few batches of rows of similar length."""
-        rows = self.prepare()
-        requests = {row.ticket: row.continuation.request for row in rows}
+        """Generate until so many rows are finished that their samples' next requests are worth asking for."""
+        self._replies = []
+        while self._queue or self._waiting or self._running.active:
+            if 4 * len(self._running.active) <= 3 * self._running.places:  # there is room worth filling
+                if not self._waiting:
+                    self._waiting = self._ordered(self.prepare())
+                self._fill()
+                if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
+                    break
+            elif len(self._replies) >= self._running.places:
+                break
+            if self._running.active:
+                self._step()
+        return self._replies
+
+    def _ordered(self, rows: list[Row]) -> deque[Row]:
+        """Neighbours are of similar length; rows that share a prompt stay together, so that it is read once."""
         longest: dict[object, int] = {}
         for row in rows:
             longest[row.group] = max(row.length, longest.get(row.group, 0))
-        # Neighbours are of similar length, and rows that share a prompt stay together, so that it is read once.
         first = {row.group: row.ticket for row in reversed(rows)}
-        rows.sort(key=lambda row: (self._is_score(row), longest[row.group], first[row.group], row.length))
-        replies: list[tuple[int, Reply | RowError]] = []
-        while rows:
-            batch = self._next_batch(rows)
-            rows = rows[len(batch) :]
-            replies += self._answer(batch)
-        for ticket, request in requests.items():
-            self._scores.pop(ticket, None)
-            self._release(request)
-        return replies
+
+        def place(row: Row) -> tuple[tuple[bool, bool], int, int, int]:
+            return self._kind(row), longest[row.group], first[row.group], row.length
+
+        return deque(sorted(rows, key=place, reverse=True))  # the longest first: its buffers fit the others
 
     def prepare(self) -> list[Row]:
         """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
-        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._batch_size))]
+        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._running.places))]
         self._encode([request for _, request in pool])
         return [self._row(ticket, request) for ticket, request in pool]
 
@@ -129,84 +159,138 @@ class TransformersEngine:
                 if (request.images, request.view) not in self._restricted
             )
         )
-        jobs = [(image, index, view) for images, view in missing for index, image in enumerate(images)]
-        with ThreadPoolExecutor(max_workers=4) as threads:
-            pixels = list(threads.map(lambda job: vision.preprocess(self._loaded, *job), jobs))
-        features: list[torch.Tensor] = []
+        pixels = [self._pictures.take(key) for key in missing]
+        features: dict[int, torch.Tensor] = {}
         if self._config.attention == "drop":
-            for start in range(0, len(pixels), _IMAGES_PER_BATCH):
-                features += vision.encode(self._loaded, pixels[start : start + _IMAGES_PER_BATCH])
-            self.images_encoded += len(pixels)
-            counts = [len(feature) for feature in features]
-        else:
-            counts = [vision.count_tokens(self._loaded, image) for images, _ in missing for image in images]
-        at = 0
-        for images, view in missing:
-            own = slice(at, at + len(images))
-            at += len(images)
-            mask = view.mask(sum(counts[own]))
-            self._restricted[images, view] = Restricted(pixels[own], features[own], counts[own], mask)
+            places = [place for place, (images, _) in enumerate(missing) if images]
+            for start in range(0, len(places), _PROMPTS_PER_BATCH):
+                batch = places[start : start + _PROMPTS_PER_BATCH]
+                encoded = vision.encode(self._loaded, [pixels[place] for place in batch])
+                features |= dict(zip(batch, encoded, strict=True))
+            self.images_encoded += sum(len(images) for images, _ in missing)
+        for place, ((images, view), own) in enumerate(zip(missing, pixels, strict=True)):
+            visible = view.mask(own.count(self._loaded.image_token))
+            kept = features[place][torch.from_numpy(visible).to(self._loaded.device)] if place in features else None
+            self._restricted[images, view] = Restricted(own, kept, visible)
 
     def _row(self, ticket: int, request: Generate) -> Row:
-        """Tokenise a request and expand its image placeholders.
+        """Tokenise a request.
 
         The prefix goes in without trailing spaces: a model writes the space together with the word behind it.
         """
         prefix = request.prefix.rstrip(" ")
-        unexpanded = self._prompts.encode(self.header(request.prompt), prefix)
-        restricted = self._restricted[request.images, request.view]
-        image_token, counts = self._loaded.image_token_id, iter(restricted.counts)
-        if unexpanded.count(image_token) != len(restricted.counts):
-            raise UsageError(
-                f"the chat template of {self._loaded.name} makes {unexpanded.count(image_token)} image placeholders of "
-                f"{len(restricted.counts)} images; its prompt: {self.header(request.prompt).opening[:200]!r}"
+        own = self._restricted[request.images, request.view]
+        ids = self._prompts.encode(self.header(request.prompt), prefix, own.pixels.expansions)
+        return Row(
+            ticket,
+            ids,
+            vision.positions(self._loaded, ids, own.pixels),
+            own.pixels,
+            own.features,
+            own.visible,
+            Continuation(request, prefix, ids, self._vocabulary),
+        )
+
+    def _drops(self, row: Row) -> bool:
+        """Whether the row's hidden tokens can be dropped."""
+        if self._config.attention == "mask":
+            return False
+        window = self._loaded.window
+        fits = window is None or len(row.ids) + row.max_new_tokens <= window
+        if not fits and not self._said:
+            self._said = True
+            _log.warning(
+                "%s has a sliding window of %d tokens; rows that can become longer are masked, not dropped, and slow",
+                self._loaded.name,
+                window,
             )
-        ids = [token for entry in unexpanded for token in ([entry] * next(counts) if entry == image_token else [entry])]
-        continuation = Continuation(request, prefix, unexpanded, self._vocabulary)
-        return Row(ticket, ids, restricted.features, restricted.pixels, restricted.visible, continuation)
+        return fits
 
-    def _next_batch(self, rows: list[Row]) -> list[Row]:
-        """The longest run of rows of one kind within the limits; at least one."""
-        size = 1
-        while size < min(len(rows), self._batch_size) and self._is_score(rows[size]) == self._is_score(rows[0]):
-            padded_to = max(row.length + row.max_new_tokens for row in rows[: size + 1])
-            if (size + 1) * padded_to > self._config.batch_tokens:
+    def _kind(self, row: Row) -> tuple[bool, bool]:
+        """What rows that are worked on together have in common: to be scored or not, to drop hidden tokens or not."""
+        return row.ticket in self._scores, self._drops(row)
+
+    def _next(self) -> list[Row]:
+        """The next waiting rows, of one kind, that fit beside those in the batch; at least one for an empty batch."""
+        active = self._running.active
+        longest = max(map(self._size, active), default=0)
+        taken: list[Row] = []
+        while self._waiting and (not taken or self._kind(self._waiting[0]) == self._kind(taken[0])):
+            longest = max(longest, self._size(self._waiting[0]))
+            if not self._running.fits(len(active) + len(taken) + 1, longest):
                 break
-            size += 1
-        return rows[:size]
+            taken.append(self._waiting.popleft())
+        return taken
 
-    def _answer(self, batch: list[Row]) -> list[tuple[int, Reply | RowError]]:
-        """Generate for a batch, or score it; when memory runs out, for its halves."""
-        drop, preserve = self._config.attention == "drop", self._config.positions == "preserve"
-        generate = decode.generate_dropped if drop else decode.generate_masked
+    def _size(self, row: Row) -> int:
+        """Tokens that the row has so far; those that it hides count where they are only masked."""
+        return (row.length if self._drops(row) else len(row.ids)) + len(row.continuation.ids)
+
+    def _fill(self) -> None:
+        """Let waiting rows into the batch; rows that are scored, or must be masked, are answered at once."""
+        rows = self._next()
+        if not rows:
+            return
+        self._unanswered += rows
         try:
-            if self._is_score(batch[0]):
-                return self._score(batch, drop=drop, preserve=preserve)
-            generate(self._loaded, self._vocabulary, batch, preserve=preserve)
+            preserve = self._config.positions == "preserve"
+            if rows[0].ticket in self._scores:
+                self._score(rows, preserve=preserve)
+            elif self._drops(rows[0]):
+                self._running.admit(rows)
+            else:
+                stock.generate_masked(self._loaded, self._vocabulary, rows, preserve=preserve)
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(batch) == 1:
-                detail = f"{batch[0].length} prompt tokens do not fit into the device's memory"
-                return [(batch[0].ticket, RowError("OUT_OF_MEMORY", detail))]
-            half = len(batch) // 2
-            self._batch_size = max(1, min(self._batch_size, half))
-            for row in batch:
-                row.continuation.restart()
-            return self._answer(batch[:half]) + self._answer(batch[half:])
-        return [(row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch]
+            self._shrink()
+        self._reply()
 
-    def _is_score(self, row: Row) -> bool:
-        return row.ticket in self._scores
-
-    def _score(self, batch: list[Row], *, drop: bool, preserve: bool) -> list[tuple[int, Reply | RowError]]:
-        """Score a batch."""
-        requests = [self._scores[row.ticket] for row in batch]
+    def _score(self, rows: list[Row], *, preserve: bool) -> None:
+        """Read given answers and reply; the rows are the last that wait for a reply."""
+        requests = [self._scores[row.ticket] for row in rows]
         jobs = [
             scoring.job(self._prompts, self.header(request.prompt), row, request)
-            for row, request in zip(batch, requests, strict=True)
+            for row, request in zip(rows, requests, strict=True)
         ]
-        scored = scoring.score(self._loaded, self._vocabulary, jobs, drop=drop, preserve=preserve)
-        return [(row.ticket, reply) for row, reply in zip(batch, scored, strict=True)]
+        scored = scoring.score(self._loaded, self._vocabulary, jobs, drop=self._drops(rows[0]), preserve=preserve)
+        del self._unanswered[-len(rows) :]
+        for row, reply in zip(rows, scored, strict=True):
+            self._answered(row, reply)
+
+    def _step(self) -> None:
+        """One more token for every row of the batch."""
+        try:
+            self._running.step()
+        except torch.OutOfMemoryError:
+            self._shrink()
+        self._reply()
+
+    def _reply(self) -> None:
+        """Take the rows that are finished for replies."""
+        done = [row for row in self._unanswered if row.continuation.finish is not None]
+        if done:
+            self._unanswered = [row for row in self._unanswered if row.continuation.finish is None]
+        for row in done:
+            completion = row.continuation.completion(len(row.visible), int(row.visible.sum()))
+            self._answered(row, completion)
+
+    def _answered(self, row: Row, reply: Reply | RowError) -> None:
+        self._replies.append((row.ticket, reply))
+        self._scores.pop(row.ticket, None)
+        self._release(row.continuation.request)
+
+    def _shrink(self) -> None:
+        """Memory ran out: everything that is under way starts again, with the same draws, in batches half as large."""
+        self._running.clear()
+        torch.cuda.empty_cache()
+        rows, self._unanswered = self._unanswered, []
+        if len(rows) == 1:
+            detail = f"{self._size(rows[0])} tokens do not fit into the device's memory"
+            self._answered(rows[0], RowError("OUT_OF_MEMORY", detail))
+            return
+        self._running.places = max(1, min(self._running.places, len(rows)) // 2)
+        for row in rows:
+            row.continuation.restart()
+        self._waiting.extendleft(reversed(rows))
 
     def _release(self, request: Generate) -> None:
         """Forget the features that no other request waits for."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import torch
 
@@ -13,63 +17,147 @@ from prefgen.engines.loading import LoadedModel
 from prefgen.records import Image
 from prefgen.restrict import View
 
+# What a processor makes of the text; the rest of its output belongs to the images.
+_TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "text_replacement_offsets"}
+
 
 @dataclass(frozen=True)
 class Pixels:
-    """What the vision encoder receives for one image.
+    """What the model receives for the images of one prompt, as its own processor makes it.
 
     Attributes:
-        values: float32 (tiles, 3, height, width), normalised; one tile unless the family tiles.
-        size: (height, width) of the original image.
+        inputs: keyword arguments of the model: ``pixel_values`` and what belongs to it.
+        expansions: what each image becomes in the prompt's text: its image tokens and, in some families, tags around
+            and between them.
     """
 
-    values: torch.Tensor
-    size: tuple[int, int]
+    inputs: dict[str, torch.Tensor]
+    expansions: tuple[str, ...]
+
+    def count(self, image_token: str) -> int:
+        """Image tokens of all images together."""
+        return sum(expansion.count(image_token) for expansion in self.expansions)
+
+    @property
+    def shape(self) -> Hashable:
+        """Equal where the inputs of several prompts can be put behind each other."""
+        return tuple((name, values.shape[1:]) for name, values in sorted(self.inputs.items()))
 
 
-def preprocess(loaded: LoadedModel, image: Image, index: int, view: View) -> Pixels:
-    """Decode, noise and preprocess one image.
-
-    Args:
-        index: position of the image in its prompt; every image has noise of its own.
-    """
-    picture = images.decode(image)
-    noise_seed = seeds.derive(view.noise_seed, "", index, "image")
-    if view.noise_steps and view.noise_space != "encoder":
-        raw = np.asarray(picture)
-        noisy = restrict.add_pixel_noise(raw, view.noise_steps, noise_seed, view.noise_space, view.schedule)
-        picture = PIL.Image.fromarray(noisy)
-    array = loaded.processor.image_processor(images=[picture], return_tensors="np")["pixel_values"][0]
-    array = np.asarray(array, dtype=np.float32)
+def preprocess(processor: Any, pictures: tuple[Image, ...], view: View) -> Pixels:
+    """Decode, noise and preprocess the images of a prompt."""
+    if not pictures:
+        return Pixels({}, ())
+    decoded = [_decode(image, index, view) for index, image in enumerate(pictures)]
+    output = processor(
+        text=[processor.image_token * len(decoded)],
+        images=[decoded],
+        return_tensors="pt",
+        return_text_replacement_offsets=True,
+    )
+    expansions = tuple(found["replacement"] for found in output["text_replacement_offsets"][0])
+    inputs = {name: torch.as_tensor(values) for name, values in output.items() if name not in _TEXT_INPUTS}
     if view.noise_steps and view.noise_space == "encoder":
-        array = restrict.add_noise(array, view.noise_steps, noise_seed, view.schedule)
-    values = torch.from_numpy(np.ascontiguousarray(array.reshape(-1, *array.shape[-3:])))
-    return Pixels(values, (picture.height, picture.width))
+        values = inputs["pixel_values"].numpy().astype(np.float32)
+        inputs["pixel_values"] = torch.from_numpy(_noised(values, len(decoded), view))
+    return Pixels(inputs, expansions)
 
 
-def count_tokens(loaded: LoadedModel, image: Image) -> int:
-    """Image tokens of one image, as the model's own processor counts them."""
-    processor = loaded.processor
-    inputs = processor(text=processor.image_token, images=[images.decode(image)], return_tensors="np")
-    return int((inputs["input_ids"] == loaded.image_token_id).sum())
+def _decode(image: Image, index: int, view: View) -> PIL.Image.Image:
+    """The picture, with noise if that belongs on its own pixels."""
+    picture = images.decode(image)
+    if not view.noise_steps or view.noise_space == "encoder":
+        return picture
+    noisy = restrict.add_pixel_noise(
+        np.asarray(picture), view.noise_steps, _noise_seed(view, index), view.noise_space, view.schedule
+    )
+    return PIL.Image.fromarray(noisy)
+
+
+def _noised(values: npt.NDArray[np.float32], count: int, view: View) -> npt.NDArray[np.float32]:
+    """Noise on the encoder's input: a draw for each image where they lie apart, one over all where they do not."""
+    parts = values if len(values) == count else values[None]
+    noised = [
+        restrict.add_noise(part, view.noise_steps, _noise_seed(view, index), view.schedule)
+        for index, part in enumerate(parts)
+    ]
+    return np.stack(noised).reshape(values.shape)
+
+
+def _noise_seed(view: View, index: int) -> int:
+    """Every image of a prompt has noise of its own."""
+    return seeds.derive(view.noise_seed, "", index, "image")
+
+
+def alike(pixels: Iterable[Pixels]) -> list[list[int]]:
+    """Group prompts, by index, whose inputs can be put behind each other."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, own in enumerate(pixels):
+        groups.setdefault(own.shape, []).append(index)
+    return list(groups.values())
 
 
 @torch.inference_mode()
 def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
-    """Run the vision encoder and projector over a batch of images.
+    """Run the vision encoder and projector over the images of several prompts, each with at least one.
 
     Returns:
-        One (image tokens, hidden) tensor per image, on the CPU: there they wait for their sentences without taking
-        memory from the accelerator.
+        One (image tokens, hidden) tensor for each prompt, its images behind each other. Where the model adds features
+        in several layers of its decoder (deepstack), those stand beside each other: (image tokens, hidden * layers).
+
+    Raises:
+        RuntimeError: if the encoder and the processor disagree about their number.
     """
-    inputs = model_inputs(loaded, pixels)
-    features = loaded.model.get_image_features(**inputs).pooler_output
-    return [feature.to("cpu") for feature in features]
+    features: dict[int, torch.Tensor] = {}
+    for group in alike(pixels):
+        batch = [pixels[index] for index in group]
+        output = loaded.model.get_image_features(**model_inputs(loaded, batch), return_dict=True)
+        layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or [])]
+        flat = torch.cat([torch.cat([part.reshape(-1, part.shape[-1]) for part in layer]) for layer in layers], dim=-1)
+        parts = torch.split(flat, [own.count(loaded.image_token) for own in batch])
+        features |= dict(zip(group, parts, strict=True))
+    return [features[index] for index in range(len(pixels))]
 
 
 def model_inputs(loaded: LoadedModel, pixels: list[Pixels]) -> dict[str, torch.Tensor]:
-    """Keyword arguments by which the model takes these images: all tiles of all images in one batch."""
-    inputs = {"pixel_values": torch.cat([image.values for image in pixels]).to(loaded.device, loaded.dtype)}
-    if loaded.family.tiles:
-        inputs["image_sizes"] = torch.tensor([image.size for image in pixels], device=loaded.device)
-    return inputs
+    """Keyword arguments by which the model takes the images of prompts that are `alike`."""
+    joined = {name: torch.cat([own.inputs[name] for own in pixels]) for name in pixels[0].inputs}
+    return {
+        name: values.to(loaded.device, loaded.dtype if values.is_floating_point() else values.dtype)
+        for name, values in joined.items()
+    }
+
+
+def encoded(loaded: LoadedModel, features: torch.Tensor) -> dict[str, Any]:
+    """The ``mm_encoder_outputs`` by which the model takes features instead of pixels.
+
+    Args:
+        features: (image tokens, hidden * layers) as `encode` returns them, hidden tokens left out.
+    """
+    first, *others = torch.split(features, loaded.hidden_size, dim=-1)
+    output = SimpleNamespace(pooler_output=first[None] if loaded.family.stacked else [first])
+    output.deepstack_features = [[layer] for layer in others]
+    if loaded.family.indicators:
+        inner = loaded.model.model
+        table = inner.visual_embeddings_table.weight
+        output.visual_indicator_features = table[-inner.vision_tower.num_visual_indicator_tokens :]
+    return {"image": output}
+
+
+def positions(loaded: LoadedModel, ids: list[int], pixels: Pixels) -> npt.NDArray[np.int64]:
+    """Position of every token of a whole sequence.
+
+    Returns:
+        (tokens,), or (4, tokens) under M-RoPE: place in the text, time, row, column.
+    """
+    count = np.arange(len(ids))
+    if not loaded.family.mrope:
+        return count
+    if not pixels.expansions:
+        return np.tile(count, (4, 1))
+    row = torch.tensor([ids], device=loaded.device)
+    grid = pixels.inputs["image_grid_thw"].to(loaded.device)
+    found, _ = loaded.model.model.get_rope_index(
+        row, mm_token_type_ids=(row == loaded.image_token_id).int(), image_grid_thw=grid
+    )
+    return np.concatenate([count[None], found[:, 0].cpu().numpy()])

@@ -19,6 +19,7 @@ OPTIONS_OF_BDHS = [
     "--attention",
     "--batch-size",
     "--batch-tokens",
+    "--image-workers",
     "--config",
     "--device",
     "--drop-similar",

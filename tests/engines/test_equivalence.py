@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from prefgen.engines import decode, loading, vision
+from prefgen.engines import decode, loading, running, transformers_, vision
 from prefgen.engines.base import Attention, EngineConfig, Positions
 from prefgen.engines.loading import LoadedModel
+from prefgen.engines.preprocessing import Preprocessing
+from prefgen.engines.running import RunningBatch
 from prefgen.engines.transformers_ import TransformersEngine
 from prefgen.records import Image, Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling, Stop
@@ -91,6 +95,30 @@ def test_texts_do_not_depend_on_the_batch_size(build: Callable[[], LoadedModel])
     assert answers(loaded, wanted, "drop", "compact", 1) == answers(loaded, wanted, "drop", "compact", 7)
 
 
+@pytest.mark.parametrize("batch_size", [3, 64])
+@pytest.mark.parametrize("build", ARCHITECTURES)
+def test_texts_do_not_depend_on_whether_buffers_stay_in_place(
+    build: Callable[[], LoadedModel], batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, loaded = requests(1.0), build()
+    expected = answers(loaded, wanted, "mask", "compact")
+    monkeypatch.setattr(transformers_, "RunningBatch", functools.partial(RunningBatch, fixed=True))
+    monkeypatch.setattr(running, "ROOM", 8)  # so that buffers fill up and rows are moved
+    assert answers(loaded, wanted, "drop", "compact", batch_size) == expected
+
+
+def test_pictures_can_be_prepared_in_processes() -> None:
+    loaded = tiny.llava_next()
+    keys = [((tiny.picture(n, 30 + n, 50),), View(noise_steps=100 * n, noise_seed=n)) for n in range(3)]
+    pool = Preprocessing(loaded.processor, workers=2)
+    for key in keys:
+        pool.want(key)
+    for key in reversed(keys):
+        made, expected = pool.take(key), vision.preprocess(loaded.processor, *key)
+        assert made.expansions == expected.expansions
+        assert all(torch.equal(made.inputs[name], values) for name, values in expected.inputs.items())
+
+
 def sentences(rho: float) -> list[Generate]:
     """The sentences of a few answers: prompts that share their beginning, one of them with a swapped word."""
     answer = "There is a red circle in the top left corner. Yes, it is next to a blue square! How many are there?"
@@ -138,8 +166,7 @@ def full_sequence_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool
     visible = torch.ones_like(ids)
     visible[ids == loaded.image_token_id] = torch.from_numpy(row.visible).long()
     inputs = {"input_ids": ids, "attention_mask": visible}
-    if row.pixels:
-        inputs |= vision.model_inputs(loaded, row.pixels)
+    inputs |= vision.model_inputs(loaded, [row.pixels])
     position_ids = torch.arange(ids.shape[1])[None] if preserve else (visible.cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
         logits: torch.Tensor = loaded.model(**inputs, position_ids=position_ids).logits[0, -1]
@@ -163,7 +190,7 @@ def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
 
 
 def see_all(row: decode.Row) -> decode.Row:
-    return decode.Row(row.ticket, row.ids, row.features, row.pixels, row.visible | True, row.continuation)
+    return dataclasses.replace(row, visible=row.visible | True)
 
 
 @pytest.mark.parametrize("build", ARCHITECTURES)
@@ -203,30 +230,51 @@ def test_an_image_is_encoded_once_per_sample_and_draw() -> None:
     assert engine.images_encoded == 4
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("when", ["admit", "step"])
+def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     loaded, wanted, sizes = tiny.llava(), requests(1.0), []
     expected = answers(loaded, wanted, "drop", "compact")
-    stock = decode.generate_dropped
+    plain = getattr(RunningBatch, when)
 
-    def cramped(*args: object, **kwargs: object) -> None:
-        batch = args[2]
-        assert isinstance(batch, list)
-        sizes.append(len(batch))
-        if len(batch) > 3:
+    def cramped(batch: RunningBatch, *args: list[decode.Row]) -> None:
+        rows = [*batch.active, *(args[0] if args else [])]
+        sizes.append(len(rows))
+        if len(rows) > 3:
             raise torch.OutOfMemoryError("out of memory")
-        stock(*args, **kwargs)  # type: ignore[arg-type]
+        plain(batch, *args)
 
-    monkeypatch.setattr(decode, "generate_dropped", cramped)
+    monkeypatch.setattr(RunningBatch, when, cramped)
     assert answers(loaded, wanted, "drop", "compact") == expected
-    assert max(sizes) == 20
+    assert max(sizes) >= 19  # one row may be finished with its first token
     assert min(sizes) >= 1
+
+
+def test_new_rows_enter_while_others_are_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, wanted = tiny.llava(), requests(1.0)
+    lengths = [1 + 7 * n % 19 for n in range(20)]
+    wanted = [
+        dataclasses.replace(request, stop="end", sampling=Sampling(1.0, 1.0, length))
+        for request, length in zip(wanted, lengths, strict=True)
+    ]
+    alone = answers(loaded, wanted, "mask", "compact")
+    steps: list[int] = []
+    plain = RunningBatch.step
+
+    def counted(batch: RunningBatch) -> None:
+        steps.append(len(batch.active))
+        plain(batch)
+
+    monkeypatch.setattr(RunningBatch, "step", counted)
+    assert answers(loaded, wanted, "drop", "compact", batch_size=4) == alone
+    longest = sum(max(lengths[at : at + 4]) for at in range(0, 20, 4))
+    assert len(steps) < 0.75 * longest  # what batches of four take that wait for their longest row
 
 
 def test_a_row_that_never_fits_is_dropped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(decode, "generate_dropped", full)
+    monkeypatch.setattr(RunningBatch, "admit", full)
     engine = TransformersEngine(tiny.llava(), EngineConfig("tiny"))
     engine.submit(0, requests()[0])
     ((ticket, reply),) = engine.collect()

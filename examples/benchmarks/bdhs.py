@@ -1,0 +1,372 @@
+"""How near to the hardware BDHS is: stock `generate`, prefgen's engines and the limit, in one run and one table.
+
+    python examples/benchmarks/bdhs.py --model anyres --samples 8
+
+Rows of the table:
+
+- stock: `generate` of transformers on the full sequence with a 2-D attention mask, in batches (``--attention mask``);
+- transformers: prefgen's engine, hidden image tokens dropped;
+- vllm: prefgen's vLLM engine, where vLLM is installed;
+- limit: each image encoded once, the longest prompt of each sample read once, and as many tokens as the transformers
+  row generated decoded at the fastest batch size, by the same forward passes with nothing between them.
+
+Models: ``scenes`` (the trained one, its own data), and two LLaVA-NeXT shapes with random weights, one 640 x 480 picture
+(2,340 image tokens) and five sentences per answer: ``anyres`` (hidden size 512, 8 layers) and ``llava-1.6-7b``.
+The rejection loop is off (one iteration), so that every row does the same work; greedy, so that texts can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import drawn
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+
+from prefgen import sources
+from prefgen.engines import decode, loading, vision
+from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.fake import FakeEngine
+from prefgen.engines.loading import LoadedModel
+from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.methods.bdhs import BDHS
+from prefgen.pending import load_images
+from prefgen.records import Pair, Sample
+from prefgen.requests import Embed, Generate
+from prefgen.run import drive
+from prefgen.sources import SourceOptions
+
+BASE = BDHS(iterations=1, temperature=0.0)
+SETTINGS = {
+    "rho": BASE,
+    "noise": dataclasses.replace(BASE, variant="noise"),
+    "unguided": dataclasses.replace(BASE, guidance=False),
+}
+SCENES = Path(__file__).parent.parent / "scenes"
+_DECODE_BATCHES = (64, 128, 256, 512)
+
+
+@dataclasses.dataclass
+class Row:
+    """One row of the table.
+
+    Attributes:
+        seconds: of the whole run; of the limit, the sum of its parts. shares: of that time, by stage.
+        memory_gib: highest amount allocated on the GPU, or the process's largest resident size on a CPU.
+    """
+
+    way: str
+    setting: str
+    samples: int
+    seconds: float
+    tokens: int
+    memory_gib: float
+    shares: dict[str, float]
+    texts: list[str] = dataclasses.field(default_factory=list, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is kept of it."""
+        return {
+            "way": self.way,
+            "setting": self.setting,
+            "samples": self.samples,
+            "seconds": round(self.seconds, 4),
+            "pairs_per_s": round(self.samples / self.seconds, 4),
+            "tokens_per_s": round(self.tokens / self.seconds, 2),
+            "memory_gib": round(self.memory_gib, 3),
+            "shares": {stage: round(share, 4) for stage, share in self.shares.items()},
+        }
+
+
+class Stages:
+    """Time in forward passes by stage: vision tower, reading prompts (several tokens a row), decoding (one).
+
+    On a GPU by events on the stream, so that measuring does not make the host wait.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._marks: list[tuple[str, Any, Any]] = []
+        self._started: Any = None
+
+    def _now(self) -> Any:
+        if self._loaded.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _before(self, *_: object) -> None:
+        self._started = self._now()
+
+    def _after(self, stage: str) -> Any:
+        def hook(module: object, arguments: object, keywords: dict[str, Any], output: object) -> None:
+            embeds = keywords.get("inputs_embeds")
+            name = stage or ("decode" if embeds is not None and embeds.shape[1] == 1 else "prefill")
+            self._marks.append((name, self._started, self._now()))
+
+        return hook
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Watch the model's two halves."""
+        core = self._loaded.model.model
+        parts = [(core.vision_tower, "vision"), (core.language_model, "")]
+        hooks = [part.register_forward_pre_hook(self._before) for part, _ in parts]
+        hooks += [part.register_forward_hook(self._after(stage), with_kwargs=True) for part, stage in parts]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage."""
+        _synchronize(self._loaded.device)
+        total = {"vision": 0.0, "prefill": 0.0, "decode": 0.0}
+        for stage, start, end in self._marks:
+            spent = start.elapsed_time(end) / 1000 if self._loaded.device.type == "cuda" else end - start
+            total[stage] += spent
+        return total
+
+
+class Recorder:
+    """An engine that keeps the requests that pass through it."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.requests: list[Generate] = []
+
+    def submit(self, ticket: int, request: Any) -> None:
+        """Keep and hand on."""
+        self.requests.append(request)
+        self._engine.submit(ticket, request)
+
+    def collect(self) -> Any:
+        """The engine's replies."""
+        return self._engine.collect()
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_gib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def produce(
+    way: str, setting: str, loaded: LoadedModel, config: EngineConfig, samples: list[Sample]
+) -> tuple[Row, list[Generate]]:
+    """Make all pairs one way, and keep what was asked of the model."""
+    recorder = Recorder(TransformersEngine(loaded, config))
+    engines: Engines = {Embed: FakeEngine(), Generate: recorder}
+    stages = Stages(loaded)
+    _forget_peak(loaded.device)
+    _synchronize(loaded.device)
+    started = time.perf_counter()
+    with stages.on():
+        outcomes = dict(drive(samples, SETTINGS[setting], engines))
+        _synchronize(loaded.device)
+    seconds = time.perf_counter() - started
+    shares = {stage: spent / seconds for stage, spent in stages.seconds().items()}
+    shares["rest"] = 1 - sum(shares.values())
+    texts = [
+        outcome.rejected if isinstance(outcome, Pair) else outcome.reason for _, outcome in sorted(outcomes.items())
+    ]
+    tokens = sum(outcome.tokens for outcome in outcomes.values())
+    row = Row(way, setting, len(samples), seconds, tokens, _peak_gib(loaded.device), shares, texts)
+    return row, recorder.requests
+
+
+@torch.inference_mode()
+def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row) -> Row:
+    """The same work with nothing but forward passes: encode once, read once, decode at the best batch size."""
+    _forget_peak(loaded.device)
+    engine = TransformersEngine(loaded, EngineConfig(loaded.name, batch_size=len(requests)))
+    for ticket, request in enumerate(requests):
+        engine.submit(ticket, request)
+    rows = engine.prepare()
+    longest: dict[object, decode.Row] = {}
+    for row in rows:
+        if row.group not in longest or row.length > longest[row.group].length:
+            longest[row.group] = row
+    leaders = sorted(longest.values(), key=lambda row: row.length)
+    pixels = [row.pixels for row in leaders]
+    encoding = min(
+        _timed(loaded, lambda: [vision.encode(loaded, pixels[at : at + 32]) for at in range(0, len(pixels), 32)])
+        for _ in range(2)
+    )
+    size = max(1, loading.token_budget(loaded) // leaders[-1].length)
+    batches = [leaders[at : at + size] for at in range(0, len(leaders), size)]
+    reading = min(
+        _timed(loaded, lambda: [decode.prefill(loaded, batch, preserve=False) for batch in batches]) for _ in range(2)
+    )
+    fitting = [rows for rows in _DECODE_BATCHES if rows * leaders[-1].length * _kv_bytes(loaded) < _room(loaded)]
+    per_token = min(_decode_rate(loaded, batches[-1], rows_at_once) for rows_at_once in fitting or [size])
+    decoding = per_token * like.tokens
+    seconds = encoding + reading + decoding
+    shares = {"vision": encoding / seconds, "prefill": reading / seconds, "decode": decoding / seconds, "rest": 0.0}
+    return Row("limit", setting, like.samples, seconds, like.tokens, _peak_gib(loaded.device), shares)
+
+
+def _decode_rate(loaded: LoadedModel, batch: list[decode.Row], rows: int, steps: int = 12) -> float:
+    """Seconds per token of `rows` rows that are decoded together."""
+    read = decode.prefill(loaded, batch[:rows], preserve=False)
+    copies = torch.arange(rows, device=loaded.device) % len(read.logits)
+    cache, attention, position = read.cache, read.attention[copies], read.position[copies]
+    cache.batch_select_indices(copies)
+    token = read.logits[copies].argmax(dim=-1)
+    state = {"token": token, "attention": attention, "position": position}
+
+    def step() -> None:
+        state["position"] = state["position"] + 1
+        state["attention"] = torch.cat([state["attention"], state["attention"].new_ones(rows, 1)], dim=-1)
+        logits = loaded.model(
+            input_ids=state["token"][:, None],
+            attention_mask=state["attention"],
+            position_ids=state["position"][:, None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        state["token"] = logits[:, -1].argmax(dim=-1)
+
+    step()
+    return _timed(loaded, lambda: [step() for _ in range(steps)]) / (steps * rows)
+
+
+def _kv_bytes(loaded: LoadedModel) -> int:
+    """Bytes of keys and values per token."""
+    text = loaded.model.config.get_text_config()
+    heads = text.num_key_value_heads * text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * torch.finfo(loaded.dtype).bits // 8)
+
+
+def _room(loaded: LoadedModel) -> float:
+    """Bytes that a batch's keys and values may take here, twice as many while they are copied."""
+    return torch.cuda.mem_get_info()[0] / 3 if loaded.device.type == "cuda" else 2 * 2**30
+
+
+def _timed(loaded: LoadedModel, work: Any) -> float:
+    _synchronize(loaded.device)
+    started = time.perf_counter()
+    work()
+    _synchronize(loaded.device)
+    return time.perf_counter() - started
+
+
+def scenes_samples(count: int) -> list[Sample]:
+    """The first rows that the repository ships."""
+    source, options = str(SCENES / "llava_instruct.json"), SourceOptions(limit=count)
+    rows = (row for row in sources.read(source, options) if isinstance(row, Sample))
+    loaded_rows = (load_images(row, options.root(source), None) for row in rows)
+    return [row for row in loaded_rows if isinstance(row, Sample)]
+
+
+def render(rows: list[Row], title: str) -> Table:
+    """Rows beside the row of stock `generate` and of the limit in the same setting."""
+    table = Table("setting", "way", "pairs/s", "tokens/s", "GiB", "vision", "prefill", "decode", "rest", title=title)
+    table.add_column("stock / way")
+    table.add_column("way / limit")
+    seconds = {(row.setting, row.way): row.seconds / row.samples for row in rows}
+    for row in rows:
+        own = row.seconds / row.samples
+        stock, best = seconds.get((row.setting, "stock")), seconds.get((row.setting, "limit"))
+        table.add_row(
+            row.setting,
+            row.way,
+            f"{row.samples / row.seconds:.2f}",
+            f"{row.tokens / row.seconds:.1f}",
+            f"{row.memory_gib:.2f}",
+            *(f"{row.shares.get(stage, 0.0):.0%}" for stage in ("vision", "prefill", "decode", "rest")),
+            f"{stock / own:.1f}" if stock else "",
+            f"{own / best:.2f}" if best else "",
+        )
+    return table
+
+
+def main() -> None:
+    """Measure, print the table, keep the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("scenes", *drawn.SHAPES), default="anyres")
+    parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--stock-samples", type=int, help="fewer for the slow way; its figures are per sample")
+    parser.add_argument("--max-tokens", type=int, default=14, help="of a sentence; random weights end none")
+    parser.add_argument("--batch-size", type=int, default=EngineConfig.batch_size)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
+    arguments = parser.parse_args()
+
+    device = loading.resolve_device(arguments.device)
+    if arguments.model == "scenes":
+        loaded = loading.load(EngineConfig(str(SCENES / "model"), device=device))
+        samples = scenes_samples(arguments.samples)
+    else:
+        dtype = getattr(torch, loading.torch_dtype("auto", device))
+        loaded = drawn.model(arguments.model, torch.device(device), dtype)
+        samples = drawn.samples(arguments.samples)
+        for name, method in SETTINGS.items():
+            limits = {"max_sentence_tokens": arguments.max_tokens, "max_new_tokens": 5 * arguments.max_tokens}
+            SETTINGS[name] = dataclasses.replace(method, **limits)
+    few = samples[: arguments.stock_samples or len(samples)]
+    ours = EngineConfig(loaded.name, batch_size=arguments.batch_size)
+    stock = dataclasses.replace(ours, attention="mask")
+    console, rows = Console(width=140), []
+    for setting in arguments.settings:
+        produce("warm", setting, loaded, ours, samples[:8])
+        fast, requests = produce("transformers", setting, loaded, ours, samples)
+        slow, _ = produce("stock", setting, loaded, stock, few)
+        same = sum(a == b for a, b in zip(slow.texts, fast.texts, strict=False))
+        console.print(f"{setting}: {same} of {len(few)} texts are those of stock generate")
+        rows += [slow, fast, limit(setting, loaded, requests, fast)]
+    where = loading.device_kind(str(loaded.device))
+    console.print(render(rows, f"{arguments.model} on {where}, {loaded.dtype}, {torch.get_num_threads()} threads"))
+    report = {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {
+            "device": where,
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "rows": [row.to_json() for row in rows],
+    }
+    output = (
+        arguments.output or Path(__file__).parent / "results" / f"bdhs-{arguments.model}-{device.split(':')[0]}.json"
+    )
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

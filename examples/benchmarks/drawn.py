@@ -1,0 +1,103 @@
+"""Models with random weights in the shapes that matter, and samples for them: what a benchmark needs and no hub has."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+import transformers
+
+from prefgen.engines.families import FAMILIES
+from prefgen.engines.loading import LoadedModel
+from prefgen.records import Image, Sample, Slot, Turn
+
+TOKENIZER = Path(__file__).parent.parent / "scenes" / "model-anyres"
+ANSWER = (
+    "The image shows a red circle in the top left corner. There is a blue square beside it. "
+    "A small green star stands below the square. The background is light. Nothing else can be seen in the picture."
+)
+_PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+_TEXT: dict[str, dict[str, int]] = {
+    "anyres": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "num_attention_heads": 8},
+    "llava-1.6-7b": {
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
+}
+_VISION: dict[str, dict[str, int]] = {
+    "anyres": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "llava-1.6-7b": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+    },
+}
+SHAPES = tuple(_TEXT)
+
+
+def config(shape: str) -> Any:
+    """LLaVA-NeXT in one of `SHAPES`: tiles of 336 pixels in patches of 14, a vocabulary of 32,064."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(TOKENIZER)
+    return transformers.LlavaNextConfig(
+        vision_config=transformers.CLIPVisionConfig(image_size=336, patch_size=14, **_VISION[shape]),
+        text_config=transformers.LlamaConfig(vocab_size=32064, max_position_embeddings=4096, **_TEXT[shape]),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_grid_pinpoints=_PINPOINTS,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+    )
+
+
+def processor() -> Any:
+    """The tokenizer and chat template of the scenes' model behind LLaVA-1.6's image processor."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(TOKENIZER, padding_side="left")
+    images = transformers.LlavaNextImageProcessor(
+        size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}, image_grid_pinpoints=_PINPOINTS
+    )
+    return transformers.LlavaNextProcessor(
+        images,
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=(TOKENIZER / "chat_template.jinja").read_text(),
+    )
+
+
+def model(shape: str, device: torch.device, dtype: torch.dtype, seed: int = 0) -> LoadedModel:
+    """The model on its device, made there: a 7B shape is not copied through the host."""
+    settings, own_processor = config(shape), processor()
+    torch.manual_seed(seed)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            made = transformers.LlavaNextForConditionalGeneration(settings).eval()
+    finally:
+        torch.set_default_dtype(default)
+    made.generation_config.eos_token_id = own_processor.tokenizer.eos_token_id
+    return LoadedModel(made, own_processor, FAMILIES["llava_next"], shape, "random", device, dtype)
+
+
+def samples(count: int, width: int = 640, height: int = 480) -> list[Sample]:
+    """Questions about pictures of smooth colours, answered by five sentences."""
+    prompt = (Turn("user", (Slot.IMAGE, "Describe the image in detail.")),)
+    return [
+        Sample(f"{seed:016x}", prompt, (_picture(seed, width, height),), ANSWER, "drawn", str(seed))
+        for seed in range(count)
+    ]
+
+
+def _picture(seed: int, width: int, height: int) -> Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    picture = PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=90)
+    return Image(buffer.getvalue(), f"{seed}.jpg", width, height)
