@@ -126,4 +126,5 @@ def _draw(vocabulary: Vocabulary, request: Score, logits_TV: torch.Tensor) -> li
         torch.full_like(uniform_T, request.temperature),
         torch.full_like(uniform_T, request.top_p),
     )
-    return [int(token) for token in drawn_T]
+    drawn: list[int] = drawn_T.tolist()
+    return drawn
