@@ -8,7 +8,7 @@ Rows of the table:
 - transformers: prefgen's engine, hidden image tokens dropped;
 - vllm: prefgen's vLLM engine, where vLLM is installed;
 - limit: each image encoded once, the longest prompt of each sample read once, and as many tokens as the transformers
-  row generated decoded at the fastest batch size, by the same forward passes with nothing between them.
+  row generated decoded at the fastest batch size: the engine's own forward passes with nothing between them.
 
 Models: ``scenes`` (the trained one, its own data), and two LLaVA-NeXT shapes with random weights, one 640 x 480 picture
 (2,340 image tokens) and five sentences per answer: ``anyres`` (hidden size 512, 8 layers) and ``llava-1.6-7b``.
@@ -42,6 +42,8 @@ from prefgen.engines import decode, loading, vision
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.loading import LoadedModel
+from prefgen.engines.running import RunningBatch
+from prefgen.engines.sampling import Continuation, Vocabulary
 from prefgen.engines.transformers_ import TransformersEngine
 from prefgen.methods.bdhs import BDHS
 from prefgen.pending import load_images
@@ -179,10 +181,10 @@ def _peak_gib(device: torch.device) -> float:
 
 
 def produce(
-    way: str, setting: str, loaded: LoadedModel, config: EngineConfig, samples: list[Sample]
+    way: str, setting: str, loaded: LoadedModel, engine: TransformersEngine, samples: list[Sample]
 ) -> tuple[Row, list[Generate]]:
     """Make all pairs one way, and keep what was asked of the model."""
-    recorder = Recorder(TransformersEngine(loaded, config))
+    recorder = Recorder(engine)
     engines: Engines = {Embed: FakeEngine(), Generate: recorder}
     stages = Stages(loaded)
     _forget_peak(loaded.device)
@@ -226,37 +228,32 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
         _timed(loaded, lambda: [decode.prefill(loaded, batch, preserve=False) for batch in batches]) for _ in range(2)
     )
     fitting = [rows for rows in _DECODE_BATCHES if rows * leaders[-1].length * _kv_bytes(loaded) < _room(loaded)]
-    per_token = min(_decode_rate(loaded, batches[-1], rows_at_once) for rows_at_once in fitting or [size])
+    per_token = min(
+        _decode_rate(loaded, leaders[len(leaders) // 2], rows_at_once) for rows_at_once in fitting or [size]
+    )
     decoding = per_token * like.tokens
     seconds = encoding + reading + decoding
     shares = {"vision": encoding / seconds, "prefill": reading / seconds, "decode": decoding / seconds, "rest": 0.0}
     return Row("limit", setting, like.samples, seconds, like.tokens, _peak_gib(loaded.device), shares)
 
 
-def _decode_rate(loaded: LoadedModel, batch: list[decode.Row], rows: int, steps: int = 12) -> float:
-    """Seconds per token of `rows` rows that are decoded together."""
-    read = decode.prefill(loaded, batch[:rows], preserve=False)
-    copies = torch.arange(rows, device=loaded.device) % len(read.logits)
-    cache, attention, position = read.cache, read.attention[copies], read.position[copies]
-    cache.batch_select_indices(copies)
-    token = read.logits[copies].argmax(dim=-1)
-    state = {"token": token, "attention": attention, "position": position}
-
-    def step() -> None:
-        state["position"] = state["position"] + 1
-        state["attention"] = torch.cat([state["attention"], state["attention"].new_ones(rows, 1)], dim=-1)
-        logits = loaded.model(
-            input_ids=state["token"][:, None],
-            attention_mask=state["attention"],
-            position_ids=state["position"][:, None],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits
-        state["token"] = logits[:, -1].argmax(dim=-1)
-
-    step()
-    return _timed(loaded, lambda: [step() for _ in range(steps)]) / (steps * rows)
+def _decode_rate(loaded: LoadedModel, row: decode.Row, rows: int, steps: int = 12) -> float:
+    """Seconds per token of `rows` rows that are decoded together: forward passes and draws, nobody told."""
+    request = row.continuation.request
+    request = dataclasses.replace(
+        request, stop="end", sampling=dataclasses.replace(request.sampling, max_new_tokens=64)
+    )
+    size = loaded.model.config.get_text_config().vocab_size
+    vocabulary = Vocabulary(loaded.processor.tokenizer, size, loaded.eos_ids, loaded.image_token_id)
+    copies = [
+        dataclasses.replace(row, ticket=ticket, continuation=Continuation(request, "", row.ids, vocabulary))
+        for ticket in range(rows)
+    ]
+    running = RunningBatch(loaded, vocabulary, rows, sys.maxsize, preserve=False)
+    running.admit(copies)
+    running.forward()
+    running.forward()
+    return _timed(loaded, lambda: [running.forward() for _ in range(steps)]) / (steps * rows)
 
 
 def _kv_bytes(loaded: LoadedModel) -> int:
@@ -337,10 +334,11 @@ def main() -> None:
     ours = EngineConfig(loaded.name, batch_size=arguments.batch_size)
     stock = dataclasses.replace(ours, attention="mask")
     console, rows = Console(width=140), []
+    fast_engine, stock_engine = TransformersEngine(loaded, ours), TransformersEngine(loaded, stock)
     for setting in arguments.settings:
-        produce("warm", setting, loaded, ours, samples[:8])
-        fast, requests = produce("transformers", setting, loaded, ours, samples)
-        slow, _ = produce("stock", setting, loaded, stock, few)
+        produce("warm", setting, loaded, fast_engine, samples[:8])
+        fast, requests = produce("transformers", setting, loaded, fast_engine, samples)
+        slow, _ = produce("stock", setting, loaded, stock_engine, few)
         same = sum(a == b for a, b in zip(slow.texts, fast.texts, strict=False))
         console.print(f"{setting}: {same} of {len(few)} texts are those of stock generate")
         rows += [slow, fast, limit(setting, loaded, requests, fast)]

@@ -6,10 +6,13 @@ In processes beside a GPU, which otherwise waits for Python; in threads beside a
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import tempfile
 from collections import deque
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from prefgen.records import Image
 from prefgen.restrict import View
 
 _THREADS = 4
-_PROCESSES = 8
+_PROCESSES = 4
 _AHEAD = 64  # prompts whose pixels wait in memory at most; a photograph in five tiles takes 7 MB
 
 Key = tuple[tuple[Image, ...], View]
@@ -44,7 +47,10 @@ class Preprocessing:
         self._executor: Executor = ThreadPoolExecutor(_THREADS)
         self._processes = bool(workers)
         if workers:  # spawned: a copy of a process that uses a GPU cannot live
-            self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (processor,))
+            self._folder = tempfile.TemporaryDirectory(prefix="prefgen-")
+            path = Path(self._folder.name) / "processor.pickle"
+            path.write_bytes(pickle.dumps(processor))  # as a file: no start waits until the one before has read it
+            self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (path,))
         self._asked: deque[Key] = deque()
         self._started: dict[Key, Future[Any]] = {}
 
@@ -77,9 +83,9 @@ _Packed = tuple[dict[str, npt.NDArray[Any]], tuple[str, ...]]
 _worker_processor: Any = None
 
 
-def _start_worker(processor: Any) -> None:
+def _start_worker(path: Path) -> None:
     global _worker_processor
-    _worker_processor = processor
+    _worker_processor = pickle.loads(path.read_bytes())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     torch.set_num_threads(1)
 

@@ -50,6 +50,22 @@ class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
         return self.slot[0]
 
 
+class _Unheard:
+    """Tokens on their way from the device; (P,)."""
+
+    def __init__(self, token_P: torch.Tensor) -> None:
+        on_gpu = token_P.device.type == "cuda"
+        self._host = torch.empty(token_P.shape, dtype=token_P.dtype, pin_memory=on_gpu)
+        self._host.copy_(token_P, non_blocking=on_gpu)
+        self._there = torch.cuda.current_stream().record_event() if on_gpu else None
+
+    def tokens(self) -> list[int]:
+        """The tokens, once they are there."""
+        if self._there is not None:
+            self._there.synchronize()
+        return self._host.tolist()
+
+
 class RunningBatch:
     """Rows that are decoded together.
 
@@ -94,6 +110,8 @@ class RunningBatch:
         self._starts: list[int] = []  # first slot of each place's row
         self._end = 0  # slots that are taken
         self._cache: Cache | None = None
+        self._chooser = Chooser(self._vocabulary, [], self._loaded.device)
+        self._unheard: _Unheard | None = None
         self._replay: Callable[[], torch.Tensor] | None = None
 
     @property
@@ -110,39 +128,54 @@ class RunningBatch:
         """Read the prompts of new rows, give them free places and draw their first tokens."""
         read = decode.prefill(self._loaded, rows, preserve=self._preserve)
         width = read.attention.shape[1]
+        self._hear()
         self._make_room(len(rows), width, read)
-        chooser = Chooser(self._vocabulary, [row.continuation for row in rows], self._loaded.device)
-        token_B = chooser.choose(read.logits)
-        chooser.push(token_B.tolist())
+        first = Chooser(self._vocabulary, [row.continuation for row in rows], self._loaded.device)
+        token_B = first.choose(read.logits)
+        first.push(token_B.tolist())
         places = [place for place, row in enumerate(self._rows) if not _going(row)][: len(rows)]
-        for place, row, first in zip(places, rows, read.attention.argmax(dim=-1).tolist(), strict=True):
+        for place, row, start in zip(places, rows, read.attention.argmax(dim=-1).tolist(), strict=True):
             self._rows[place] = row
-            self._starts[place] = self._end - width + first
+            self._starts[place] = self._end - width + start
         self._write(read, self._index(places), token_B)
-        self._chooser = self._new_chooser()
+        self._seat()
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One more token for every row."""
-        self._make_room()
-        logits_PV = self._forward()
-        self._end += 1
-        token_P = self._chooser.choose(logits_PV)
-        self._chooser.push(token_P.tolist())
-        self._token[:, 0] = token_P
+        """One more token for every row.
 
-    def _forward(self) -> torch.Tensor:
-        """Next-token logits, (P, V). With new buffers the first step runs as it is, the second is recorded."""
+        On a GPU it is heard one step later, while the GPU is at the next: a row that is finished by then has drawn one
+        token that nobody reads.
+        """
+        self._make_room()
+        token_P = self.forward()
+        self._end += 1
+        unheard = self._unheard
+        self._unheard = _Unheard(token_P)
+        if not self._fixed:
+            self._hear()
+        elif unheard:
+            self._chooser.push(unheard.tokens())
+
+    def _hear(self) -> None:
+        """Hand the tokens of the last step to their rows."""
+        if self._unheard:
+            self._chooser.push(self._unheard.tokens())
+            self._unheard = None
+
+    @torch.inference_mode()
+    def forward(self) -> torch.Tensor:
+        """The next token of every place, (P,), on the device; nobody is told. The second step is recorded."""
         if self._records and self._warm and self._replay is None:
             self._record()
         self._warm = True
         return self._replay() if self._replay else self._advance()
 
     def _advance(self) -> torch.Tensor:
-        """One forward pass. All that it changes stands on the device, so that it can be replayed."""
+        """One forward pass and draw. All that it changes stands on the device, so that it can be replayed."""
         self._position += 1
         self._mask.index_fill_(-1, self._slot, 0.0)
-        logits_PV: torch.Tensor = self._loaded.model(
+        logits_PV = self._loaded.model(
             input_ids=self._token,
             attention_mask=self._mask,
             position_ids=self._position,
@@ -151,14 +184,15 @@ class RunningBatch:
             logits_to_keep=1,
         ).logits[:, -1]
         self._slot += 1
-        return logits_PV
+        self._token.copy_(self._chooser.choose(logits_PV)[:, None])
+        return self._token[:, 0]
 
     def _record(self) -> None:
         """Record a step as a CUDA graph; a model whose step cannot be recorded runs as it is."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                logits_PV = self._advance()
+                token_P = self._advance()
         except RuntimeError as error:
             self._records = False
             torch.cuda.synchronize()
@@ -167,7 +201,7 @@ class RunningBatch:
 
         def replay() -> torch.Tensor:
             graph.replay()
-            return logits_PV
+            return token_P
 
         self._replay = replay
 
@@ -193,6 +227,7 @@ class RunningBatch:
         self, active: list[int], end: int, read: Prefilled | None, places: int | None = None, slots: int | None = None
     ) -> None:
         """Move the active rows to the first places, their last slot to `end`; into new buffers if sizes are given."""
+        self._hear()
         index, count = self._index(active), len(active)
         width = max([self._end - self._starts[place] for place in active], default=0)
         old = slice(self._end - width, self._end)
@@ -215,7 +250,7 @@ class RunningBatch:
         self._rows = [self._rows[place] for place in active] + [None] * free
         self._end = end
         self._slot.fill_(end)
-        self._chooser = self._new_chooser()
+        self._seat()
 
     def _allocate(self, places: int, slots: int, like: list[Any], read: Prefilled | None) -> None:
         """New buffers, all of them free."""
@@ -242,9 +277,10 @@ class RunningBatch:
                 getattr(layer, part)[index, :, where] = getattr(held, part)
                 setattr(held, part, None)
 
-    def _new_chooser(self) -> Chooser:
-        rows = [row.continuation if row else None for row in self._rows]
-        return Chooser(self._vocabulary, rows, self._loaded.device)
+    def _seat(self) -> None:
+        """Draw for the rows that are here now."""
+        if not self._chooser.seat([row.continuation if row else None for row in self._rows]):
+            self._replay, self._warm = None, False
 
     def _index(self, places: list[int]) -> torch.Tensor:
         return torch.tensor(places, dtype=torch.int64, device=self._loaded.device)

@@ -11,7 +11,7 @@ import regex
 import torch
 
 from prefgen import seeds, text
-from prefgen.requests import Completion, Finish, Generate, Sampling
+from prefgen.requests import Completion, Finish, Generate
 
 # How many tokens of the prompt are decoded with the answer, so that the tokenizer sees what the first one follows.
 _TAIL_TOKENS = 8
@@ -33,12 +33,26 @@ def draw(
     Returns:
         int64 (batch,).
     """
+    return _draw(
+        logits_BV, uniform_B, temperature_B, top_p_B, bool((temperature_B > 0).any()), bool((top_p_B < 1).any())
+    )
+
+
+def _draw(
+    logits_BV: torch.Tensor,
+    uniform_B: torch.Tensor,
+    temperature_B: torch.Tensor,
+    top_p_B: torch.Tensor,
+    sampled: bool,
+    nucleus: bool,
+) -> torch.Tensor:
+    """`draw`, told whether any row is sampled at all, and any from a nucleus: asking a GPU would make it wait."""
     greedy_B = logits_BV.argmax(dim=-1)
-    if not bool((temperature_B > 0).any()):
+    if not sampled:
         return greedy_B
     scale_B = torch.where(temperature_B > 0, temperature_B, 1.0)
     probs_BV = torch.softmax(logits_BV.double() / scale_B[:, None], dim=-1)
-    if bool((top_p_B < 1).any()):
+    if nucleus:
         sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
         before_BV = sorted_BV.cumsum(dim=-1) - sorted_BV  # probability of everything more likely
         kept_BV = torch.where(before_BV < top_p_B[:, None], sorted_BV, 0.0)
@@ -133,6 +147,9 @@ class Continuation:
 class Chooser:
     """Draws tokens for the rows that are still going, each from its own stream.
 
+    All that `choose` reads and writes stays on the device and in its place while `seat` says so, so that it can be part
+    of a recorded step.
+
     Args:
         continuations: one for each row of the logits; None where there is none.
     """
@@ -140,23 +157,49 @@ class Chooser:
     def __init__(
         self, vocabulary: Vocabulary, continuations: Sequence[Continuation | None], device: torch.device
     ) -> None:
-        settings = [row.request.sampling if row else Sampling(temperature=0.0) for row in continuations]
-        self._continuations = continuations
         self._device = device
-        self._temperature_B = torch.tensor([s.temperature for s in settings], dtype=torch.float64, device=device)
-        self._top_p_B = torch.tensor([s.top_p for s in settings], dtype=torch.float64, device=device)
         self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
-        self._eos_ids = sorted(vocabulary.eos_ids)
+        self._eos = torch.tensor(sorted(vocabulary.eos_ids), dtype=torch.int64, device=device)
+        self._kind: tuple[int, int, bool, bool] | None = None
+        self.seat(continuations)
+
+    def seat(self, continuations: Sequence[Continuation | None]) -> bool:
+        """Draw for these rows from now on; False if a recorded `choose` no longer holds."""
+        self._continuations = continuations
+        rows = [(place, row) for place, row in enumerate(continuations) if row]
+        settings = [row.request.sampling for _, row in rows]
+        longest = max([1, *(setting.max_new_tokens for setting in settings)])
+        if self._kind and self._kind[0] == len(continuations):
+            longest = max(longest, self._kind[1])
+        uniforms = np.zeros((len(continuations), longest))
+        others = np.zeros((4, len(continuations)))  # tokens drawn so far, temperature, top-p, least number of tokens
+        others[2] = 1.0
+        for place, row in rows:
+            uniforms[place, : len(row.uniforms)] = row.uniforms
+            own = row.request.sampling
+            others[:, place] = len(row.ids), own.temperature, own.top_p, own.min_new_tokens
+        kind = (len(continuations), longest, bool((others[1] > 0).any()), bool((others[2] < 1).any()))
+        same, self._kind = kind == self._kind, kind
+        if not same:
+            self._uniforms = torch.empty(uniforms.shape, dtype=torch.float64, device=self._device)
+            self._others = torch.empty(others.shape, dtype=torch.float64, device=self._device)
+        self._uniforms.copy_(torch.from_numpy(uniforms))
+        self._others.copy_(torch.from_numpy(others))
+        return same
 
     def choose(self, logits_BV: torch.Tensor) -> torch.Tensor:
         """The next token of every row, finished rows included; (B,)."""
+        assert self._kind is not None
+        _, longest, sampled, nucleus = self._kind
+        drawn_B, temperature_B, top_p_B, least_B = self._others
+        at_B1 = drawn_B.long().clamp(max=longest - 1)[:, None]
+        uniform_B = self._uniforms.gather(1, at_B1)[:, 0]
         allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
-        for index, continuation in enumerate(self._continuations):
-            if continuation and len(continuation.ids) < continuation.request.sampling.min_new_tokens:
-                allowed_BV[index, self._eos_ids] = -torch.inf
-        uniforms = [row.uniforms[len(row.ids)] if row and not row.finish else 0.0 for row in self._continuations]
-        uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
-        return draw(allowed_BV, uniform_B, self._temperature_B, self._top_p_B)
+        ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None], -torch.inf)
+        allowed_BV.index_copy_(-1, self._eos, ends_BE)
+        token_B = _draw(allowed_BV, uniform_B, temperature_B, top_p_B, sampled, nucleus)
+        drawn_B += 1
+        return token_B
 
     def push(self, tokens: list[int]) -> None:
         """Hand the tokens to their rows; those of finished rows are ignored."""
