@@ -12,13 +12,14 @@ from typing import Protocol
 
 from prefgen import sources
 from prefgen.engines import build
+from prefgen.engines.album import Album
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.layout import Scalar
 from prefgen.methods.base import Method
 from prefgen.pending import Interrupts, pending_shards
 from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Embed, Flow, Generate
+from prefgen.requests import Borrow, Embed, Flow, of_policy
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
@@ -121,13 +122,13 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
 def provenance(job: Job, identity: Identity) -> Provenance:
     """What every row records of its run."""
     fake = job.engine.engine == "fake"
-    generates, embeds = Generate in job.method.asks, Embed in job.method.asks
+    policy, embeds = of_policy(job.method.asks), Embed in job.method.asks
     return Provenance(
-        model="fake" if fake else job.engine.model,
+        model="" if not policy else "fake" if fake else job.engine.model,
         model_revision=identity.model_revision,
-        engine=job.engine.engine if generates else "",
-        attention=job.engine.attention if generates and not fake else "",
-        positions=job.engine.positions if generates and not fake else "",
+        engine=job.engine.engine if policy else "",
+        attention=job.engine.attention if policy and not fake else "",
+        positions=job.engine.positions if policy and not fake else "",
         dtype=identity.dtype,
         device=identity.device,
         similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
@@ -175,7 +176,7 @@ def _outcomes(
         listener.advance(outcome)
     places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
     samples = [item for item in items if isinstance(item, Sample)]
-    for index, outcome in drive(samples, method, engines):
+    for index, outcome in drive(samples, method, {**engines, Borrow: Album(samples)}):
         done[places[index]] = outcome
         listener.advance(outcome)
     return [done[place] for place in range(len(items))]

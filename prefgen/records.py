@@ -123,6 +123,8 @@ class Pair:
     Attributes:
         method: e.g. ``bdhs``; `variant` is the method's own sub-name, e.g. ``attn``.
         chosen: y+. rejected: y-.
+        rejected_images: one for each image of the prompt, where the images are what is better or worse; the two answers
+            may then be equal.
         iteration: 1-based iteration in which the rejected answer was accepted; 0 for one that was imported.
         similarity: cosine similarity of the sentence embeddings of both answers; None where none was computed.
         seed: the run's seed.
@@ -134,6 +136,7 @@ class Pair:
         tokens: tokens generated for this sample, all iterations together.
         flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
         params: the method's options, as JSON types.
+        record: what else the method has to say of this pair, as JSON types.
     """
 
     sample: Sample
@@ -144,6 +147,7 @@ class Pair:
     iteration: int
     similarity: float | None
     seed: int
+    rejected_images: tuple[Image, ...] = ()
     spans: tuple[Span, ...] = ()
     swaps: tuple[Span, ...] = ()
     cuts: tuple[int, ...] = ()
@@ -153,6 +157,7 @@ class Pair:
     tokens: int = 0
     flags: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

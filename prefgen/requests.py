@@ -6,7 +6,7 @@ replies in the same order, and returns an outcome. It does no I/O and knows no e
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -27,11 +27,13 @@ class Sampling:
 
     Attributes:
         max_new_tokens: a completion that reaches it is kept, with finish ``length``.
+        min_new_tokens: an end of sequence is not drawn before so many tokens.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     max_new_tokens: int = 256
+    min_new_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,46 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Score:
+    """Read a given answer token by token, and say what the model would have put in each place (teacher forcing).
+
+    Attributes:
+        prompt: as in `Generate`, and `images` and `view` likewise.
+        answer: not empty; trailing spaces are not read.
+        temperature: of the draw in each place, 0 takes the most likely token; top_p: its nucleus.
+        seed: seeds the draws of this request alone.
+    """
+
+    prompt: tuple[Turn, ...]
+    images: tuple[Image, ...]
+    view: View
+    answer: str
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer of T tokens as the model sees it.
+
+    Attributes:
+        ids: the answer's tokens, (T,). logps: log-probability of each after all before it, in nats, (T,).
+        drawn: what the model puts in the place of each, and in the place behind them where the answer ends, (T + 1,).
+        text: the drawn tokens but for the last as text, as it continues the prompt. end: the text of the last.
+        image_tokens: image tokens of the prompt; `kept_tokens` of them were visible.
+    """
+
+    ids: tuple[int, ...]
+    logps: tuple[float, ...]
+    drawn: tuple[int, ...]
+    text: str
+    end: str
+    image_tokens: int
+    kept_tokens: int
+
+
+@dataclass(frozen=True)
 class Embed:
     """Embed a text for semantic comparison."""
 
@@ -90,6 +132,26 @@ class Vector:
     truncated: bool = False
 
 
-Request = Generate | Embed
-Reply = Completion | Vector
+@dataclass(frozen=True)
+class Borrow:
+    """Take an image of another sample, one that shows something else than `image`. `seed` picks it."""
+
+    image: Image
+    seed: int
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """The image of another sample."""
+
+    image: Image
+
+
+Request = Generate | Score | Embed | Borrow
+Reply = Completion | Scored | Vector | Borrowed
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
+
+
+def of_policy(asks: Sequence[type[Request]]) -> bool:
+    """Whether any of these requests is for the policy, the model that pairs are made for."""
+    return Generate in asks or Score in asks

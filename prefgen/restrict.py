@@ -70,6 +70,11 @@ class View:
         return (1.0 - self.rho) * k if self.keep_tokens is None else float(min(self.keep_tokens, k))
 
 
+def last_step(schedule: Schedule) -> int:
+    """The largest N of a schedule."""
+    return NOISE_STEPS_MAX if schedule == "paper" else NOISE_STEPS_MAX - 1
+
+
 def alpha_bar(n: int, schedule: Schedule = "paper") -> float:
     """Eq. 8 and 9: the share of the image's variance that is left after `n` of 1000 diffusion steps.
 
@@ -79,7 +84,7 @@ def alpha_bar(n: int, schedule: Schedule = "paper") -> float:
     Raises:
         ValueError: if `n` is not in 0..1000, or is 1000 under the ``code`` schedule, whose last index is 999.
     """
-    last = NOISE_STEPS_MAX if schedule == "paper" else NOISE_STEPS_MAX - 1
+    last = last_step(schedule)
     if not 0 <= n <= last:
         raise ValueError(f"noise steps {n} are outside 0..{last} of the {schedule} schedule")
     if n == 0:

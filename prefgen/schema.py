@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import prefgen
 from prefgen.records import Image, Pair, Slot, Span, Turn
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 IMAGE_TAG = "<image>"
 MEDIA_TAG_FLAG = "media-tag"
 ROW_GROUP_ROWS = 100
@@ -36,8 +36,8 @@ ROW_GROUP_BYTES = 64 << 20  # the viewer refuses to read much larger ones
 
 _MEDIA_TAG = re.compile("<(image|video|audio)>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_IMAGES = "images"
-_IMAGE_BYTES = "images.list.element.bytes"
+_IMAGES, _REJECTED_IMAGES = "images", "rejected_images"
+_IMAGE_BYTES = tuple(f"{name}.list.element.bytes" for name in (_IMAGES, _REJECTED_IMAGES))
 # Chunk borders that follow the content let the Hub store a picture once over all versions of a dataset.
 _CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
 
@@ -49,6 +49,7 @@ def _list(kind: pa.DataType) -> pa.DataType:
 
 _PARTS = _list(pa.struct([("type", pa.string()), ("text", pa.string())]))
 _MESSAGES = _list(pa.struct([("role", pa.string()), ("content", _PARTS)]))
+_PICTURES = _list(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 _SPANS = _list(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
 
 
@@ -65,7 +66,7 @@ COLUMNS = (
     Column("id", pa.string(), "content hash of the sample; unique"),
     Column(
         _IMAGES,
-        _list(pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        _PICTURES,
         "the original encoded pictures, in the order of the prompt's image slots",
     ),
     Column("prompt", _MESSAGES, "TRL: the conversation before the answer; pictures as parts of type `image`"),
@@ -80,6 +81,11 @@ COLUMNS = (
     Column("chosen_response", pa.string(), "LLaMA-Factory: the preferred answer"),
     Column("instruction", pa.string(), "LLaMA-Factory: the last user turn"),
     Column("history", _list(_list(pa.string())), "LLaMA-Factory: earlier turns as [question, answer]"),
+    Column(
+        _REJECTED_IMAGES,
+        _PICTURES,
+        "pictures rejected in place of `images`, both answers being the same; null where the answers differ",
+    ),
     Column("method", pa.string(), "method that made the rejected answer"),
     Column("variant", pa.string(), "sub-name within the method"),
     Column("iteration", pa.int32(), "iteration in which the rejected answer was accepted, from 1; 0 if imported"),
@@ -111,7 +117,11 @@ COLUMNS = (
     Column("similarity_model", pa.string(), "sentence embedder"),
     Column("similarity_revision", pa.string(), "its revision"),
     Column("prefgen_version", pa.string(), "version of prefgen"),
-    Column("meta", pa.string(), "JSON: method options, versions, digest and size of each picture, source columns"),
+    Column(
+        "meta",
+        pa.string(),
+        "JSON: method options, what the method recorded, versions, digest and size of each picture, source columns",
+    ),
 )
 
 
@@ -143,7 +153,7 @@ _PROVENANCE_COLUMNS = tuple(constant.name for constant in fields(Provenance) if 
 
 def _feature(name: str, kind: pa.DataType) -> object:
     """A type as `datasets` spells it; lists as brackets, the one spelling that all its versions read."""
-    if name == _IMAGES:
+    if name in (_IMAGES, _REJECTED_IMAGES):
         return [{"_type": "Image"}]
     if pa.types.is_list(kind):
         return [_feature("", kind.value_type)]
@@ -182,8 +192,8 @@ def encode(table: pa.Table) -> pa.Buffer:
     with pq.ParquetWriter(
         sink,
         table.schema,
-        compression={path: "none" if path == _IMAGE_BYTES else "zstd" for path in leaves},
-        use_dictionary=[path for path in leaves if path != _IMAGE_BYTES],
+        compression={path: "none" if path in _IMAGE_BYTES else "zstd" for path in leaves},
+        use_dictionary=[path for path in leaves if path not in _IMAGE_BYTES],
         write_page_index=True,
         use_content_defined_chunking=_CHUNKING,
     ) as writer:
@@ -206,8 +216,8 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
 def _row_groups(table: pa.Table) -> Iterator[tuple[int, int]]:
     """Ranges of rows of at most `ROW_GROUP_ROWS` rows and, unless one row alone is larger, `ROW_GROUP_BYTES`."""
     start, size = 0, 0
-    for row, images in enumerate(table[_IMAGES]):
-        weight = sum(image["bytes"].as_buffer().size for image in images)
+    for row, columns in enumerate(zip(table[_IMAGES], table[_REJECTED_IMAGES], strict=True)):
+        weight = sum(image["bytes"].as_buffer().size for images in columns if images.is_valid for image in images)
         if row > start and (row - start == ROW_GROUP_ROWS or size + weight > ROW_GROUP_BYTES):
             yield start, row
             start, size = row, 0
@@ -221,17 +231,22 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
     images = [image for image in sample.images if isinstance(image, Image)]
     if not len(images) == len(sample.images) == sum(turn.image_count for turn in sample.prompt):
         raise ValueError(f"pair {sample.id}: {len(images)} loaded images do not fill the prompt's image slots")
+    if pair.rejected_images and len(pair.rejected_images) != len(images):
+        raise ValueError(f"pair {sample.id}: {len(pair.rejected_images)} rejected images for {len(images)} images")
     texts = [pair.chosen, pair.rejected, *(turn.text for turn in sample.prompt)]
     tagged = any(_MEDIA_TAG.search(text) for text in texts)
     meta = {
         "options": pair.params,
+        "record": pair.record,
         "versions": dict(provenance.versions),
-        "images": [{"sha256": image.sha256, "width": image.width, "height": image.height} for image in images],
+        _IMAGES: _described(images),
+        _REJECTED_IMAGES: _described(pair.rejected_images),
         "source": sample.meta,
     }
     return {
         "id": sample.id,
-        _IMAGES: [{"bytes": image.data, "path": _base_name(image)} for image in images],
+        _IMAGES: _encoded(images),
+        _REJECTED_IMAGES: _encoded(pair.rejected_images) if pair.rejected_images else None,
         **_conversation_columns(sample.prompt, storable(pair.chosen), storable(pair.rejected)),
         "method": pair.method,
         "variant": pair.variant,
@@ -318,6 +333,14 @@ def storable(text: str) -> str:
 
 def _spans(spans: tuple[Span, ...]) -> list[dict[str, int]]:
     return [{"start": span.start, "end": span.end} for span in spans]
+
+
+def _encoded(images: Sequence[Image]) -> list[dict[str, Any]]:
+    return [{"bytes": image.data, "path": _base_name(image)} for image in images]
+
+
+def _described(images: Sequence[Image]) -> list[dict[str, Any]]:
+    return [{"sha256": image.sha256, "width": image.width, "height": image.height} for image in images]
 
 
 def _base_name(image: Image) -> str:

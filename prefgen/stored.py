@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from prefgen.errors import CorruptRun, UsageError
 from prefgen.layout import Layout
+from prefgen.records import Image, Slot, Turn
 from prefgen.schema import SCHEMA
 
 PATHS = "images.list.element.path"  # the one leaf of the pictures that is cheap to read
@@ -80,6 +82,23 @@ class Stored:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(number)
         return self._cache[number]
+
+
+def asked(row: Mapping[str, Any]) -> tuple[Turn, ...]:
+    """The conversation before the answer, of the column `prompt`."""
+    return tuple(
+        Turn(turn["role"], tuple(part["text"] if part["type"] == "text" else Slot.IMAGE for part in turn["content"]))
+        for turn in row["prompt"]
+    )
+
+
+def loaded_images(row: Mapping[str, Any]) -> tuple[Image, ...]:
+    """The images of the prompt, of the columns `images` and `meta`."""
+    described = json.loads(row["meta"])["images"]
+    return tuple(
+        Image(image["bytes"], image["path"], known["width"], known["height"])
+        for image, known in zip(row["images"], described, strict=True)
+    )
 
 
 def _opened(path: Path) -> pq.ParquetFile:

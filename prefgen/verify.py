@@ -222,7 +222,7 @@ def _row_problems(row: dict[str, Any]) -> Iterator[str]:
             yield f"{name} and {name}_response differ"
         if row[f"{name}_chars"] != len(text):
             yield f"{name}_chars is {row[f'{name}_chars']}, its text has {len(text)}"
-    if chosen == rejected:
+    if chosen == rejected and row["rejected_images"] in (None, row["images"]):
         yield "chosen and rejected are equal"
     if row["similarity"] is not None and not abs(row["similarity"]) <= 1 + _ROUNDING:
         yield f"similarity {row['similarity']} is outside -1 ... 1"
@@ -234,12 +234,20 @@ def _row_problems(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _image_problems(row: dict[str, Any]) -> Iterator[str]:
-    stated = json.loads(row["meta"])["images"]
+    meta = json.loads(row["meta"])
     slots = sum(part["type"] == "image" for turn in row["prompt"] for part in turn["content"])
-    if not len(row["images"]) == len(stated) == slots:
-        yield f"{len(row['images'])} images for {slots} image parts, meta has {len(stated)}"
-        return
-    for image, known in zip(row["images"], stated, strict=True):
+    for column in ("images", "rejected_images"):
+        images, stated = row[column], meta[column]
+        if column == "rejected_images" and images is None and not stated:
+            continue
+        if not len(images) == len(stated) == slots:
+            yield f"{len(images)} {column} for {slots} image parts, meta has {len(stated)}"
+        else:
+            yield from _picture_problems(images, stated)
+
+
+def _picture_problems(images: list[dict[str, Any]], stated: list[dict[str, Any]]) -> Iterator[str]:
+    for image, known in zip(images, stated, strict=True):
         if hashlib.sha256(image["bytes"]).hexdigest() != known["sha256"]:
             yield f"image {image['path']} differs from its digest in meta"
             continue

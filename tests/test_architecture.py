@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "records", "seeds", "licences", "__init__"},
     {"restrict", "text", "images", "carried"},
-    {"requests"},
+    {"requests", "distort"},
     {"methods", "engines", "sources", "schema", "layout", "verify"},
     {"run", "shards"},
     {"pending", "stored"},

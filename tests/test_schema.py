@@ -25,6 +25,7 @@ rejected_response: string
 chosen_response: string
 instruction: string
 history: list<element: list<element: string>>
+rejected_images: list<element: struct<bytes: binary, path: string>>
 method: string
 variant: string
 iteration: int32
@@ -246,6 +247,7 @@ def test_pictures_are_stored_plain_and_text_compressed() -> None:
     pictures = columns.pop("images.list.element.bytes")
     assert pictures.compression == "UNCOMPRESSED"
     assert not pictures.has_dictionary_page
+    assert columns.pop("rejected_images.list.element.bytes").compression == "UNCOMPRESSED"
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert all(column.has_offset_index for column in columns.values())
 

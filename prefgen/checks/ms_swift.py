@@ -25,6 +25,9 @@ def problems(columns: Mapping[str, Any]) -> Iterator[str]:
 
 def _rejected(columns: Mapping[str, Any], chosen: str, images: int) -> Iterator[str]:
     rejected, conversation = columns.get("rejected_response"), columns.get("rejected_messages")
+    other_images = columns.get("rejected_images") not in (None, columns.get("images"))
+    if "rejected_response" not in columns and conversation is None and other_images:
+        return  # a preference between pictures
     if rejected is None and conversation is None:
         hint = "; a column rejected is ignored" if columns.get("rejected") is not None else ""
         yield f"neither rejected_response nor rejected_messages{hint}"
@@ -36,7 +39,7 @@ def _rejected(columns: Mapping[str, Any], chosen: str, images: int) -> Iterator[
     text = _text(rejected[-1]) if isinstance(rejected, list) and rejected else rejected
     if not isinstance(text, str) or not text.strip():
         yield "the rejected answer has no text"
-    elif text == chosen and columns.get("rejected_images") in (None, columns.get("images")):
+    elif text == chosen and (conversation is None or not other_images):
         yield "the rejected answer is the chosen one, which raises"
     elif "<image>" in text and conversation is None:
         yield "the rejected answer holds <image>, which is taken for a picture"

@@ -10,11 +10,15 @@ from typing import Annotated
 import typer
 
 import prefgen
+from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.compare import compare
 from prefgen.cli.doctor import doctor
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
+from prefgen.cli.noise import noise
+from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.view import view
@@ -30,25 +34,25 @@ app = typer.Typer(
 
     SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out. A stopped run is continued by its command.
 
-    [bold]Examples[/bold]
-
-    prefgen bdhs --input llava_instruct.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
-
-    prefgen verify out
+    [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
     epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
     "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
+app.command("povid")(povid)
+app.command("baseline")(baseline)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.command("export")(export)
 app.command("check")(check)
 app.command("lint")(lint)
+app.command("compare")(compare)
 app.command("view")(view)
 app.command("push")(push)
 app.command("doctor")(doctor)
+app.command("noise")(noise)
 
 
 @app.command("presets")

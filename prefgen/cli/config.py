@@ -35,12 +35,12 @@ def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
 
 def preset_callback(ctx: typer.Context, name: str | None) -> str | None:
     """Make a preset's values the defaults of this command, over those of a configuration file."""
-    if name is not None and _is_given(ctx, "preset"):
+    if name is not None and is_given(ctx, "preset"):
         ctx.default_map = {**(ctx.default_map or {}), **preset_values(name)}
     return name
 
 
-def _is_given(ctx: typer.Context, name: str) -> bool:
+def is_given(ctx: typer.Context, name: str) -> bool:
     """Whether an option stands on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

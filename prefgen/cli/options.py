@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,15 +11,31 @@ import typer
 
 from prefgen.cli import config
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
+from prefgen.errors import UsageError
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 
 T = TypeVar("T")
 
 
 def build(kind: type[T], options: Mapping[str, Any]) -> T:
-    """The dataclass whose fields these options name."""
+    """The dataclass whose fields these options name; an option without a value leaves the field its default."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
-    return kind(**{name: options[name] for name in names if name in options})
+    return kind(**{name: options[name] for name in names if options.get(name) is not None})
+
+
+def refuse_foreign(ctx: typer.Context, kind: type[Any], names: Sequence[str], of: str) -> None:
+    """Refuse options on the command line that are no field of `kind`.
+
+    Args:
+        names: options of some methods only. of: what to call `kind` in the message.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}
+    for name in names:
+        if name not in known and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is no option of {of}")
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:

@@ -145,7 +145,11 @@ def print_presets() -> None:
             str(method.iterations),
             "yes" if method.guidance else "no",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        "\nThese are rows of `prefgen bdhs`; `prefgen povid` as it stands is table 6's POVID-style distortion."
+    )
 
 
 def verify(out: Path, *, json: bool) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
-from prefgen.requests import Embed, Generate, Request
+from prefgen.requests import Embed, Generate, Request, Score, of_policy
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,18 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         UsageError: if a model is asked for and none is named.
         ModelUnreachable: if a model cannot be found.
     """
-    if Generate in asks and not config.model:
+    policy = of_policy(asks)
+    if policy and not config.model:
         raise UsageError("--model is missing: the policy that generates")
-    if config.engine == "fake":
+    if config.engine == "fake" or not (policy or Embed in asks):
         return Identity()
     from prefgen.engines import embedder, loading
 
     device = loading.resolve_device(config.device)
     return Identity(
-        loading.revision_of(config.model, config.revision) if Generate in asks else "",
+        loading.revision_of(config.model, config.revision) if policy else "",
         embedder.pin(config.similarity_model) if Embed in asks else "",
-        loading.torch_dtype(config.dtype, device) if Generate in asks else "",
+        loading.torch_dtype(config.dtype, device) if policy else "",
         loading.device_kind(device),
     )
 
@@ -61,8 +62,14 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         return dict.fromkeys(asks, fake)
-    makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {Embed: _embedder, Generate: _generator}
-    return {kind: makers[kind](config) for kind in asks}
+    makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {
+        Embed: _embedder,
+        Generate: _policy,
+        Score: _policy,
+    }
+    asked = [kind for kind in asks if kind in makers]
+    made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
+    return {kind: made[makers[kind]] for kind in asked}
 
 
 def _embedder(config: EngineConfig) -> Engine:
@@ -71,7 +78,7 @@ def _embedder(config: EngineConfig) -> Engine:
     return Embedder.load(config.similarity_model, config.device)
 
 
-def _generator(config: EngineConfig) -> Engine:
+def _policy(config: EngineConfig) -> Engine:
     from prefgen.engines import loading
     from prefgen.engines.transformers_ import TransformersEngine
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from prefgen import seeds
 from prefgen.errors import RowError
-from prefgen.requests import Completion, Embed, Generate, Reply, Request, Vector
+from prefgen.requests import Completion, Embed, Generate, Reply, Request, Score, Scored, Vector
 
 IMAGE_TOKENS = 64
 _WORDS = ("a", "the", "red", "blue", "small", "large", "circle", "square", "star", "sits", "stands", "above", "beside")
@@ -17,7 +17,7 @@ _DIMENSIONS = 256
 
 
 class FakeEngine:
-    """Answers `Generate` with seeded words and `Embed` with hashed bags of words.
+    """Answers `Generate` and `Score` with seeded words and `Embed` with hashed bags of words.
 
     A reply depends on its request alone, so neither batch size nor order can change a run's output.
     """
@@ -36,7 +36,13 @@ class FakeEngine:
         return [(ticket, self._answer(self._pending.pop(ticket))) for ticket in tickets]
 
     def _answer(self, request: Request) -> Reply:
-        return _embed(request) if isinstance(request, Embed) else _generate(request)
+        if isinstance(request, Generate):
+            return _generate(request)
+        if isinstance(request, Score):
+            return _score(request)
+        if isinstance(request, Embed):
+            return _embed(request)
+        raise TypeError(f"this engine does not answer {type(request).__name__}")
 
 
 def _generate(request: Generate) -> Completion:
@@ -47,10 +53,33 @@ def _generate(request: Generate) -> Completion:
     return Completion(" " + " ".join(words) + ".", "stop", len(words) + 1, image_tokens, kept_tokens)
 
 
+def _score(request: Score) -> Scored:
+    """Words stand for tokens; one in three is drawn anew."""
+    words = request.answer.split()
+    draws = seeds.generator(request.seed).random((len(words) + 1, 2))
+    drawn = [_WORDS[int(draw * len(_WORDS))] for _, draw in draws]
+    for place, word in enumerate(words):
+        if draws[place, 0] > 1 / 3:
+            drawn[place] = word
+    image_tokens = IMAGE_TOKENS * len(request.images)
+    return Scored(
+        ids=tuple(map(_word_id, words)),
+        logps=tuple(np.log(draws[:-1, 0] / 2 + 0.5).tolist()),
+        drawn=tuple(map(_word_id, drawn)),
+        text=" " + " ".join(drawn[:-1]),
+        end=" " + drawn[-1],
+        image_tokens=image_tokens,
+        kept_tokens=int(request.view.mask(image_tokens).sum()),
+    )
+
+
 def _embed(request: Embed) -> Vector:
     values = np.zeros(_DIMENSIONS, dtype=np.float32)
     for word in re.findall(r"\w+", request.text.lower()):
-        digest = hashlib.blake2b(word.encode(), digest_size=2).digest()
-        values[int.from_bytes(digest, "little") % _DIMENSIONS] += 1.0
+        values[_word_id(word) % _DIMENSIONS] += 1.0
     norm = float(np.linalg.norm(values))
     return Vector(values / np.float32(norm) if norm else values)
+
+
+def _word_id(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=2).digest(), "little")

@@ -159,6 +159,7 @@ class Chooser:
     ) -> None:
         self._device = device
         self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
+        self._eos = torch.tensor(sorted(vocabulary.eos_ids), dtype=torch.int64, device=device)
         self._kind: tuple[int, int, bool, bool] | None = None
         self.seat(continuations)
 
@@ -171,11 +172,12 @@ class Chooser:
         if self._kind and self._kind[0] == len(continuations):
             longest = max(longest, self._kind[1])
         uniforms = np.zeros((len(continuations), longest))
-        others = np.zeros((3, len(continuations)))  # tokens drawn so far, temperature, top-p
+        others = np.zeros((4, len(continuations)))  # tokens drawn so far, temperature, top-p, least number of tokens
         others[2] = 1.0
         for place, row in rows:
             uniforms[place, : len(row.uniforms)] = row.uniforms
-            others[:, place] = len(row.ids), row.request.sampling.temperature, row.request.sampling.top_p
+            own = row.request.sampling
+            others[:, place] = len(row.ids), own.temperature, own.top_p, own.min_new_tokens
         kind = (len(continuations), longest, bool((others[1] > 0).any()), bool((others[2] < 1).any()))
         same, self._kind = kind == self._kind, kind
         if not same:
@@ -189,10 +191,12 @@ class Chooser:
         """The next token of every row, finished rows included; (B,)."""
         assert self._kind is not None
         _, longest, sampled, nucleus = self._kind
-        drawn_B, temperature_B, top_p_B = self._others
+        drawn_B, temperature_B, top_p_B, least_B = self._others
         at_B1 = drawn_B.long().clamp(max=longest - 1)[:, None]
         uniform_B = self._uniforms.gather(1, at_B1)[:, 0]
         allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
+        ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None], -torch.inf)
+        allowed_BV.index_copy_(-1, self._eos, ends_BE)
         token_B = _draw(allowed_BV, uniform_B, temperature_B, top_p_B, sampled, nucleus)
         drawn_B += 1
         return token_B

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prefgen.engines import stock, vision
+from prefgen.engines import scoring, stock, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel, token_budget
@@ -33,7 +33,7 @@ from prefgen.engines.running import RunningBatch
 from prefgen.engines.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError
 from prefgen.records import Image, Turn
-from prefgen.requests import Generate, Reply, Request
+from prefgen.requests import Generate, Reply, Request, Score
 from prefgen.restrict import View
 
 _PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
@@ -57,7 +57,7 @@ class Restricted:
 
 
 class TransformersEngine:
-    """Answers `Generate` requests.
+    """Answers `Generate` and `Score` requests.
 
     Attributes:
         images_encoded: images that went through the vision encoder so far.
@@ -87,6 +87,7 @@ class TransformersEngine:
         workers = default_workers(loaded.device) if config.image_workers is None else config.image_workers
         self._pictures = Preprocessing(loaded.processor, workers, loaded.dtype)
         self._queue: deque[tuple[int, Generate]] = deque()
+        self._scores: dict[int, Score] = {}
         self._waiting: deque[Row] = deque()
         self._unanswered: list[Row] = []
         self._replies: list[tuple[int, Reply | RowError]] = []
@@ -96,8 +97,11 @@ class TransformersEngine:
 
     def submit(self, ticket: int, request: Request) -> None:
         """Queue a request."""
+        if isinstance(request, Score):
+            self._scores[ticket] = request
+            request = scoring.as_prefix(request)
         if not isinstance(request, Generate):
-            raise TypeError(f"this engine answers Generate requests, not {type(request).__name__}")
+            raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
         self._queue.append((ticket, request))
         self._outstanding[request.images, request.view] += 1
         if self._outstanding[request.images, request.view] == 1:
@@ -126,8 +130,8 @@ class TransformersEngine:
             longest[row.group] = max(row.length, longest.get(row.group, 0))
         first = {row.group: row.ticket for row in reversed(rows)}
 
-        def place(row: Row) -> tuple[bool, int, int, int]:
-            return self._drops(row), longest[row.group], first[row.group], row.length
+        def place(row: Row) -> tuple[tuple[bool, bool], int, int, int]:
+            return self._kind(row), longest[row.group], first[row.group], row.length
 
         return deque(sorted(rows, key=place, reverse=True))  # the longest first: its buffers fit the others
 
@@ -201,12 +205,16 @@ class TransformersEngine:
             )
         return fits
 
+    def _kind(self, row: Row) -> tuple[bool, bool]:
+        """What rows that are worked on together have in common: to be scored or not, to drop hidden tokens or not."""
+        return row.ticket in self._scores, self._drops(row)
+
     def _next(self) -> list[Row]:
         """The next waiting rows, of one kind, that fit beside those in the batch; at least one for an empty batch."""
         active = self._running.active
         longest = max(map(self._size, active), default=0)
         taken: list[Row] = []
-        while self._waiting and (not taken or self._drops(self._waiting[0]) == self._drops(taken[0])):
+        while self._waiting and (not taken or self._kind(self._waiting[0]) == self._kind(taken[0])):
             longest = max(longest, self._size(self._waiting[0]))
             if not self._running.fits(len(active) + len(taken) + 1, longest):
                 break
@@ -218,20 +226,34 @@ class TransformersEngine:
         return (row.length if self._drops(row) else len(row.ids)) + len(row.continuation.ids)
 
     def _fill(self) -> None:
-        """Let waiting rows into the batch; rows that must be masked are answered at once, by stock `generate`."""
+        """Let waiting rows into the batch; rows that are scored, or must be masked, are answered at once."""
         rows = self._next()
         if not rows:
             return
         self._unanswered += rows
         try:
-            if self._drops(rows[0]):
+            preserve = self._config.positions == "preserve"
+            if rows[0].ticket in self._scores:
+                self._score(rows, preserve=preserve)
+            elif self._drops(rows[0]):
                 self._running.admit(rows)
             else:
-                preserve = self._config.positions == "preserve"
                 stock.generate_masked(self._loaded, self._vocabulary, rows, preserve=preserve)
         except torch.OutOfMemoryError:
             self._shrink()
         self._reply()
+
+    def _score(self, rows: list[Row], *, preserve: bool) -> None:
+        """Read given answers and reply; the rows are the last that wait for a reply."""
+        requests = [self._scores[row.ticket] for row in rows]
+        jobs = [
+            scoring.job(self._prompts, self.header(request.prompt), row, request)
+            for row, request in zip(rows, requests, strict=True)
+        ]
+        scored = scoring.score(self._loaded, self._vocabulary, jobs, drop=self._drops(rows[0]), preserve=preserve)
+        del self._unanswered[-len(rows) :]
+        for row, reply in zip(rows, scored, strict=True):
+            self._answered(row, reply)
 
     def _step(self) -> None:
         """One more token for every row of the batch."""
@@ -252,6 +274,7 @@ class TransformersEngine:
 
     def _answered(self, row: Row, reply: Reply | RowError) -> None:
         self._replies.append((row.ticket, reply))
+        self._scores.pop(row.ticket, None)
         self._release(row.continuation.request)
 
     def _shrink(self) -> None:

@@ -19,6 +19,7 @@ IMAGES = "images"
 MAX_NAME_BYTES = 180
 _COLUMNS = (
     "images",
+    "rejected_images",
     "conversations",
     "chosen_response",
     "rejected_response",
@@ -44,14 +45,21 @@ class Exported:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
+REJECTED_BY_IMAGE = "REJECTED_BY_IMAGE"
+
+
 def write_list(stored: Stored, path: Path, record: Record) -> Exported:
     """One JSON list, written row by row; `record` makes a row's object of its columns and its pictures' paths."""
     return _write(stored, path, record, ("[\n", ",\n", "\n]\n"))
 
 
-def write_lines(stored: Stored, path: Path, record: Record) -> Exported:
-    """JSON Lines, likewise."""
-    return _write(stored, path, record, ("", "\n", "\n"))
+def write_lines(stored: Stored, path: Path, record: Record, *, rejected_images: bool = False) -> Exported:
+    """JSON Lines, likewise.
+
+    Args:
+        rejected_images: the format has a place for them; `record` then gets their paths behind those of the images.
+    """
+    return _write(stored, path, record, ("", "\n", "\n"), rejected_images=rejected_images)
 
 
 def asked(row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -59,7 +67,9 @@ def asked(row: Mapping[str, Any]) -> list[dict[str, str]]:
     return list(row["conversations"][:-1])
 
 
-def _write(stored: Stored, path: Path, record: Record, marks: tuple[str, str, str]) -> Exported:
+def _write(
+    stored: Stored, path: Path, record: Record, marks: tuple[str, str, str], *, rejected_images: bool = False
+) -> Exported:
     opening, between, closing = marks
     pictures = _Pictures(path.parent / IMAGES)
     left_out: Counter[str] = Counter()
@@ -68,13 +78,16 @@ def _write(stored: Stored, path: Path, record: Record, marks: tuple[str, str, st
         file.write(opening)
         for row in _rows(stored):
             try:
+                if row["rejected_images"] and not rejected_images:
+                    raise RowError(REJECTED_BY_IMAGE, "the answers are the same")
                 # the names first: a row without a place must leave no picture behind
-                names = pictures.names(row["images"])
+                shown = [*row["images"], *(row["rejected_images"] or ())]
+                names = pictures.names(shown)
                 value = record(row, [f"{IMAGES}/{name}" for name in names])
             except RowError as error:
                 left_out[error.reason] += 1
                 continue
-            pictures.save(names, row["images"])
+            pictures.save(names, shown)
             value[COLUMN] = Carried.of_row(row).to_json()
             file.write((between if written else "") + json.dumps(value, ensure_ascii=False))
             written += 1

@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prefgen.carried import COLUMN, Carried
-from prefgen.exporters.records import Exported
+from prefgen.exporters.records import REJECTED_BY_IMAGE, Exported
 from prefgen.schema import SCHEMA
 from prefgen.stored import Stored
 
@@ -34,16 +35,20 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     folder.mkdir()
     (out / "dpo.yaml").write_text(CONFIG.format(name=json.dumps(f"./{name}")), encoding="utf-8")
     schema = _schema()
-    rows = 0
+    rows = left_out = 0
     writer: pq.ParquetWriter | None = None
     paths: list[Path] = []
-    for number, table in enumerate(stored.tables()):
+    for number, whole in enumerate(stored.tables()):
+        table = whole.filter(pc.is_null(whole["rejected_images"]))  # TRL has no place for preferences between pictures
+        left_out += whole.num_rows - table.num_rows
         if number % _GROUPS_PER_FILE == 0:
             if writer is not None:
                 writer.close()
             paths.append(folder / f"{len(paths):05d}.parquet")
             writer = pq.ParquetWriter(paths[-1], schema, compression="zstd", use_dictionary=False)
-        carried = pa.array([Carried.of_row(row).to_json() for row in table.drop_columns("images").to_pylist()])
+        carried = pa.array(
+            [Carried.of_row(row).to_json() for row in table.drop_columns(["images", "rejected_images"]).to_pylist()]
+        )
         if writer is not None:
             writer.write_table(table.select(_KEPT).append_column(COLUMN, carried).cast(schema))
         rows += table.num_rows
@@ -51,7 +56,7 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
         writer.close()
     for number, path in enumerate(paths):
         path.rename(folder / f"train-{number:05d}-of-{len(paths):05d}.parquet")
-    return Exported(rows)
+    return Exported(rows, {REJECTED_BY_IMAGE: left_out} if left_out else {})
 
 
 def _schema() -> pa.Schema:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Protocol
+import dataclasses
+from collections.abc import Generator, Iterable, Iterator
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
-from prefgen.records import Sample
-from prefgen.requests import Flow, Request
+from prefgen.errors import RowError, UsageError
+from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.requests import Embed, Flow, Reply, Request, Vector
+from prefgen.restrict import View, alpha_bar
 
 
 class Method(Protocol):
@@ -34,3 +37,73 @@ class Method(Protocol):
 
     def rehearse(self, sample: Sample) -> Iterable[str]:
         """What the first round would ask for one sample, line by line, for a dry run; its images need not be loaded."""
+
+
+@runtime_checkable
+class Restricting(Protocol):
+    """A method that restricts what the model sees of an image. Whoever shows its pairs can draw the view again."""
+
+    def view(self, sample_id: str, iteration: int) -> View:
+        """What the model could see when it wrote the answer that was accepted in this iteration."""
+
+
+def check_ranges(**ranges: tuple[float | None, float, float]) -> None:
+    """Check options given as name = (value, lowest, highest); None is no value.
+
+    Raises:
+        UsageError: naming the option, its value and its range.
+    """
+    for name, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"--{name.replace('_', '-')} {value} is outside {low:g} … {high:g}")
+
+
+def check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
+    """Check options given as name = (value, what it may be).
+
+    Raises:
+        UsageError: naming the option, its value and what it may be.
+    """
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise UsageError(f"--{name.replace('_', '-')} {value!r} is unknown; choose from {', '.join(known)}")
+
+
+def explain_view(view: View, image_tokens: float) -> Iterator[tuple[str, str]]:
+    """What a view leaves to be seen, in words; arguments and result as in `Method.explain`."""
+    if view.masks:
+        kept = view.expected_kept(round(image_tokens))
+        share = kept / image_tokens if image_tokens else 0.0
+        yield "image tokens", f"{kept:.1f} of {image_tokens:.0f} expected to stay visible ({share:.1%})"
+        if view.keep_tokens is None and 0.0 < view.rho < 1.0:
+            yield "", f"none at all in {view.rho**image_tokens:.0%} of the draws"
+    if view.noise_steps:
+        left = alpha_bar(view.noise_steps, view.schedule) ** 0.5
+        yield "noise", f"N = {view.noise_steps}: {left:.3f} of the amplitude is left ({view.noise_space} space)"
+
+
+def reference(sample: Sample) -> str:
+    """The sample's reference answer y+.
+
+    Raises:
+        RowError: if it has none.
+    """
+    if sample.answer is None or not sample.answer.strip():
+        raise RowError("ANSWER_EMPTY", "there is no reference answer")
+    return sample.answer
+
+
+def judged(pair: Pair) -> Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]:
+    """The pair with the similarity of its answers, or, where it shows no preference, its sample dropped."""
+    rejected = pair.rejected.strip()
+    if not rejected or rejected == pair.chosen.strip():
+        reason = "REJECTED_EQUALS_CHOSEN" if rejected else "REJECTED_EMPTY"
+        return dataclasses.replace(Dropped.of(pair.sample, reason, ""), iteration=pair.iteration, tokens=pair.tokens)
+    chosen_vector, rejected_vector = cast("tuple[Vector, Vector]", (yield (Embed(pair.chosen), Embed(pair.rejected))))
+    truncated = ("embedder-truncated",) if chosen_vector.truncated or rejected_vector.truncated else ()
+    return dataclasses.replace(pair, similarity=cosine(chosen_vector, rejected_vector), flags=(*pair.flags, *truncated))
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    """Cosine similarity of two unit vectors, rounded to float32's resolution near 1."""
+    return round(float(a.values.astype("float64") @ b.values.astype("float64")), 6)

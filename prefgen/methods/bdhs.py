@@ -32,15 +32,16 @@ Departures from the paper (numbers of holes in it that needed a decision; ``fide
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
 from prefgen import seeds, text
-from prefgen.errors import UsageError
+from prefgen.methods.base import check_choices, check_ranges, cosine, explain_view
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
-from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, alpha_bar
+from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, last_step
 from prefgen.text import SPLITTERS, Cut, Sentence, Splitter
 
 Variant = Literal["attn", "noise", "both"]
@@ -111,30 +112,24 @@ class BDHS:
         Raises:
             UsageError: naming the option, its value and its range.
         """
-        ranges: list[tuple[str, float | None, float, float]] = [
-            ("rho", self.rho, 0.0, 1.0),
-            ("keep-tokens", self.keep_tokens, 0, float("inf")),
-            ("noise-steps", self.noise_steps, 0, 1000 if self.schedule == "paper" else 999),
-            ("iterations", self.iterations, 1, 1000),
-            ("similarity-threshold", self.similarity_threshold, -1.0, 2.0),
-            ("temperature", self.temperature, 0.0, 100.0),
-            ("top-p", self.top_p, 1e-6, 1.0),
-            ("max-sentence-tokens", self.max_sentence_tokens, 1, float("inf")),
-            ("max-new-tokens", self.max_new_tokens, 1, float("inf")),
-        ]
-        for option, value, low, high in ranges:
-            if value is not None and not low <= value <= high:
-                raise UsageError(f"--{option} {value} is outside {low:g} … {high:g}")
-        choices: list[tuple[str, str, tuple[str, ...]]] = [
-            ("variant", self.variant, VARIANTS),
-            ("noise-space", self.noise_space, NOISE_SPACES),
-            ("schedule", self.schedule, SCHEDULES),
-            ("fidelity", self.fidelity, FIDELITIES),
-            ("splitter", self.splitter, SPLITTERS),
-        ]
-        for option, chosen, known in choices:
-            if chosen not in known:
-                raise UsageError(f"--{option} {chosen!r} is unknown; choose from {', '.join(known)}")
+        check_choices(
+            variant=(self.variant, VARIANTS),
+            noise_space=(self.noise_space, NOISE_SPACES),
+            schedule=(self.schedule, SCHEDULES),
+            fidelity=(self.fidelity, FIDELITIES),
+            splitter=(self.splitter, SPLITTERS),
+        )
+        check_ranges(
+            rho=(self.rho, 0.0, 1.0),
+            keep_tokens=(self.keep_tokens, 0, math.inf),
+            noise_steps=(self.noise_steps, 0, last_step(self.schedule)),
+            iterations=(self.iterations, 1, 1000),
+            similarity_threshold=(self.similarity_threshold, -1.0, 2.0),
+            temperature=(self.temperature, 0.0, 100.0),
+            top_p=(self.top_p, 1e-6, 1.0),
+            max_sentence_tokens=(self.max_sentence_tokens, 1, math.inf),
+            max_new_tokens=(self.max_new_tokens, 1, math.inf),
+        )
 
     def __call__(self, sample: Sample) -> Flow:
         """Algorithm 1 for one sample."""
@@ -179,16 +174,7 @@ class BDHS:
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
         """The restricted view, the rejection and its limits in words."""
         yield "method", f"{self.name} {self.variant}, {'guided' if self.guidance else 'unguided'}"
-        view = self.view("", 1)
-        if view.masks:
-            kept = view.expected_kept(round(image_tokens))
-            share = kept / image_tokens if image_tokens else 0.0
-            yield "image tokens", f"{kept:.1f} of {image_tokens:.0f} expected to stay visible ({share:.1%})"
-            if self.keep_tokens is None and 0.0 < self.rho < 1.0:
-                yield "", f"none at all in {self.rho**image_tokens:.0%} of the draws"
-        if view.noise_steps:
-            left = alpha_bar(view.noise_steps, view.schedule) ** 0.5
-            yield "noise", f"N = {view.noise_steps}: {left:.3f} of the amplitude is left ({view.noise_space} space)"
+        yield from explain_view(self.view("", 1), image_tokens)
         yield "rejection", f"answers from similarity {self.similarity_threshold} on are made again"
         yield "iterations", f"at most {self.iterations}"
 
@@ -306,11 +292,6 @@ def join(sentences: tuple[Sentence, ...], cuts: list[Cut], completions: tuple[Co
         if cut.swap:
             swaps.append(Span(start + cut.swap.start, start + cut.swap.end))
     return Draft(answer, completions, tuple(spans), tuple(swaps), tuple(offsets))
-
-
-def cosine(a: Vector, b: Vector) -> float:
-    """Cosine similarity of two unit vectors, rounded to float32's resolution near 1."""
-    return round(float(a.values.astype("float64") @ b.values.astype("float64")), 6)
 
 
 PRESETS: dict[str, BDHS] = {

@@ -18,6 +18,7 @@ import yaml
 import prefgen
 from prefgen import schema
 from prefgen.layout import Layout, Plan
+from prefgen.methods import BASELINES, METHODS
 from prefgen.report.summary import Summary, figures, summarise
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -28,8 +29,10 @@ _BODY = Template(
 
 Preference pairs for vision-language models, made by prefgen $version. Each row has
 pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`), with a record of where both come from.
-The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](https://arxiv.org/abs/2407.02477); any
-other method is the published set, or the form, that a pair was imported from.
+The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](https://arxiv.org/abs/2407.02477) and
+`povid-style` the teacher-forced distortion described there; $baselines are simpler
+ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a spoilt picture
+(`rejected_images`). Any other method is the published set, or the form, that a pair was imported from.
 
 ## How it was made
 
@@ -73,8 +76,8 @@ as well, which may restrict their use.
 
 ## Known biases
 
-- Rejected answers of `bdhs` are wrong on purpose: they say what a model makes up when it sees little or nothing of the
-  picture. They are no facts about the pictures or the people in them.
+- Rejected answers that were made here are wrong on purpose: they say what a model makes up when it sees little or
+  nothing of the picture. They are no facts about the pictures or the people in them.
 - What it makes up follows its prior: frequent objects, stereotyped people and scenes.
 - A rejected answer can be right by chance, above all where it is short or flagged `similar`; a preferred answer is as
   good as its source.
@@ -109,6 +112,7 @@ def render(out: Path, command: str, licence: str = "other", language: str = "en"
     body = _BODY.substitute(
         title=_plain(name),
         version=_plain(prefgen.__version__),
+        baselines=" and ".join(f"`{name}`" for name in BASELINES).replace(" and ", ", ", len(BASELINES) - 2),
         command=_fenced(command, "bash"),
         provenance=_table(("", "model and what ran it"), _provenance(at)),
         settings=_table(
@@ -127,7 +131,7 @@ def _header(name: str, licence: str, language: str, plan: Plan, summary: Summary
     method = re.sub(r"[^a-z0-9-]+", "-", str(plan.fingerprint.get("method", "")).lower()).strip("-")
     tags = ["preference", "dpo", "rlhf", "trl", "image", "hallucination", "prefgen", method]
     # What prefgen generated is a machine's; who annotated an imported set, that set's own card must say.
-    generated = {"annotations_creators": ["machine-generated"]} if method == "bdhs" else {}
+    generated = {"annotations_creators": ["machine-generated"]} if method in METHODS else {}
     tags += ["synthetic"] if generated else []
     return {
         **generated,

@@ -11,7 +11,8 @@ import pytest
 import prefgen as package
 from prefgen.cli import config
 from prefgen.errors import UsageError
-from tests.cli.runs import data_digests, prefgen, write_input
+from prefgen.methods import BASELINES
+from tests.cli.runs import called, data_digests, prefgen, write_input
 
 OPTIONS_OF_BDHS = [
     "--allow-urls",
@@ -64,6 +65,20 @@ OPTIONS_OF_BDHS = [
     "--variant",
 ]
 
+# What every command that makes pairs with a model has.
+COMMON = {
+    *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
+    *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
+    *("--output", "--positions", "--quiet", "--revision", "--sample", "--seed", "--shard-size", "--similarity-model"),
+    *("--split", "--temperature", "--top-p", "--trust-remote-code", "--turns"),
+}
+NOISE = {"--noise-space", "--noise-steps", "--schedule"}
+OPTIONS = {
+    "bdhs": OPTIONS_OF_BDHS,
+    "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
+    "baseline": sorted(COMMON | NOISE | {"--keep-share", "--keep-tokens", "--max-new-tokens", "--rho"}),
+}
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -88,11 +103,12 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_the_options_are_the_agreed_ones() -> None:
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_options_are_the_agreed_ones(command: str) -> None:
     """A change here is a change of the public surface: it belongs into the changelog."""
-    shown = prefgen("bdhs", "--help").stdout
+    shown = prefgen(command, "--help").stdout
     options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Data ─")[2]))
-    assert sorted(options | {"--help"}) == sorted(OPTIONS_OF_BDHS)
+    assert sorted(options | {"--help"}) == sorted(OPTIONS[command])
 
 
 def test_version() -> None:
@@ -112,6 +128,27 @@ def test_a_run_ends_with_shards_a_card_and_figures(source: Path, tmp_path: Path)
     assert "40/40 rows" in done.stderr  # talk goes to stderr, in plain lines when it is no terminal
     assert "\x1b" not in done.stdout + done.stderr
     assert prefgen("verify", out).returncode == 0
+
+
+@pytest.mark.parametrize("command", [("povid",), *(("baseline", name) for name in BASELINES)], ids=" ".join)
+def test_the_other_methods_run_like_bdhs(command: tuple[str, ...], source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("-i", source, "-m", "none", "--engine", "fake", "-o", out, "--json", "--shard-size", "16")
+    done = called(*command, *options)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["planned"] == 40
+    assert figures["pairs"] > 30
+    assert figures["similarity"]["p50"] < 1
+    assert called("verify", out).returncode == 0
+    assert (out / "preview.html").exists()
+
+
+def test_a_baseline_takes_no_option_of_another(source: Path, tmp_path: Path) -> None:
+    for arguments, named in ((("blind", "--rho", "0.5"), "--rho"), (("unheard",), "unheard")):
+        done = called("baseline", *arguments, "-i", source, "-m", "none", "--engine", "fake", "-o", tmp_path / "out")
+        assert done.returncode == 2
+        assert named in done.stderr
 
 
 def test_a_finished_run_started_again_does_nothing(source: Path, tmp_path: Path) -> None:

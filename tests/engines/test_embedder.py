@@ -13,7 +13,7 @@ import pytest
 from prefgen.engines import embedder
 from prefgen.engines.embedder import Embedder
 from prefgen.errors import ModelUnreachable, UsageError
-from prefgen.methods.bdhs import cosine
+from prefgen.methods.base import cosine
 from prefgen.requests import Embed, Vector
 
 TEXTS = ["There is a red circle.", "A circle, red, is there.", "There is a blue square.", "Stocks fell by two percent."]

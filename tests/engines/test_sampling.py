@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from prefgen.engines.base import Attention, EngineConfig
 from prefgen.engines.sampling import Continuation, Vocabulary, draw
-from prefgen.requests import Generate, Sampling, Stop
+from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.records import Turn
+from prefgen.requests import Completion, Generate, Sampling, Stop
 from prefgen.restrict import View
 from tests.engines import tiny
 
@@ -109,3 +114,27 @@ def test_the_token_limit_and_the_end_token_finish_a_row(vocabulary: Vocabulary) 
     push(row, vocabulary, "a red circle")
     row.push(vocabulary.tokenizer.eos_token_id)
     assert (row.finish, row.completion(0, 0).text) == ("eos", " a red circle")
+
+
+@pytest.mark.parametrize("attention", ["drop", "mask"])
+def test_an_answer_does_not_end_before_its_least_number_of_tokens(attention: Attention) -> None:
+    """The model has no wish but to end."""
+    loaded = tiny.llava()
+    (eos,) = loaded.eos_ids
+
+    def end(module: object, inputs: object, output: Any) -> None:
+        output.logits[..., eos] = 1000.0
+
+    hook = loaded.model.register_forward_hook(end)
+    engine = TransformersEngine(loaded, EngineConfig("tiny", attention=attention))
+    prompt = (Turn("user", ("Hello.",)),)
+    for least in (0, 1, 3):
+        settings = Sampling(0.0, 1.0, 9, min_new_tokens=least)
+        engine.submit(least, Generate(prompt, (), View(), "", 0, "end", "en", settings, 1))
+    ended: dict[int, Completion] = {}
+    while replies := engine.collect():
+        ended |= {least: reply for least, reply in replies if isinstance(reply, Completion)}
+    hook.remove()
+    assert {least: (reply.tokens, reply.finish) for least, reply in ended.items()} == {
+        least: (least + 1, "eos") for least in (0, 1, 3)
+    }

@@ -27,6 +27,8 @@ class Identical:
 
     def see(self, row: Row) -> None:
         """Compare a pair in three ways; it counts under the first that applies."""
+        if row.rejected_pictures not in ((), row.pictures):
+            return  # a preference between pictures: the answers are meant to be equal
         chosen, rejected = row.chosen.strip(), row.rejected.strip()
         if chosen == rejected:
             self._equal.add(row, rejected)

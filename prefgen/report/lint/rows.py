@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -14,7 +15,8 @@ from prefgen.layout import Layout
 from prefgen.schema import IMAGE_TAG
 
 _COLUMNS = ["id", "chosen_response", "rejected_response", "instruction", "similarity", "flags", "spans", "meta"]
-_IMAGE_NAMES = "images.list.element.path"  # of the column `images`, without its bytes
+# Of the columns `images` and `rejected_images`, without their bytes.
+_IMAGE_NAMES = ["images.list.element.path", "rejected_images.list.element.path"]
 _ROWS_AT_ONCE = 1000
 
 
@@ -34,6 +36,7 @@ class Row:
 
     Attributes:
         prompt: the last user turn, image tags left out.
+        rejected_pictures: those that are rejected in place of `pictures`; empty where the answers differ.
         spans: what was generated, as (start, end) in characters of `rejected`; empty where that was not recorded.
     """
 
@@ -45,6 +48,7 @@ class Row:
     flags: tuple[str, ...]
     spans: tuple[tuple[int, int], ...]
     pictures: tuple[Picture, ...]
+    rejected_pictures: tuple[Picture, ...] = ()
 
 
 def read(out: Path) -> Iterator[Row]:
@@ -55,12 +59,12 @@ def read(out: Path) -> Iterator[Row]:
     """
     for path in Layout(out).parquet_files():
         with pq.ParquetFile(path) as file:
-            missing = [name for name in (*_COLUMNS, "images") if name not in file.schema_arrow.names]
+            missing = [name for name in (*_COLUMNS, "images", "rejected_images") if name not in file.schema_arrow.names]
             if missing:
                 raise UsageError(f"{path} has no column {', '.join(missing)}: import the data set first")
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[*_COLUMNS, _IMAGE_NAMES]):
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[*_COLUMNS, *_IMAGE_NAMES]):
                 for values in batch.to_pylist():
-                    described = json.loads(values["meta"]).get("images", [])
+                    meta = json.loads(values["meta"])
                     yield Row(
                         id=values["id"],
                         prompt=values["instruction"].replace(IMAGE_TAG, "").strip(),
@@ -69,8 +73,13 @@ def read(out: Path) -> Iterator[Row]:
                         similarity=values["similarity"],
                         flags=tuple(values["flags"]),
                         spans=tuple((span["start"], span["end"]) for span in values["spans"]),
-                        pictures=tuple(
-                            Picture(known["sha256"], image["path"], known["width"], known["height"])
-                            for image, known in zip(values["images"], described, strict=False)
-                        ),
+                        pictures=_pictures(values["images"], meta.get("images", [])),
+                        rejected_pictures=_pictures(values["rejected_images"] or [], meta.get("rejected_images", [])),
                     )
+
+
+def _pictures(images: list[dict[str, str]], described: list[dict[str, Any]]) -> tuple[Picture, ...]:
+    return tuple(
+        Picture(known["sha256"], image["path"], known["width"], known["height"])
+        for image, known in zip(images, described, strict=False)
+    )

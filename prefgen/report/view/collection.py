@@ -25,8 +25,8 @@ _SCALARS = ["id", "similarity", "iteration", "method", "variant", "chosen_chars"
 _SHOWN = [*_SCALARS, "prompt", "chosen_response", "rejected_response", "spans", "swaps", "flags", "image_tokens"]
 _SHOWN += ["kept_image_tokens", "source", "source_id", "model", "meta"]
 _SEARCHED = ["id", "source_id", "instruction", "chosen_response", "rejected_response"]
-_IMAGES = "images"
-_IMAGE_NAMES = "images.list.element.path"
+_IMAGES = ["images", "rejected_images"]
+_IMAGE_NAMES = [f"{column}.list.element.path" for column in _IMAGES]
 _ROWS_AT_ONCE = 5000
 
 
@@ -72,7 +72,7 @@ class Collection:
         self.rows = 0
         for path in Layout(out).parquet_files():
             metadata = pq.read_metadata(path)
-            missing = {*_SHOWN, _IMAGES} - {*metadata.schema.to_arrow_schema().names}
+            missing = {*_SHOWN, *_IMAGES} - {*metadata.schema.to_arrow_schema().names}
             if missing:
                 raise UsageError(f"{path} has no column {', '.join(sorted(missing))}: import the data set first")
             for number in range(metadata.num_row_groups):
@@ -149,9 +149,8 @@ class Collection:
         return self._one(position, self._texts)
 
     def images(self, position: int) -> list[dict[str, Any]]:
-        """The encoded images of one row, ``bytes`` and ``path`` each."""
-        found: list[dict[str, Any]] = self._one(position, self._images)[_IMAGES]
-        return found
+        """The encoded images of one row, ``bytes`` and ``path`` each; those that are rejected stand last."""
+        return shown_images(self._one(position, self._images))
 
     def _one(self, position: int, read: Any) -> dict[str, Any]:
         """One row of the group that `read` reads. Readers of the same group wait for each other and share it."""
@@ -164,15 +163,20 @@ class Collection:
         return row
 
     def _read_texts(self, place: int) -> pa.Table:
-        return self._read(place, [*_SHOWN, _IMAGE_NAMES])
+        return self._read(place, [*_SHOWN, *_IMAGE_NAMES])
 
     def _read_images(self, place: int) -> pa.Table:
-        return self._read(place, [_IMAGES])
+        return self._read(place, _IMAGES)
 
     def _read(self, place: int, columns: list[str]) -> pa.Table:
         group = self._groups[place]
         with pq.ParquetFile(group.path) as file:
             return file.read_row_group(group.number, columns=columns)
+
+
+def shown_images(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row's images and, behind them, those that are rejected in their place."""
+    return [*row["images"], *(row["rejected_images"] or ())]
 
 
 def _numpy(condition: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:

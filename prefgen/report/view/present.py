@@ -13,7 +13,7 @@ import PIL.Image
 from prefgen import images as images_
 from prefgen.records import Image
 from prefgen.report.view import diff, restriction
-from prefgen.report.view.collection import Collection
+from prefgen.report.view.collection import Collection, shown_images
 
 # What Pillow raises for a picture that a foreign data set brought broken; our own were checked.
 _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
@@ -53,8 +53,9 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
                 "name": image["path"],
                 "plain": address(position, place, False),
                 "noisy": address(position, place, True) if noised else None,
+                "rejected": place >= len(row["images"]),
             }
-            for place, image in enumerate(row["images"])
+            for place, image in enumerate(shown_images(row))
         ],
     }
 

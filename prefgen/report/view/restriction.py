@@ -14,16 +14,13 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
 from prefgen import restrict, seeds
 from prefgen.errors import UsageError
-from prefgen.methods.bdhs import BDHS
+from prefgen.methods import METHODS
+from prefgen.methods.base import Restricting
+from prefgen.report import clip
 from prefgen.restrict import View
-
-_PATCH = 14  # pixels; of the CLIP encoders that LLaVA uses
-_SIDE = 336  # pixels; where the grid is unknown
-_MEAN, _STD = (np.array(values, dtype=np.float32) for values in ((0.4815, 0.4578, 0.4082), (0.2686, 0.2613, 0.2758)))
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,12 @@ class Mask:
 
 
 def view(row: Mapping[str, Any], options: Mapping[str, Any]) -> View | None:
-    """The view of the accepted iteration; None for other methods, or options that this version does not know."""
-    if row["method"] != BDHS.name:
-        return None
+    """The view of the accepted answer; None for a method without one, or options that this version does not know."""
     try:
-        return BDHS(**options).view(row["id"], row["iteration"])
-    except (TypeError, UsageError):
+        method = METHODS[row["method"]](**options)
+    except (KeyError, TypeError, UsageError):
         return None
+    return method.view(row["id"], row["iteration"]) if isinstance(method, Restricting) else None
 
 
 def mask(row: Mapping[str, Any], seen: View | None, images: int) -> Mask | None:
@@ -67,8 +63,5 @@ def noisy(picture: PIL.Image.Image, seen: View, index: int, image_tokens: int) -
         pixels = restrict.add_pixel_noise(np.asarray(picture), seen.noise_steps, seed, seen.noise_space, seen.schedule)
         return PIL.Image.fromarray(pixels)
     tokens = math.isqrt(image_tokens)
-    side = tokens * _PATCH if tokens and tokens**2 == image_tokens else _SIDE
-    square = np.asarray(PIL.ImageOps.fit(picture, (side, side), PIL.Image.Resampling.BICUBIC), dtype=np.float32) / 255
-    channels_first = ((square - _MEAN) / _STD).transpose(2, 0, 1).astype(np.float32)
-    noised = restrict.add_noise(channels_first, seen.noise_steps, seed, seen.schedule).transpose(1, 2, 0)
-    return PIL.Image.fromarray(((noised * _STD + _MEAN).clip(0, 1) * 255).astype(np.uint8))
+    side = tokens * clip.PATCH if tokens and tokens**2 == image_tokens else clip.SIDE
+    return clip.as_picture(restrict.add_noise(clip.encoder_input(picture, side), seen.noise_steps, seed, seen.schedule))

@@ -9,6 +9,7 @@ import pytest
 
 from prefgen import restrict, seeds
 from prefgen.methods.bdhs import BDHS
+from prefgen.methods.povid import Povid
 from prefgen.report.view import restriction
 
 
@@ -47,11 +48,19 @@ def test_a_mask_that_contradicts_the_record_is_not_shown() -> None:
 
 def test_unknown_methods_and_options_have_no_view() -> None:
     method = BDHS()
-    assert restriction.view({**row(method), "method": "povid"}, dataclasses.asdict(method)) is None
+    assert restriction.view({**row(method), "method": "rlhf-v"}, {}) is None
+    assert restriction.view({**row(method), "method": "povid-style"}, dataclasses.asdict(method)) is None
+    assert restriction.view({**row(method), "method": "blind"}, {}) is None
     assert restriction.view(row(method), {"rho": 7.0}) is None
     assert restriction.view(row(method), {"unheard": 1}) is None
     noise = BDHS(variant="noise")
     assert restriction.mask(row(noise), noise.view("ab", 2), 1) is None
+
+
+def test_the_noise_of_povid_is_drawn_again() -> None:
+    povid = Povid(noise_steps=300, seed=4)
+    seen = restriction.view({**row(BDHS()), "method": "povid-style", "iteration": 1}, dataclasses.asdict(povid))
+    assert seen == povid.view("ab", 1)
 
 
 def test_pixel_noise_is_that_of_the_run() -> None:

@@ -56,7 +56,8 @@ function figure(row, image, place) {
   });
   img.src = image.plain;
   if (overlay) frame.append(overlay);
-  return element("figure", "", frame, element("figcaption", "", image.name));
+  const caption = element("figcaption", "", image.rejected ? `rejected: ${image.name}` : image.name);
+  return element("figure", image.rejected ? "rejected" : "", frame, caption);
 }
 
 function badges(row) {

@@ -4,7 +4,7 @@
 // #data holds {live, total, rows, pageRows}; a row is what prefgen/report/view/present.py makes: {position, id,
 // method, variant, iteration, similarity, flags, model, source, source_id, image_tokens, kept_image_tokens, lengths:
 // [chosen, rejected], edit, prompt: [[role, text]], chosen and rejected: [[text, marks]], mask: {side, kept} or null,
-// images: [{name, plain, noisy}]}.
+// images: [{name, plain, noisy, rejected}]}.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const votes = new Map();  // by row id

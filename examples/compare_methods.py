@@ -1,0 +1,95 @@
+"""Every method on the scenes, side by side, with what their known truth tells about the rejected answers.
+
+    python examples/compare_methods.py --output /tmp/methods --limit 80
+
+Runs each method, then `prefgen compare`, and prints the table in Markdown. A finished run is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+SCENES = Path(__file__).parent / "scenes"
+sys.path.insert(0, str(SCENES))
+
+from scene_metrics import colours_in, shapes_in, yes_or_no  # noqa: E402  # the scenes are scripts, no package
+from scenes import instruct_scene  # noqa: E402
+
+MODEL = ["--model", str(SCENES / "model")]
+METHODS = {
+    "bdhs-attn": ["bdhs"],
+    "bdhs-noise": ["bdhs", "--variant", "noise"],
+    "povid": ["povid"],
+    "dropout-ntp": ["baseline", "dropout-ntp"],
+    "blind": ["baseline", "blind"],
+    "weakened": ["baseline", "weakened"],
+    "append": ["baseline", "append"],
+}
+TRUTHS = {
+    "object": "names a shape that the chosen answer does not and the scene does not have",
+    "colour": "gives a shape of the scene a colour that it does not have",
+    "yes/no": "turns yes into no or no into yes",
+}
+
+
+def run(name: str, output: Path, limit: int) -> Path:
+    """Run one method."""
+    out = output / name
+    command = [sys.executable, "-m", "prefgen", *METHODS[name], "--input", str(SCENES / "llava_instruct.json"), *MODEL]
+    command += ["--similarity-model", "minilm", "--limit", str(limit), "--output", str(out), "--quiet"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return out
+
+
+def truths(out: Path) -> dict[str, float]:
+    """Share of a run's pairs whose rejected answer is false in each of the ways of `TRUTHS`."""
+    found = [list(_false(row)) for row in pq.read_table(out / "data", columns=_COLUMNS).to_pylist()]
+    return {kind: sum(kind in kinds for kinds in found) / len(found) for kind in TRUTHS}
+
+
+_COLUMNS = ["source_id", "chosen_response", "rejected_response"]
+
+
+def _false(row: dict[str, Any]) -> Iterator[str]:
+    chosen, rejected = row["chosen_response"], row["rejected_response"]
+    colours = {thing.shape: thing.colour for thing in instruct_scene(int(row["source_id"])).things}
+    if shapes_in(rejected) - shapes_in(chosen) - colours.keys():
+        yield "object"
+    if any(shape in colours and colours[shape] != colour for colour, shape in colours_in(rejected)):
+        yield "colour"
+    if {yes_or_no(chosen), yes_or_no(rejected)} == {"yes", "no"}:
+        yield "yes/no"
+
+
+def main() -> None:
+    """Run every method and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=80)
+    arguments = parser.parse_args()
+    outs = [run(name, arguments.output, arguments.limit) for name in METHODS]
+    command = [sys.executable, "-m", "prefgen", "compare", *map(str, outs), *MODEL, "--json"]
+    compared = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    print(f"| run | pairs | non-similar | edited | length | log-prob | {' | '.join(TRUTHS)} | tokens | seconds |")
+    print(f"| --- |{' --- |' * (7 + len(TRUTHS))}")
+    for one, out in zip(compared["runs"], outs, strict=True):
+        cells = [one["run"], f"{one['pairs']} of {one['planned']}", f"{one['non_similar']:.1%}"]
+        cells += [f"{one['edit_share']:.0%}", f"{one['length_ratio']:.2f}", f"{one['fluency']:.2f}"]
+        cells += [f"{share:.0%}" for share in truths(out).values()]
+        cells += [f"{one['tokens']:.1f}", f"{one['seconds']:.2f}"]
+        print(f"| {' | '.join(cells)} |")
+    print(
+        f"\n{compared['samples']} samples in common, log-prob of their chosen answers {compared['chosen_fluency']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""`prefgen baseline`: the simple methods that BDHS is compared with, under the same options."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prefgen.cli import config
+from prefgen.cli import options as o
+from prefgen.engines.base import EngineConfig
+from prefgen.errors import UsageError
+from prefgen.methods import BASELINES
+from prefgen.restrict import NOISE_SPACES, SCHEDULES
+
+
+def baseline(
+    ctx: typer.Context,
+    method: Annotated[str, typer.Argument(help=f"One of {', '.join(BASELINES)}.")],
+    input: o.Input,
+    output: o.Output,
+    model: o.Model,
+    image_root: o.ImageRoot = None,
+    turns: o.Turns = "all",
+    limit: o.Limit = None,
+    sample: o.Sample = None,
+    split: o.Split = None,
+    allow_urls: o.AllowUrls = False,
+    keep_share: Annotated[float | None, o.method("--keep-share", help="dropout-ntp: share of words kept.")] = None,
+    noise_steps: Annotated[int | None, o.method("--noise-steps", help="weakened: diffusion steps.")] = None,
+    noise_space: Annotated[
+        str | None, o.method("--noise-space", help="weakened: what is noised", choices=NOISE_SPACES)
+    ] = None,
+    schedule: Annotated[str | None, o.method("--schedule", help="weakened: noise schedule", choices=SCHEDULES)] = None,
+    rho: Annotated[float | None, o.method("--rho", help="append: share of image tokens masked.")] = None,
+    keep_tokens: Annotated[int | None, o.method("--keep-tokens", help="append: N image tokens stay visible.")] = None,
+    temperature: Annotated[float | None, o.text("--temperature", help="0 is greedy.")] = None,
+    top_p: Annotated[float | None, o.text("--top-p", help="Nucleus sampling.")] = None,
+    max_new_tokens: Annotated[int | None, o.text("--max-new-tokens", help="Limit of what is written.")] = None,
+    revision: o.Revision = None,
+    similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
+    engine: o.Engine = EngineConfig.engine,
+    attention: o.Attention = EngineConfig.attention,
+    positions: o.Positions = EngineConfig.positions,
+    device: o.Device = EngineConfig.device,
+    dtype: o.Dtype = EngineConfig.dtype,
+    batch_size: o.BatchSize = EngineConfig.batch_size,
+    batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
+    seed: o.Seed = 0,
+    shard_size: o.ShardSize = config.SHARD_SIZE,
+    max_dropped: o.MaxDropped = 1.0,
+    license: o.License = "other",
+    config_file: o.ConfigFile = None,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make rejected answers by a simpler method, to compare BDHS with.
+
+    dropout-ntp writes the second half of the answer without the image, blind the whole of it; weakened answers a noised
+    image; append adds an imagined sentence. What a method's option is by default stands in its file in prefgen/methods.
+
+    Example: prefgen baseline blind -i examples/scenes/llava_instruct.json -m examples/scenes/model -o out
+    --similarity-model minilm
+    """
+    if method not in BASELINES:
+        raise UsageError(f"method {method!r} is unknown; choose from {', '.join(BASELINES)}")
+    own = ("keep_share", "noise_steps", "noise_space", "schedule", "rho", "keep_tokens")
+    o.refuse_foreign(ctx, BASELINES[method], own, method)
+    from prefgen.cli import session
+
+    session.make_pairs(ctx, BASELINES[method])

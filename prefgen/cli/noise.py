@@ -1,0 +1,45 @@
+"""`prefgen noise`: what a number of noise steps does to a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefgen.restrict import SCHEDULES
+
+
+def noise(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("noise.png"),
+    schedule: Annotated[str, typer.Option("--schedule", help=f"Noise schedule: {', '.join(SCHEDULES)}.")] = "paper",
+    seed: Annotated[int, typer.Option("--seed", help="Seeds the noise.")] = 0,
+) -> None:
+    """Draw a picture under N = 0 … 1000 steps of noise in every noise space.
+
+    Each is what the vision encoder receives, with its correlation to the clean input: over pixels, and over 14 x 14
+    patches.
+
+    Example: prefgen noise photo.jpg -o noise.png
+    """
+    from typing import cast
+
+    from prefgen import images
+    from prefgen.errors import EnvironmentFault, RowError, UsageError
+    from prefgen.methods.base import check_choices
+    from prefgen.records import ImageRef
+    from prefgen.report import noise as noise_
+    from prefgen.restrict import Schedule
+
+    check_choices(schedule=(schedule, SCHEDULES))
+    try:
+        loaded = images.load(ImageRef(path=image.name, data=image.read_bytes()), images.ImageRoot(()))
+    except (OSError, RowError) as error:
+        raise UsageError(f"{image} cannot be used: {error}") from error
+    cells = noise_.measure_all(images.decode(loaded), seed, cast(Schedule, schedule))
+    try:
+        noise_.sheet(cells).save(output, "PNG")
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {output}: {error}") from error
+    typer.echo(f"{output}: {len(noise_.STEPS)} steps in {len(cells) // len(noise_.STEPS)} noise spaces")

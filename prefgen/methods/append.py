@@ -1,0 +1,76 @@
+"""One sentence more: the reference answer, and behind it a sentence imagined under the mask.
+
+Sentence-guided pairs of BDHS (arXiv:2407.02477) can only replace something within a sentence, so they never show a
+model its commonest error: a further sentence about something that is not there. This is prefgen's own supplement to
+them. The image is masked as in BDHS, eq. 6, the model continues the whole reference, and may not end at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from prefgen import seeds
+from prefgen.methods.base import check_ranges, explain_view, reference
+from prefgen.methods.continuing import continued
+from prefgen.records import Sample
+from prefgen.requests import Embed, Flow, Generate, Request, Sampling
+from prefgen.restrict import View
+
+
+@dataclass(frozen=True)
+class Append:
+    """The method and its constants; the defaults are those of BDHS.
+
+    Attributes:
+        rho: expected share of image tokens that are masked. keep_tokens: exactly so many stay visible instead.
+        temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str] = "append"
+    asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+
+    rho: float = 0.99
+    keep_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every constant.
+
+        Raises:
+            UsageError: naming the option, its value and its range.
+        """
+        check_ranges(
+            rho=(self.rho, 0.0, 1.0),
+            keep_tokens=(self.keep_tokens, 0, float("inf")),
+            temperature=(self.temperature, 0.0, 100.0),
+            top_p=(self.top_p, 1e-6, 1.0),
+            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
+        )
+
+    def __call__(self, sample: Sample) -> Flow:
+        """Continue the whole reference by a sentence."""
+        sampling = Sampling(self.temperature, self.top_p, self.max_new_tokens, min_new_tokens=1)
+        whole = reference(sample).rstrip()
+        view = self.view(sample.id, 1)
+        return (yield from continued(self, sample, sampling, prefix=whole, view=view, stop="sentence"))
+
+    def view(self, sample_id: str, iteration: int) -> View:
+        """The masked image."""
+        seed = seeds.derive(self.seed, sample_id, iteration, "mask")
+        return View(rho=self.rho, keep_tokens=self.keep_tokens, mask_seed=seed)
+
+    def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
+        """The mask in words."""
+        yield "method", f"{self.name}: the reference and one sentence more"
+        yield from explain_view(self.view("", 1), image_tokens)
+
+    def rehearse(self, sample: Sample) -> Iterator[str]:
+        """The answer that is continued."""
+        yield "its reference; what stands behind the bar is imagined"
+        yield f"{(sample.answer or '').rstrip()} ▏"

@@ -1,0 +1,60 @@
+"""Blind answers: the model answers the question without the image, from what it expects to be there.
+
+The plainest picture of a model's language prior, and the limit of what Pi et al., *Strengthening Multimodal Large
+Language Model with Bootstrapped Preference Optimization* (BPO), arXiv:2403.08730, reach by weakening the image. In
+terms of BDHS (arXiv:2407.02477) it is rho = 1 without guidance, the image's places taken out of the prompt instead of
+masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from prefgen.methods.base import check_ranges
+from prefgen.methods.continuing import continued
+from prefgen.records import Sample
+from prefgen.requests import Embed, Flow, Generate, Request, Sampling
+
+
+@dataclass(frozen=True)
+class Blind:
+    """The method and its constants.
+
+    Attributes:
+        temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str] = "blind"
+    asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every constant.
+
+        Raises:
+            UsageError: naming the option, its value and its range.
+        """
+        check_ranges(
+            temperature=(self.temperature, 0.0, 100.0),
+            top_p=(self.top_p, 1e-6, 1.0),
+            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
+        )
+
+    def __call__(self, sample: Sample) -> Flow:
+        """Answer without the image."""
+        return (yield from continued(self, sample, Sampling(self.temperature, self.top_p, self.max_new_tokens)))
+
+    def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
+        """In words."""
+        yield "method", f"{self.name}: the whole answer is written without the image"
+
+    def rehearse(self, sample: Sample) -> Iterator[str]:
+        """Nothing: no beginning is given."""
+        return iter(())

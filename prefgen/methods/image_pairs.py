@@ -1,0 +1,119 @@
+"""Preferences between images: the same answer, once to the image and once to a distorted one, which is rejected.
+
+Asks a model to care what the picture shows, not only which words are better. Needed by the image side of mDPO (Wang et
+al., arXiv:2406.11839: a small random crop), CHiP (Fu et al., arXiv:2501.16629: diffusion noise works best) and, as a
+pair of its own, of STIC (Deng et al., arXiv:2405.19716: low resolution). Published trainers draw distortions anew in
+each epoch, mDPO's even between policy and reference model; here an image is distorted once and stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+from prefgen import seeds
+from prefgen.methods.base import check_choices, check_ranges, reference
+from prefgen.records import Image, Pair, Sample
+from prefgen.requests import Borrow, Borrowed, Flow, Request
+from prefgen.restrict import SCHEDULES, NoiseSpace, Schedule, last_step
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Distortion = Literal["noise", "downscale", "crop", "patches", "blank", "other"]
+DISTORTIONS: tuple[Distortion, ...] = ("noise", "downscale", "crop", "patches", "blank", "other")
+_LEAST_CROP = 0.01  # of the picture, as in mDPO
+PIXEL_SPACES: tuple[NoiseSpace, ...] = ("pixel-clamp", "pixel-wrap")
+
+
+@dataclass(frozen=True)
+class ImagePairs:
+    """The method and its constants.
+
+    Attributes:
+        distortion: ``noise`` adds diffusion noise, ``downscale`` blurs, ``crop`` cuts a small piece out, ``patches``
+            hides cells of a grid, ``blank`` is black, ``other`` is another sample's image (of the same shard).
+        noise_steps: N, 0..1000. noise_space: of pixels, since the noised picture is stored. schedule: as in
+            `prefgen.restrict`.
+        side: pixels of the longer side that ``downscale`` leaves.
+        crop_area: largest share of the picture that ``crop`` leaves; the smallest is 0.01.
+        rho: expected share of cells that ``patches`` hides.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str] = "image-pairs"
+    asks: ClassVar[tuple[type[Request], ...]] = (Borrow,)
+
+    distortion: Distortion = "noise"
+    noise_steps: int = 500
+    noise_space: NoiseSpace = "pixel-clamp"
+    schedule: Schedule = "paper"
+    side: int = 20
+    crop_area: float = 0.2
+    rho: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every constant.
+
+        Raises:
+            UsageError: naming the option, its value and its range.
+        """
+        check_choices(
+            distortion=(self.distortion, DISTORTIONS),
+            noise_space=(self.noise_space, PIXEL_SPACES),
+            schedule=(self.schedule, SCHEDULES),
+        )
+        check_ranges(
+            noise_steps=(self.noise_steps, 1, last_step(self.schedule)),
+            side=(self.side, 1, 1000),
+            crop_area=(self.crop_area, _LEAST_CROP, 0.99),
+            rho=(self.rho, 0.0, 1.0),
+        )
+
+    def __call__(self, sample: Sample) -> Flow:
+        """Distort every image of the prompt; no model is asked."""
+        answer = reference(sample)
+        places = [
+            (image, seeds.derive(self.seed, sample.id, index, self.distortion))
+            for index, image in enumerate(sample.loaded_images)
+        ]
+        if self.distortion == "other":
+            replies = yield tuple(Borrow(image, seed) for image, seed in places)
+            rejected = tuple(reply.image for reply in cast("tuple[Borrowed, ...]", replies))
+        else:
+            rejected = tuple(self._distorted(image, seed) for image, seed in places)
+        return Pair(
+            sample=sample,
+            method=self.name,
+            variant=self.distortion,
+            chosen=answer,
+            rejected=answer,
+            rejected_images=rejected,
+            iteration=1,
+            similarity=None,
+            seed=self.seed,
+            params=dataclasses.asdict(self),
+        )
+
+    def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
+        """In words."""
+        yield "method", f"{self.name}: the answer is kept, another image is rejected ({self.distortion})"
+
+    def rehearse(self, sample: Sample) -> Iterator[str]:
+        """Nothing is asked of a model."""
+        return iter(())
+
+    def _distorted(self, image: Image, seed: int) -> Image:
+        from prefgen import distort  # numpy and Pillow: not for `prefgen --help`
+
+        changes: dict[str, Callable[[PIL.Image.Image], PIL.Image.Image]] = {
+            "noise": lambda picture: distort.noise(picture, self.noise_steps, seed, self.noise_space, self.schedule),
+            "downscale": lambda picture: distort.downscale(picture, self.side),
+            "crop": lambda picture: distort.crop(picture, (_LEAST_CROP, self.crop_area), seed),
+            "patches": lambda picture: distort.patches(picture, self.rho, seed),
+            "blank": distort.blank,
+        }
+        return distort.distorted(image, self.distortion, changes[self.distortion])

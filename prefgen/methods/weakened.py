@@ -1,0 +1,81 @@
+"""Answers to a weakened image: the image is noised, and the model answers freely.
+
+Zhu et al., *Self-Supervised Visual Preference Alignment* (SeVa), arXiv:2404.10501, with N of 500 and 800 and greedy
+answers, and Pi et al., *Strengthening Multimodal Large Language Model with Bootstrapped Preference Optimization* (BPO),
+arXiv:2403.08730, with N of 900. Nothing keeps the answer near the reference, and no similarity is asked for: both only
+leave out what is equal. In terms of BDHS it is ``--variant noise --no-guidance --iterations 1``.
+
+Departures: SeVa's chosen answer is the model's own to the clean image; here it is the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from prefgen import seeds
+from prefgen.methods.base import check_choices, check_ranges, explain_view
+from prefgen.methods.continuing import continued
+from prefgen.records import Sample
+from prefgen.requests import Embed, Flow, Generate, Request, Sampling
+from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, last_step
+
+
+@dataclass(frozen=True)
+class Weakened:
+    """The method and its constants; the defaults are SeVa's.
+
+    Attributes:
+        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.restrict`.
+        temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str] = "weakened"
+    asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+
+    noise_steps: int = 500
+    noise_space: NoiseSpace = "encoder"
+    schedule: Schedule = "code"
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every constant.
+
+        Raises:
+            UsageError: naming the option, its value and its range.
+        """
+        check_choices(noise_space=(self.noise_space, NOISE_SPACES), schedule=(self.schedule, SCHEDULES))
+        check_ranges(
+            noise_steps=(self.noise_steps, 0, last_step(self.schedule)),
+            temperature=(self.temperature, 0.0, 100.0),
+            top_p=(self.top_p, 1e-6, 1.0),
+            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
+        )
+
+    def __call__(self, sample: Sample) -> Flow:
+        """Answer the noised image."""
+        sampling = Sampling(self.temperature, self.top_p, self.max_new_tokens)
+        return (yield from continued(self, sample, sampling, view=self.view(sample.id, 1)))
+
+    def view(self, sample_id: str, iteration: int) -> View:
+        """All image tokens, of a noised image."""
+        return View(
+            noise_steps=self.noise_steps,
+            noise_space=self.noise_space,
+            schedule=self.schedule,
+            noise_seed=seeds.derive(self.seed, sample_id, iteration, "noise"),
+        )
+
+    def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
+        """The noise in words."""
+        yield "method", f"{self.name}: the whole answer is written to a noised image"
+        yield from explain_view(self.view("", 1), image_tokens)
+
+    def rehearse(self, sample: Sample) -> Iterator[str]:
+        """Nothing: no beginning is given."""
+        return iter(())
