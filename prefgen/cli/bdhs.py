@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from prefgen.cli import config
+from prefgen.cli.options import ConfigFile, Json, Quiet, build, option
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS, EngineConfig
 from prefgen.methods.bdhs import BDHS, FIDELITIES, VARIANTS
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 from prefgen.text import SPLITTERS
 
-T = TypeVar("T")
-
-
-def _build(kind: type[T], options: Mapping[str, Any]) -> T:
-    """The dataclass whose fields these options name."""
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
-    return kind(**{name: options[name] for name in names if name in options})
-
-
-def _option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
-    """A Typer option; `choices` are listed in its help and checked by the dataclass that owns the field."""
-    text = f"{help}: {', '.join(choices)}." if choices else help
-    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
-
 
 def _data(*names: str, help: str, **settings: Any) -> Any:
-    return _option("Data", *names, help=help, **settings)
+    return option("Data", *names, help=help, **settings)
 
 
 def _method(*names: str, help: str, **settings: Any) -> Any:
-    return _option("Method", *names, help=help, **settings)
+    return option("Method", *names, help=help, **settings)
 
 
 def _text(*names: str, help: str, **settings: Any) -> Any:
-    return _option("Text and sampling", *names, help=help, **settings)
+    return option("Text and sampling", *names, help=help, **settings)
 
 
 def _model(*names: str, help: str, **settings: Any) -> Any:
-    return _option("Models", *names, help=help, **settings)
+    return option("Models", *names, help=help, **settings)
 
 
 def _run(*names: str, help: str, **settings: Any) -> Any:
-    return _option("Run", *names, help=help, **settings)
+    return option("Run", *names, help=help, **settings)
 
 
 def bdhs(
@@ -133,13 +118,10 @@ def bdhs(
     shard_size: Annotated[int, _run("--shard-size", help="Rows of a shard: the unit of commit.")] = config.SHARD_SIZE,
     max_dropped: Annotated[float, _run("--max-dropped", help="Exit 3 if a larger share of rows is dropped.")] = 1.0,
     license: Annotated[str, _run("--license", help="Licence to state in the dataset card.")] = "other",
-    config_file: Annotated[
-        Path | None,
-        _run("--config", help="TOML or YAML file of options.", callback=config.load_callback, is_eager=True),
-    ] = None,
+    config_file: ConfigFile = None,
     dry_run: Annotated[bool, _run("--dry-run", help="Print the plan and one prompt, then stop.")] = False,
-    json: Annotated[bool, _run("--json", help="Print the final figures as JSON.")] = False,
-    quiet: Annotated[bool, _run("--quiet", "-q", help="Only errors and the final figures.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make rejected answers from SFT data alone (BDHS, arXiv 2407.02477).
 
@@ -154,10 +136,10 @@ def bdhs(
     from prefgen.sources import SourceOptions
 
     job = launch.Job(
-        method=_build(BDHS, ctx.params),
+        method=build(BDHS, ctx.params),
         input=input,
-        source=_build(SourceOptions, ctx.params),
-        engine=_build(EngineConfig, ctx.params),
+        source=build(SourceOptions, ctx.params),
+        engine=build(EngineConfig, ctx.params),
         output=output,
         shard_size=shard_size,
         config=config.lock(ctx),
