@@ -54,6 +54,12 @@ def write_lines(stored: Stored, path: Path, record: Record) -> Exported:
     return _write(stored, path, record, ("", "\n", "\n"))
 
 
+def rows(stored: Stored, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """These columns of every row, in order, a row group in memory at a time."""
+    for table in stored.tables():
+        yield from table.select(columns).to_pylist()
+
+
 def asked(row: Mapping[str, Any]) -> list[dict[str, str]]:
     """The conversation before the answer, pictures as tags in the text."""
     return list(row["conversations"][:-1])
@@ -66,7 +72,7 @@ def _write(stored: Stored, path: Path, record: Record, marks: tuple[str, str, st
     written = 0
     with path.open("w", encoding="utf-8") as file:
         file.write(opening)
-        for row in _rows(stored):
+        for row in rows(stored, _COLUMNS):
             try:
                 # the names first: a row without a place must leave no picture behind
                 names = pictures.names(row["images"])
@@ -80,11 +86,6 @@ def _write(stored: Stored, path: Path, record: Record, marks: tuple[str, str, st
             written += 1
         file.write(closing)
     return Exported(written, dict(left_out))
-
-
-def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
-    for table in stored.tables():
-        yield from table.select(_COLUMNS).to_pylist()
 
 
 class _Pictures:
