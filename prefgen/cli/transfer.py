@@ -9,13 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from prefgen import checks, exporters, select
-from prefgen.cli.ending import Manner, finish
+from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.importers import job as importing
 from prefgen.importers.job import ImportJob
 from prefgen.layout import Layout, Plan
-from prefgen.licences import strictest
-from prefgen.report import card, import_plan, summary
+from prefgen.report import import_plan
 from prefgen.report.progress import Progress
 from prefgen.select import SelectJob
 from prefgen.shards import RunDirectory
@@ -104,15 +103,6 @@ def run_check(
         raise UsageError(f"{trainer} would break on, or cut, {rows:,} of {found.rows:,} rows of {src}")
     if not json:
         data.print(f"{src}: {found.rows:,} rows, none of which {trainer} would break on", markup=False, highlight=False)
-
-
-def finalize(directory: RunDirectory, manner: Manner) -> None:
-    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
-
-    def render(out: Path) -> str:
-        return card.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
-
-    directory.finalize(render)
 
 
 def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
