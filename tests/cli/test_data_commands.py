@@ -160,10 +160,11 @@ def test_choosing_rows(runs: Path, tmp_path: Path) -> None:
         (["sample", povid, "--rows", "3"], 3),
         (["filter", povid, "rejected_chars > chosen_chars"], 5),
         (["dedup", runs / "vlfeedback", "--by", "answer"], 3),
+        (["dedup", povid, "--by", "image", "--near"], 1),  # one shade each
         (["mix", povid, "--exclude-images", listed], 7),
         (["relabel", povid, "--rejected-from", povid], 8),
     ):
-        out = tmp_path / str(command[0])
+        out = tmp_path / "-".join(map(str, command)).replace("/", "")[-60:]
         done = prefgen(*map(str, command), "-o", out, "--json", "--quiet")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["pairs"] == rows
