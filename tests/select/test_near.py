@@ -12,7 +12,7 @@ import pytest
 from prefgen.records import Image
 from prefgen.select import dedup, dedup_near
 from prefgen.select.keys import By
-from prefgen.select.near import JACCARD, dhash, minhash
+from prefgen.select.near import JACCARD, Look, look, minhash
 from tests.select.runs import chosen_of, pair, stored, written
 
 IMAGES = sorted((Path(__file__).parents[2] / "examples" / "scenes" / "images").glob("*.jpg"))
@@ -50,12 +50,23 @@ def test_case_and_punctuation_do_not_count_but_words_do() -> None:
     assert (minhash("") == minhash("!")).all()
 
 
-def test_hashes_of_copies_are_near_and_those_of_different_scenes_are_not() -> None:
+def seen(image: Image) -> Look:
+    return look(PIL.Image.open(io.BytesIO(image.data)))
+
+
+def test_copies_are_near_and_different_scenes_are_not() -> None:
     scenes = [scene(number) for number in range(60)]
-    hashes = [dhash(PIL.Image.open(io.BytesIO(image.data))) for image in scenes]
-    again = [dhash(PIL.Image.open(io.BytesIO(copied(image).data))) for image in scenes]
-    assert max((one ^ other).bit_count() for one, other in zip(hashes, again, strict=True)) <= 16
-    assert min((one ^ other).bit_count() for one, other in combinations(hashes, 2)) > 48
+    looks = [seen(image) for image in scenes]
+    assert all(one.near(seen(copied(image))) for one, image in zip(looks, scenes, strict=True))
+    assert not any(one.near(other) for one, other in combinations(looks, 2))
+
+
+def test_another_colour_is_another_picture() -> None:
+    # Of the same grey, and without any edge.
+    red, green = (look(PIL.Image.new("RGB", (64, 64), colour)) for colour in ((255, 0, 0), (0, 130, 0)))
+    assert red.bits == green.bits
+    assert not red.near(green)
+    assert red.near(look(PIL.Image.new("RGB", (32, 32), (250, 3, 2))))
 
 
 def test_the_first_of_near_duplicates_stays(tmp_path: Path) -> None:
