@@ -144,14 +144,15 @@ def _llamafactory(folder: Path, columns: Mapping[str, str]) -> Attempt:
     from llamafactory.hparams import DataArguments
     from transformers import Seq2SeqTrainingArguments
 
-    formatting = "sharegpt" if "messages" in columns else "alpaca"
-    entry = {"file_name": "data", "ranking": True, "formatting": formatting, "columns": dict(columns)}
-    (attributes,) = get_dataset_list(["data"], {"data": entry})
     settings = DataArguments(media_dir=str(folder), overwrite_cache=True)
     training = Seq2SeqTrainingArguments(output_dir=tempfile.gettempdir(), use_cpu=True)
     plugin = get_mm_plugin("base", image_token="<image>", video_token="<video>", audio_token="<audio>")
 
     def attempt(rows: Any) -> None:
+        there = {role: column for role, column in columns.items() if column in rows.column_names}
+        formatting = "sharegpt" if "messages" in there else "alpaca"
+        entry = {"file_name": "data", "ranking": True, "formatting": formatting, "columns": there}
+        (attributes,) = get_dataset_list(["data"], {"data": entry})
         for row in align_dataset(rows, attributes, settings, training):
             prompt, answers = row["_prompt"], row["_response"]
             if len(prompt) % 2 != 1 or len(answers) < 2:

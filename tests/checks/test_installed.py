@@ -16,14 +16,14 @@ from prefgen.checks import installed
 from tests.cli.runs import called as prefgen
 from tests.select.runs import pair, stored
 
-Loader = Callable[[Callable[[Any], None]], None]
+Loader = Callable[[Callable[[Any], object]], None]
 
 
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
     """Makes an installed TRL of a function of a chunk of rows."""
 
-    def install(attempt: Callable[[Any], None]) -> None:
+    def install(attempt: Callable[[Any], object]) -> None:
         monkeypatch.setattr(installed, "version", lambda trainer: "9.9")
         monkeypatch.setattr(installed, "_trl", lambda processor: attempt)
 

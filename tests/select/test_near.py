@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -70,7 +71,7 @@ def test_another_colour_is_another_picture() -> None:
 
 
 def test_the_first_of_near_duplicates_stays(tmp_path: Path) -> None:
-    answer = {"chosen": f"{LONG}.", "rejected": f"{LONG}, and a cat.", "similarity": None}
+    answer: dict[str, Any] = {"chosen": f"{LONG}.", "rejected": f"{LONG}, and a cat.", "similarity": None}
     rows = [
         pair(0, images=(scene(0),), **answer),
         pair(1, images=(copied(scene(0)),), **answer),  # another encoding
