@@ -188,6 +188,11 @@ def public_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else ""
 
 
+def format_of(data: bytes) -> str | None:
+    """The format of encoded bytes in Pillow's words, by how they begin; None if it is none of ours."""
+    return next((kind for magic, kind in _MAGIC if magic.match(data)), None)
+
+
 def _read_file(path: Path, name: str, max_bytes: int) -> bytes:
     # O_NOFOLLOW: the last component may have become a link since `find`; O_NONBLOCK: opening a FIFO must not hang.
     try:
@@ -232,7 +237,7 @@ _BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
 
 
 def _check(data: bytes, name: str, limits: ImageLimits) -> tuple[int, int]:
-    kind = next((kind for magic, kind in _MAGIC if magic.match(data)), None)
+    kind = format_of(data)
     if _BLOCKED.match(data[:1024]):
         raise RowError("IMG_FORMAT_BLOCKED", f"{name} is SVG, PostScript, PDF or PSD; convert it to PNG")
     if kind not in limits.formats:

@@ -4,6 +4,7 @@ OUT/
   data/train-00000-of-000NN.parquet   one file per shard that holds a pair; appears when the run is finalised
   README.md  dataset_info.json        dataset card; how LLaMA-Factory reads data/
   preview.html                        a sample of the pairs to look at
+  samples/N-N.webp                    the pictures that the dataset card shows
   .prefgen/
     lock  owner.json                  held while a process writes here, and by whom
     config.lock  plan.json            the settings; the rows planned and the fingerprint of what can change output
@@ -125,6 +126,11 @@ class Layout:
     def preview(self) -> Path:
         """A page that shows a sample of the pairs."""
         return self.out / "preview.html"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the pictures of the dataset card."""
+        return self.out / "samples"
 
     @property
     def dataset_info(self) -> Path:

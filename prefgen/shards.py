@@ -147,12 +147,18 @@ class RunDirectory:
             self._put(self._at.record(shard), commit.to_json())
         self._commits[shard] = commit
 
-    def finalize(self, card: Callable[[Path], str], preview: Callable[[Path], str] | None = None) -> None:
+    def finalize(
+        self,
+        card: Callable[[Path], str],
+        preview: Callable[[Path], str] | None = None,
+        samples: Callable[[Path], Mapping[str, bytes]] | None = None,
+    ) -> None:
         """Turn the committed shards into the data set. Does nothing if that is done; can be repeated after a kill.
 
         Args:
             card: makes the text of README.md, given `out`; called when data/ is in place.
             preview: likewise that of preview.html; not called for a run without a pair, which has nothing to show.
+            samples: likewise the pictures that the card shows, by file name; called before `card`.
 
         Raises:
             CorruptRun: if the counts do not add up, or something foreign stands in data/.
@@ -165,6 +171,10 @@ class RunDirectory:
             raise ValueError(f"{len(self.pending())} shards are still pending")
         with _environment(self.out):
             self._move_parts()
+            if samples:
+                os.makedirs(self._at.samples, exist_ok=True)
+                for name, content in samples(self.out).items():
+                    self._put(self._at.samples / name, content)
             self._put(self._at.card, card(self.out).encode())
             if preview and any(commit.pairs for commit in self._commits.values()):
                 self._put(self._at.preview, preview(self.out).encode())
@@ -263,9 +273,9 @@ class RunDirectory:
         # What was checked at its commit is not hashed again: damage since then must not become the record.
         digests = {target: self._commits[shard].part for shard, target in self._targets().items()}
         digests |= {self._at.drops(commit.shard): commit.drops for commit in commits if commit.drops}
-        for path in (self._at.card, self._at.preview, self._at.dataset_info, self._at.plan, self._at.config):
-            if path != self._at.preview or path.exists():
-                digests[path] = _digest(path.read_bytes())
+        pages = [path for path in (self._at.preview, *sorted(self._at.samples.glob("*"))) if path.exists()]
+        for path in (self._at.card, *pages, self._at.dataset_info, self._at.plan, self._at.config):
+            digests[path] = _digest(path.read_bytes())
         digests |= {self._at.record(commit.shard): _digest(commit.to_json()) for commit in commits}
         files = {path.relative_to(self.out).as_posix(): asdict(digest) for path, digest in digests.items() if digest}
         return {

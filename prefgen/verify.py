@@ -128,7 +128,8 @@ class _Check:
             if found and (found, listed.stat().st_size) != (digest["sha256"], digest["bytes"]):
                 self.report(listed, "differs from its digest in manifest.json")
         known = {self.out / name for name in manifest["files"]}
-        for folder in (self.out / "data", *(self.state / name for name in ("parts", "dropped", "shards"))):
+        inner = (self.state / name for name in ("parts", "dropped", "shards"))
+        for folder in (self.out / "data", self.out / "samples", *inner):
             for stranger in sorted({*folder.glob("*")} - known):
                 self.report(stranger, "is not listed in manifest.json")
         return manifest

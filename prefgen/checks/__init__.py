@@ -1,17 +1,20 @@
 """Which rows would break a trainer: each loader's own rules, applied to the data as the loader would find it.
 
-The rules come from the loaders' code and issues; a trainer of another version may have others.
+The rules come from the loaders' code and issues; a trainer of another version may have others. Where the trainer itself
+is installed, `prefgen.checks.installed` asks it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefgen import sources
-from prefgen.checks import lengths, llamafactory, ms_swift, trl
+from prefgen.checks import installed, lengths, llamafactory, ms_swift, trl
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.llamafactory import registered
 from prefgen.sources import SourceOptions
@@ -31,20 +34,35 @@ class Problem:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found. `problems` of one row stand together."""
+    """What was found.
+
+    Attributes:
+        problems: by our rules, those of one row together; then by the trainer's own loader, then by length.
+        loader: the trainer's version if it is installed here, so that its own loader was run as well; else empty.
+        loaded: how many rows that loader was given at most; None is all.
+    """
 
     rows: int
     problems: tuple[Problem, ...]
+    loader: str = ""
+    loaded: int | None = None
 
 
-def check(src: Path, trainer: str, processor: str | None = None, max_length: int | None = None) -> Checked:
-    """Apply a loader's rules to every row.
+def check(
+    src: Path,
+    trainer: str,
+    processor: str | None = None,
+    max_length: int | None = None,
+    loaded: int | None = None,
+) -> Checked:
+    """Apply a loader's rules to every row; where the trainer is installed, run that loader as well.
 
     Args:
         src: a run, an exported folder, or a file.
         trainer: one of `TRAINERS`.
         processor: model whose processor counts tokens; None leaves lengths unchecked.
         max_length: the limit for them; None is the trainer's own default.
+        loaded: first rows that an installed trainer's loader is given; None is all.
 
     Raises:
         UsageError: `trainer` is unknown, or `src` cannot be read.
@@ -52,13 +70,15 @@ def check(src: Path, trainer: str, processor: str | None = None, max_length: int
     """
     rules: Rules
     given = src
+    columns: Mapping[str, str] = {}
     if trainer == "trl":
         rules = trl.problems
     elif trainer == "ms-swift":
         rules = ms_swift.problems
     elif trainer == "llamafactory":
         entry = registered(str(src))
-        src, rules = Path(entry.path), llamafactory.rules(entry.columns)
+        src, columns = Path(entry.path), entry.columns
+        rules = llamafactory.rules(columns)
     else:
         raise UsageError(f"--with is {trainer!r}; give one of {', '.join(TRAINERS)}")
     number = 0
@@ -69,11 +89,16 @@ def check(src: Path, trainer: str, processor: str | None = None, max_length: int
             problems += [Problem(_name(file, row), detail) for detail in _found(row, rules)]
     if not number:
         raise UsageError(f"{src} has no rows")
+    version = installed.version(trainer)
+    if version is not None:
+        with redirect_stdout(sys.stderr):  # trainers talk
+            found = list(installed.broken(trainer, src, data_files(src), columns, processor, loaded))
+        problems += [Problem(row, f"{trainer} {version}: {detail}") for row, detail in found]
     if processor is not None:
         # LLaMA-Factory's data is found, and its columns named, by the listing beside it
         inputs = [given] if trainer == "llamafactory" else data_files(src)
         problems += _too_long(inputs, trainer, processor, lengths.limit(trainer, max_length))
-    return Checked(number, tuple(problems))
+    return Checked(number, tuple(problems), version or "", loaded)
 
 
 def data_files(src: Path) -> list[Path]:

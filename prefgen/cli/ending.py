@@ -8,7 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from prefgen.errors import TooManyDropped
-from prefgen.report import summary
+from prefgen.licences import strictest
+from prefgen.report import card, samples, summary
+from prefgen.report.view import page
+from prefgen.shards import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,15 @@ class Manner:
     json: bool
     quiet: bool
     dry_run: bool = False
+
+
+def finalize(directory: RunDirectory, manner: Manner) -> None:
+    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
+
+    def render(out: Path) -> str:
+        return card.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
+
+    directory.finalize(render, page.preview, samples.pictures)
 
 
 def finish(out: Path, manner: Manner, talk: Console) -> None:

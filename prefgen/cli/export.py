@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+LOADED_ROWS = 1000
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
-    to: Annotated[str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's shape) or mmpr.")],
+    to: Annotated[str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's), mmpr or argilla.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
     json: Json = False,
 ) -> None:
@@ -36,14 +37,18 @@ def check(
     max_length: Annotated[
         int | None, typer.Option("--max-length", min=1, help="Limit for them; default: the trainer's own.")
     ] = None,
+    rows: Annotated[
+        int, typer.Option("--rows", min=0, help="Rows that an installed trainer's own loader is given; 0: all.")
+    ] = LOADED_ROWS,
     json: Json = False,
 ) -> None:
     """Say which rows would break in a trainer.
 
-    Applies its loader's own rules to the data as it would find them, and with --processor also a length limit.
+    Applies its loader's own rules to the data as it would find them, and with --processor also a length limit. If the
+    trainer is installed, its own loader is run as well.
 
     Example: prefgen check out --with trl --processor llava-hf/llava-1.5-7b-hf --max-length 2048
     """
     from prefgen.cli import transfer
 
-    transfer.run_check(src, trainer, processor, max_length, json=json)
+    transfer.run_check(src, trainer, processor, max_length, rows or None, json=json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from prefgen.cli import config
+from prefgen.cli.options import ConfigFile, Json, Quiet, field_names, option
 from prefgen.errors import UsageError
 
 NAMES = (
@@ -21,16 +21,12 @@ _OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "des
 _COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")
 
 
-def _option(panel: str, *names: str, help: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
-
-
 def _vl(name: str, help: str) -> Any:
-    return _option("Options of vlfeedback", name, help=help)
+    return option("Options of vlfeedback", name, help=help)
 
 
 def _of(importer: str, name: str, help: str) -> Any:
-    return _option("Options of other sets", name, help=f"{importer}: {help}")
+    return option("Options of other sets", name, help=f"{importer}: {help}")
 
 
 def _list(show: bool) -> None:
@@ -50,19 +46,19 @@ def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
     src: Annotated[str, typer.Argument(help="File, folder or Hub id.", metavar="SRC")],
-    output: Annotated[Path, _option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.")],
+    output: Annotated[Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.")],
     image_root: Annotated[
-        Path | None, _option("Data", "--image-root", help="Where images are; default: beside SRC.")
+        Path | None, option("Data", "--image-root", help="Where images are; default: beside SRC.")
     ] = None,
-    allow_urls: Annotated[bool, _option("Data", "--allow-urls", help="Download images by URL.")] = False,
-    split: Annotated[str | None, _option("Data", "--split", help="Split of a folder or Hub set.")] = None,
-    revision: Annotated[str | None, _option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
+    allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
+    split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
+    revision: Annotated[str | None, option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
     license: Annotated[
-        str | None, _option("Data", "--license", help="Licence of the rows; default: the set's own.")
+        str | None, option("Data", "--license", help="Licence of the rows; default: the set's own.")
     ] = None,
-    limit: Annotated[int | None, _option("Data", "--limit", help="Take the first so many pairs.")] = None,
-    sample: Annotated[int | None, _option("Data", "--sample", help="Draw so many pairs at random.")] = None,
-    seed: Annotated[int, _option("Data", "--seed", help="Seeds every draw.")] = 0,
+    limit: Annotated[int | None, option("Data", "--limit", help="Take the first so many pairs.")] = None,
+    sample: Annotated[int | None, option("Data", "--sample", help="Draw so many pairs at random.")] = None,
+    seed: Annotated[int, option("Data", "--seed", help="Seeds every draw.")] = 0,
     pairing: Annotated[str | None, _vl("--pairing", "all, best-worst (default) or best-random.")] = None,
     aspect: Annotated[str | None, _vl("--aspect", "Rating to rank by: mean (default) or one aspect.")] = None,
     min_margin: Annotated[float | None, _vl("--min-margin", "Least difference of the ratings.")] = None,
@@ -77,15 +73,17 @@ def import_(
     rejected_column: Annotated[str | None, _of("jsonl", "--rejected-column", "Name of the column.")] = None,
     id_column: Annotated[str | None, _of("jsonl", "--id-column", "Name of the column.")] = None,
     shard_size: Annotated[
-        int, _option("Run", "--shard-size", help="Pairs of a shard: the unit of commit.")
+        int, option("Run", "--shard-size", help="Pairs of a shard: the unit of commit.")
     ] = config.SHARD_SIZE,
     max_dropped: Annotated[
-        float, _option("Run", "--max-dropped", help="Exit 3 if a larger share of rows is dropped.")
+        float, option("Run", "--max-dropped", help="Exit 3 if a larger share of rows is dropped.")
     ] = 1.0,
-    json: Annotated[bool, _option("Run", "--json", help="Print the final figures as JSON.")] = False,
-    quiet: Annotated[bool, _option("Run", "--quiet", "-q", help="Only errors and the final figures.")] = False,
+    config_file: ConfigFile = None,
+    dry_run: Annotated[bool, option("Run", "--dry-run", help="Print the plan and one pair, then stop.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
     list_: Annotated[
-        bool, _option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
+        bool, option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
     ] = False,
 ) -> None:
     """Bring a published set, or data in a trainer's format, into a run.
@@ -106,21 +104,18 @@ def import_(
         image_root, limit=limit, sample=sample or size, seed=seed, allow_urls=allow_urls, split=split, revision=revision
     )
     common = {"source": source, "seed": seed}
-    importer = kind(**options, **{key: value for key, value in common.items() if key in _fields(kind)})
+    importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})
     transfer.run_import(
         ImportJob(importer, src, source, output, shard_size, config.lock(ctx)),
         Manner(
             command=shlex.join(["prefgen", *sys.argv[1:]]),
             licence=license or "",
             max_dropped=max_dropped,
+            dry_run=dry_run,
             json=json,
             quiet=quiet,
         ),
     )
-
-
-def _fields(kind: Any) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
 
 
 def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], int | None]:
@@ -136,11 +131,8 @@ def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], in
     if kind is None:
         raise UsageError(f"no set {name!r}; known: {', '.join((*IMPORTERS, *PRESETS))}")
     options = {**(preset.options if preset else {}), **given}
-    known = {field.name for field in dataclasses.fields(kind)}
-    for option in options:
-        if option not in known:
-            having = [
-                other for other, value in IMPORTERS.items() if option in {f.name for f in dataclasses.fields(value)}
-            ]
-            raise UsageError(f"--{option.replace('_', '-')} is an option of {', '.join(having)}, not of {name}")
+    for given_name in options:
+        if given_name not in field_names(kind):
+            having = [other for other, value in IMPORTERS.items() if given_name in field_names(value)]
+            raise UsageError(f"--{given_name.replace('_', '-')} is an option of {', '.join(having)}, not of {name}")
     return kind, options, preset.sample if preset else None

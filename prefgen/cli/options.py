@@ -17,10 +17,14 @@ from prefgen.restrict import NOISE_SPACES, SCHEDULES
 T = TypeVar("T")
 
 
+def field_names(kind: Any) -> frozenset[str]:
+    """The fields of a dataclass."""
+    return frozenset(field.name for field in dataclasses.fields(kind))
+
+
 def build(kind: type[T], options: Mapping[str, Any]) -> T:
     """The dataclass whose fields these options name; an option without a value leaves the field its default."""
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
-    return kind(**{name: options[name] for name in names if options.get(name) is not None})
+    return kind(**{name: options[name] for name in field_names(kind) if options.get(name) is not None})
 
 
 def refuse_foreign(ctx: typer.Context, kind: type[Any], names: Sequence[str], of: str) -> None:
@@ -32,9 +36,8 @@ def refuse_foreign(ctx: typer.Context, kind: type[Any], names: Sequence[str], of
     Raises:
         UsageError: naming the option.
     """
-    known = {field.name for field in dataclasses.fields(kind)}
     for name in names:
-        if name not in known and config.is_given(ctx, name):
+        if name not in field_names(kind) and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is no option of {of}")
 
 

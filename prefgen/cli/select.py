@@ -119,13 +119,16 @@ def dedup(
     run: Run,
     output: Output,
     by: Annotated[str, typer.Option("--by", help="pair, answer (prompt and chosen), prompt or image.")] = "pair",
+    near: Annotated[
+        bool, typer.Option("--near", help="Also rows whose pictures look alike and whose words are nearly the same.")
+    ] = False,
     exclude_images: Exclude = None,
     shard_size: ShardSize = config.SHARD_SIZE,
     license: License = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep the first row of each kind, by exact texts and image hashes."""
+    """Keep the first row of each kind, by exact texts and image hashes, or by what is nearly the same."""
     from prefgen import select
     from prefgen.select.keys import BY
     from prefgen.stored import Stored
@@ -134,7 +137,8 @@ def dedup(
     if kind is None:
         raise UsageError(f"--by is {by!r}; give one of {', '.join(BY)}")
     excluded = _excluded(exclude_images)
-    _write(ctx, "dedup", {"by": by}, select.dedup(Stored(run), kind, excluded), excluded, output)
+    find = select.dedup_near if near else select.dedup
+    _write(ctx, "dedup", {"by": by, "near": near}, find(Stored(run), kind, excluded), excluded, output)
 
 
 def split(

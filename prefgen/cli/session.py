@@ -15,7 +15,7 @@ from rich.table import Table
 from prefgen import launch, sources
 from prefgen import verify as verify_
 from prefgen.cli import config
-from prefgen.cli.ending import Manner, finish
+from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
@@ -27,9 +27,8 @@ from prefgen.methods.base import Method
 from prefgen.methods.bdhs import PRESETS
 from prefgen.pending import load_images
 from prefgen.records import Sample
-from prefgen.report import card, plan
+from prefgen.report import plan
 from prefgen.report.progress import Progress
-from prefgen.report.view import page
 from prefgen.shards import RunDirectory
 from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
@@ -106,7 +105,7 @@ def _run(job: Job, manner: Manner) -> None:
                 )
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
-        directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence), page.preview)
+        finalize(directory, manner)
     finish(job.output, manner, talk)
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from prefgen import checks, exporters, select
-from prefgen.cli.ending import Manner, finish
+from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.importers import job as importing
 from prefgen.importers.job import ImportJob
 from prefgen.layout import Layout, Plan
-from prefgen.licences import strictest
-from prefgen.report import card, summary
+from prefgen.report import import_plan
 from prefgen.report.progress import Progress
 from prefgen.select import SelectJob
 from prefgen.shards import RunDirectory
@@ -33,7 +32,9 @@ def run_import(job: ImportJob, manner: Manner) -> None:
     """
     talk = Console(stderr=True, quiet=manner.quiet)
     try:
-        rows = _planned_rows(job, talk)
+        rows = _planned_rows(job, talk, with_pair=manner.dry_run)
+        if manner.dry_run:
+            return
         planned = Plan(rows, job.shard_size, job.fingerprint(), job.config)
         with RunDirectory.open(job.output, planned) as directory:
             pending = sum(len(planned.shards[shard]) for shard in directory.pending())
@@ -78,14 +79,21 @@ def run_export(run: Path, to: str, output: Path, *, json: bool) -> None:
     Console().print(f"{exported.rows:,} rows in {output}", highlight=False, markup=False)
 
 
-def run_check(src: Path, trainer: str, processor: str | None, max_length: int | None, *, json: bool) -> None:
-    """Check rows against a trainer's rules and print what was found.
+def run_check(
+    src: Path, trainer: str, processor: str | None, max_length: int | None, loaded: int | None, *, json: bool
+) -> None:
+    """Check rows against a trainer's rules, and its loader if it is installed, and print what was found.
 
     Raises:
         UsageError: if there is any problem.
     """
-    found = checks.check(src, trainer, processor, max_length)
-    data = Console()
+    found = checks.check(src, trainer, processor, max_length, loaded)
+    data, talk = Console(), Console(stderr=True)
+    if found.loader:
+        given = min(found.rows, found.loaded or found.rows)
+        talk.print(f"{trainer} {found.loader} is installed: its own loader was given {given:,} of {found.rows:,} rows")
+    else:
+        talk.print(f"{trainer} is not installed here: only prefgen's own rules for it were applied")
     if json:
         data.print_json(json_.dumps(dataclasses.asdict(found)))
     for problem in () if json else found.problems:
@@ -97,21 +105,16 @@ def run_check(src: Path, trainer: str, processor: str | None, max_length: int | 
         data.print(f"{src}: {found.rows:,} rows, none of which {trainer} would break on", markup=False, highlight=False)
 
 
-def finalize(directory: RunDirectory, manner: Manner) -> None:
-    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
-
-    def render(out: Path) -> str:
-        return card.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
-
-    directory.finalize(render)
-
-
-def _planned_rows(job: ImportJob, talk: Console) -> int:
+def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
         return Layout(job.output).read_plan().rows
-    rows, missing = importing.survey(job)
+    found = importing.survey(job)
+    missing = found.missing
     if missing.missing:
         talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
     if 0 < missing.missing == missing.images:
         raise UsageError(f"none of the images of {job.input} is there: set --image-root to the folder that holds them")
-    return rows
+    talk.print(import_plan.render(found, job))
+    if with_pair and found.first:
+        talk.print(import_plan.render_pair(found.first))
+    return found.rows

@@ -1,7 +1,8 @@
 """A finished run in the formats of others, one file each. prefgen's own shards load in TRL, ms-swift and LLaMA-Factory.
 
 An exporter is a function of the run's rows, a folder to fill and the name of the set. Each row it writes carries, in
-one extra column, what the format has no place for, so that importing it again loses nothing (`prefgen.carried`).
+one extra column, what the format has no place for, so that importing it again loses nothing (`prefgen.carried`); but
+not for Argilla, which is for looking and judging.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefgen.errors import EnvironmentFault, UsageError
-from prefgen.exporters import llamafactory, llava, mmpr, ms_swift, trl
+from prefgen.exporters import argilla, llamafactory, llava, mmpr, ms_swift, trl
 from prefgen.exporters.records import Exported
 from prefgen.stored import Stored
 
@@ -24,6 +25,7 @@ EXPORTERS: dict[str, Callable[[Stored, Path, str], Exported]] = {
     "ms-swift": ms_swift.write,
     "llava": llava.write,
     "mmpr": mmpr.write,
+    "argilla": argilla.write,
 }
 
 

@@ -62,6 +62,12 @@ def write_lines(stored: Stored, path: Path, record: Record, *, rejected_images: 
     return _write(stored, path, record, ("", "\n", "\n"), rejected_images=rejected_images)
 
 
+def rows(stored: Stored, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """These columns of every row, in order, a row group in memory at a time."""
+    for table in stored.tables():
+        yield from table.select(columns).to_pylist()
+
+
 def asked(row: Mapping[str, Any]) -> list[dict[str, str]]:
     """The conversation before the answer, pictures as tags in the text."""
     return list(row["conversations"][:-1])
@@ -76,7 +82,7 @@ def _write(
     written = 0
     with path.open("w", encoding="utf-8") as file:
         file.write(opening)
-        for row in _rows(stored):
+        for row in rows(stored, _COLUMNS):
             try:
                 if row["rejected_images"] and not rejected_images:
                     raise RowError(REJECTED_BY_IMAGE, "the answers are the same")
@@ -93,11 +99,6 @@ def _write(
             written += 1
         file.write(closing)
     return Exported(written, dict(left_out))
-
-
-def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
-    for table in stored.tables():
-        yield from table.select(_COLUMNS).to_pylist()
 
 
 class _Pictures:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,18 +61,41 @@ class ImportJob:
         }
 
 
-def survey(job: ImportJob) -> tuple[int, MissingReport]:
-    """Read the input once: how many rows there are, and which images are missing."""
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over an import's input found, no picture opened.
+
+    Attributes:
+        rows: planned rows, those included that the importer drops.
+        dropped: how many those are, by reason.
+        first: the first pair, if there is any.
+    """
+
+    rows: int
+    dropped: Mapping[str, int]
+    first: Pair | None
+    missing: MissingReport
+
+
+def survey(job: ImportJob) -> Survey:
+    """Read the input once."""
     rows = 0
+    dropped: Counter[str] = Counter()
+    first: Pair | None = None
 
     def samples() -> Iterator[Sample | Dropped]:
-        nonlocal rows
+        nonlocal rows, first
         for outcome in job.read():
             rows += 1
-            yield outcome.sample if isinstance(outcome, Pair) else outcome
+            if isinstance(outcome, Dropped):
+                dropped[outcome.reason] += 1
+                yield outcome
+            else:
+                first = first or outcome
+                yield outcome.sample
 
     missing = sources.missing_report(samples(), job.source.root(job.input))
-    return rows, missing
+    return Survey(rows, dict(dropped.most_common()), first, missing)
 
 
 def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: Callable[[Outcome], None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,9 +19,13 @@ import prefgen
 from prefgen import schema
 from prefgen.layout import Layout, Plan
 from prefgen.methods import BASELINES, METHODS
+from prefgen.report import samples
+from prefgen.report.lint import Lint, lint
 from prefgen.report.summary import Summary, figures, summarise
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+_SAMPLE_CHARS = 600
 
 _BODY = Template(
     """\
@@ -33,6 +37,10 @@ The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](ht
 `povid-style` the teacher-forced distortion described there; $baselines are simpler
 ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a spoilt picture
 (`rejected_images`). Any other method is the published set, or the form, that a pair was imported from.
+
+## Samples
+
+$samples
 
 ## How it was made
 
@@ -54,6 +62,10 @@ $figures
 
 A row that gave no pair is kept with its reason in `.prefgen/dropped/`. *Non-similar after iteration i* is figure 10 of
 the paper. Where `rejected` is much longer or shorter than `chosen`, a model can learn length instead of truth.
+
+## What could be learned without looking
+
+$lint
 
 ## Loading
 
@@ -120,6 +132,8 @@ def render(out: Path, command: str, licence: str = "other", language: str = "en"
         ),
         config=_fenced(plan.config, "toml"),
         figures=_table(("", ""), figures(summary).items()),
+        samples="\n\n".join(_samples(at)) or "There is no pair to show.",
+        lint=_lint(lint(out)) if summary.pairs else "There is no pair to look at.",
         loading=_fenced(_loading(name), "bash"),
         columns=_table(("column", "type", "content"), ((c.name, _type_name(c), c.meaning) for c in schema.COLUMNS)),
     )
@@ -143,6 +157,25 @@ def _header(name: str, licence: str, language: str, plan: Plan, summary: Summary
         "tags": [tag for tag in tags if tag],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
     }
+
+
+def _samples(at: Layout) -> Iterator[str]:
+    """Some rows, each its pictures, where there are copies of them, and its texts."""
+    for number, row in enumerate(samples.rows(at.out)):
+        paths = [at.samples / samples.name(number, place) for place in range(len(row["images"]))]
+        shown = [f"![sample {number + 1}]({path.relative_to(at.out).as_posix()})" for path in paths if path.exists()]
+        texts = [(turn["role"], turn["content"]) for turn in row["conversations"][:-1]]
+        texts += [(side, row[f"{side}_response"]) for side in ("chosen", "rejected")]
+        said = "\n".join(f"- {name}: {_plain(text[:_SAMPLE_CHARS])}" for name, text in texts)
+        yield "\n\n".join([" ".join(shown), said] if shown else [said])
+
+
+def _lint(found: Lint) -> str:
+    """What `prefgen lint` warns of."""
+    grave = found.at_least("warning")
+    passed = f"`prefgen lint` found nothing to warn of in {len(found.findings)} figures of {found.rows:,} pairs."
+    rows = [(finding.check, finding.level, finding.message, finding.advice) for finding in grave]
+    return _table(("check", "level", "found", "what to do"), rows) if rows else passed
 
 
 def _provenance(at: Layout) -> Iterable[tuple[str, str]]:

@@ -19,7 +19,7 @@ from prefgen.layout import Layout, json_bytes
 from prefgen.verify import verify
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_OWNED = ("data/", ".prefgen/")  # folders in which nothing of an earlier push may be left
+_OWNED = ("data/", "samples/", ".prefgen/")  # folders in which nothing of an earlier push may be left
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def push(parcel: Package, *, public: bool) -> str:
     """Make the repository hold these files, in one commit; the address of that commit.
 
     Repeating it goes on: contents that the Hub has already are not sent again. Files of an earlier push that this one
-    does not have are removed from data/ and .prefgen/.
+    does not have are removed from data/, samples/ and .prefgen/.
 
     Raises:
         UsageError: if the repository is there already and not as private, or public, as asked for; or without a token.

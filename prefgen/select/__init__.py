@@ -10,6 +10,7 @@ from prefgen.select.filtering import keep
 from prefgen.select.joining import join
 from prefgen.select.leakage import Excluded
 from prefgen.select.mixing import Amount, mix, parse_amount
+from prefgen.select.near import dedup_near
 from prefgen.select.relabelling import relabel
 from prefgen.select.selection import Selection
 from prefgen.select.splitting import split
@@ -20,6 +21,7 @@ __all__ = [
     "SelectJob",
     "Selection",
     "dedup",
+    "dedup_near",
     "join",
     "keep",
     "mix",

@@ -88,6 +88,8 @@ def _rows(chosen: Selection, positions: range) -> pa.Table:
     if chosen.merge is not None and chosen.partners is not None:
         partners = chosen.partners[positions.start : positions.stop]
         table = chosen.merge(table, chosen.inputs[-1].take(partners.tolist()))
+    if chosen.change is not None:
+        table = chosen.change(table)
     return table.cast(SCHEMA)
 
 

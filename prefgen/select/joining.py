@@ -1,16 +1,21 @@
 """Several rejected answers for one chosen: the union of sets, for losses that average over them.
 
-A row has one rejected answer, in every trainer's format. So the rows of one prompt and one chosen answer stand next to
-each other in the output, one per input, as ``POVID ∪ BDHS`` (equation 5 of arXiv 2407.02477: the average of their DPO
-losses is what a trainer minimises that sees each of them equally often).
+A row has one rejected answer, in every trainer's format, and a column that holds several would be read by none. So the
+rows of one prompt and one chosen answer, one per input, stand next to each other, as ``POVID ∪ BDHS``. Equation 5 of
+arXiv 2407.02477 averages the losses of the two pairs, γ L(y+, y-) + (1-γ) L(y+, ỹ-) with γ = 1/2: that is the mean over
+these rows, which every trainer takes, however it shuffles them. One that weights or batches them otherwise knows them
+by ``meta["joined"]``: ``group`` is the same for the rows of a group and for no others, ``size`` is their number.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
 from prefgen.select.keys import COLUMNS, key
 from prefgen.select.leakage import NOTHING, Excluded
@@ -40,7 +45,18 @@ def join(inputs: Sequence[Stored], exclude: Excluded = NOTHING) -> Selection:
             continue
         which += range(len(members))
         rows += [number for number, _ in members]
-    return Selection(tuple(inputs), np.array(which, np.int64), np.array(rows, np.int64), +left_out)
+    numbers = (np.array(which, np.int64), np.array(rows, np.int64))
+    return Selection(tuple(inputs), *numbers, +left_out, change=partial(_marked, size=len(inputs)))
+
+
+def _marked(table: pa.Table, size: int) -> pa.Table:
+    """The rows with their group in `meta`."""
+    described = []
+    for row in table.select(COLUMNS).to_pylist():
+        joined = {"group": key(row, "answer").hex(), "size": size}
+        described.append(json.dumps({**json.loads(row["meta"]), "joined": joined}, sort_keys=True))
+    at = table.schema.get_field_index("meta")
+    return table.set_column(at, table.schema.field(at), pa.array(described, pa.string()))
 
 
 def _by_answer(stored: Stored, exclude: Excluded, left_out: Counter[str]) -> dict[bytes, tuple[int, bytes]]:

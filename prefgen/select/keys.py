@@ -23,14 +23,19 @@ def key(row: Mapping[str, Any], by: By) -> bytes:
     ``image`` compares the pictures, ``prompt`` the conversation too, ``answer`` also the chosen answer, ``pair`` all.
     Where in a turn its pictures stand does not count, nor white space around its text.
     """
-    texts: list[str] = digests(row)
+    return _digest([*digests(row), *texts(row, by)])
+
+
+def texts(row: Mapping[str, Any], by: By) -> list[str]:
+    """What is compared of a row besides its pictures: its turns, then its answers."""
+    found: list[str] = []
     if by != "image":
-        texts += [f"{turn['role']}\x1e{_text(turn)}" for turn in row["prompt"]]
+        found += [f"{turn['role']}\x1e{_text(turn)}" for turn in row["prompt"]]
     if by in ("answer", "pair"):
-        texts.append(row["chosen_response"])
+        found.append(row["chosen_response"])
     if by == "pair":
-        texts.append(row["rejected_response"])
-    return _digest(texts)
+        found.append(row["rejected_response"])
+    return found
 
 
 def _text(turn: Mapping[str, Any]) -> str:

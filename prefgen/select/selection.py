@@ -13,6 +13,7 @@ import pyarrow as pa
 from prefgen.stored import Stored
 
 Numbers = npt.NDArray[np.int64]
+Change = Callable[[pa.Table], pa.Table]
 Merge = Callable[[pa.Table, pa.Table], pa.Table]
 
 
@@ -26,6 +27,7 @@ class Selection:
         left_out: how many rows of the inputs are not among them, by reason.
         partners: (rows,) for each row one of the last input, to be merged with it; None where rows pass through.
         merge: makes the output rows of the rows and of their partners.
+        change: makes the output rows of the rows alone, where there are no partners.
     """
 
     inputs: tuple[Stored, ...]
@@ -34,6 +36,7 @@ class Selection:
     left_out: Mapping[str, int] = field(default_factory=dict)
     partners: Numbers | None = None
     merge: Merge | None = None
+    change: Change | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -106,6 +106,38 @@ def test_a_sample_of_an_import(runs: Path, tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_a_dry_run_shows_the_plan_and_a_pair_and_writes_nothing(runs: Path, tmp_path: Path) -> None:
+    shown = prefgen("import", "vlfeedback", runs / "vlfeedback.jsonl", "-o", tmp_path / "out", "--dry-run")
+    assert (shown.returncode, shown.stdout) == (0, "")
+    for expected in (
+        "read as  vlfeedback",
+        "1 named, 0 not found",
+        "licence  other",
+        "the first pair",
+        "user: <image>",
+    ):
+        assert expected in shown.stderr
+    assert not (tmp_path / "out").exists()
+    rows = [povid_row(0), povid_row(1, rejected_conversations=None)]
+    source = write_json(runs / "one-bad.json", rows)
+    shown = prefgen("import", "povid", source, "-o", tmp_path / "out", "--dry-run")
+    assert "1 dropped, ROW_SHAPE" in shown.stderr
+
+
+def test_the_written_configuration_repeats_an_import(runs: Path, tmp_path: Path) -> None:
+    done = prefgen("import", "--config", runs / "vlfeedback/.prefgen/config.lock", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert data_digests(tmp_path / "again") == data_digests(runs / "vlfeedback")
+    assert licence_of(tmp_path / "again") == "cc-by-nc-4.0"
+    path = tmp_path / "import.yaml"
+    path.write_text(f"name: povid\nsrc: {runs / 'povid.json'}\nlimit: 2\n")
+    done = prefgen("import", "--config", path, "--limit", "3", "-o", tmp_path / "three", "--json")
+    assert json.loads(done.stdout)["pairs"] == 3
+    path.write_text("pairng: all\n")
+    wrong = prefgen("import", "--config", path, "-o", tmp_path / "x")
+    assert (wrong.returncode, "did you mean 'pairing'" in wrong.stderr) == (2, True)
+
+
 def test_a_mixture_states_the_strictest_licence(runs: Path, tmp_path: Path) -> None:
     done = prefgen("mix", f"{runs / 'povid'}:0.5", runs / "vlfeedback", "-o", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
@@ -128,10 +160,11 @@ def test_choosing_rows(runs: Path, tmp_path: Path) -> None:
         (["sample", povid, "--rows", "3"], 3),
         (["filter", povid, "rejected_chars > chosen_chars"], 5),
         (["dedup", runs / "vlfeedback", "--by", "answer"], 3),
+        (["dedup", povid, "--by", "prompt", "--near"], 1),  # flat pictures, a 255th of red apart
         (["mix", povid, "--exclude-images", listed], 7),
         (["relabel", povid, "--rejected-from", povid], 8),
     ):
-        out = tmp_path / str(command[0])
+        out = tmp_path / "-".join(map(str, command)).replace("/", "")[-60:]
         done = prefgen(*map(str, command), "-o", out, "--json", "--quiet")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["pairs"] == rows

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 
 from prefgen.errors import UsageError
 from prefgen.exporters import export
-from prefgen.records import Turn
+from prefgen.records import Image, Turn
 from tests.handmade import ask, sample
 from tests.handmade import pair as handmade_pair
 from tests.select.runs import pair, picture, stored
@@ -103,6 +104,34 @@ def test_a_row_without_a_place_is_counted_and_leaves_no_picture(tmp_path: Path) 
     with pytest.raises(UsageError, match="a place for none"):
         export(stored(tmp_path / "b", [several]), "mmpr", tmp_path / "none")
     assert not list(tmp_path.glob("*none*"))
+
+
+def test_argilla(tmp_path: Path) -> None:
+    """What Argilla itself makes of it: tests/trainers/test_argilla.py."""
+    large = picture(2).data + b"\0" * 4_000_000
+    pairs = [
+        pair(3, similarity=None),
+        pair(4, images=(picture(1), picture(2))),
+        pair(5, images=(Image(large, "large.png", 16, 12),)),
+        pair(6, question="?" * 20_001),
+    ]
+    exported = export(stored(tmp_path / "a", pairs), "argilla", tmp_path / "my-set")
+    assert (exported.rows, exported.left_out) == (2, {"IMG_SIZE": 1, "ROW_SHAPE": 1})
+    one, two = json.loads((tmp_path / "my-set" / "records.json").read_text())
+    assert one["fields"] == {
+        "image": f"data:image/png;base64,{base64.b64encode(picture(3).data).decode()}",
+        "prompt": [{"role": "user", "content": "<image>\nWhat is it?"}],
+        "chosen": "A cat 3.",
+        "rejected": "A dog 3.",
+    }
+    assert one["metadata"]["source_id"] == "3"
+    assert "similarity" not in one["metadata"]
+    assert {"image", "image_2"} <= two["fields"].keys()
+    settings = json.loads((tmp_path / "my-set" / ".argilla" / "settings.json").read_text())
+    assert [field["name"] for field in settings["fields"]] == ["image", "image_2", "prompt", "chosen", "rejected"]
+    named = {entry["name"] for entry in settings["metadata"]}
+    assert named | {"source_id", "turn"} >= one["metadata"].keys() | two["metadata"].keys()
+    assert json.loads((tmp_path / "my-set" / ".argilla" / "dataset.json").read_text())["name"] == "my-set"
 
 
 def test_one_name_for_two_pictures_and_two_names_for_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prefgen import checks
-from prefgen.exporters import EXPORTERS, export
+from prefgen.exporters import export
 from prefgen.importers import IMPORTERS, Importer
 from prefgen.importers.job import ImportJob, survey, work
 from prefgen.layout import Layout, Plan
@@ -42,13 +42,13 @@ TO_IMPORTER = {"trl": "trl", "llamafactory": "llamafactory", "ms-swift": "ms-swi
 def imported(importer: Importer, src: str, out: Path, image_root: Path | None = None) -> list[dict[str, Any]]:
     """Rows of the run that an import makes."""
     job = ImportJob(importer, src, SourceOptions(image_root), out, 2)
-    rows, missing = survey(job)
-    assert not missing.missing
-    with RunDirectory.open(out, Plan(rows, 2, job.fingerprint())) as directory:
+    found = survey(job)
+    assert not found.missing.missing
+    with RunDirectory.open(out, Plan(found.rows, 2, job.fingerprint())) as directory:
         work(job, directory, None, lambda outcome: None)
         directory.finalize(card)
-    found = verify(out)
-    assert (found.problems, found.dropped) == ((), 0), list(Layout(out).read_dropped())
+    verified = verify(out)
+    assert (verified.problems, verified.dropped) == ((), 0), list(Layout(out).read_dropped())
     return table(out).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped
 
 
@@ -115,7 +115,7 @@ FILES: dict[str, tuple[str, Callable[[Path], str]]] = {
 NO_PLACE = {("alpaca", "llava"), ("two pictures", "llava"), ("alpaca", "mmpr"), ("llava-rlhf", "mmpr")}
 
 
-@pytest.mark.parametrize(("name", "to"), [both for both in product(FILES, EXPORTERS) if both not in NO_PLACE])
+@pytest.mark.parametrize(("name", "to"), [both for both in product(FILES, TO_IMPORTER) if both not in NO_PLACE])
 def test_nothing_is_lost(tmp_path: Path, name: str, to: str) -> None:
     importer, write = FILES[name]
     root = picture_files(tmp_path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from prefgen import checks
 from prefgen.records import Span
 from prefgen.select import join, relabel
 from tests.select.runs import pair, stored, written
@@ -12,11 +13,17 @@ def test_the_rows_of_one_chosen_answer_stand_side_by_side(tmp_path: Path) -> Non
     povid = stored(tmp_path / "povid", [pair(number, method="povid") for number in range(8)])
     ours = [pair(number, rejected=f"A fish {number}.") for number in (6, 2, 4, 40)]
     selection = join([povid, stored(tmp_path / "bdhs", ours)])
-    rows = written(selection, tmp_path / "out")
+    rows = written(selection, tmp_path / "out", shard_size=3)
     assert [(row["chosen_response"], row["rejected_response"]) for row in rows] == [
         (f"A cat {number}.", f"A {animal} {number}.") for number in (2, 4, 6) for animal in ("dog", "fish")
     ]
     assert [row["method"] for row in rows] == ["povid", "bdhs"] * 3
+    joined = [json.loads(row["meta"])["joined"] for row in rows]
+    groups = [mark["group"] for mark in joined]
+    assert groups[::2] == groups[1::2]  # also where a shard ends between the rows of a group
+    assert len({*groups}) == 3
+    assert {mark["size"] for mark in joined} == {2}
+    assert [checks.check(tmp_path / "out", trainer).problems for trainer in checks.TRAINERS] == [()] * 3
     assert selection.left_out == {"UNMATCHED": 5 + 1}
 
 

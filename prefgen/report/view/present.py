@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from collections.abc import Callable
 from typing import Any
 
-import PIL.Image
-
-from prefgen import images as images_
-from prefgen.records import Image
+from prefgen.report import samples
 from prefgen.report.view import diff, restriction
 from prefgen.report.view.collection import Collection, shown_images
-
-# What Pillow raises for a picture that a foreign data set brought broken; our own were checked.
-_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
-_PLACEHOLDER = PIL.Image.new("RGB", (64, 64), (128, 128, 128))
 
 # (position of the row, of the image in it, with noise) -> address of the picture
 Address = Callable[[int, int, bool], str]
@@ -63,22 +55,14 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
 def picture(collection: Collection, position: int, place: int, *, noisy: bool, side: int) -> bytes:
     """A picture of a row as WebP of at most `side` pixels; a grey square where it cannot be decoded.
 
-    It is encoded anew, so nothing but pixels reaches the browser.
-
     Raises:
         IndexError: if the row has no such image.
     """
     stored = collection.images(position)[place]
-    try:
-        decoded = images_.decode(Image(stored["bytes"], stored["path"], 0, 0))
-    except _DAMAGE:
-        decoded = _PLACEHOLDER
+    decoded = samples.decoded(stored["bytes"], stored["path"])
     if noisy:
         row = collection.row(position)
         seen = restriction.view(row, json.loads(row["meta"]).get("options", {}))
         if seen is not None and seen.noise_steps:
             decoded = restriction.noisy(decoded, seen, place, row["image_tokens"] // max(len(row["images"]), 1))
-    decoded.thumbnail((side, side))
-    file = io.BytesIO()
-    decoded.save(file, "WEBP", quality=80)
-    return file.getvalue()
+    return samples.webp(decoded, side)
