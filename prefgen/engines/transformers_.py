@@ -36,6 +36,7 @@ from prefgen.records import Image, Turn
 from prefgen.requests import Generate, Reply, Request, Score
 from prefgen.restrict import View
 
+_WORTH = 3  # new rows enter once they are a quarter of the batch: reading a few takes as long as reading many
 _PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class TransformersEngine:
         self._pictures = Preprocessing(loaded.processor, workers, loaded.dtype)
         self._queue: deque[tuple[int, Generate]] = deque()
         self._scores: dict[int, Score] = {}
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[list[Row]] = deque()
         self._unanswered: list[Row] = []
         self._replies: list[tuple[int, Reply | RowError]] = []
         self._outstanding: Counter[tuple[tuple[Image, ...], View]] = Counter()
@@ -111,9 +112,9 @@ class TransformersEngine:
         """Generate until so many rows are finished that their samples' next requests are worth asking for."""
         self._replies = []
         while self._queue or self._waiting or self._running.active:
-            if 4 * len(self._running.active) <= 3 * self._running.places:  # there is room worth filling
+            if (_WORTH + 1) * len(self._running.active) <= _WORTH * self._running.places:
                 if not self._waiting:
-                    self._waiting = self._ordered(self.prepare())
+                    self._waiting = self._grouped(self.prepare())
                 self._fill()
                 if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
                     break
@@ -123,17 +124,16 @@ class TransformersEngine:
                 self._step()
         return self._replies
 
-    def _ordered(self, rows: list[Row]) -> deque[Row]:
-        """Neighbours are of similar length; rows that share a prompt stay together, so that it is read once."""
-        longest: dict[object, int] = {}
+    def _grouped(self, rows: list[Row]) -> deque[list[Row]]:
+        """Rows that share a prompt, to be read once; the longest first, since their buffers fit the others."""
+        groups: dict[object, list[Row]] = {}
         for row in rows:
-            longest[row.group] = max(row.length, longest.get(row.group, 0))
-        first = {row.group: row.ticket for row in reversed(rows)}
+            groups.setdefault((self._kind(row), row.group), []).append(row)
 
-        def place(row: Row) -> tuple[tuple[bool, bool], int, int, int]:
-            return self._kind(row), longest[row.group], first[row.group], row.length
+        def place(group: list[Row]) -> tuple[tuple[bool, bool], int]:
+            return self._kind(group[0]), max(map(self._size, group))
 
-        return deque(sorted(rows, key=place, reverse=True))  # the longest first: its buffers fit the others
+        return deque(sorted(groups.values(), key=place, reverse=True))
 
     def prepare(self) -> list[Row]:
         """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
@@ -210,16 +210,30 @@ class TransformersEngine:
         return row.ticket in self._scores, self._drops(row)
 
     def _next(self) -> list[Row]:
-        """The next waiting rows, of one kind, that fit beside those in the batch; at least one for an empty batch."""
+        """The next waiting rows, of one kind, that fit beside those in the batch; none while too few would fit.
+
+        Rows that share a prompt enter together: in parts, each part would read it again.
+        """
         active = self._running.active
         longest = max(map(self._size, active), default=0)
-        taken: list[Row] = []
-        while self._waiting and (not taken or self._kind(self._waiting[0]) == self._kind(taken[0])):
-            longest = max(longest, self._size(self._waiting[0]))
-            if not self._running.fits(len(active) + len(taken) + 1, longest):
+        taken: list[list[Row]] = []
+        count = 0
+        for group in self._waiting:
+            longest = max(longest, *map(self._size, group))
+            fits = self._running.fits(len(active) + count + len(group), longest)
+            if not fits or self._kind(group[0]) != self._kind(self._waiting[0][0]):
                 break
-            taken.append(self._waiting.popleft())
-        return taken
+            taken.append(group)
+            count += len(group)
+        if active and _WORTH * count < len(active):
+            return []
+        if not taken and self._waiting:  # more than a batch holds
+            group = self._waiting[0]
+            longest = max(map(self._size, group))
+            count = next(n for n in range(len(group), 0, -1) if self._running.fits(n, longest))
+            self._waiting[0] = group[count:]
+            return group[:count]
+        return [row for _ in taken for row in self._waiting.popleft()]
 
     def _size(self, row: Row) -> int:
         """Tokens that the row has so far; those that it hides count where they are only masked."""
@@ -289,7 +303,7 @@ class TransformersEngine:
         self._running.places = max(1, min(self._running.places, len(rows)) // 2)
         for row in rows:
             row.continuation.restart()
-        self._waiting.extendleft(reversed(rows))
+        self._waiting = self._grouped(rows) + self._waiting
 
     def _release(self, request: Generate) -> None:
         """Forget the features that no other request waits for."""
