@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prefgen import sources
-from prefgen.engines import build
+from prefgen.engines import build, engine_args
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.layout import Scalar
@@ -112,23 +112,26 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
-    return settings
+    return settings | {
+        f"engine_arg.{name}": value for name, value in engine_args.recorded(job.engine.engine_args).items()
+    }
 
 
 def provenance(job: Job, identity: Identity) -> Provenance:
     """What every row records of its run."""
     fake = job.engine.engine == "fake"
+    whole = job.engine.engine in ("fake", "openai")  # these hide no tokens
     return Provenance(
         model="fake" if fake else job.engine.model,
         model_revision=identity.model_revision,
         engine=job.engine.engine,
-        attention="" if fake else job.engine.attention,
-        positions="" if fake else job.engine.positions,
+        attention="" if whole else job.engine.attention,
+        positions="" if whole else job.engine.positions,
         dtype=identity.dtype,
         device=identity.device,
         similarity_model="fake" if fake else job.engine.similarity_model,
         similarity_revision=identity.similarity_revision,
-        versions=build.versions(),
+        versions=build.versions(job.engine),
     )
 
 

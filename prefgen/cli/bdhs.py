@@ -126,6 +126,12 @@ def bdhs(
     batch_tokens: Annotated[
         int, _model("--batch-tokens", help="Tokens of a batch at most.")
     ] = EngineConfig.batch_tokens,
+    engine_args: Annotated[
+        list[str] | None, _model("--engine-arg", help="An option of vLLM's own, name=value; repeatable.")
+    ] = None,
+    base_url: Annotated[
+        str | None, _model("--base-url", help="A server's address, for --engine openai.")
+    ] = EngineConfig.base_url,
     trust_remote_code: Annotated[
         bool, _model("--trust-remote-code", help="Run code that the model brings.")
     ] = EngineConfig.trust_remote_code,
@@ -151,17 +157,19 @@ def bdhs(
     from prefgen import launch
     from prefgen.cli import session
     from prefgen.cli.ending import Manner
+    from prefgen.engines import build
     from prefgen.sources import SourceOptions
 
     job = launch.Job(
         method=_build(BDHS, ctx.params),
         input=input,
         source=_build(SourceOptions, ctx.params),
-        engine=_build(EngineConfig, ctx.params),
+        engine=_build(EngineConfig, ctx.params | {"engine_args": tuple(engine_args or ())}),
         output=output,
         shard_size=shard_size,
         config=config.lock(ctx),
     )
+    build.check_view(job.engine, job.method.view("", 1))
     session.run(
         job,
         Manner(

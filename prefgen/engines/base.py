@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
 
-EngineName = Literal["transformers", "fake"]
+EngineName = Literal["auto", "transformers", "vllm", "openai", "fake"]
 Attention = Literal["drop", "mask"]
 Positions = Literal["compact", "preserve"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-ENGINES: tuple[EngineName, ...] = ("transformers", "fake")
+ENGINES: tuple[EngineName, ...] = ("auto", "transformers", "vllm", "openai", "fake")
 ATTENTIONS: tuple[Attention, ...] = ("drop", "mask")
 POSITIONS: tuple[Positions, ...] = ("compact", "preserve")
 DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
@@ -40,14 +40,18 @@ class EngineConfig:
     """Which models to use, and how.
 
     Attributes:
-        model: folder or Hub id. revision: branch, tag or commit of the Hub.
+        model: folder or Hub id; of a served model the name it is served by. revision: branch, tag or commit of the Hub.
+        engine: ``auto`` is resolved by `prefgen.engines.build.resolve` before anything else.
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
         dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
-        batch_size: rows of a batch at most. batch_tokens: its padded tokens at most, those to be generated included.
-            Both shrink when memory runs out; neither changes a row's draws.
+        batch_size: rows of a batch at most; of vLLM and of a server, requests at a time. batch_tokens: a batch's padded
+            tokens at most, those to be generated included; vLLM has its own `max_num_batched_tokens`. Both shrink
+            when memory runs out; neither changes a row's draws.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
+        engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.engine_args`.
+        base_url: of an OpenAI-compatible server, for ``openai``.
     """
 
     model: str
@@ -61,6 +65,8 @@ class EngineConfig:
     batch_tokens: int = 32768
     similarity_model: str = "mpnet"
     trust_remote_code: bool = False
+    engine_args: Sequence[str] = ()
+    base_url: str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -80,3 +86,9 @@ class EngineConfig:
         for option, number in (("batch-size", self.batch_size), ("batch-tokens", self.batch_tokens)):
             if number < 1:
                 raise UsageError(f"--{option} {number} must be at least 1")
+        if self.engine_args and self.engine not in ("auto", "vllm"):
+            raise UsageError(f"--engine-arg {self.engine_args[0]} is for --engine vllm, not {self.engine}")
+        if (self.base_url is None) == (self.engine == "openai"):
+            raise UsageError(
+                "--base-url and --engine openai go together: the address of a server, such as http://localhost:8000/v1"
+            )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from dataclasses import dataclass
 
-from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.requests import Embed, Generate
+from prefgen.restrict import View
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What pins the models of a run, known before any weight is read. Empty for the fake engine.
+    """What pins the models of a run, known before any weight is read. Empty where an engine has none.
 
     Attributes:
         device: kind of device, never its index.
@@ -24,16 +26,56 @@ class Identity:
     device: str = ""
 
 
-def identify(config: EngineConfig) -> Identity:
-    """Resolve revisions, data type and device.
+def resolve(config: EngineConfig) -> tuple[EngineConfig, str]:
+    """Decide what ``auto`` stands for; why, in words, or nothing if it was not asked for.
 
     Raises:
+        ModelUnreachable: if the model cannot be found.
+    """
+    if config.engine != "auto":
+        return config, ""
+    from prefgen.engines import loading, vllm_
+
+    device = loading.resolve_device(config.device)
+    chosen: EngineName = "transformers"
+    reason = vllm_.why_not(config)
+    if not reason and not device.startswith("cuda"):
+        reason = "vLLM is made for GPUs, and this runs on the CPU"
+    if not reason:
+        chosen = "vllm"
+        reason = "it is installed, there is a GPU, and its answers for this type of model have been tested"
+    return dataclasses.replace(config, engine=chosen), reason
+
+
+def check_view(config: EngineConfig, view: View) -> None:
+    """Refuse a view that the engine cannot give a model.
+
+    Raises:
+        UsageError: naming what can be done instead.
+    """
+    if config.engine == "openai":
+        from prefgen.engines import openai_
+
+        openai_.refuse(view)
+
+
+def identify(config: EngineConfig) -> Identity:
+    """Resolve revisions, data type and device, and refuse what the engine cannot do.
+
+    Raises:
+        UsageError: for a model or a setting that the engine cannot take.
         ModelUnreachable: if a model cannot be found.
     """
     if config.engine == "fake":
         return Identity()
     from prefgen.engines import embedder, loading
 
+    if config.engine == "openai":
+        return Identity(similarity_revision=embedder.pin(config.similarity_model))
+    if config.engine == "vllm":
+        from prefgen.engines import vllm_
+
+        vllm_.check(config)
     device = loading.resolve_device(config.device)
     return Identity(
         loading.revision_of(config.model, config.revision),
@@ -49,18 +91,29 @@ def build(config: EngineConfig) -> Engines:
     Raises:
         UsageError: for an architecture that is not supported.
         ModelUnreachable: if a model cannot be read.
+        EnvironmentFault: if vLLM cannot start.
     """
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         return {Embed: fake, Generate: fake}
-    from prefgen.engines import loading
     from prefgen.engines.embedder import Embedder
+
+    return {Embed: Embedder.load(config.similarity_model, config.device), Generate: _generator(config)}
+
+
+def _generator(config: EngineConfig) -> Engine:
+    if config.engine == "openai":
+        from prefgen.engines.openai_ import OpenAIEngine
+
+        return OpenAIEngine.connect(config)
+    if config.engine == "vllm":
+        from prefgen.engines.vllm_ import VllmEngine
+
+        return VllmEngine.load(config)
+    from prefgen.engines import loading
     from prefgen.engines.transformers_ import TransformersEngine
 
-    return {
-        Embed: Embedder.load(config.similarity_model, config.device),
-        Generate: TransformersEngine(loading.load(config), config),
-    }
+    return TransformersEngine(loading.load(config), config)
 
 
 def hush(config: EngineConfig) -> None:
@@ -72,7 +125,12 @@ def hush(config: EngineConfig) -> None:
         logging.set_verbosity_error()
 
 
-def versions() -> dict[str, str]:
+def versions(config: EngineConfig) -> dict[str, str]:
     """Versions of the packages that decide what is generated."""
     names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
-    return {name: importlib.metadata.version(name) for name in names}
+    found = {name: importlib.metadata.version(name) for name in names}
+    if config.engine == "vllm":
+        import vllm  # its distribution has several names
+
+        found["vllm"] = vllm.__version__
+    return found

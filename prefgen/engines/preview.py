@@ -33,7 +33,7 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
         ModelUnreachable: if the processor cannot be read.
         UsageError: if it has no chat template.
     """
-    if config.engine == "fake":
+    if config.engine in ("fake", "openai"):  # without a processor at hand
         text = "\n".join(f"{turn.role}: {turn.text}" for turn in samples[0].prompt)
         words = [sum(len(turn.text.split()) for turn in sample.prompt) for sample in samples]
         return Preview(text, fake.IMAGE_TOKENS * len(samples[0].images), statistics.mean(words))

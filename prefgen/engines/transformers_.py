@@ -98,7 +98,7 @@ class TransformersEngine:
             rows = rows[len(batch) :]
             replies += self._answer(batch)
         for request in requests:
-            self._release(request)
+            self.release(request)
         return replies
 
     def prepare(self) -> list[Row]:
@@ -187,8 +187,8 @@ class TransformersEngine:
             return self._answer(batch[:half]) + self._answer(batch[half:])
         return [(row.ticket, row.continuation.completion(len(row.visible), int(row.visible.sum()))) for row in batch]
 
-    def _release(self, request: Generate) -> None:
-        """Forget the features that no other request waits for."""
+    def release(self, request: Generate) -> None:
+        """Forget the features of a request that is answered, unless others wait for them."""
         key = (request.images, request.view)
         self._outstanding[key] -= 1
         if not self._outstanding[key]:

@@ -62,8 +62,10 @@ def render(expected: Estimate, job: Job) -> RenderableType:
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )
-    engine = "fake" if job.engine.engine == "fake" else f"{job.engine.engine}, attention {job.engine.attention}"
-    table.add_row("model", Text(f"{job.engine.model} ({engine})"))
+    detail = {"fake": "", "openai": f" at {job.engine.base_url}"}.get(
+        job.engine.engine, f", attention {job.engine.attention}"
+    )
+    table.add_row("model", Text(f"{job.engine.model} ({job.engine.engine}{detail})"))
     table.add_row("method", f"{method.name} {method.variant}, {'guided' if method.guidance else 'unguided'}")
     if view.masks:
         share = expected.kept_tokens / expected.image_tokens if expected.image_tokens else 0.0
