@@ -1,7 +1,7 @@
 """A served model behind `Generate`: chat completions of an OpenAI-compatible server.
 
-For methods that show a model whole pictures: nothing can be hidden behind this interface, but noise on the pixels can be
-added before they are sent. Continuing a given beginning is an extension of vLLM's server.
+For methods that show a model whole pictures: nothing can be hidden behind this interface, but noise can be added to the
+pixels before they are sent. Continuing a given beginning is an extension of vLLM's server.
 """
 
 from __future__ import annotations

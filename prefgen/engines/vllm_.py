@@ -144,7 +144,9 @@ def start(config: EngineConfig, front: LoadedModel) -> Any:
 
     from prefgen.engines.vllm_draw import FORBIDDEN
 
+    own = {} if front.device.type == "cuda" else {"block_size": 32}  # what is shared is shared by whole blocks
     settings = {
+        **own,
         "max_num_seqs": config.batch_size,
         "enable_prefix_caching": True,
         "gpu_memory_utilization": _MEMORY_SHARE.get(front.device.type, 0.8),
@@ -194,6 +196,7 @@ class VllmEngine:
         self._lora = _lora(config)
         self._longest = core.model_config.max_model_len - 1
         self._limit = core.vllm_config.scheduler_config.max_num_seqs
+        self._submitted = 0  # requests that have not been prepared
         self._prepared: deque[Row] = deque()
         self._running: dict[str, Row] = {}
 
@@ -213,6 +216,7 @@ class VllmEngine:
     def submit(self, ticket: int, request: Request) -> None:
         """Queue a request."""
         self._rows.submit(ticket, request)
+        self._submitted += 1
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
         """Step until some requests are finished; the others go on at the next call, with new ones beside them."""
@@ -224,10 +228,10 @@ class VllmEngine:
     def _refill(self) -> list[tuple[int, Reply | RowError]]:
         """Hand rows to vLLM until it has all that it can run at a time; what it cannot take is answered at once."""
         refused: list[tuple[int, Reply | RowError]] = []
-        while len(self._running) < self._limit:
-            self._prepared.extend(() if self._prepared else self._rows.prepare())
+        while len(self._running) < self._limit and (self._prepared or self._submitted):
             if not self._prepared:
-                break
+                self._prepared.extend(self._rows.prepare())
+                self._submitted -= len(self._prepared)
             row = self._prepared.popleft()
             if row.length > self._longest:
                 detail = f"{row.length} prompt tokens, of which the model takes {self._longest}"

@@ -57,7 +57,7 @@ def test_a_view_is_refused_only_where_it_cannot_be_had() -> None:
     served, own = EngineConfig("m", "openai", base_url="http://localhost"), EngineConfig("m")
     for view in (View(rho=0.5), View(keep_tokens=3), View(noise_steps=100)):
         build.check_view(own, view)
-        with pytest.raises(UsageError, match="--engine vllm or transformers|--noise-space pixel-clamp"):
+        with pytest.raises(UsageError, match="--noise-space pixel-clamp"):
             build.check_view(served, view)
     build.check_view(served, View())
     build.check_view(served, View(noise_steps=100, noise_space="pixel-wrap"))

@@ -36,8 +36,7 @@ from tests.cli.runs import ENVIRONMENT
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]  # vLLM and what it imports warn a lot
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
 INPUT = str(SCENES / "llava_instruct.json")
-# Blocks as small as they can be, so that the short prompts of the scenes share some.
-ARGUMENTS = ("enforce_eager=true", "gpu_memory_utilization=0.1", "block_size=32")
+ARGUMENTS = ("enforce_eager=true", "gpu_memory_utilization=0.1")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -194,7 +193,7 @@ def test_a_run_by_command_gives_the_transformers_engines_pairs(tmp_path: Path) -
     assert tables[0].equals(tables[1])
     settings = json.loads((tmp_path / "vllm/.prefgen/plan.json").read_text())["fingerprint"]
     assert settings["engine_arg.max_model_len"] == "512"
-    assert not [name for name in settings if name in ("engine_arg.enforce_eager", "engine_arg.block_size")]
+    assert not [name for name in settings if name in ("engine_arg.enforce_eager", "engine_arg.gpu_memory_utilization")]
 
 
 @pytest.fixture(scope="module")
