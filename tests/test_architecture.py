@@ -69,6 +69,8 @@ def test_heavy_packages_are_imported_by_engines_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__main__.py"], ids=str)
 def test_every_module_imports_and_has_a_docstring(path: Path) -> None:
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if path.name == "vllm_draw.py":
+        pytest.importorskip("vllm")  # derives from a class of vLLM's
     assert importlib.import_module(name).__doc__
 
 

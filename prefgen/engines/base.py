@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from prefgen.engines import engine_args
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
 
@@ -86,6 +87,7 @@ class EngineConfig:
         for option, number in (("batch-size", self.batch_size), ("batch-tokens", self.batch_tokens)):
             if number < 1:
                 raise UsageError(f"--{option} {number} must be at least 1")
+        engine_args.parse(self.engine_args)
         if self.engine_args and self.engine not in ("auto", "vllm"):
             raise UsageError(f"--engine-arg {self.engine_args[0]} is for --engine vllm, not {self.engine}")
         if (self.base_url is None) == (self.engine == "openai"):

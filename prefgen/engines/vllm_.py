@@ -47,6 +47,11 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def is_installed() -> bool:
+    """Whether vLLM is there to be imported, under whichever name it was distributed."""
+    return importlib.util.find_spec("vllm") is not None
+
+
 def why_not(config: EngineConfig) -> str:
     """Why vLLM cannot run this model as asked; empty if it can. Reads the model's configuration only.
 
@@ -57,7 +62,7 @@ def why_not(config: EngineConfig) -> str:
         return f"--attention {config.attention} needs a mask per request, which vLLM has not"
     if config.positions != "compact":
         return f"--positions {config.positions} needs gaps between positions, which vLLM has not"
-    if importlib.util.find_spec("vllm") is None:
+    if not is_installed():
         return "vLLM is not installed (pip install 'prefgen[vllm]')"
     try:
         found = transformers.AutoConfig.from_pretrained(

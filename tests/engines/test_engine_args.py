@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from prefgen.engines import build, engine_args
+from prefgen.engines import engine_args
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
-from prefgen.restrict import View
 
 
 def test_values_are_json_or_else_text() -> None:
@@ -51,13 +50,3 @@ def test_an_option_of_another_engine_is_refused() -> None:
     for settings in ({"engine": "openai"}, {"base_url": "http://localhost"}):
         with pytest.raises(UsageError, match="--base-url and --engine openai go together"):
             EngineConfig("m", **settings)  # type: ignore[arg-type]
-
-
-def test_a_view_is_refused_only_where_it_cannot_be_had() -> None:
-    served, own = EngineConfig("m", "openai", base_url="http://localhost"), EngineConfig("m")
-    for view in (View(rho=0.5), View(keep_tokens=3), View(noise_steps=100)):
-        build.check_view(own, view)
-        with pytest.raises(UsageError, match="--noise-space pixel-clamp"):
-            build.check_view(served, view)
-    build.check_view(served, View())
-    build.check_view(served, View(noise_steps=100, noise_space="pixel-wrap"))

@@ -17,6 +17,8 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from prefgen import sources
 from prefgen.engines import loading
@@ -94,7 +96,7 @@ METHODS = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_pair_is_the_transformers_engines(engine: Any, oracle: TransformersEngine, name: str) -> None:
-    limit = 200 if name == "greedy" else 40
+    limit = 200 if name in ("greedy", "sampled") else 40
     ours, theirs = (outcomes(one, METHODS[name], limit) for one in (engine, oracle))
     assert [one for one, other in zip(ours, theirs, strict=True) if one != other] == []
     assert len(ours) == limit
@@ -143,6 +145,32 @@ def test_llava_next_too() -> None:
     tiled, theirs = load("model-anyres"), transformers_engine("model-anyres")
     for method in (BDHS(temperature=0.0, rho=0.9), BDHS(variant="noise", noise_steps=300, iterations=2)):
         assert outcomes(tiled, method, 40) == outcomes(theirs, method, 40)
+
+
+def test_an_adapter_named_by_vllms_own_option_is_used(tmp_path: Path) -> None:
+    adapted = transformers_engine("model")
+    plain = outcomes(adapted, BDHS(temperature=0.0), 6)
+    write_adapter(tmp_path, adapted)
+    own = ("enable_lora=true", "max_lora_rank=8", f"default_mm_loras={json.dumps({'image': str(tmp_path)})}")
+    # On CPUs vLLM 0.32 multiplies adapters for one request at a time only.
+    engine = load("model", *own, "enable_prefix_caching=false", "max_num_seqs=1")
+    found = outcomes(engine, BDHS(temperature=0.0), 6)
+    assert found == outcomes(adapted, BDHS(temperature=0.0), 6)
+    assert found != plain
+
+
+def write_adapter(folder: Path, engine: TransformersEngine) -> None:
+    """Write a random adapter in PEFT's format, and merge it into the engine's own weights."""
+    torch.manual_seed(0)
+    weights = {}
+    for name, module in engine._loaded.model.named_modules():
+        if name.startswith("model.language_model") and name.endswith(("q_proj", "v_proj")):
+            down, up = torch.randn(8, module.in_features) / 10, torch.randn(module.out_features, 8) / 10
+            weights |= {f"base_model.model.{name}.lora_A.weight": down, f"base_model.model.{name}.lora_B.weight": up}
+            module.weight.data += 2 * up @ down  # alpha / r
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"task_type": "CAUSAL_LM"}))
 
 
 @pytest.mark.parametrize(
