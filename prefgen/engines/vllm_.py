@@ -1,8 +1,10 @@
 """The vLLM engine: vLLM holds the language model, transformers what turns pictures and ids into its input.
 
 A request goes in as the embeddings of its kept tokens (`prompt_embeds`), so that dropping needs nothing of vLLM, and
-requests that begin alike share their blocks in its prefix cache. Tokens are drawn as the transformers engine draws them
-(`vllm_draw`), and `Continuation` says where a sentence ends: then the request is aborted, at that token.
+requests that begin alike share their blocks in its prefix cache, which knows embeddings by their digest. Handing over
+image embeddings (`image_embeds`) takes as long, but vLLM 0.32's LLaVA refuses a batch in which pictures keep different
+numbers of tokens. Tokens are drawn as the transformers engine draws them (`vllm_draw`), and `Continuation` says where a
+sentence ends: then the request is aborted, at that token.
 """
 
 from __future__ import annotations
@@ -246,6 +248,7 @@ class VllmEngine:
             self._rows.release(row.continuation.request)
         return refused
 
+    @torch.no_grad()
     def _add(self, row: Row) -> None:
         from prefgen.engines.vllm_draw import params
 
@@ -253,7 +256,7 @@ class VllmEngine:
         embeds_1LH = decode.prefill_inputs(self._front, [row], preserve=False)["inputs_embeds"]
         self._core.add_request(
             str(row.ticket),
-            {"prompt_embeds": embeds_1LH[0].detach().cpu()},
+            {"prompt_embeds": embeds_1LH[0].cpu()},
             params(request.seed, request.sampling, self._front.eos_ids),
             lora_request=self._lora if row.features else None,
         )
