@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def build(kind: type[T], options: Mapping[str, Any]) -> T:
-    """The dataclass whose fields these options name."""
+    """The dataclass whose fields these options name; what was not given keeps its default."""
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]  # every kind is a dataclass
-    return kind(**{name: options[name] for name in names if name in options})
+    return kind(**{name: options[name] for name in names if options.get(name) is not None})
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
@@ -83,6 +83,8 @@ BatchTokens = Annotated[int, model("--batch-tokens", help="Tokens of a batch at 
 ImageWorkers = Annotated[
     int | None, model("--image-workers", help="Processes that prepare pictures; 0: threads. By the device.")
 ]
+EngineArgs = Annotated[list[str] | None, model("--engine-arg", help="An option of vLLM's own, name=value; repeatable.")]
+BaseUrl = Annotated[str | None, model("--base-url", help="A server's address, for --engine openai.")]
 TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
 
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]

@@ -76,6 +76,10 @@ def run(job: Job, manner: Manner) -> None:
 def _run(job: Job, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
     build.hush(job.engine)
+    engine, why = build.resolve(job.engine)
+    if why:
+        talk.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
+    job = dataclasses.replace(job, engine=engine)
     identity = build.identify(job.engine, job.method.asks)
     settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input

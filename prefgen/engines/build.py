@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prefgen.engines.base import Engine, EngineConfig, Engines
+from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate, Request
+from prefgen.restrict import View
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,47 @@ class Identity:
     device: str = ""
 
 
+def resolve(config: EngineConfig) -> tuple[EngineConfig, str]:
+    """Decide what ``auto`` stands for; why, in words, or nothing if it was not asked for.
+
+    Raises:
+        ModelUnreachable: if the model cannot be found.
+    """
+    if config.engine != "auto":
+        return config, ""
+    from prefgen.engines import loading, vllm_
+
+    device = loading.resolve_device(config.device)
+    chosen: EngineName = "transformers"
+    reason = vllm_.why_not(config)
+    if not reason and not device.startswith("cuda"):
+        reason = "vLLM is made for GPUs, and this runs on the CPU"
+    if not reason:
+        chosen = "vllm"
+        reason = "it is installed, there is a GPU, and its answers for this type of model have been tested"
+    return dataclasses.replace(config, engine=chosen), reason
+
+
+def check_view(config: EngineConfig, view: View) -> None:
+    """Refuse a view that the engine cannot give a model.
+
+    Raises:
+        UsageError: naming what can be done instead.
+    """
+    if config.engine == "openai":
+        from prefgen.engines import openai_
+
+        openai_.refuse(view)
+
+
 def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
-    """Resolve revisions, data type and device.
+    """Resolve revisions, data type and device, and refuse what the engine cannot do.
 
     Args:
         asks: what the run's method asks for.
 
     Raises:
-        UsageError: if a model is asked for and none is named.
+        UsageError: if a model is asked for and none is named, or it or a setting is not for this engine.
         ModelUnreachable: if a model cannot be found.
     """
     if Generate in asks and not config.model:
@@ -42,6 +77,12 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         return Identity()
     from prefgen.engines import embedder, loading
 
+    if config.engine == "openai":
+        return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
+    if config.engine == "vllm":
+        from prefgen.engines import vllm_
+
+        vllm_.check(config)
     device = loading.resolve_device(config.device)
     return Identity(
         loading.revision_of(config.model, config.revision) if Generate in asks else "",
@@ -57,6 +98,7 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     Raises:
         UsageError: for an architecture that is not supported.
         ModelUnreachable: if a model cannot be read.
+        EnvironmentFault: if vLLM cannot start.
     """
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
@@ -72,6 +114,14 @@ def _embedder(config: EngineConfig) -> Engine:
 
 
 def _generator(config: EngineConfig) -> Engine:
+    if config.engine == "openai":
+        from prefgen.engines.openai_ import OpenAIEngine
+
+        return OpenAIEngine.connect(config)
+    if config.engine == "vllm":
+        from prefgen.engines.vllm_ import VllmEngine
+
+        return VllmEngine.load(config)
     from prefgen.engines import loading
     from prefgen.engines.transformers_ import TransformersEngine
 
@@ -87,7 +137,12 @@ def hush(config: EngineConfig) -> None:
         logging.set_verbosity_error()
 
 
-def versions() -> dict[str, str]:
+def versions(config: EngineConfig) -> dict[str, str]:
     """Versions of the packages that decide what is generated."""
     names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
-    return {name: importlib.metadata.version(name) for name in names}
+    found = {name: importlib.metadata.version(name) for name in names}
+    if config.engine == "vllm":
+        import vllm  # its distribution has several names
+
+        found["vllm"] = vllm.__version__
+    return found
