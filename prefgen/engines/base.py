@@ -48,8 +48,8 @@ class EngineConfig:
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
         dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
-        batch_size: rows of a batch at most, of vLLM and of a server requests at a time; it shrinks when memory runs out.
-            batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
+        batch_size: rows of a batch at most; of vLLM and of a server, requests at a time. It shrinks when memory runs
+            out. batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
             `max_num_batched_tokens`. Neither changes a row's draws.
         image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.

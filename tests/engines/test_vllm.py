@@ -162,7 +162,7 @@ def test_an_adapter_named_by_vllms_own_option_is_used(tmp_path: Path) -> None:
 def write_adapter(folder: Path, engine: TransformersEngine) -> None:
     """Write a random adapter in PEFT's format, and merge it into the engine's own weights."""
     torch.manual_seed(0)
-    weights = {}
+    weights: dict[str, torch.Tensor] = {}
     for name, module in engine._loaded.model.named_modules():
         if name.startswith("model.language_model") and name.endswith(("q_proj", "v_proj")):
             down, up = torch.randn(8, module.in_features) / 10, torch.randn(module.out_features, 8) / 10
