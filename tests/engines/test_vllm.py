@@ -214,7 +214,7 @@ def test_a_run_by_command_gives_the_transformers_engines_pairs(tmp_path: Path) -
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["planned"] == 12  # nothing of vLLM's talk on stdout
-    columns = ["rejected_response", "iteration", "similarity", "kept_image_tokens"]
+    columns = ["rejected_response", "iteration", "kept_image_tokens", "image_tokens"]
     tables = [
         pyarrow.parquet.read_table(tmp_path / name / "data", columns=columns) for name in ("transformers", "vllm")
     ]
@@ -270,4 +270,4 @@ def test_a_served_model_says_what_the_transformers_engine_says(served: str, orac
     ours, theirs = ([(reply.text, reply.finish) for _, reply in sorted(replies.items())] for replies in found)
     same = sum(one == other for one, other in zip(ours, theirs, strict=True))
     assert same >= 20, list(zip(ours, theirs, strict=True))  # of 24; the server has image preprocessing of its own
-    assert {reply.finish for reply in found[0].values()} == {"stop", "eos"}
+    assert {reply.finish for reply in found[0].values()} >= {"stop", "eos"}
