@@ -104,6 +104,7 @@ class Stages:
         self._loaded = loaded
         self._marks: list[tuple[str, Any, Any]] = []
         self._started: Any = None
+        self._decoding = False
 
     def _now(self) -> Any:
         if self._loaded.device.type != "cuda":
@@ -113,26 +114,39 @@ class Stages:
         return event
 
     def _before(self, *_: object) -> None:
-        self._started = self._now()
+        if not self._decoding:
+            self._started = self._now()
 
     def _after(self, stage: str) -> Any:
         def hook(module: object, arguments: object, keywords: dict[str, Any], output: object) -> None:
             embeds = keywords.get("inputs_embeds")
             name = stage or ("decode" if embeds is not None and embeds.shape[1] == 1 else "prefill")
-            self._marks.append((name, self._started, self._now()))
+            if not self._decoding:
+                self._marks.append((name, self._started, self._now()))
 
         return hook
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Watch the model's two halves."""
+        """Watch the model's two halves, and the steps of a running batch as a whole: replayed graphs call no hook."""
         core = self._loaded.model.model
         parts = [(core.vision_tower, "vision"), (core.language_model, "")]
         hooks = [part.register_forward_pre_hook(self._before) for part, _ in parts]
         hooks += [part.register_forward_hook(self._after(stage), with_kwargs=True) for part, stage in parts]
+        plain = RunningBatch.forward
+
+        def watched(running: RunningBatch) -> torch.Tensor:
+            started, self._decoding = self._now(), True
+            tokens = plain(running)
+            self._decoding = False
+            self._marks.append(("decode", started, self._now()))
+            return tokens
+
+        RunningBatch.forward = watched  # type: ignore[method-assign]
         try:
             yield
         finally:
+            RunningBatch.forward = plain  # type: ignore[method-assign]
             for hook in hooks:
                 hook.remove()
 
@@ -316,6 +330,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=14, help="of a sentence; random weights end none")
     parser.add_argument("--batch-size", type=int, default=EngineConfig.batch_size)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
@@ -324,7 +339,7 @@ def main() -> None:
         loaded = loading.load(EngineConfig(str(SCENES / "model"), device=device))
         samples = scenes_samples(arguments.samples)
     else:
-        dtype = getattr(torch, loading.torch_dtype("auto", device))
+        dtype = getattr(torch, loading.torch_dtype(arguments.dtype, device))
         loaded = drawn.model(arguments.model, torch.device(device), dtype)
         samples = drawn.samples(arguments.samples)
         for name, method in SETTINGS.items():
@@ -334,11 +349,12 @@ def main() -> None:
     ours = EngineConfig(loaded.name, batch_size=arguments.batch_size)
     stock = dataclasses.replace(ours, attention="mask")
     console, rows = Console(width=140), []
-    fast_engine, stock_engine = TransformersEngine(loaded, ours), TransformersEngine(loaded, stock)
     for setting in arguments.settings:
-        produce("warm", setting, loaded, fast_engine, samples[:8])
-        fast, requests = produce("transformers", setting, loaded, fast_engine, samples)
-        slow, _ = produce("stock", setting, loaded, stock_engine, few)
+        engine = TransformersEngine(loaded, ours)
+        produce("warm", setting, loaded, engine, samples[:8])
+        fast, requests = produce("transformers", setting, loaded, engine, samples)
+        del engine  # and its buffers
+        slow, _ = produce("stock", setting, loaded, TransformersEngine(loaded, stock), few)
         same = sum(a == b for a, b in zip(slow.texts, fast.texts, strict=False))
         console.print(f"{setting}: {same} of {len(few)} texts are those of stock generate")
         rows += [slow, fast, limit(setting, loaded, requests, fast)]

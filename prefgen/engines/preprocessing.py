@@ -9,15 +9,18 @@ import os
 import pickle
 import signal
 import tempfile
+import uuid
+import weakref
 from collections import deque
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from safetensors.torch import load_file, save_file
 
 from prefgen.engines import vision
 from prefgen.records import Image
@@ -40,61 +43,91 @@ class Preprocessing:
 
     Args:
         workers: processes; 0 for threads of this one.
+        dtype: what the model takes; processes convert to it, so that less has to travel.
     """
 
-    def __init__(self, processor: Any, workers: int) -> None:
-        self._processor = processor
-        self._executor: Executor = ThreadPoolExecutor(_THREADS)
-        self._processes = bool(workers)
-        if workers:  # spawned: a copy of a process that uses a GPU cannot live
-            self._folder = tempfile.TemporaryDirectory(prefix="prefgen-")
-            path = Path(self._folder.name) / "processor.pickle"
-            path.write_bytes(pickle.dumps(processor))  # as a file: no start waits until the one before has read it
-            self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (path,))
+    def __init__(self, processor: Any, workers: int, dtype: torch.dtype) -> None:
         self._asked: deque[Key] = deque()
-        self._started: dict[Key, Future[Any]] = {}
+        self._started: dict[Key, Future[vision.Pixels] | Future[_Stored]] = {}
+        if not workers:
+            threads = ThreadPoolExecutor(_THREADS)
+            self._submit: Callable[[Key], Any] = lambda key: threads.submit(vision.preprocess, processor, *key)
+            return
+        temporary = tempfile.TemporaryDirectory(prefix="prefgen-")
+        folder = Path(temporary.name)
+        (folder / "processor").write_bytes(pickle.dumps(processor))
+        # Spawned: a copy of a process that uses a GPU cannot live.
+        processes = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (folder, dtype))
+        self._submit = lambda key: processes.submit(_store, key)
+        weakref.finalize(self, _close, processes, temporary)
 
     def want(self, key: Key) -> None:
         """Ask for the images of a prompt under a view; each is taken once."""
         self._asked.append(key)
-        self._begin_some()
+        self._begin()
 
     def take(self, key: Key) -> vision.Pixels:
         """Wait for what was asked for."""
         if key not in self._started:
             self._asked.remove(key)
-            self._begin(key)
+            self._started[key] = self._submit(key)
         made = self._started.pop(key).result()
-        self._begin_some()
-        return made if isinstance(made, vision.Pixels) else _unpacked(*made)
+        self._begin()
+        return made if isinstance(made, vision.Pixels) else made.read()
 
-    def _begin_some(self) -> None:
+    def _begin(self) -> None:
         while self._asked and len(self._started) < _AHEAD:
-            self._begin(self._asked.popleft())
-
-    def _begin(self, key: Key) -> None:
-        if self._processes:
-            self._started[key] = self._executor.submit(_preprocess, key)
-        else:
-            self._started[key] = self._executor.submit(vision.preprocess, self._processor, *key)
+            key = self._asked.popleft()
+            self._started[key] = self._submit(key)
 
 
-_Packed = tuple[dict[str, npt.NDArray[Any]], tuple[str, ...]]
-_worker_processor: Any = None
+def _close(processes: ProcessPoolExecutor, folder: tempfile.TemporaryDirectory[str]) -> None:
+    processes.shutdown(cancel_futures=True)
+    folder.cleanup()
 
 
-def _start_worker(path: Path) -> None:
-    global _worker_processor
-    _worker_processor = pickle.loads(path.read_bytes())
+@dataclass(frozen=True)
+class _Stored:
+    """Pixels in a file: through a pipe they would hold up the process that waits for them."""
+
+    path: Path | None
+    expansions: tuple[str, ...]
+
+    def read(self) -> vision.Pixels:
+        if self.path is None:
+            return vision.Pixels({}, self.expansions)
+        inputs = load_file(self.path)
+        self.path.unlink()
+        return vision.Pixels(inputs, self.expansions)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    processor: Any
+    folder: Path
+    dtype: torch.dtype
+
+
+_worker: _Worker | None = None
+
+
+def _start_worker(folder: Path, dtype: torch.dtype) -> None:
+    global _worker
+    _worker = _Worker(pickle.loads((folder / "processor").read_bytes()), folder, dtype)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     torch.set_num_threads(1)
 
 
-def _preprocess(key: Key) -> _Packed:
-    """In a worker. As arrays: tensors would travel through shared memory, of which containers have little."""
-    pixels = vision.preprocess(_worker_processor, *key)
-    return {name: np.asarray(values) for name, values in pixels.inputs.items()}, pixels.expansions
-
-
-def _unpacked(inputs: dict[str, npt.NDArray[Any]], expansions: tuple[str, ...]) -> vision.Pixels:
-    return vision.Pixels({name: torch.from_numpy(values) for name, values in inputs.items()}, expansions)
+def _store(key: Key) -> _Stored:
+    """In a worker."""
+    assert _worker is not None
+    pixels = vision.preprocess(_worker.processor, *key)
+    if not pixels.inputs:
+        return _Stored(None, pixels.expansions)
+    inputs = {
+        name: (values.to(_worker.dtype) if values.is_floating_point() else values).contiguous()
+        for name, values in pixels.inputs.items()
+    }
+    path = _worker.folder / uuid.uuid4().hex
+    save_file(inputs, path)
+    return _Stored(path, pixels.expansions)

@@ -36,7 +36,6 @@ from prefgen.records import Image, Turn
 from prefgen.requests import Generate, Reply, Request
 from prefgen.restrict import View
 
-_POOL_BATCHES = 4  # so many batches are drawn from the queue at a time and sorted by length, to pad little
 _PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
 _log = logging.getLogger(__name__)
 
@@ -85,8 +84,8 @@ class TransformersEngine:
             config.batch_tokens or token_budget(loaded),
             preserve=config.positions == "preserve",
         )
-        workers = config.image_workers
-        self._pictures = Preprocessing(loaded.processor, default_workers(loaded.device) if workers is None else workers)
+        workers = default_workers(loaded.device) if config.image_workers is None else config.image_workers
+        self._pictures = Preprocessing(loaded.processor, workers, loaded.dtype)
         self._queue: deque[tuple[int, Generate]] = deque()
         self._waiting: deque[Row] = deque()
         self._unanswered: list[Row] = []
@@ -134,7 +133,7 @@ class TransformersEngine:
 
     def prepare(self) -> list[Row]:
         """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
-        pool = [self._queue.popleft() for _ in range(min(len(self._queue), _POOL_BATCHES * self._running.places))]
+        pool = [self._queue.popleft() for _ in range(min(len(self._queue), self._running.places))]
         self._encode([request for _, request in pool])
         return [self._row(ticket, request) for ticket, request in pool]
 

@@ -110,7 +110,7 @@ def test_texts_do_not_depend_on_whether_buffers_stay_in_place(
 def test_pictures_can_be_prepared_in_processes() -> None:
     loaded = tiny.llava_next()
     keys = [((tiny.picture(n, 30 + n, 50),), View(noise_steps=100 * n, noise_seed=n)) for n in range(3)]
-    pool = Preprocessing(loaded.processor, workers=2)
+    pool = Preprocessing(loaded.processor, 2, torch.float32)
     for key in keys:
         pool.want(key)
     for key in reversed(keys):
