@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prefgen import sources
-from prefgen.engines import build
+from prefgen.engines import build, engine_args
 from prefgen.engines.album import Album
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
@@ -103,6 +103,8 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
     for field in dataclasses.fields(job.source):
         value = getattr(job.source, field.name)
         settings[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
+    if job.engine.engine == "openai":
+        settings["model"] = job.engine.model
     if identity.model_revision:
         settings |= {
             "model": job.engine.model,
@@ -116,24 +118,26 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
-    return settings
+    arguments = engine_args.recorded(job.engine.engine_args)
+    return settings | {f"engine_arg.{name}": value for name, value in arguments.items()}
 
 
 def provenance(job: Job, identity: Identity) -> Provenance:
     """What every row records of its run."""
     fake = job.engine.engine == "fake"
     policy, embeds = of_policy(job.method.asks), Embed in job.method.asks
+    hides = policy and job.engine.engine not in ("fake", "openai")
     return Provenance(
         model="" if not policy else "fake" if fake else job.engine.model,
         model_revision=identity.model_revision,
         engine=job.engine.engine if policy else "",
-        attention=job.engine.attention if policy and not fake else "",
-        positions=job.engine.positions if policy and not fake else "",
+        attention=job.engine.attention if hides else "",
+        positions=job.engine.positions if hides else "",
         dtype=identity.dtype,
         device=identity.device,
         similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
         similarity_revision=identity.similarity_revision,
-        versions=build.versions(),
+        versions=build.versions(job.engine),
     )
 
 

@@ -67,7 +67,7 @@ class Completion:
     Attributes:
         text: the continuation with its leading space, so that ``prefix + text`` is the answer so far.
         tokens: number of tokens generated.
-        image_tokens: image tokens of the prompt; `kept_tokens` of them were visible.
+        image_tokens: image tokens of the prompt; `kept_tokens` of them were visible. Both 0 if a server does not tell.
     """
 
     text: str

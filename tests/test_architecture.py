@@ -69,6 +69,8 @@ def test_heavy_packages_are_imported_by_engines_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__main__.py"], ids=str)
 def test_every_module_imports_and_has_a_docstring(path: Path) -> None:
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if path.name == "vllm_draw.py":
+        pytest.importorskip("vllm")  # derives from a class of vLLM's
     assert importlib.import_module(name).__doc__
 
 
@@ -79,7 +81,7 @@ def reasons_in_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
-    prefixes = "IMG_|TEXT_|URL_|PATH_|JSON_|ROW_|ANSWER_|REJECTED_|OUT_OF_|DUPLICATE$"
+    prefixes = "IMG_|TEXT_|SERVER_|URL_|PATH_|JSON_|ROW_|ANSWER_|REJECTED_|OUT_OF_|DUPLICATE$"
     return {code for code in found if re.fullmatch(r"[A-Z][A-Z0-9_]+", code) and re.match(prefixes, code)}
 
 

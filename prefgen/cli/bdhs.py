@@ -74,6 +74,8 @@ def bdhs(
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
     image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = BDHS.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,

@@ -20,6 +20,7 @@ else:
 
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
+_LISTS = ("engine_args",)  # options that may be given several times
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_")
 
@@ -101,7 +102,7 @@ def _names(ctx: typer.Context) -> list[str]:
 
 
 def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[str, Any]:
-    """The values, if every key is an option and every value a scalar.
+    """The values, if every key is an option and every value a scalar, or a list where an option repeats.
 
     Raises:
         UsageError: naming the key, with the nearest known one.
@@ -109,7 +110,7 @@ def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[
     for key, value in values.items():
         if key not in known:
             raise UsageError(f"{path}: unknown option {key!r}{_suggestion(key, known)}")
-        if isinstance(value, (dict, list)):
+        if isinstance(value, dict) or (isinstance(value, list) and key not in _LISTS):
             raise UsageError(f"{path}: {key} is a {type(value).__name__}; give a single value")
     return dict(values)
 

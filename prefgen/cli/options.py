@@ -102,6 +102,8 @@ BatchTokens = Annotated[int, model("--batch-tokens", help="Tokens of a batch at 
 ImageWorkers = Annotated[
     int | None, model("--image-workers", help="Processes that prepare pictures; 0: threads. By the device.")
 ]
+EngineArgs = Annotated[list[str] | None, model("--engine-arg", help="An option of vLLM's own, name=value; repeatable.")]
+BaseUrl = Annotated[str | None, model("--base-url", help="A server's address, for --engine openai.")]
 TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
 
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]

@@ -23,7 +23,7 @@ from prefgen.engines.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
-from prefgen.methods.base import Method
+from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
 from prefgen.pending import load_images
 from prefgen.records import Sample
@@ -75,6 +75,12 @@ def run(job: Job, manner: Manner) -> None:
 def _run(job: Job, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
     build.hush(job.engine)
+    engine, why = build.resolve(job.engine, job.method.asks)
+    if why:
+        talk.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
+    job = dataclasses.replace(job, engine=engine)
+    if isinstance(job.method, Restricting):
+        build.check_view(engine, job.method.view("", 1))
     identity = build.identify(job.engine, job.method.asks)
     settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input

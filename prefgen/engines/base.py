@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from prefgen.engines import engine_args
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
 
-EngineName = Literal["transformers", "fake"]
+EngineName = Literal["auto", "transformers", "vllm", "openai", "fake"]
 Attention = Literal["drop", "mask"]
 Positions = Literal["compact", "preserve"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-ENGINES: tuple[EngineName, ...] = ("transformers", "fake")
+ENGINES: tuple[EngineName, ...] = ("auto", "transformers", "vllm", "openai", "fake")
 ATTENTIONS: tuple[Attention, ...] = ("drop", "mask")
 POSITIONS: tuple[Positions, ...] = ("compact", "preserve")
 DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
@@ -40,15 +41,20 @@ class EngineConfig:
     """Which models to use, and how.
 
     Attributes:
-        model: folder or Hub id; empty where a method asks for none. revision: branch, tag or commit of the Hub.
+        model: folder or Hub id, of a served model the name it is served by; empty where a method asks for none.
+        engine: ``auto`` is resolved by `prefgen.engines.build.resolve` before anything else.
+        revision: branch, tag or commit of the Hub.
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
         dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
-        batch_size: rows of a batch at most; it shrinks when memory runs out. batch_tokens: its padded tokens at most; 0
-            is as many as the device's memory suggests. Neither changes a row's draws.
+        batch_size: rows of a batch at most; of vLLM and of a server, requests at a time. It shrinks when memory runs
+            out. batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
+            `max_num_batched_tokens`. Neither changes a row's draws.
         image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
+        engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.engine_args`.
+        base_url: of an OpenAI-compatible server, for ``openai``.
     """
 
     model: str = ""
@@ -63,6 +69,8 @@ class EngineConfig:
     image_workers: int | None = None
     similarity_model: str = "mpnet"
     trust_remote_code: bool = False
+    engine_args: Sequence[str] = ()
+    base_url: str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -87,3 +95,10 @@ class EngineConfig:
         for option, number, least in numbers:
             if number < least:
                 raise UsageError(f"--{option} {number} must be at least {least}")
+        engine_args.parse(self.engine_args)
+        if self.engine_args and self.engine not in ("auto", "vllm"):
+            raise UsageError(f"--engine-arg {self.engine_args[0]} is for --engine vllm, not {self.engine}")
+        if (self.base_url is None) == (self.engine == "openai"):
+            raise UsageError(
+                "--base-url and --engine openai go together: the address of a server, such as http://localhost:8000/v1"
+            )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prefgen.engines.base import Engine, EngineConfig, Engines
+from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate, Request, Score, of_policy
+from prefgen.restrict import View
+
+_SCORES = "the method reads given answers, which only the transformers engine does"
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,50 @@ class Identity:
     device: str = ""
 
 
-def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
-    """Resolve revisions, data type and device.
+def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineConfig, str]:
+    """Decide what ``auto`` stands for; why, in words, or nothing if it was not asked for.
 
     Args:
         asks: what the run's method asks for.
 
     Raises:
-        UsageError: if a model is asked for and none is named.
+        ModelUnreachable: if the model cannot be found.
+    """
+    if config.engine != "auto":
+        return config, ""
+    from prefgen.engines import loading, vllm_
+
+    device = loading.resolve_device(config.device)
+    chosen: EngineName = "transformers"
+    reason = _SCORES if Score in asks else vllm_.why_not(config)
+    if not reason and not device.startswith("cuda"):
+        reason = "vLLM is made for GPUs, and this runs on the CPU"
+    if not reason:
+        chosen = "vllm"
+        reason = "it is installed, there is a GPU, and its answers for this type of model have been tested"
+    return dataclasses.replace(config, engine=chosen), reason
+
+
+def check_view(config: EngineConfig, view: View) -> None:
+    """Refuse a view that the engine cannot give a model.
+
+    Raises:
+        UsageError: naming what can be done instead.
+    """
+    if config.engine == "openai":
+        from prefgen.engines import openai_
+
+        openai_.refuse(view)
+
+
+def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
+    """Resolve revisions, data type and device, and refuse what the engine cannot do.
+
+    Args:
+        asks: what the run's method asks for.
+
+    Raises:
+        UsageError: if a model is asked for and none is named, or it or a setting is not for this engine.
         ModelUnreachable: if a model cannot be found.
     """
     policy = of_policy(asks)
@@ -43,6 +83,14 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         return Identity()
     from prefgen.engines import embedder, loading
 
+    if Score in asks and config.engine != "transformers":
+        raise UsageError(f"--engine {config.engine} cannot be used: {_SCORES}; use --engine transformers")
+    if config.engine == "openai":
+        return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
+    if config.engine == "vllm":
+        from prefgen.engines import vllm_
+
+        vllm_.check(config)
     device = loading.resolve_device(config.device)
     return Identity(
         loading.revision_of(config.model, config.revision) if policy else "",
@@ -58,6 +106,7 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     Raises:
         UsageError: for an architecture that is not supported.
         ModelUnreachable: if a model cannot be read.
+        EnvironmentFault: if vLLM cannot start.
     """
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
@@ -79,6 +128,14 @@ def _embedder(config: EngineConfig) -> Engine:
 
 
 def _policy(config: EngineConfig) -> Engine:
+    if config.engine == "openai":
+        from prefgen.engines.openai_ import OpenAIEngine
+
+        return OpenAIEngine.connect(config)
+    if config.engine == "vllm":
+        from prefgen.engines.vllm_ import VllmEngine
+
+        return VllmEngine.load(config)
     from prefgen.engines import loading
     from prefgen.engines.transformers_ import TransformersEngine
 
@@ -94,7 +151,12 @@ def hush(config: EngineConfig) -> None:
         logging.set_verbosity_error()
 
 
-def versions() -> dict[str, str]:
+def versions(config: EngineConfig) -> dict[str, str]:
     """Versions of the packages that decide what is generated."""
     names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
-    return {name: importlib.metadata.version(name) for name in names}
+    found = {name: importlib.metadata.version(name) for name in names}
+    if config.engine == "vllm":
+        import vllm  # its distribution has several names
+
+        found["vllm"] = vllm.__version__
+    return found

@@ -33,7 +33,7 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
         ModelUnreachable: if the processor cannot be read.
         UsageError: if it has no chat template.
     """
-    if config.engine == "fake" or not config.model:  # words stand for tokens
+    if config.engine in ("fake", "openai") or not config.model:  # words stand for tokens
         text = "\n".join(f"{turn.role}: {turn.text}" for turn in samples[0].prompt)
         words = [sum(len(turn.text.split()) for turn in sample.prompt) for sample in samples]
         seen = fake.IMAGE_TOKENS * len(samples[0].images) if config.model else 0

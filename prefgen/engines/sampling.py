@@ -19,6 +19,11 @@ _TAIL_TOKENS = 8
 _NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ,;:'’\-]*")
 
 
+def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
+    """The numbers that pick a request's tokens, one per token, in [0, 1)."""
+    return seeds.generator(seed).random(count)
+
+
 def draw(
     logits_BV: torch.Tensor, uniform_B: torch.Tensor, temperature_B: torch.Tensor, top_p_B: torch.Tensor
 ) -> torch.Tensor:
@@ -100,7 +105,7 @@ class Continuation:
         self._tail_text = vocabulary.decode(self._tail)
         self._vocabulary = vocabulary
         self._must_look = False
-        self.uniforms: npt.NDArray[np.float64] = seeds.generator(request.seed).random(request.sampling.max_new_tokens)
+        self.uniforms = uniforms(request.seed, request.sampling.max_new_tokens)
 
     def push(self, token_id: int) -> bool:
         """Take the next token; True when the row is finished."""
@@ -125,7 +130,7 @@ class Continuation:
     def completion(self, image_tokens: int, kept_tokens: int) -> Completion:
         """The reply, once the row is finished."""
         generated = self.text()
-        end = self._find_end(generated, final=True)
+        end = find_end(self.request, self._prefix, generated, final=True)
         if end is not None:
             generated = generated[: end - len(self._prefix)]
         return Completion(generated, self.finish or "length", len(self.ids), image_tokens, kept_tokens)
@@ -135,13 +140,23 @@ class Continuation:
         if self.request.stop == "end":
             return False
         self._must_look = self._must_look or self._vocabulary.may_end(token_id)
-        return self._must_look and self._find_end(self.text(), final=False) is not None
+        return self._must_look and find_end(self.request, self._prefix, self.text(), final=False) is not None
 
-    def _find_end(self, generated: str, *, final: bool) -> int | None:
-        whole, floor = self._prefix + generated, len(self._prefix)
-        if self.request.stop == "sentence":
-            return text.sentence_end(whole, self.request.open_at, floor, final=final, language=self.request.language)
-        return text.full_stop_end(whole, floor) if self.request.stop == "full-stop" else None
+
+def find_end(request: Generate, prefix: str, generated: str, *, final: bool) -> int | None:
+    """Where an answer ends by its request's rule; every engine asks here.
+
+    Args:
+        prefix: the request's, as the model was given it.
+        final: no more will be generated.
+
+    Returns:
+        Offset into ``prefix + generated``, or None if it goes on.
+    """
+    whole, floor = prefix + generated, len(prefix)
+    if request.stop == "sentence":
+        return text.sentence_end(whole, request.open_at, floor, final=final, language=request.language)
+    return text.full_stop_end(whole, floor) if request.stop == "full-stop" else None
 
 
 class Chooser:

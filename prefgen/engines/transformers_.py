@@ -289,7 +289,7 @@ class TransformersEngine:
     def _answered(self, row: Row, reply: Reply | RowError) -> None:
         self._replies.append((row.ticket, reply))
         self._scores.pop(row.ticket, None)
-        self._release(row.continuation.request)
+        self.release(row.continuation.request)
 
     def _shrink(self) -> None:
         """Memory ran out: everything that is under way starts again, with the same draws, in batches half as large."""
@@ -305,8 +305,8 @@ class TransformersEngine:
             row.continuation.restart()
         self._waiting = self._grouped(rows) + self._waiting
 
-    def _release(self, request: Generate) -> None:
-        """Forget the features that no other request waits for."""
+    def release(self, request: Generate) -> None:
+        """Forget the features of a request that is answered, unless others wait for them."""
         key = (request.images, request.view)
         self._outstanding[key] -= 1
         if not self._outstanding[key]:

@@ -252,7 +252,7 @@ class BDHS:
             "similar": similar,
             "length": any(completion.finish == "length" for completion in draft.completions),
             "unguided": not draft.cuts,
-            "blind": first.kept_tokens == 0,
+            "blind": first.kept_tokens == 0 < first.image_tokens,
             "embedder-truncated": embedder_truncated,
         }
         return Pair(

@@ -57,8 +57,9 @@ def render(expected: Estimate, job: Job) -> RenderableType:
     )
     fake = job.engine.engine == "fake"
     if job.engine.model:
-        engine = "fake" if fake else f"{job.engine.engine}, attention {job.engine.attention}"
-        table.add_row("model", Text(f"{job.engine.model} ({engine})"))
+        details = {"fake": "", "openai": f" at {job.engine.base_url}"}
+        detail = details.get(job.engine.engine, f", attention {job.engine.attention}")
+        table.add_row("model", Text(f"{job.engine.model} ({job.engine.engine}{detail})"))
     for name, sentence in job.method.explain(expected.image_tokens):
         table.add_row(name, Text(sentence))
     if Embed in job.method.asks:

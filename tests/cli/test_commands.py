@@ -17,6 +17,7 @@ from tests.cli.runs import called, data_digests, prefgen, write_input
 OPTIONS_OF_BDHS = [
     "--allow-urls",
     "--attention",
+    "--base-url",
     "--batch-size",
     "--batch-tokens",
     "--image-workers",
@@ -26,6 +27,7 @@ OPTIONS_OF_BDHS = [
     "--dry-run",
     "--dtype",
     "--engine",
+    "--engine-arg",
     "--fidelity",
     "--guidance",
     "--help",
@@ -219,7 +221,8 @@ def test_too_many_drops_end_in_exit_code_3(source: Path, tmp_path: Path) -> None
     [
         (["--rho", "1.5"], "--rho 1.5 is outside 0 … 1"),
         (["--preset", "bdhs-atn"], "did you mean 'bdhs-attn'?"),
-        (["--engine", "jax"], "choose from transformers, fake"),
+        (["--engine", "jax"], "choose from auto, transformers"),
+        (["--engine-arg", "quantization=awq"], "is for --engine vllm, not fake"),
         (["--config", "/nowhere.toml"], "configuration /nowhere.toml cannot be read"),
     ],
 )
@@ -285,6 +288,23 @@ def test_hostile_configuration_files_are_refused(tmp_path: Path, name: str, text
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=message):
         config.read(tmp_path / name)
+
+
+def test_engine_arguments_may_be_given_several_times_and_by_file(source: Path, tmp_path: Path) -> None:
+    arguments = ["--engine-arg", "max_model_len=9", "--engine-arg", "hf_token=x", "--engine", "vllm"]
+    assert "engine-arg hf_token is not yours to set" in fake(source, tmp_path / "out", *arguments).stderr
+    path = tmp_path / "run.toml"
+    path.write_text('engine = "vllm"\nengine-args = ["quantization=awq", "seedling"]\n')
+    done = prefgen("bdhs", "-i", source, "-m", "none", "-o", tmp_path / "out", "--config", path)
+    assert "--engine-arg 'seedling' has no value" in done.stderr
+    assert done.returncode == 2
+
+
+def test_masks_are_refused_where_a_server_generates(source: Path, tmp_path: Path) -> None:
+    served = ["--engine", "openai", "--base-url", "http://127.0.0.1:9/v1"]
+    done = fake(source, tmp_path / "out", *served)
+    assert done.returncode == 2
+    assert "no image token can be masked" in done.stderr
 
 
 def test_presets_are_listed() -> None:
