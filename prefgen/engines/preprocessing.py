@@ -27,7 +27,7 @@ from prefgen.records import Image
 from prefgen.restrict import View
 
 _THREADS = 4
-_PROCESSES = 4
+_PROCESSES = 8
 _AHEAD = 64  # prompts whose pixels wait in memory at most; a photograph in five tiles takes 7 MB
 
 Key = tuple[tuple[Image, ...], View]

@@ -121,11 +121,11 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
 
 def model_inputs(loaded: LoadedModel, pixels: list[Pixels]) -> dict[str, torch.Tensor]:
     """Keyword arguments by which the model takes the images of prompts that are `alike`."""
-    joined = {name: torch.cat([own.inputs[name] for own in pixels]) for name in pixels[0].inputs}
-    return {
-        name: values.to(loaded.device, loaded.dtype if values.is_floating_point() else values.dtype)
-        for name, values in joined.items()
-    }
+
+    def on_device(values: torch.Tensor) -> torch.Tensor:
+        return values.to(loaded.device, loaded.dtype if values.is_floating_point() else values.dtype)
+
+    return {name: torch.cat([on_device(own.inputs[name]) for own in pixels]) for name in pixels[0].inputs}
 
 
 def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | None) -> dict[str, Any]:
