@@ -14,11 +14,12 @@ from prefgen import sources
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.layout import Scalar
-from prefgen.methods.base import Method
+from prefgen.methods.base import Method, settings
 from prefgen.pending import Interrupts, pending_shards
 from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Embed, Flow, Generate
+from prefgen.requests import Chat, Embed, Flow, Generate
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
@@ -37,6 +38,7 @@ class Job:
         shard_size: samples of a shard, the unit of commit and resume. Batches never cross shards, so what a shard
             holds cannot depend on when a run was interrupted.
         config: the merged configuration as TOML.
+        judge: who answers what a method asks of a chat model.
     """
 
     method: Method
@@ -46,6 +48,7 @@ class Job:
     output: Path
     shard_size: int
     config: str = ""
+    judge: JudgeConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -92,18 +95,18 @@ def survey(job: Job) -> Survey:
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
     """Every setting that can change output, by flat name; what cannot (batch size, device) is left out."""
-    settings: dict[str, Scalar] = {
+    found: dict[str, Scalar] = {
         "method": job.method.name,
-        **{f"method.{name}": value for name, value in vars(job.method).items()},
+        **{f"method.{name}": value for name, value in settings(job.method).items()},
         "schema": SCHEMA_VERSION,
         "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
     }
     for field in dataclasses.fields(job.source):
         value = getattr(job.source, field.name)
-        settings[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
+        found[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
     if identity.model_revision:
-        settings |= {
+        found |= {
             "model": job.engine.model,
             "model_revision": identity.model_revision,
             "attention": job.engine.attention,
@@ -111,21 +114,26 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "dtype": identity.dtype,
         }
     if identity.similarity_revision:
-        settings |= {
+        found |= {
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
-    return settings
+    if job.judge is not None and Chat in job.method.asks:
+        found |= {"judge": job.judge.model, "judge_url": job.judge.address}
+    return found
 
 
 def provenance(job: Job, identity: Identity) -> Provenance:
     """What every row records of its run."""
     fake = job.engine.engine == "fake"
     generates, embeds = Generate in job.method.asks, Embed in job.method.asks
+    wrote = "fake" if fake else job.engine.model
+    if not generates and job.judge is not None:
+        wrote = job.judge.model
     return Provenance(
-        model="fake" if fake else job.engine.model,
+        model=wrote,
         model_revision=identity.model_revision,
-        engine=job.engine.engine if generates else "",
+        engine=job.engine.engine if generates else "openai" if job.judge is not None else "",
         attention=job.engine.attention if generates and not fake else "",
         positions=job.engine.positions if generates and not fake else "",
         dtype=identity.dtype,
@@ -152,7 +160,8 @@ def work(
 
     Raises:
         CorruptRun: if there are fewer rows than planned.
-        Stopped: if a signal came; the shard that was in flight has been committed.
+        Stopped: if a signal came; the shard that was in flight has been committed, unless it waited for a judge, whose
+            replies so far are in the ledger.
     """
     shards = pending_shards(directory, rows, lambda row: load(row) if isinstance(row, Sample) else row)
     with Interrupts() as interrupts, ThreadPoolExecutor(max_workers=1) as background:
@@ -161,13 +170,17 @@ def work(
             upcoming = background.submit(next, shards, None)
             shard, items = current
             started = time.monotonic()
-            outcomes = _outcomes(items, method, engines, listener)
+            outcomes = _outcomes(items, method, engines, listener, interrupts.check)
             directory.commit(shard, outcomes, constants, time.monotonic() - started)
             interrupts.check()
 
 
 def _outcomes(
-    items: list[Sample | Dropped], method: Callable[[Sample], Flow], engines: Engines, listener: Listener
+    items: list[Sample | Dropped],
+    method: Callable[[Sample], Flow],
+    engines: Engines,
+    listener: Listener,
+    check: Callable[[], None],
 ) -> list[Outcome]:
     """One outcome per row, in order."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -175,7 +188,7 @@ def _outcomes(
         listener.advance(outcome)
     places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
     samples = [item for item in items if isinstance(item, Sample)]
-    for index, outcome in drive(samples, method, engines):
+    for index, outcome in drive(samples, method, engines, check):
         done[places[index]] = outcome
         listener.advance(outcome)
     return [done[place] for place in range(len(items))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from prefgen.engines.base import Engines
+from prefgen.engines.base import Engines, Remote
 from prefgen.errors import RowError
 from prefgen.records import Dropped, Outcome, Sample
 from prefgen.requests import Flow, Reply, Request
@@ -22,13 +22,20 @@ class _Waiting:
     replies: dict[int, Reply | RowError] = field(default_factory=dict)
 
 
+_WAIT_S = 0.2  # between two looks at whether the user wants to stop
+
+
 def drive(
-    samples: Iterable[Sample], method: Callable[[Sample], Flow], engines: Engines
+    samples: Iterable[Sample],
+    method: Callable[[Sample], Flow],
+    engines: Engines,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Run a method over samples, all of them at once.
 
     Args:
         engines: for each type of request the engine that answers it; earlier ones are asked first.
+        check: called now and then while there is nothing to do but wait; may raise.
 
     Yields:
         (position of the sample, its outcome), in the order in which they are done.
@@ -55,13 +62,20 @@ def drive(
                 next_ticket += 1
         ready = again
         answered = [reply for engine in engines.values() for reply in engine.collect()]
-        if not answered and tickets:
+        if not answered and tickets and _wait(engines):
+            check()
+        elif not answered and tickets:
             raise RuntimeError(f"{len(tickets)} requests were never answered")
         for ticket, reply in answered:
             waiting, place = tickets.pop(ticket)
             waiting.replies[place] = reply
             if len(waiting.replies) == waiting.expected:
                 ready.append(waiting)
+
+
+def _wait(engines: Engines) -> bool:
+    """Wait for an engine whose work is done elsewhere; False if there is none with work to do."""
+    return any([engine.wait(_WAIT_S) for engine in {*engines.values()} if isinstance(engine, Remote)])
 
 
 def _resume(waiting: _Waiting) -> tuple[Request, ...] | Outcome:

@@ -11,6 +11,7 @@ import typer
 
 import prefgen
 from prefgen.cli.bdhs import bdhs
+from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -36,9 +37,10 @@ app = typer.Typer(
     prefgen verify out
     """,
     epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
-    "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    "4 budget reached, resumable · 5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
+app.command("corrupt")(corrupt)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
@@ -47,6 +49,7 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("view")(view)
 app.command("push")(push)
+app.add_typer(prompts, name="prompts")
 
 
 @app.command("presets")

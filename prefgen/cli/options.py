@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from prefgen.cli import config
+from prefgen.engines.chat.config import ALIASES
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 
@@ -48,6 +49,11 @@ def model(*names: str, help: str, **settings: Any) -> Any:
     return option("Models", *names, help=help, **settings)
 
 
+def judge(*names: str, help: str, **settings: Any) -> Any:
+    """Who judges, and within what limits."""
+    return option("Judge", *names, help=help, **settings)
+
+
 def run(*names: str, help: str, **settings: Any) -> Any:
     """How the run is done."""
     return option("Run", *names, help=help, **settings)
@@ -81,6 +87,19 @@ Dtype = Annotated[str, model("--dtype", help="Floating-point type", choices=DTYP
 BatchSize = Annotated[int, model("--batch-size", help="Rows of a batch at most.")]
 BatchTokens = Annotated[int, model("--batch-tokens", help="Tokens of a batch at most.")]
 TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
+
+Judge = Annotated[str, judge("--judge", help=f"A chat model's name, or {', '.join(ALIASES)}.")]
+JudgeUrl = Annotated[str, judge("--base-url", "--judge-url", help="Base URL of an OpenAI-compatible server.")]
+ApiKeyEnv = Annotated[str, judge("--api-key-env", help="Environment variable that holds the key.")]
+Concurrency = Annotated[int, judge("--concurrency", help="Requests in flight at most.")]
+Rpm = Annotated[int | None, judge("--rpm", help="Requests a minute at most.")]
+Tpm = Annotated[int | None, judge("--tpm", help="Tokens a minute at most.")]
+RequestTimeout = Annotated[float, judge("--request-timeout", help="Seconds of one attempt.")]
+RequestDeadline = Annotated[float, judge("--request-deadline", help="Seconds of all attempts at a request.")]
+MaxCost = Annotated[float | None, judge("--max-cost", help="Dollars the whole run may cost.")]
+PriceIn = Annotated[float | None, judge("--price-in", help="Dollars per million tokens read.")]
+PriceOut = Annotated[float | None, judge("--price-out", help="Dollars per million tokens generated.")]
+BatchApi = Annotated[bool, judge("--batch-api", help="Ask through the Batch API: half price, within a day.")]
 
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]
 ShardSize = Annotated[int, run("--shard-size", help="Rows of a shard: the unit of commit.")]

@@ -6,6 +6,8 @@ import dataclasses
 import json as json_
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import typer
@@ -18,7 +20,8 @@ from prefgen.cli import config
 from prefgen.cli.ending import Manner, finish
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
-from prefgen.engines.base import EngineConfig
+from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.launch import Job, Survey
@@ -27,17 +30,22 @@ from prefgen.methods.base import Method
 from prefgen.methods.bdhs import PRESETS
 from prefgen.pending import load_images
 from prefgen.records import Sample
-from prefgen.report import card, plan
+from prefgen.report import card, costs, plan
 from prefgen.report.progress import Progress
 from prefgen.report.view import page
+from prefgen.requests import Chat
 from prefgen.shards import RunDirectory
 from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
 
 
-def make_pairs(ctx: typer.Context, method: type[Method]) -> None:
-    """What every command that makes pairs does: its options to a job, the job to a run."""
-    options = ctx.params
+def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
+    """What every command that makes pairs does: its options to a job, the job to a run.
+
+    Args:
+        replaced: what an option stands for where that is no plain value, such as a prompt for its file.
+    """
+    options = {**ctx.params, **replaced}
     job = Job(
         method=build_options(method, options),
         input=options["input"],
@@ -46,6 +54,7 @@ def make_pairs(ctx: typer.Context, method: type[Method]) -> None:
         output=options["output"],
         shard_size=options["shard_size"],
         config=config.lock(ctx),
+        judge=build_options(JudgeConfig, options) if "judge" in options else None,
     )
     run(
         job,
@@ -75,7 +84,7 @@ def run(job: Job, manner: Manner) -> None:
 
 def _run(job: Job, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
-    build.hush(job.engine)
+    build.hush(job.engine, job.method.asks)
     identity = build.identify(job.engine, job.method.asks)
     settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
@@ -93,8 +102,7 @@ def _run(job: Job, manner: Manner) -> None:
         if pending:
             if pending < planned.rows:
                 talk.print(f"resuming {job.output}: {pending:,} of {planned.rows:,} rows to do")
-            engines = build.build(job.engine, job.method.asks)
-            with Progress(planned.rows, planned.rows - pending, talk) as progress:
+            with _engines(job, talk) as engines, Progress(planned.rows, planned.rows - pending, talk) as progress:
                 launch.work(
                     directory,
                     sources.read(job.input, job.source),
@@ -108,6 +116,23 @@ def _run(job: Job, manner: Manner) -> None:
             talk.print(f"{job.output} is finished already; nothing to do")
         directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence), page.preview)
     finish(job.output, manner, talk)
+
+
+@contextmanager
+def _engines(job: Job, talk: Console) -> Iterator[Engines]:
+    """The engines of a job while it runs; at the end what a judge has cost, however the run ends."""
+    if job.judge is None or Chat not in job.method.asks:
+        yield build.build(job.engine, job.method.asks)
+        return
+    from prefgen.engines.chat.ledger import Ledger
+
+    with closing(Ledger(Layout(job.output).ledger)) as ledger:
+        engines = build.build(job.engine, job.method.asks, job.judge, ledger)
+        try:
+            yield engines
+        finally:
+            build.close(engines)
+            talk.print(costs.describe(ledger.bill(), job.judge), highlight=False)
 
 
 def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) -> None:
@@ -127,7 +152,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
         talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
         return
     estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
-    talk.print(plan.render(estimate, job))
+    talk.print(plan.render(estimate, job, shown))
     if with_prompt:
         talk.print(plan.render_prompt(estimate, shown[0], job.method))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
@@ -26,10 +26,21 @@ class Engine(Protocol):
         """Take a request; `ticket` names it in `collect`."""
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Work on what was submitted and return some replies; empty only when nothing is pending.
+        """Work on what was submitted and return some replies; empty only when nothing is pending here.
 
         A request that cannot be answered comes back as a `RowError`, which is thrown into its flow.
         """
+
+
+@runtime_checkable
+class Remote(Engine, Protocol):
+    """An engine whose work is done elsewhere: `collect` returns what is there, so that the others can go on."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a reply, but no longer than this; False if none is to be expected."""
+
+    def close(self) -> None:
+        """Ask for nothing more; what is on its way may still arrive."""
 
 
 Engines = Mapping[type[Request], Engine]

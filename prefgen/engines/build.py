@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from prefgen.engines.base import Engine, EngineConfig, Engines
+from prefgen.engines.base import Engine, EngineConfig, Engines, Remote
 from prefgen.engines.fake import FakeEngine
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.requests import Embed, Generate, Request
+from prefgen.requests import Chat, Embed, Generate, Request
+
+if TYPE_CHECKING:
+    from prefgen.engines.chat.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     """
     if Generate in asks and not config.model:
         raise UsageError("--model is missing: the policy that generates")
-    if config.engine == "fake":
+    if not _is_local(config, asks):
         return Identity()
     from prefgen.engines import embedder, loading
 
@@ -51,18 +56,40 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     )
 
 
-def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
+def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
+    """Whether a model is run here."""
+    return config.engine != "fake" and not {Embed, Generate}.isdisjoint(asks)
+
+
+def build(
+    config: EngineConfig,
+    asks: Sequence[type[Request]],
+    judge: JudgeConfig | None = None,
+    ledger: Ledger | None = None,
+) -> Engines:
     """Load the models that answer these types of request, in this order.
+
+    Args:
+        judge: who answers `Chat`; what that costs is kept in `ledger`.
 
     Raises:
         UsageError: for an architecture that is not supported.
         ModelUnreachable: if a model cannot be read.
     """
+    makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {Embed: _embedder, Generate: _generator}
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
-        return dict.fromkeys(asks, fake)
-    makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {Embed: _embedder, Generate: _generator}
+        makers = dict.fromkeys(makers, lambda _: fake)
+    if judge is not None and ledger is not None:
+        makers[Chat] = lambda _: _judge(judge, ledger)
     return {kind: makers[kind](config) for kind in asks}
+
+
+def close(engines: Engines) -> None:
+    """Let engines that work elsewhere finish what is on its way."""
+    for engine in engines.values():
+        if isinstance(engine, Remote):
+            engine.close()
 
 
 def _embedder(config: EngineConfig) -> Engine:
@@ -78,9 +105,15 @@ def _generator(config: EngineConfig) -> Engine:
     return TransformersEngine(loading.load(config), config)
 
 
-def hush(config: EngineConfig) -> None:
+def _judge(judge: JudgeConfig, ledger: Ledger) -> Engine:
+    from prefgen.engines.chat.engine import ChatEngine
+
+    return ChatEngine(judge, ledger)
+
+
+def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
     """Keep transformers' own progress bars and hints out of what a command prints; its errors are raised anyway."""
-    if config.engine != "fake":
+    if _is_local(config, asks):
         from transformers.utils import logging
 
         logging.disable_progress_bar()

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
+from prefgen.methods.prompts import Template
 from prefgen.records import Sample
 from prefgen.requests import Flow, Request
+
+
+Scalar = str | int | float | bool | None
+
+
+def settings(method: object) -> dict[str, Scalar]:
+    """A method's options as they are recorded; a prompt stands for itself by its name and digest."""
+    return {
+        name: str(value) if isinstance(value, Template) else value for name, value in vars(method).items()
+    }
 
 
 class Method(Protocol):
@@ -20,7 +31,10 @@ class Method(Protocol):
     """
 
     name: ClassVar[str]
-    asks: ClassVar[tuple[type[Request], ...]]
+
+    @property
+    def asks(self) -> tuple[type[Request], ...]:
+        """See above."""
 
     def __call__(self, sample: Sample) -> Flow:
         """The flow of one sample."""
