@@ -49,7 +49,7 @@ def completion(text: str | None, body: dict[str, Any], **changes: Any) -> dict[s
     """A whole reply; `changes` replace its parts: those of the message, the choice, or the reply."""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
-    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    usage = {"prompt_tokens": 30, "completion_tokens": 20, "total_tokens": 50}
     reply = {"id": "c1", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage}
     for part in (message, choice, reply):
         part.update({name: value for name, value in changes.items() if name in part})

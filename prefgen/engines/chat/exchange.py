@@ -114,15 +114,17 @@ class Exchange:
         deadline: float | None = None
         failures = tries = malformed = 0
         while True:
-            if self._breaker.is_open:
-                await self._breaker.closed()
-                deadline = None  # an outage is nobody's fault
+            probing = await self._breaker.closed()
             dialect, bound = self._dialect, self._bound(request)
             async with self._window:
                 await self._pause.over()
                 await self._tokens.take(bound.prompt_tokens // _BYTES_PER_TOKEN + bound.tokens)
                 await self._requests.take(1)
                 await self._pause.over()
+                if self._breaker.is_open:
+                    deadline = None  # an outage is nobody's fault
+                    if not probing:
+                        continue
                 started = loop.time()
                 deadline = deadline or started + self._config.request_deadline
                 try:

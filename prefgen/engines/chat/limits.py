@@ -60,7 +60,7 @@ class Window:
 
     def throttled(self, sent_at: float) -> None:
         """A request that was sent at this time met a 429. Those of one burst count as one."""
-        if sent_at >= self._halved_at:
+        if sent_at > self._halved_at:
             self.size, self._throttled, self._halved_at = max(1.0, self.size / 2), True, _now()
 
     def _admit(self) -> None:
@@ -129,8 +129,11 @@ class Breaker:
             self._opened_at = _now()
             self._probe_at = self._opened_at + self._patience.breaker_probe
 
-    async def closed(self) -> None:
-        """Wait until asking makes sense again; the caller may be the probe.
+    async def closed(self) -> bool:
+        """Wait until asking makes sense again.
+
+        Returns:
+            Whether it is open still, and the caller's request is to be the probe.
 
         Raises:
             ModelUnreachable: when patience is at its end.
@@ -144,5 +147,6 @@ class Breaker:
                 )
             if now >= self._probe_at:
                 self._probe_at = now + self._patience.breaker_probe
-                return
+                return True
             await asyncio.sleep(self._probe_at - now)
+        return False

@@ -13,6 +13,7 @@ from prefgen.requests import Chat
 CHECKED = "2026-06"
 """When the table was last compared with openai.com."""
 _TOKENS_PER_TURN = 16  # what a chat template adds around a turn, and more
+_TOKENS_PER_CHAT = 64  # likewise around a conversation: some bring a system turn of their own
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
 _BATCH_DISCOUNT = 0.5
 
@@ -67,7 +68,7 @@ def price_of(config: JudgeConfig) -> Price | None:
 def prompt_bound(request: Chat, image_tokens: int) -> int:
     """Tokens of a prompt, at most: no tokenizer makes more tokens than there are bytes."""
     text = sum(len(turn.text.encode("utf-8", "surrogatepass")) + _TOKENS_PER_TURN for turn in request.turns)
-    return text + len(request.schema.encode()) + len(request.images) * image_tokens
+    return _TOKENS_PER_CHAT + text + len(request.schema.encode()) + len(request.images) * image_tokens
 
 
 class Budget:
