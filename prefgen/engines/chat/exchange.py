@@ -135,9 +135,11 @@ class Exchange:
                     self._window.throttled(started)
             if self._closing:
                 raise asyncio.CancelledError
+            # Some servers report what they do not know as an error of their own.
+            unknown = problem.kind == "rejected" or (problem.kind == "server" and not self._answered_once)
+            if unknown and self._simpler(dialect, problem):
+                continue
             if problem.kind == "rejected":
-                if self._simpler(dialect, problem):
-                    continue
                 return self._rejected(problem)
             self._stop_if_hopeless(problem)
             wait = self._wait(problem, failures)

@@ -403,12 +403,13 @@ COMPLAINTS = [
 ]
 
 
-def test_a_server_that_knows_less_is_asked_in_simpler_words_once() -> None:
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_server_that_knows_less_is_asked_in_simpler_words_once(status: int) -> None:
     def script(number: int, body: dict[str, Any]) -> str | Act:
         form = body.get("response_format", {}).get("type")
         if form is not None:
-            return fail(400, message=COMPLAINTS[0][1])
-        return next((fail(400, message=words) for name, words in COMPLAINTS if name in body), say(GOOD))
+            return fail(status, message=COMPLAINTS[0][1])
+        return next((fail(status, message=words) for name, words in COMPLAINTS if name in body), say(GOOD))
 
     with judged(script) as (session, judge):
         schema = json.dumps({"type": "object"})
