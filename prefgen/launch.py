@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prefgen import sources
 from prefgen.engines import build
@@ -24,6 +24,9 @@ from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
 from prefgen.sources import MissingReport, SourceOptions
+
+if TYPE_CHECKING:
+    from prefgen.engines.chat.batch import Batches
 
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 _PREVIEWED = 16  # of them, samples that are tokenised
@@ -173,6 +176,34 @@ def work(
             outcomes = _outcomes(items, method, engines, listener, interrupts.check)
             directory.commit(shard, outcomes, constants, time.monotonic() - started)
             interrupts.check()
+
+
+def ask_in_batches(
+    directory: RunDirectory,
+    rows: Callable[[], Iterable[Sample | Dropped]],
+    load: Callable[[Sample], Sample | Dropped],
+    method: Callable[[Sample], Flow],
+    engines: Engines,
+    batches: Batches,
+) -> None:
+    """Have everything answered that the pending rows ask of a judge, through its Batch API.
+
+    In each round every flow runs as far as the ledger has answers; what is missing becomes the next batches.
+
+    Args:
+        rows: reads all planned rows, from the first; called once a round.
+    """
+    batches.run()
+    while True:
+        lines = batches.lines()
+        asking = {**engines, Chat: lines}
+        shards = pending_shards(directory, rows(), lambda row: load(row) if isinstance(row, Sample) else row)
+        for _, items in shards:
+            for _ in drive([item for item in items if isinstance(item, Sample)], method, asking):
+                pass
+        if not lines.written and not lines.short:
+            return
+        batches.run(lines)
 
 
 def _outcomes(

@@ -12,7 +12,7 @@ OUT/
     dropped/NNNNNN.jsonl              rows that gave no pair, with reason
     shards/NNNNNN.json                commit records: a shard is done if, and only if, its record exists
     manifest.json  manifest.sha256    digest of every file above; the second one marks the run as finished
-    ledger.sqlite  batches/           what a judge behind an API was asked, answered and cost; see engines/chat; never published
+    ledger.sqlite  batches/           what a judge behind an API was asked, answered and charged; not in the manifest
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def drive(
 
 def _wait(engines: Engines) -> bool:
     """Wait for an engine whose work is done elsewhere; False if there is none with work to do."""
-    return any([engine.wait(_WAIT_S) for engine in {*engines.values()} if isinstance(engine, Remote)])
+    remote = [engine for engine in dict.fromkeys(engines.values()) if isinstance(engine, Remote)]
+    return bool(sum(engine.wait(_WAIT_S / len(remote)) for engine in remote))
 
 
 def _resume(waiting: _Waiting) -> tuple[Request, ...] | Outcome:

@@ -37,7 +37,8 @@ app = typer.Typer(
     prefgen verify out
     """,
     epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
-    "4 budget reached, resumable · 5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    "4 budget reached, resumable · 5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · "
+    "75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
 app.command("corrupt")(corrupt)

@@ -25,10 +25,10 @@ def corrupt(
     sample: o.Sample = None,
     split: o.Split = None,
     allow_urls: o.AllowUrls = False,
-    prompt: Annotated[
-        Path | None, o.method("--prompt", help="A prompt of your own: prefgen prompts export.")
-    ] = None,
-    kinds: Annotated[str, o.method("--kinds", help="Kinds of hallucination, joined by commas", choices=KINDS)] = Corrupt.kinds,
+    prompt: Annotated[Path | None, o.method("--prompt", help="A prompt of your own: prefgen prompts export.")] = None,
+    kinds: Annotated[
+        str, o.method("--kinds", help="Kinds of hallucination, joined by commas", choices=KINDS)
+    ] = Corrupt.kinds,
     reply: Annotated[
         str, o.method("--reply", help="Record the kinds, or the answer alone", choices=REPLY_FORMS)
     ] = Corrupt.reply,

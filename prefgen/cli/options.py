@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from prefgen.cli import config
-from prefgen.engines.chat.config import ALIASES
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
+from prefgen.engines.chat.config import ALIASES
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 
 T = TypeVar("T")

@@ -7,7 +7,6 @@ import json as json_
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import typer
@@ -16,11 +15,11 @@ from rich.table import Table
 
 from prefgen import launch, sources
 from prefgen import verify as verify_
-from prefgen.cli import config
+from prefgen.cli import config, judging
 from prefgen.cli.ending import Manner, finish
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
-from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
@@ -29,11 +28,10 @@ from prefgen.layout import Layout, Plan
 from prefgen.methods.base import Method
 from prefgen.methods.bdhs import PRESETS
 from prefgen.pending import load_images
-from prefgen.records import Sample
-from prefgen.report import card, costs, plan
+from prefgen.records import Dropped, Sample
+from prefgen.report import card, plan
 from prefgen.report.progress import Progress
 from prefgen.report.view import page
-from prefgen.requests import Chat
 from prefgen.shards import RunDirectory
 from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
@@ -97,42 +95,28 @@ def _run(job: Job, manner: Manner) -> None:
         return
     planned = Plan(rows, job.shard_size, settings, job.config)
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
+
+    def read() -> Iterator[Sample | Dropped]:
+        return sources.read(job.input, job.source)
+
+    def load(sample: Sample) -> Sample | Dropped:
+        return load_images(sample, root, download)
+
     with RunDirectory.open(job.output, planned) as directory:
         pending = sum(len(planned.shards[shard]) for shard in directory.pending())
         if pending:
             if pending < planned.rows:
                 talk.print(f"resuming {job.output}: {pending:,} of {planned.rows:,} rows to do")
-            with _engines(job, talk) as engines, Progress(planned.rows, planned.rows - pending, talk) as progress:
-                launch.work(
-                    directory,
-                    sources.read(job.input, job.source),
-                    lambda sample: load_images(sample, root, download),
-                    job.method,
-                    engines,
-                    launch.provenance(job, identity),
-                    progress,
-                )
+            with (
+                judging.engines(job, directory, read, load, talk) as engines,
+                Progress(planned.rows, planned.rows - pending, talk) as progress,
+            ):
+                constants = launch.provenance(job, identity)
+                launch.work(directory, read(), load, job.method, engines, constants, progress)
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
         directory.finalize(lambda out: card.render(out, manner.command, licence=manner.licence), page.preview)
     finish(job.output, manner, talk)
-
-
-@contextmanager
-def _engines(job: Job, talk: Console) -> Iterator[Engines]:
-    """The engines of a job while it runs; at the end what a judge has cost, however the run ends."""
-    if job.judge is None or Chat not in job.method.asks:
-        yield build.build(job.engine, job.method.asks)
-        return
-    from prefgen.engines.chat.ledger import Ledger
-
-    with closing(Ledger(Layout(job.output).ledger)) as ledger:
-        engines = build.build(job.engine, job.method.asks, job.judge, ledger)
-        try:
-            yield engines
-        finally:
-            build.close(engines)
-            talk.print(costs.describe(ledger.bill(), job.judge), highlight=False)
 
 
 def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) -> None:

@@ -5,16 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from prefgen.engines.base import Engine, EngineConfig, Engines, Remote
+from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
-from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.requests import Chat, Embed, Generate, Request
-
-if TYPE_CHECKING:
-    from prefgen.engines.chat.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -61,16 +56,8 @@ def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
     return config.engine != "fake" and not {Embed, Generate}.isdisjoint(asks)
 
 
-def build(
-    config: EngineConfig,
-    asks: Sequence[type[Request]],
-    judge: JudgeConfig | None = None,
-    ledger: Ledger | None = None,
-) -> Engines:
-    """Load the models that answer these types of request, in this order.
-
-    Args:
-        judge: who answers `Chat`; what that costs is kept in `ledger`.
+def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
+    """Load the models that answer these types of request, in this order; `Chat` is answered elsewhere.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -80,16 +67,7 @@ def build(
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         makers = dict.fromkeys(makers, lambda _: fake)
-    if judge is not None and ledger is not None:
-        makers[Chat] = lambda _: _judge(judge, ledger)
-    return {kind: makers[kind](config) for kind in asks}
-
-
-def close(engines: Engines) -> None:
-    """Let engines that work elsewhere finish what is on its way."""
-    for engine in engines.values():
-        if isinstance(engine, Remote):
-            engine.close()
+    return {kind: makers[kind](config) for kind in asks if kind is not Chat}
 
 
 def _embedder(config: EngineConfig) -> Engine:
@@ -103,12 +81,6 @@ def _generator(config: EngineConfig) -> Engine:
     from prefgen.engines.transformers_ import TransformersEngine
 
     return TransformersEngine(loading.load(config), config)
-
-
-def _judge(judge: JudgeConfig, ledger: Ledger) -> Engine:
-    from prefgen.engines.chat.engine import ChatEngine
-
-    return ChatEngine(judge, ledger)
 
 
 def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:

@@ -36,7 +36,11 @@ class FakeEngine:
         return [(ticket, self._answer(self._pending.pop(ticket))) for ticket in tickets]
 
     def _answer(self, request: Request) -> Reply:
-        return _embed(request) if isinstance(request, Embed) else _generate(request)
+        if isinstance(request, Generate):
+            return _generate(request)
+        if isinstance(request, Embed):
+            return _embed(request)
+        raise TypeError(f"the fake engine does not answer {type(request).__name__} requests")
 
 
 def _generate(request: Generate) -> Completion:

@@ -9,15 +9,12 @@ from prefgen.methods.prompts import Template
 from prefgen.records import Sample
 from prefgen.requests import Flow, Request
 
-
 Scalar = str | int | float | bool | None
 
 
 def settings(method: object) -> dict[str, Scalar]:
     """A method's options as they are recorded; a prompt stands for itself by its name and digest."""
-    return {
-        name: str(value) if isinstance(value, Template) else value for name, value in vars(method).items()
-    }
+    return {name: str(value) if isinstance(value, Template) else value for name, value in vars(method).items()}
 
 
 class Method(Protocol):

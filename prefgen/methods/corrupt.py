@@ -8,10 +8,10 @@ Departures from the paper:
 
 1. The prompt is our own wording of table 13's rules, with our own two examples (`prefgen prompts export` writes it out,
    ``--prompt`` takes another).
-2. The reply is a JSON object that also says what was changed and which kind of hallucination it is, recorded as flags
-   (``kind-object`` …). ``reply="text"`` asks for the corrupted answer alone, as the paper does.
-3. The paper names no checks. Here a reply that fails one (`prefgen.methods.replies`) is asked for again, `attempts` times
-   at most, then the row is dropped with the last reason. A refusal is not asked again.
+2. The reply is a JSON object that also says what was changed and which kind of hallucination that is, recorded as
+   flags (``kind-object`` …). ``reply="text"`` asks for the corrupted answer alone, as the paper does.
+3. The paper names no checks. Here a reply that fails one (`prefgen.methods.replies`) is asked for again, `attempts`
+   times at most, then the row is dropped with the last reason. A refusal is not asked again.
 4. A truncated reply is asked for again with twice the room.
 5. Question and answer stand between marker lines that differ from request to request, so that text of the data cannot
    pretend to be instructions.
@@ -30,7 +30,7 @@ from prefgen.methods import replies
 from prefgen.methods.base import settings
 from prefgen.methods.bdhs import cosine
 from prefgen.methods.prompts import Template
-from prefgen.records import Dropped, Outcome, Pair, Sample, Slot, Turn
+from prefgen.records import Dropped, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, Vector
 
 ReplyForm = Literal["json", "text"]
@@ -169,7 +169,8 @@ class Corrupt:
         Raises:
             RowError: for a reply that is not what was asked for, see `prefgen.methods.replies`.
         """
-        rejected, kinds = replies.spoken(message), ()
+        kinds: tuple[str, ...] = ()
+        rejected = replies.spoken(message)
         if self.reply == "json":
             rejected, kinds = self._parse(rejected)
         chosen = cast(str, sample.answer)

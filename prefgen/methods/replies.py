@@ -1,6 +1,6 @@
 """Whether what a chat model replied is what it was asked for. Every check is a reason for which a row is dropped.
 
-Version 1 of the checks; the phrases are English. What an answer of the source says itself is never held against a reply.
+The phrases are English. What an answer of the source says itself is never held against a reply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LEAKED_WORDS = 8  # in a row
 _GIVEAWAY = re.compile(
     r"\bincorrect(ly)?\b|\binaccura\w+|\bhallucinat\w*|\bfabricat\w+|\bmade[- ]up\b|\bfactual\w*|\bin reality\b|"
     r"\b(corrupted|altered|modified|rewritten|original|false|wrong|erroneous|new) (answer|response|description|caption|"
-    r"text|version|statement)\b|\bcontradict\w*|\bnot actually\b|\b(i|we) (have )?(changed|replaced|altered|modified)\b|"
+    r"text|version|statement)\b|\bcontradict\w*|\bnot actually\b|\b(i|we) (have )?(changed|replaced|altered)\b|"
     r"\bchanged from\b|\b(note|correction|explanation|changes?)\s*:|</?\w+>|\[/?[a-z_ ]+\]|\*\*\w+:\*\*",
     re.IGNORECASE,
 )

@@ -15,7 +15,8 @@ import pytest
 
 from prefgen.engines.chat.ledger import Ledger
 from tests.cli.runs import called, data_digests, prefgen, start, write_input
-from tests.judge import MODEL, Act, Judge, Script, after, asked_about, corrupted, fail, good, say
+from tests.engines.chat.test_batch import BatchServer
+from tests.judge import MODEL, Act, Judge, Script, after, asked_about, completion, corrupted, fail, good, say
 
 OPTIONS_OF_CORRUPT = [
     *("--allow-urls", "--api-key-env", "--attempts", "--base-url", "--batch-api", "--concurrency", "--config"),
@@ -188,3 +189,21 @@ def test_ctrl_c_while_waiting_stops_at_once_and_keeps_what_was_paid(source: Path
         assert process.returncode == 75, output
         assert time.monotonic() - started < 3  # of which the interpreter's end takes a part
         assert replies_in(out) == 10
+
+
+def test_the_batch_api_makes_the_same_data_at_half_the_price(source: Path, tmp_path: Path) -> None:
+    def answer(line: dict[str, Any]) -> dict[str, Any]:
+        body = completion(corrupted(line["body"]), line["body"])
+        return {"custom_id": line["custom_id"], "response": {"status_code": 200, "body": body}}
+
+    server = BatchServer(answer, polls=1)
+    prices = ("--price-in", "10", "--price-out", "10")
+    with Judge(good, other=server) as judge:
+        through = corrupt(source, tmp_path / "batch", judge, "--batch-api", *prices)
+        assert through.returncode == 0, through.stderr
+        assert judge.bodies == []
+        assert [len(batch) for batch in server.created] == [40]
+        plain = corrupt(source, tmp_path / "plain", judge, *prices)
+    assert "$0.0100" in through.stderr
+    assert "$0.0200" in plain.stderr
+    assert data_digests(tmp_path / "batch") == data_digests(tmp_path / "plain")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -20,14 +21,16 @@ from prefgen.errors import UsageError
 try:  # what the SDK sends with: httpx, under another name since its version 3
     import httpx2 as httpx
 except ImportError:
-    import httpx  # type: ignore[no-redef]
+    import httpx  # type: ignore[no-redef,import-not-found]
 
 REPLY_BYTES_MOST = 1 << 20
 _RETRY_AFTER_MOST = 86_400.0  # a longer wait is no advice
 _RETRIED = {408, 409}
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
 
-Kind = Literal["throttled", "server", "network", "timeout", "malformed", "rejected", "refused", "quota", "unknown-model"]
+Kind = Literal[
+    "throttled", "server", "network", "timeout", "malformed", "rejected", "refused", "quota", "unknown-model"
+]
 
 
 class Trouble(Exception):
@@ -44,17 +47,43 @@ class Trouble(Exception):
         self.kind, self.detail, self.doubtful, self.wait_s = kind, detail, doubtful, wait_s
 
 
+class _Bounded(openai.DefaultAsyncHttpxClient):
+    """Reads no reply beyond `REPLY_BYTES_MOST`."""
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        response = await super().send(request, stream=True, **options)
+        if not stream:
+            response.stream = _BoundedStream(response)
+            await response.aread()
+        return response
+
+
+class _BoundedStream(httpx.AsyncByteStream):
+    def __init__(self, response: httpx.Response) -> None:
+        self._stream, self._left = response.stream, REPLY_BYTES_MOST
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:  # type: ignore[union-attr]  # of an async client's response
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise Malformed(f"more than {REPLY_BYTES_MOST:,} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()  # type: ignore[union-attr]
+
+
 class Caller:
     """Sends bodies to one server with one key. Must be made and used inside one event loop."""
 
     def __init__(self, config: JudgeConfig) -> None:
         self._key = api_key(config)
-        limits = httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency)
         self._client = openai.AsyncOpenAI(
             api_key=self._key,
             base_url=config.judge_url,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+            http_client=_Bounded(),
+            default_headers={"Accept-Encoding": "identity"},  # the bound is one of bytes, not of what they unpack to
         )
 
     async def __call__(self, body: dict[str, Any], timeout_s: float) -> bytes:
@@ -69,22 +98,20 @@ class Caller:
             raise Trouble("timeout", f"no whole answer within {timeout_s:.0f} s", doubtful=True) from error
         except openai.APIStatusError as error:
             raise self._status(error) from None
-        except (openai.APIConnectionError, httpx.HTTPError) as error:
-            cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, Malformed):
+                raise Trouble("malformed", str(cause), doubtful=True) from None
             unsent = isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-            raise Trouble("network", self._clean(cause or error), doubtful=not unsent) from None
-        except Malformed as error:
-            raise Trouble("malformed", str(error), doubtful=True) from None
+            raise Trouble("network", self._clean(cause), doubtful=not unsent) from None
 
     async def _send(self, body: dict[str, Any], timeout_s: float) -> bytes:
-        send = self._client.chat.completions.with_streaming_response.create
-        async with send(**body, timeout=timeout_s) as response:
-            content = bytearray()
-            async for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > REPLY_BYTES_MOST:
-                    raise Malformed(f"more than {REPLY_BYTES_MOST:,} bytes")
-            return bytes(content)
+        # Not `chat.completions.create`: going through the types of all of a conversation's parts takes the SDK longer
+        # than all the rest, and what they would check is made by `wire.body` and read by `wire.read`.
+        response = await self._client.post(
+            "/chat/completions", body=body, cast_to=httpx.Response, options={"timeout": timeout_s}
+        )
+        return response.content
 
     def _status(self, error: openai.APIStatusError) -> Trouble:
         status, code = error.status_code, error.code or ""

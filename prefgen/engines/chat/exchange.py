@@ -1,4 +1,4 @@
-"""From a request to its reply, whatever it takes: the ledger first, then the budget, the limits, the call and its retries.
+"""From a request to its reply, whatever it takes: first the ledger, then budget, limits, the call and its retries.
 
 What the failures of a call lead to (``tries`` and times: `prefgen.engines.chat.config.Patience`):
 
@@ -28,7 +28,7 @@ from prefgen.engines.chat.config import JudgeConfig, Patience
 from prefgen.engines.chat.ledger import Ended, Ledger, Sent
 from prefgen.engines.chat.limits import Breaker, Pause, Rate, Window
 from prefgen.engines.chat.money import Budget, Price, price_of, prompt_bound
-from prefgen.errors import BudgetReached, ExitCode, ModelUnreachable, RowError, Stopped, UsageError
+from prefgen.errors import BudgetReached, ExitCode, ModelUnreachable, PrefgenError, RowError, Stopped, UsageError
 from prefgen.requests import Chat, Message
 
 Call = Callable[[dict[str, Any], float], Awaitable[bytes]]
@@ -67,11 +67,11 @@ class Exchange:
         self._dialect = wire.Dialect()
         self._jitter = random.Random()  # not of the run's seed: it must differ between machines, and no output shows it
         self._first = asyncio.Lock()
-        self._answered_once = False
+        self._greeted = asyncio.Event()  # the judge has answered once
         self._rejected_first = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calling: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self._over: BaseException | None = None  # why nothing more is sent
 
     async def answer(self, request: Chat) -> Message:
         """The reply, from the ledger or from the server.
@@ -85,10 +85,13 @@ class Exchange:
         self._tasks.add(task)
         try:
             kept = self._ledger.reply(key)
-            if kept is None and not self._answered_once:
+            if kept is None and not self._greeted.is_set():
                 async with self._first:  # until the server has answered once, one at a time: it may be the wrong one
-                    kept = self._ledger.reply(key) if self._answered_once else await self._insist(key, request)
+                    kept = self._ledger.reply(key) if self._greeted.is_set() else await self._insist(key, request)
             kept = kept or await self._insist(key, request)
+        except PrefgenError as error:
+            self._over = self._over or error
+            raise
         finally:
             self._tasks.discard(task)
         if isinstance(kept, RowError):
@@ -97,7 +100,7 @@ class Exchange:
 
     async def close(self) -> None:
         """Send nothing more; what is being sent may still be answered, and is kept."""
-        self._closing = True
+        self._over = self._over or asyncio.CancelledError()
         for task in self._tasks - self._calling:
             task.cancel()
         if self._calling:
@@ -125,6 +128,8 @@ class Exchange:
                     deadline = None  # an outage is nobody's fault
                     if not probing:
                         continue
+                if self._over is not None:
+                    raise self._over
                 started = loop.time()
                 deadline = deadline or started + self._config.request_deadline
                 try:
@@ -133,10 +138,8 @@ class Exchange:
                     problem = trouble
                 if problem.kind == "throttled":
                     self._window.throttled(started)
-            if self._closing:
-                raise asyncio.CancelledError
             # Some servers report what they do not know as an error of their own.
-            unknown = problem.kind == "rejected" or (problem.kind == "server" and not self._answered_once)
+            unknown = problem.kind == "rejected" or (problem.kind == "server" and not self._greeted.is_set())
             if unknown and self._simpler(dialect, problem):
                 continue
             if problem.kind == "rejected":
@@ -147,6 +150,8 @@ class Exchange:
             if problem.kind == "throttled":
                 self._be_throttled(problem, wait, deadline - loop.time())
                 continue
+            if self._over is not None:
+                raise self._over
             if problem.kind == "malformed":
                 malformed += 1
             else:
@@ -192,7 +197,7 @@ class Exchange:
             self.budget.settle(reserved, cost)
             await self._writer.write(Ended(call, key, cost, end, reply))  # type: ignore[arg-type]
             self._calling.discard(task)
-        self._answered_once = True
+        self._greeted.set()
         self._breaker.answered()
         self._window.answered()
         return reply
@@ -205,7 +210,7 @@ class Exchange:
         """
         if wire.same_model(self._config.model, model):
             return message
-        if not self._answered_once:
+        if not self._greeted.is_set():
             raise UsageError(f"the judge asked for is {self._config.model}, but {model} answers: give that as --judge")
         return RowError("REPLY_MODEL", f"answered by {model}")
 
@@ -221,7 +226,7 @@ class Exchange:
         Raises:
             UsageError: if it had none so far.
         """
-        self._rejected_first += not self._answered_once
+        self._rejected_first += not self._greeted.is_set()
         if self._rejected_first >= self._patience.rejected_first:
             raise UsageError(f"the judge has rejected the first {self._rejected_first} requests: {trouble.detail}")
         return RowError(_GIVEN_UP["rejected"], trouble.detail)
@@ -239,7 +244,7 @@ class Exchange:
         """Seconds until the next attempt."""
         if trouble.wait_s is not None:
             return trouble.wait_s
-        backoff = min(self._patience.backoff_first * 2**failures, self._patience.backoff_most)
+        backoff: float = min(self._patience.backoff_first * 2**failures, self._patience.backoff_most)
         return backoff * (0.5 + self._jitter.random() / 2)
 
     def _be_throttled(self, trouble: Trouble, wait: float, left: float) -> None:
@@ -250,8 +255,8 @@ class Exchange:
         """
         if wait >= left:
             raise Stopped(
-                f"the judge is to be left alone for {wait:.0f} s ({trouble.detail}), longer than --request-deadline allows; "
-                "what it answered is kept, and the same command goes on later",
+                f"the judge is to be left alone for {wait:.0f} s ({trouble.detail}), longer than "
+                "--request-deadline allows; what it answered is kept, and the same command goes on later",
                 ExitCode.TERMINATED,
             )
         self._pause.extend(wait)
@@ -262,7 +267,7 @@ class Exchange:
         Raises:
             ModelUnreachable: if nobody ever got one.
         """
-        if not self._answered_once:
+        if not self._greeted.is_set():
             raise ModelUnreachable(
                 f"the judge {self._config.model} at {self._config.address} does not answer: {trouble.detail}"
             )

@@ -53,7 +53,7 @@ class Bill:
 
     Attributes:
         calls: attempts. answered: of them, those with a reply. doubtful: of unknown end, counted in full.
-        dollars: None where no price is known.
+        dollars: 0 where no price is known.
     """
 
     calls: int
@@ -84,7 +84,8 @@ class Ledger:
                 self._database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             elif version != _VERSION:
                 raise CorruptRun(f"{path} was written by another version of prefgen")
-            (self._last_call,) = self._database.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
+            (last,) = self._database.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
+            self._last_call = int(last)
             self._answered = {key for (key,) in self._database.execute("SELECT key FROM replies")}
         except sqlite3.DatabaseError as error:
             raise CorruptRun(f"{path} cannot be read ({error}): restore it, or delete it and pay again") from error
@@ -146,11 +147,14 @@ class Ledger:
         tokens = self._database.execute(
             "SELECT total(json_extract(reply, '$.prompt_tokens')), total(json_extract(reply, '$.tokens')) FROM replies"
         ).fetchone()
-        return Bill(*map(int, count), *map(int, tokens), self.spent())
+        calls, answered, doubtful, read, generated = map(int, (*count, *tokens))
+        return Bill(calls, answered, doubtful, read, generated, self.spent())
 
     def batches(self) -> Iterator[tuple[str, str, str | None]]:
         """Batches that are not finished: (name of the request file, tag, id or None where none is known)."""
-        yield from self._database.execute("SELECT file, tag, batch FROM batches WHERE NOT done ORDER BY file").fetchall()
+        yield from self._database.execute(
+            "SELECT file, tag, batch FROM batches WHERE NOT done ORDER BY file"
+        ).fetchall()
 
     def put_batch(self, file: str, tag: str, batch: str | None = None, *, done: bool = False) -> None:
         """Note where a batch stands."""

@@ -57,7 +57,7 @@ def price_of(config: JudgeConfig) -> Price | None:
     known = PRICES.get(_SNAPSHOT.sub("", config.model)) if config.address == OPENAI else None
     if known is None and config.max_cost is not None:
         raise UsageError(
-            f"--max-cost needs the price of {config.model} at {config.address}, which is not in the table of {CHECKED}: "
+            f"--max-cost needs the price of {config.model} at {config.address}, which the table of {CHECKED} lacks: "
             "give --price-in and --price-out in dollars per million tokens (without --batch-api's discount)"
         )
     if known is None:

@@ -55,7 +55,9 @@ def key(request: Chat, model: str) -> str:
     """What a reply is kept under: a digest of the question and whom it was put to, whatever the dialect."""
     asked = {
         "model": model,
-        "turns": [[turn.role, [part if isinstance(part, str) else None for part in turn.parts]] for turn in request.turns],
+        "turns": [
+            [turn.role, [part if isinstance(part, str) else None for part in turn.parts]] for turn in request.turns
+        ],
         "images": [image.sha256 for image in request.images],
         "schema": request.schema,
         "sampling": vars(request.sampling),
@@ -170,4 +172,3 @@ def same_model(asked: str, answered: str) -> bool:
 
 def _not_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
-

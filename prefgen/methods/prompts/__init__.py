@@ -61,7 +61,9 @@ class Template:
         for name in sorted(found - known):
             raise UsageError(f"prompt {self.name}: ${name} means nothing here ($$ is a dollar sign)")
         for name in sorted(required - found):
-            raise UsageError(f"prompt {self.name} lacks ${name}; it may use {', '.join(f'${p}' for p in sorted(known))}")
+            raise UsageError(
+                f"prompt {self.name} lacks ${name}; it may use {', '.join(f'${p}' for p in sorted(known))}"
+            )
 
     def fill(self, **values: str) -> tuple[Turn, ...]:
         """The conversation with its places filled; what is filled in is taken as it is."""
