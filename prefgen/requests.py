@@ -59,6 +59,11 @@ class Generate:
 
 
 @dataclass(frozen=True)
+class Annotate(Generate):
+    """The same, asked of the model that compares answers instead of the policy."""
+
+
+@dataclass(frozen=True)
 class Completion:
     """What was generated after the prefix.
 

@@ -29,7 +29,7 @@ from prefgen.errors import RowError, UsageError
 from prefgen.methods import replies
 from prefgen.methods.base import settings
 from prefgen.methods.bdhs import cosine
-from prefgen.methods.prompts import Template
+from prefgen.methods.prompts import Template, question
 from prefgen.records import Dropped, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, Vector
 
@@ -208,13 +208,6 @@ class Corrupt:
         """The conversation that the judge is shown."""
         turns = self.ask(sample, 1, self.max_new_tokens).turns
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in turns))
-
-
-def question(sample: Sample) -> str:
-    """The last user turn; before it what was said earlier, by whom."""
-    *earlier, last = sample.prompt
-    told = [f"{turn.role.capitalize()}: {turn.text.strip()}" for turn in earlier]
-    return "\n".join([*told, f"User: {last.text.strip()}"] if told else [last.text.strip()])
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

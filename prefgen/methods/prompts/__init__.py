@@ -15,11 +15,11 @@ from pathlib import Path
 from string import Template as _Text
 
 from prefgen.errors import UsageError
-from prefgen.records import Role, Turn
+from prefgen.records import Role, Sample, Turn
 
 _TURN = re.compile(r"^=== (system|user|assistant) ===[ \t]*\n", re.MULTILINE)
 _SIZE_MAX = 1 << 20
-NAMES = ("corrupt", "corrupt-text")
+NAMES = ("corrupt", "corrupt-text", "rank", "rank-text")
 """The prompts that are part of prefgen."""
 
 
@@ -84,3 +84,10 @@ def load(name: str, file: Path | None = None) -> Template:
         return Template(file.name, file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"prompt {file} cannot be read: {error}") from error
+
+
+def question(sample: Sample) -> str:
+    """The last user turn; before it what was said earlier, by whom."""
+    *earlier, last = sample.prompt
+    told = [f"{turn.role.capitalize()}: {turn.text.strip()}" for turn in earlier]
+    return "\n".join([*told, f"User: {last.text.strip()}"] if told else [last.text.strip()])
