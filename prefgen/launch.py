@@ -121,6 +121,11 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
+    if identity.annotator_revision:
+        found |= {
+            "annotator": job.engine.annotator or job.engine.model,
+            "annotator_revision": identity.annotator_revision,
+        }
     if job.judge is not None and Chat in job.method.asks:
         found |= {"judge": job.judge.model, "judge_url": job.judge.address}
     return found

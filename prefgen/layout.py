@@ -13,6 +13,7 @@ OUT/
     shards/NNNNNN.json                commit records: a shard is done if, and only if, its record exists
     manifest.json  manifest.sha256    digest of every file above; the second one marks the run as finished
     ledger.sqlite  batches/           what a judge behind an API was asked, answered and charged; not in the manifest
+    judgements.sqlite                 the same of `prefgen judge`, when the run is finished
 """
 
 from __future__ import annotations
@@ -176,6 +177,11 @@ class Layout:
     def ledger(self) -> Path:
         """Paid calls and their replies."""
         return self.state / "ledger.sqlite"
+
+    @property
+    def judgements(self) -> Path:
+        """The like about a finished run's pairs, see `prefgen.judge`."""
+        return self.state / "judgements.sqlite"
 
     @property
     def batches(self) -> Path:

@@ -20,7 +20,7 @@ LEVELS = [
     {"methods", "engines", "sources", "schema", "layout", "verify"},
     {"run", "shards"},
     {"pending", "stored"},
-    {"launch", "importers", "select", "exporters"},
+    {"launch", "importers", "select", "exporters", "judge"},
     {"checks"},
     {"report"},
     {"cli"},

@@ -16,6 +16,7 @@ from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
 from prefgen.cli.push import push
+from prefgen.cli.rank import judge, rank
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
@@ -28,20 +29,16 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""Build preference datasets for multimodal LLMs.
 
-    SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out. A stopped run is continued by its command.
+    SFT data in, Parquet shards for trainers out. A stopped run is continued by its command.
 
-    [bold]Examples[/bold]
-
-    prefgen bdhs --input llava_instruct.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
-
-    prefgen verify out
+    [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
-    "4 budget reached, resumable · 5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · "
-    "75 and 130 stopped, resumable",
+    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many dropped, or --fail-on · 4 budget · "
+    "5 unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
 app.command("corrupt")(corrupt)
+app.command("rank")(rank)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
@@ -49,6 +46,7 @@ app.command("export")(export)
 app.command("check")(check)
 app.command("lint")(lint)
 app.command("view")(view)
+app.command("judge")(judge)
 app.command("push")(push)
 app.add_typer(prompts, name="prompts")
 

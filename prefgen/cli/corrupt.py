@@ -57,6 +57,7 @@ def corrupt(
     price_in: o.PriceIn = JudgeConfig.price_in,
     price_out: o.PriceOut = JudgeConfig.price_out,
     batch_api: o.BatchApi = JudgeConfig.batch_api,
+    batch_files: o.BatchFiles = JudgeConfig.batch_files,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
     device: o.Device = EngineConfig.device,
     seed: o.Seed = Corrupt.seed,

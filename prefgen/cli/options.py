@@ -79,6 +79,8 @@ MaxNewTokens = Annotated[int, text("--max-new-tokens", help="Limit of a whole an
 Model = Annotated[str, model("--model", "-m", help="The policy: folder or Hub id.")]
 Revision = Annotated[str | None, model("--revision", help="Branch, tag or commit of the Hub.")]
 SimilarityModel = Annotated[str, model("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")]
+Annotator = Annotated[str, model("--annotator", help="Model that compares answers; else the policy itself.")]
+AnnotatorRevision = Annotated[str | None, model("--annotator-revision", help="Its branch, tag or commit.")]
 Engine = Annotated[str, model("--engine", help="What generates", choices=ENGINES)]
 Attention = Annotated[str, model("--attention", help="Drop hidden image tokens, or mask them", choices=ATTENTIONS)]
 Positions = Annotated[str, model("--positions", help="Positions of the tokens left", choices=POSITIONS)]
@@ -100,6 +102,7 @@ MaxCost = Annotated[float | None, judge("--max-cost", help="Dollars the whole ru
 PriceIn = Annotated[float | None, judge("--price-in", help="Dollars per million tokens read.")]
 PriceOut = Annotated[float | None, judge("--price-out", help="Dollars per million tokens generated.")]
 BatchApi = Annotated[bool, judge("--batch-api", help="Ask through the Batch API: half price, within a day.")]
+BatchFiles = Annotated[bool, judge("--batch-files", help="Write requests to files, for vllm run-batch.")]
 
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]
 ShardSize = Annotated[int, run("--shard-size", help="Rows of a shard: the unit of commit.")]

@@ -59,6 +59,7 @@ class EngineConfig:
         batch_size: rows of a batch at most. batch_tokens: its padded tokens at most, those to be generated included.
             Both shrink when memory runs out; neither changes a row's draws.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
+        annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.
     """
 
     model: str = ""
@@ -71,6 +72,8 @@ class EngineConfig:
     batch_size: int = 64
     batch_tokens: int = 32768
     similarity_model: str = "mpnet"
+    annotator: str = ""
+    annotator_revision: str | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
-from prefgen.requests import Chat, Embed, Generate, Request
+from prefgen.requests import Annotate, Embed, Generate, Request
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Identity:
 
     model_revision: str = ""
     similarity_revision: str = ""
+    annotator_revision: str = ""
     dtype: str = ""
     device: str = ""
 
@@ -43,9 +45,11 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     from prefgen.engines import embedder, loading
 
     device = loading.resolve_device(config.device)
+    other = annotator(config)
     return Identity(
         loading.revision_of(config.model, config.revision) if Generate in asks else "",
         embedder.pin(config.similarity_model) if Embed in asks else "",
+        loading.revision_of(other.model, other.revision) if Annotate in asks else "",
         loading.torch_dtype(config.dtype, device) if Generate in asks else "",
         loading.device_kind(device),
     )
@@ -67,7 +71,18 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         makers = dict.fromkeys(makers, lambda _: fake)
-    return {kind: makers[kind](config) for kind in asks if kind is not Chat}
+    engines = {kind: makers[kind](config) for kind in asks if kind in makers}
+    if Annotate in asks:
+        other = annotator(config)
+        engines[Annotate] = engines[Generate] if other == config else makers[Generate](other)
+    return engines
+
+
+def annotator(config: EngineConfig) -> EngineConfig:
+    """The configuration of the model that compares answers; the policy's own where no other is named."""
+    if not config.annotator:
+        return config
+    return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision)
 
 
 def _embedder(config: EngineConfig) -> Engine:

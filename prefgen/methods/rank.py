@@ -200,7 +200,10 @@ class Rank:
         }
         return (
             ("method", f"{self.name} by {how[self.by]}"),
-            ("answers", f"{self.candidates} a row; {self.chosen} as chosen, {self.pairs}, margin above {self.min_margin:g}"),
+            (
+                "answers",
+                f"{self.candidates} a row; {self.chosen} as chosen, {self.pairs}, margin above {self.min_margin:g}",
+            ),
         )
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ from prefgen.requests import Annotate, Chat, Completion, Message, Reply, Request
 from prefgen.restrict import View
 
 By = Literal["annotator", "api"]
+COMPARERS: tuple[By, ...] = ("annotator", "api")
 Verdict = Literal["first", "second", "tie", "unclear"]
 _VERDICTS: dict[str, Verdict] = {"a": "first", "b": "second", "tie": "tie"}
 _WORDS = re.compile(r"\bverdict\b\W{1,8}(A|B|tie)\b", re.IGNORECASE)
-_BARE = re.compile(r"\s*(?:answer\s+)?\W{0,2}(A|B|tie)\W{0,3}\s*\Z", re.IGNORECASE)
+_BARE = re.compile(r"\A\s*(?:answer\s+)?\W{0,2}(A|B|tie)\W{0,3}\s*\Z", re.IGNORECASE)
 _SCHEMA = json.dumps(
     {
         "type": "object",
@@ -108,6 +109,5 @@ def _verdict(reply: Reply) -> Verdict:
     except (RowError, KeyError):
         return "unclear"
     assert isinstance(reply, Completion)
-    found = _WORDS.findall(reply.text)  # the last one: reasons may speak of verdicts, too
-    bare = _BARE.match(reply.text)
-    return _VERDICTS[(found[-1] if found else bare[1]).lower()] if found or bare else "unclear"
+    found = _WORDS.findall(reply.text) or _BARE.findall(reply.text)
+    return _VERDICTS[found[-1].lower()] if found else "unclear"  # the last one: reasons may speak of verdicts, too

@@ -1,13 +1,17 @@
-"""What a judge will cost, and what it has cost."""
+"""What a judge will cost, what it has cost, and what its verdicts are worth."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
 
+from rich.table import Table
+from rich.text import Text
+
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.chat.ledger import Bill
 from prefgen.engines.chat.money import price_of, prompt_bound
+from prefgen.judge import Accuracy
 from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Chat
@@ -27,6 +31,11 @@ def expect(judge: JudgeConfig, method: Method, samples: Sequence[Sample], rows: 
     through = "Batch API" if judge.batch_api else f"{judge.concurrency} at a time at most"
     yield "judge", f"{judge.model} at {judge.address} ({through})"
     if not chats:
+        yield (
+            "cost",
+            "known only when there are answers to compare"
+            + ("" if judge.max_cost is None else f"; the run stops before ${judge.max_cost:g} are passed"),
+        )
         return
     price = price_of(judge)
     image_tokens = price.image_tokens if price else 0
@@ -55,6 +64,25 @@ def _first_requests(method: Method, sample: Sample) -> tuple[object, ...]:
         return ()
     finally:
         flow.close()
+
+
+def render_accuracy(found: Accuracy) -> Table:
+    """How good a judge is, for the terminal."""
+    table = Table(show_header=False)
+    table.add_row("pairs judged", f"{found.pairs:,}")
+    for reason, count in found.failed.items():
+        table.add_row(Text(f"not judged, {reason}"), f"{count:,}")
+    for name, share in (
+        ("accuracy of a verdict", found.accuracy),
+        ("same verdict in both orders", found.agreed),
+        ("accuracy of these", found.agreed_accuracy),
+        ("verdicts for the first answer", found.first),
+        ("ties", found.ties),
+        ("unclear", found.unclear),
+    ):
+        if share is not None:
+            table.add_row(name, f"{share:.1%}")
+    return table
 
 
 def describe(bill: Bill, judge: JudgeConfig) -> str:

@@ -19,7 +19,16 @@ from tests.engines.chat.test_batch import BatchServer
 from tests.judge import MODEL, Act, Judge, Script, after, asked_about, completion, corrupted, fail, good, say
 
 OPTIONS_OF_CORRUPT = [
-    *("--allow-urls", "--api-key-env", "--attempts", "--base-url", "--batch-api", "--concurrency", "--config"),
+    *(
+        "--allow-urls",
+        "--api-key-env",
+        "--attempts",
+        "--base-url",
+        "--batch-api",
+        "--batch-files",
+        "--concurrency",
+        "--config",
+    ),
     *("--device", "--dry-run", "--help", "--image-root", "--input", "--json", "--judge", "--judge-url", "--kinds"),
     *("--length-ratio", "--license", "--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--output"),
     *("--price-in", "--price-out", "--prompt", "--quiet", "--reply", "--request-deadline", "--request-timeout"),
@@ -207,3 +216,26 @@ def test_the_batch_api_makes_the_same_data_at_half_the_price(source: Path, tmp_p
     assert "$0.0100" in through.stderr
     assert "$0.0200" in plain.stderr
     assert data_digests(tmp_path / "batch") == data_digests(tmp_path / "plain")
+
+
+def test_the_same_requests_can_be_answered_as_files(source: Path, tmp_path: Path) -> None:
+    """As `vllm run-batch` would: requests in, one line of result each, in its own order."""
+    command = ("corrupt", "-i", source, "-o", tmp_path / "files", "--judge", MODEL, "--batch-files")
+    stopped = called(*command)
+    assert stopped.returncode == 75
+    (requests,) = (tmp_path / "files/.prefgen/batches").iterdir()
+    assert f"-i {requests} -o" in stopped.stderr.replace("\n", "")
+    asked = [json.loads(line) for line in requests.read_text().splitlines()]
+    made = [
+        {
+            "custom_id": line["custom_id"],
+            "response": {"status_code": 200, "body": completion(corrupted(line["body"]), line["body"])},
+        }
+        for line in reversed(asked)
+    ]
+    requests.with_suffix(".results.jsonl").write_text("\n".join(map(json.dumps, made)))
+    done = called(*command)
+    assert done.returncode == 0, done.stderr
+    with Judge(good) as judge:
+        corrupt(source, tmp_path / "plain", judge)
+    assert data_digests(tmp_path / "files") == data_digests(tmp_path / "plain")

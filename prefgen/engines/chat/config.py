@@ -29,6 +29,7 @@ class JudgeConfig:
         max_cost: dollars that this run may cost, all its invocations together.
         price_in: dollars per million tokens read, `price_out` per million generated; None takes the table's.
         batch_api: ask through the Batch API: half the price, an answer within a day.
+        batch_files: write the same requests to files and read their results from files.
     """
 
     judge: str = "gpt4"
@@ -43,6 +44,7 @@ class JudgeConfig:
     price_in: float | None = None
     price_out: float | None = None
     batch_api: bool = False
+    batch_files: bool = False
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -65,6 +67,8 @@ class JudgeConfig:
                 raise UsageError(f"--{option} {value} must be at least {low:g}, and finite")
         if (self.price_in is None) != (self.price_out is None):
             raise UsageError("--price-in and --price-out go together")
+        if self.batch_api and self.batch_files:
+            raise UsageError("--batch-api and --batch-files are two ways to ask: give one")
         if not self.judge_url.startswith(("http://", "https://")):
             raise UsageError(f"--base-url {self.judge_url!r} must start with http:// or https://")
 

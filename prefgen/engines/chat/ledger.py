@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from prefgen.errors import CorruptRun, EnvironmentFault, RowError
+from prefgen.errors import CorruptRun, EnvironmentFault, Locked, RowError
 from prefgen.requests import Message
 
 _VERSION = 1
@@ -69,6 +69,7 @@ class Ledger:
 
     Raises:
         CorruptRun: if the file is none.
+        Locked: if another process has it.
     """
 
     def __init__(self, path: Path | Literal[":memory:"]) -> None:
@@ -87,6 +88,8 @@ class Ledger:
             (last,) = self._database.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
             self._last_call = int(last)
             self._answered = {key for (key,) in self._database.execute("SELECT key FROM replies")}
+        except sqlite3.OperationalError as error:
+            raise Locked(f"{path} is in use by another process, or cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise CorruptRun(f"{path} cannot be read ({error}): restore it, or delete it and pay again") from error
 

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from prefgen.engines.chat.batch import Batches, BatchLimits, Lines
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.chat.ledger import Ledger
+from prefgen.engines.chat.services import BatchApi
 from prefgen.errors import BudgetReached, ModelUnreachable, RowError, UsageError
 from prefgen.records import Turn
 from prefgen.requests import Chat, Message, Reply, Sampling
@@ -105,7 +106,7 @@ def ask(number: int) -> Chat:
     return Chat((Turn("user", (f"question {number}",)),), (), "", Sampling(1.0, 1.0, 50), number)
 
 
-LIMITS = BatchLimits(poll_first_s=0.005, poll_most_s=0.01)
+LIMITS = BatchLimits()
 
 
 class Run:
@@ -120,10 +121,8 @@ class Run:
     def open(self) -> Iterator[tuple[Batches, Ledger]]:
         ledger = Ledger(self.folder / "ledger.sqlite")
         try:
-            with Batches(
-                self.config, ledger, self.folder / "batches", lambda: self.check(), self.said.append, self.limits
-            ) as batches:
-                yield batches, ledger
+            with closing(BatchApi(self.config, lambda: self.check(), self.said.append, (0.005, 0.01))) as service:
+                yield Batches(self.config, ledger, self.folder / "batches", service, self.limits), ledger
         finally:
             ledger.close()
 
@@ -182,8 +181,8 @@ def test_all_requests_go_in_one_batch_and_their_answers_are_kept_by_key(tmp_path
 
 def test_batches_are_split_by_requests_and_by_bytes(tmp_path: Path) -> None:
     for name, limits, most in (
-        ("requests", BatchLimits(4, 10**6, 0.005, 0.01), 4),
-        ("bytes", BatchLimits(100, 700, 0.005, 0.01), 3),
+        ("requests", BatchLimits(4, 10**6), 4),
+        ("bytes", BatchLimits(100, 700), 3),
     ):
         server = BatchServer(result)
         with serving(server) as judge:
@@ -226,7 +225,7 @@ def test_a_batch_is_not_submitted_twice_whenever_the_process_dies(
             elif moment == "while polling":
                 run.check = die
             else:
-                patched.setattr(Batches, "_submit", die)
+                patched.setattr(BatchApi, "submit", die)
             with pytest.raises(Killed):
                 run.answers(10)
         run.check = lambda: None

@@ -369,6 +369,18 @@ def test_28_at_the_budget_nothing_more_is_sent_and_it_is_never_passed() -> None:
         assert len(judge.bodies) == sent == session.bill().answered
 
 
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_32_a_clock_that_is_set_changes_no_wait(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: clock() + next(calls) * jump)
+    with judged(then(fail(429, "Retry-After: 0.3"), fail(503))) as (session, judge):
+        session.texts()
+        started = time.monotonic()
+        assert session.texts(2, first=1) == [GOOD] * 2
+        assert 0.2 < time.monotonic() - started < 3
+        assert len(judge.bodies) == 5
+
+
 def test_33_closing_wakes_who_waits_and_keeps_what_is_on_its_way() -> None:
     def script(number: int, body: dict[str, Any]) -> str | Act:
         return {1: fail(503, "Retry-After: 50"), 2: after(0.3, GOOD)}.get(body["seed"], GOOD)
