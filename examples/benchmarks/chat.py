@@ -204,7 +204,7 @@ def main() -> None:
     report = {
         "requests": len(requests),
         "concurrency": width,
-        "load before": round(os.getloadavg()[0], 1),
+        "load at the end": round(os.getloadavg()[0], 1),
         "best per second": {name: round(max(one[name] for one in rounds), 1) for name in ways},
         "median ratio": {
             f"{name} / sdk": round(statistics.median(one[name] / one["sdk"] for one in rounds), 2)

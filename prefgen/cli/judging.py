@@ -72,7 +72,10 @@ def engines(
 def _service(judge: JudgeConfig, interrupts: Interrupts, talk: Console) -> Service:
     from prefgen.engines.chat.services import BatchApi, Files
 
-    return Files(judge) if judge.batch_files else BatchApi(judge, interrupts.check, talk.print)
+    def say(words: str) -> None:
+        talk.print(words, highlight=False, markup=False)
+
+    return Files(judge) if judge.batch_files else BatchApi(judge, interrupts.check, say)
 
 
 def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prompt: Template) -> None:

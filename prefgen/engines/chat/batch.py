@@ -195,9 +195,6 @@ class Batches:
         """What the usage of a request can be, at most; roughly, from its line."""
         return wire.Usage(len(json.dumps(line)) + self._price.image_tokens, line["body"]["max_tokens"])
 
-    def _content(self, upload: str | None) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._client.files.content(upload).text.splitlines()] if upload else []
-
     def _read(self, key: str, line: Mapping[str, Any], call: int, reserved: float, bound: wire.Usage) -> Ended:
         """How one request ended."""
         response = line.get("response") or {}

@@ -128,8 +128,8 @@ class Caller:
 
     def _clean(self, error: BaseException) -> str:
         """An error's words without the key, short, on one line."""
-        words = " ".join(str(error).split()) or type(error).__name__
-        return words.replace(self._key, "***")[:300]
+        words = "".join(character if character.isprintable() else " " for character in str(error))
+        return (" ".join(words.split()) or type(error).__name__).replace(self._key, "***")[:300]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -145,7 +145,7 @@ def api_key(config: JudgeConfig) -> str:
     key = os.environ.get(config.api_key_env, "").strip()
     if not key and config.address == OPENAI:
         raise UsageError(f"{config.api_key_env} is not set: the judge {config.judge} needs a key (--api-key-env)")
-    return key or "none"
+    return key or "no-key"
 
 
 def retry_after(headers: httpx.Headers) -> float | None:

@@ -71,6 +71,8 @@ class JudgeConfig:
             raise UsageError("--batch-api and --batch-files are two ways to ask: give one")
         if not self.judge_url.startswith(("http://", "https://")):
             raise UsageError(f"--base-url {self.judge_url!r} must start with http:// or https://")
+        if "@" in self.judge_url:
+            raise UsageError("--base-url must not hold a user or a password, since it is recorded: use --api-key-env")
 
     @property
     def model(self) -> str:
@@ -79,10 +81,8 @@ class JudgeConfig:
 
     @property
     def address(self) -> str:
-        """The base URL without a trailing slash, and without a user or password."""
-        scheme, _, rest = self.judge_url.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
+        """The base URL without a trailing slash."""
+        return self.judge_url.rstrip("/")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,11 @@ class ChatEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
         self._thread.start()
-        self._caller, self._exchange = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        try:
+            self._caller, self._exchange = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        except BaseException:
+            self._stop()
+            raise
 
     async def _open(self) -> tuple[Caller, Exchange]:
         caller = Caller(self._config)
@@ -70,6 +74,9 @@ class ChatEngine:
     def close(self) -> None:
         """Send nothing more, let what is being sent be answered, and stop."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._stop()
+
+    def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -151,7 +151,7 @@ def read(content: bytes, bound: Usage) -> tuple[Message, Usage | None, str]:
         made = Message(refusal, "refusal", told.tokens, told.prompt_tokens)
     else:
         made = Message(text or "", finish or "", told.tokens, told.prompt_tokens)
-    return made, usage, str(reply.get("model") or "")
+    return made, usage, "".join(filter(str.isprintable, str(reply.get("model") or "")))[:200]
 
 
 def _usage(stated: object, bound: Usage) -> Usage | None:

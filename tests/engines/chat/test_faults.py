@@ -205,8 +205,9 @@ def test_09_a_wrong_key_stops_at_the_first_request_and_is_never_shown(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
-    with judged(lambda *_: fail(status, message="bad key sk-very-secret")) as (session, judge):
+    with judged(lambda *_: fail(status, message="bad \x1b[31m key sk-very-secret")) as (session, judge):
         told = stops(session, UsageError, 20)
+        assert told.isprintable()
         time.sleep(0.1)
         assert len(judge.bodies) == 1
     assert "OPENAI_API_KEY" in told
