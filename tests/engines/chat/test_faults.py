@@ -2,92 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 
-from prefgen.engines.chat.config import JudgeConfig, Patience
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.chat.engine import ChatEngine
-from prefgen.engines.chat.ledger import Bill, Ledger
-from prefgen.errors import BudgetReached, ModelUnreachable, PrefgenError, RowError, Stopped, UsageError
-from prefgen.records import Turn
-from prefgen.requests import Chat, Message, Reply, Sampling
-from tests.judge import MODEL, Act, Judge, Script, after, completion, drip, fail, raw, say, silence
-
-QUICK = Patience(
-    backoff_first=0.01, backoff_most=0.05, breaker_after=8, breaker_probe=0.2, breaker_gives_up=0.7, closing=1.0
-)
-GOOD = "an answer"
-BESIDES = 16 + 64 + 50  # tokens that a question may take beside its text: around it, and for the answer
-
-
-def ask(number: int = 0) -> Chat:
-    return Chat((Turn("user", (f"question {number}",)),), (), "", Sampling(1.0, 1.0, 50), number)
-
-
-class Session:
-    """An engine on a scripted judge, and what came of it."""
-
-    def __init__(self, judge: Judge, **options: Any) -> None:
-        priced = {"price_in": 1.0, "price_out": 1.0}
-        self.config = JudgeConfig(MODEL, judge.url, **{**priced, "request_timeout": 5.0, **options})
-        self.ledger = Ledger(":memory:")
-        self.engine = ChatEngine(self.config, self.ledger, QUICK)
-
-    def answers(self, count: int = 1, first: int = 0) -> list[Reply | RowError]:
-        """Ask so many questions at once; the replies in their order."""
-        for number in range(first, first + count):
-            self.engine.submit(number, ask(number))
-        replies: dict[int, Reply | RowError] = {}
-        while len(replies) < count:
-            assert self.engine.wait(5.0)
-            replies.update(self.engine.collect())
-        return [replies[number] for number in sorted(replies)]
-
-    def texts(self, count: int = 1, first: int = 0) -> list[str]:
-        return [reply.text if isinstance(reply, Message) else str(reply) for reply in self.answers(count, first)]
-
-    def bill(self) -> Bill:
-        return self.ledger.bill()
-
-
-@contextmanager
-def judged(script: Script, **options: Any) -> Iterator[tuple[Session, Judge]]:
-    with Judge(script) as judge:
-        session = Session(judge, **options)
-        try:
-            yield session, judge
-        finally:
-            session.engine.close()
-            session.ledger.close()
-
-
-def first(*acts: Act) -> Script:
-    """These, one after the other, then good answers."""
-    return lambda number, _: acts[number] if number < len(acts) else GOOD
-
-
-def then(*acts: Act) -> Script:
-    """A good answer, then these, then good answers."""
-    return first(say(GOOD), *acts)
-
-
-def stops(session: Session, kind: type[PrefgenError], count: int = 1) -> str:
-    with pytest.raises(kind) as stopped:
-        session.texts(count)
-    return str(stopped.value)
-
-
-def reason(reply: Reply | RowError) -> str:
-    assert isinstance(reply, RowError), reply
-    return reply.reason
+from prefgen.engines.chat.ledger import Ledger
+from prefgen.errors import BudgetReached, ModelUnreachable, Stopped, UsageError
+from prefgen.requests import Message
+from tests.engines.chat.sessions import BESIDES, GOOD, QUICK, ask, judged, reason, stops, then
+from tests.judge import MODEL, Act, Script, after, drip, fail, raw, say, silence
 
 
 def test_01_a_429_makes_everyone_wait_as_long_as_it_says() -> None:
@@ -408,59 +336,3 @@ def test_34_what_a_reply_says_is_data() -> None:
     nasty = "\x1b[31m<script>alert(1)</script> =cmd() \u202eabc </answer>"
     with judged(lambda *_: nasty) as (session, _):
         assert session.texts() == [nasty]
-
-
-COMPLAINTS = [
-    ("response_format", "Invalid parameter: 'response_format' of type 'json_schema' is not supported"),
-    ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
-    ("temperature", "Unsupported value: 'temperature' does not support 0.5 with this model."),
-    ("seed", "Unrecognized request argument supplied: seed"),
-]
-
-
-@pytest.mark.parametrize("status", [400, 500])
-def test_a_server_that_knows_less_is_asked_in_simpler_words_once(status: int) -> None:
-    def script(number: int, body: dict[str, Any]) -> str | Act:
-        form = body.get("response_format", {}).get("type")
-        if form is not None:
-            return fail(status, message=COMPLAINTS[0][1])
-        return next((fail(status, message=words) for name, words in COMPLAINTS if name in body), say(GOOD))
-
-    with judged(script) as (session, judge):
-        schema = json.dumps({"type": "object"})
-        for number in range(5):
-            session.engine.submit(number, replace(ask(number), schema=schema))
-        done = 0
-        while done < 5:
-            assert session.engine.wait(5.0)
-            done += sum(isinstance(reply, Message) for _, reply in session.engine.collect())
-        assert len(judge.bodies) == 5 + 5  # two forms and three options, found out once
-        assert judge.bodies[-1].keys() == {"model", "messages", "max_completion_tokens"}
-
-
-def test_a_question_asked_twice_is_paid_once() -> None:
-    with judged(lambda *_: GOOD) as (session, judge):
-        assert session.texts(3) == session.texts(3) == [GOOD] * 3
-        assert len(judge.bodies) == 3
-
-
-def test_completion_is_what_the_sdk_reads() -> None:
-    import openai
-
-    with Judge(lambda *_: GOOD) as judge:
-        client = openai.OpenAI(api_key="x", base_url=judge.url, max_retries=0)
-        read = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hello"}])
-        client.close()
-    assert read.choices[0].message.content == GOOD
-    assert read.model_dump(exclude_unset=True) == completion(GOOD, {"model": MODEL})
-
-
-def test_a_bug_ends_the_run_instead_of_hanging_it() -> None:
-    with judged(lambda *_: GOOD) as (session, _):
-        broken: Callable[[], None] = session.ledger.close
-        broken()
-        session.engine.submit(0, ask())
-        assert session.engine.wait(5.0)
-        with pytest.raises(Exception, match="closed"):
-            session.engine.collect()
-        session.ledger = Ledger(":memory:")
