@@ -25,7 +25,7 @@ from typing import Any
 from prefgen.engines.chat import wire
 from prefgen.engines.chat.call import Trouble
 from prefgen.engines.chat.config import JudgeConfig, Patience
-from prefgen.engines.chat.ledger import Ended, Ledger, Sent
+from prefgen.engines.chat.ledger import End, Ended, Ledger, Sent
 from prefgen.engines.chat.limits import Breaker, Pause, Rate, Window
 from prefgen.engines.chat.money import Budget, Price, price_of, prompt_bound
 from prefgen.errors import BudgetReached, ExitCode, ModelUnreachable, PrefgenError, RowError, Stopped, UsageError
@@ -177,7 +177,9 @@ class Exchange:
         reserved = self._price.cost(bound.prompt_tokens, bound.tokens)
         await self.budget.reserve(reserved)
         call, task = self._ledger.next_call(), _this_task()
-        cost, end, reply = 0.0, "failed", None
+        cost = 0.0
+        end: End = "failed"
+        reply: Message | RowError | None = None
         try:
             await self._writer.write(Sent(call, key, reserved))
             self._calling.add(task)
@@ -195,7 +197,7 @@ class Exchange:
             raise
         finally:
             self.budget.settle(reserved, cost)
-            await self._writer.write(Ended(call, key, cost, end, reply))  # type: ignore[arg-type]
+            await self._writer.write(Ended(call, key, cost, end, reply))
             self._calling.discard(task)
         self._greeted.set()
         self._breaker.answered()

@@ -93,9 +93,6 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             raise CorruptRun(f"{path} cannot be read ({error}): restore it, or delete it and pay again") from error
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._answered
-
     def reply(self, key: str) -> Message | RowError | None:
         """What was answered to a request, or that it never can be."""
         if key not in self._answered:
