@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from prefgen.engines.chat.ledger import Ledger
+from prefgen.methods import prompts
 from tests.cli.runs import called, data_digests, prefgen, start, write_input
 from tests.engines.chat.test_batch import BatchServer
 from tests.judge import MODEL, Act, Judge, Script, after, asked_about, completion, corrupted, fail, good, say
@@ -239,3 +240,15 @@ def test_the_same_requests_can_be_answered_as_files(source: Path, tmp_path: Path
     with Judge(good) as judge:
         corrupt(source, tmp_path / "plain", judge)
     assert data_digests(tmp_path / "files") == data_digests(tmp_path / "plain")
+
+
+def test_prompts_are_exported_and_those_of_the_user_are_kept(tmp_path: Path) -> None:
+    listed = called("prompts", "list").stdout
+    assert {line.split()[0] for line in listed.splitlines()} == {"corrupt", "corrupt-text", "rank", "rank-text"}
+    called("prompts", "export", tmp_path)
+    (tmp_path / "rank.txt").write_text("mine")
+    again = called("prompts", "export", tmp_path)
+    assert again.returncode == 0
+    assert "rank.txt is there already" in again.stderr
+    assert (tmp_path / "rank.txt").read_text() == "mine"
+    assert prompts.load("corrupt", tmp_path / "corrupt.txt").text == prompts.load("corrupt").text
