@@ -6,6 +6,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 ├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
 ├── Locked              7     another process is writing to the same output
 ├── EnvironmentFault    8     disk full, out of memory, GPU gone
+├── BudgetReached       4     the judge's budget or quota is used up; resumable
 ├── TooManyDropped      3     the run finished, but more rows were dropped than allowed
 ├── NotGoodEnough       3     the data was looked at, and is worse than ``--fail-on`` allows
 └── Stopped        75/130     stopped by a signal; resumable
@@ -55,6 +56,12 @@ class NotGoodEnough(PrefgenError):
     """The command did its work, and the data has findings that ``--fail-on`` does not allow."""
 
     exit_code = ExitCode.TOO_MANY_DROPPED
+
+
+class BudgetReached(PrefgenError):
+    """``--max-cost`` or the account's quota is used up; what was paid for is kept, and the same command goes on."""
+
+    exit_code = ExitCode.BUDGET
 
 
 class ModelUnreachable(PrefgenError):

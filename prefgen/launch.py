@@ -8,22 +8,26 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prefgen import sources
 from prefgen.engines import build, engine_args
 from prefgen.engines.album import Album
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.layout import Scalar
-from prefgen.methods.base import Method
+from prefgen.methods.base import Method, settings
 from prefgen.pending import Interrupts, pending_shards
 from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Borrow, Embed, Flow, of_policy
+from prefgen.requests import Borrow, Chat, Embed, Flow, of_policy
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
 from prefgen.sources import MissingReport, SourceOptions
+
+if TYPE_CHECKING:
+    from prefgen.engines.chat.batch import Batches
 
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 _PREVIEWED = 16  # of them, samples that are tokenised
@@ -38,6 +42,7 @@ class Job:
         shard_size: samples of a shard, the unit of commit and resume. Batches never cross shards, so what a shard
             holds cannot depend on when a run was interrupted.
         config: the merged configuration as TOML.
+        judge: who answers what a method asks of a chat model.
     """
 
     method: Method
@@ -47,6 +52,7 @@ class Job:
     output: Path
     shard_size: int
     config: str = ""
+    judge: JudgeConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -93,20 +99,20 @@ def survey(job: Job) -> Survey:
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
     """Every setting that can change output, by flat name; what cannot (batch size, device) is left out."""
-    settings: dict[str, Scalar] = {
+    found: dict[str, Scalar] = {
         "method": job.method.name,
-        **{f"method.{name}": value for name, value in vars(job.method).items()},
+        **{f"method.{name}": value for name, value in settings(job.method).items()},
         "schema": SCHEMA_VERSION,
         "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
     }
     for field in dataclasses.fields(job.source):
         value = getattr(job.source, field.name)
-        settings[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
+        found[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
     if job.engine.engine == "openai":
-        settings["model"] = job.engine.model
+        found["model"] = job.engine.model
     if identity.model_revision:
-        settings |= {
+        found |= {
             "model": job.engine.model,
             "model_revision": identity.model_revision,
             "attention": job.engine.attention,
@@ -114,12 +120,19 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "dtype": identity.dtype,
         }
     if identity.similarity_revision:
-        settings |= {
+        found |= {
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
+    if identity.annotator_revision:
+        found |= {
+            "annotator": job.engine.annotator or job.engine.model,
+            "annotator_revision": identity.annotator_revision,
+        }
+    if job.judge is not None and Chat in job.method.asks:
+        found |= {"judge": job.judge.model, "judge_url": job.judge.address}
     arguments = engine_args.recorded(job.engine.engine_args)
-    return settings | {f"engine_arg.{name}": value for name, value in arguments.items()}
+    return found | {f"engine_arg.{name}": value for name, value in arguments.items()}
 
 
 def provenance(job: Job, identity: Identity) -> Provenance:
@@ -127,10 +140,13 @@ def provenance(job: Job, identity: Identity) -> Provenance:
     fake = job.engine.engine == "fake"
     policy, embeds = of_policy(job.method.asks), Embed in job.method.asks
     hides = policy and job.engine.engine not in ("fake", "openai")
+    wrote = "" if not policy else "fake" if fake else job.engine.model
+    if not policy and job.judge is not None:
+        wrote = job.judge.model
     return Provenance(
-        model="" if not policy else "fake" if fake else job.engine.model,
+        model=wrote,
         model_revision=identity.model_revision,
-        engine=job.engine.engine if policy else "",
+        engine=job.engine.engine if policy else "openai" if job.judge is not None else "",
         attention=job.engine.attention if hides else "",
         positions=job.engine.positions if hides else "",
         dtype=identity.dtype,
@@ -157,7 +173,8 @@ def work(
 
     Raises:
         CorruptRun: if there are fewer rows than planned.
-        Stopped: if a signal came; the shard that was in flight has been committed.
+        Stopped: if a signal came; the shard that was in flight has been committed, unless it waited for a judge, whose
+            replies so far are in the ledger.
     """
     shards = pending_shards(directory, rows, lambda row: load(row) if isinstance(row, Sample) else row)
     with Interrupts() as interrupts, ThreadPoolExecutor(max_workers=1) as background:
@@ -166,13 +183,45 @@ def work(
             upcoming = background.submit(next, shards, None)
             shard, items = current
             started = time.monotonic()
-            outcomes = _outcomes(items, method, engines, listener)
+            outcomes = _outcomes(items, method, engines, listener, interrupts.check)
             directory.commit(shard, outcomes, constants, time.monotonic() - started)
             interrupts.check()
 
 
+def ask_in_batches(
+    directory: RunDirectory,
+    rows: Callable[[], Iterable[Sample | Dropped]],
+    load: Callable[[Sample], Sample | Dropped],
+    method: Callable[[Sample], Flow],
+    engines: Engines,
+    batches: Batches,
+) -> None:
+    """Have everything answered that the pending rows ask of a judge, through its Batch API.
+
+    In each round every flow runs as far as the ledger has answers; what is missing becomes the next batches.
+
+    Args:
+        rows: reads all planned rows, from the first; called once a round.
+    """
+    batches.run()
+    while True:
+        lines = batches.lines()
+        asking = {**engines, Chat: lines}
+        shards = pending_shards(directory, rows(), lambda row: load(row) if isinstance(row, Sample) else row)
+        for _, items in shards:
+            for _ in drive([item for item in items if isinstance(item, Sample)], method, asking):
+                pass
+        if not lines.written and not lines.short:
+            return
+        batches.run(lines)
+
+
 def _outcomes(
-    items: list[Sample | Dropped], method: Callable[[Sample], Flow], engines: Engines, listener: Listener
+    items: list[Sample | Dropped],
+    method: Callable[[Sample], Flow],
+    engines: Engines,
+    listener: Listener,
+    check: Callable[[], None],
 ) -> list[Outcome]:
     """One outcome per row, in order."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -180,7 +229,7 @@ def _outcomes(
         listener.advance(outcome)
     places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
     samples = [item for item in items if isinstance(item, Sample)]
-    for index, outcome in drive(samples, method, {**engines, Borrow: Album(samples)}):
+    for index, outcome in drive(samples, method, {**engines, Borrow: Album(samples)}, check):
         done[places[index]] = outcome
         listener.advance(outcome)
     return [done[place] for place in range(len(items))]

@@ -13,6 +13,8 @@ OUT/
     dropped/NNNNNN.jsonl              rows that gave no pair, with reason
     shards/NNNNNN.json                commit records: a shard is done if, and only if, its record exists
     manifest.json  manifest.sha256    digest of every file above; the second one marks the run as finished
+    ledger.sqlite  batches/           what a judge behind an API was asked, answered and charged; not in the manifest
+    judgements.sqlite                 the same of `prefgen judge`, when the run is finished
 """
 
 from __future__ import annotations
@@ -176,6 +178,21 @@ class Layout:
     def manifest_digest(self) -> Path:
         """Digest of the manifest, in the format of ``sha256sum``; its presence says that the run is finished."""
         return self.state / "manifest.sha256"
+
+    @property
+    def ledger(self) -> Path:
+        """Paid calls and their replies."""
+        return self.state / "ledger.sqlite"
+
+    @property
+    def judgements(self) -> Path:
+        """The like about a finished run's pairs, see `prefgen.judge`."""
+        return self.state / "judgements.sqlite"
+
+    @property
+    def batches(self) -> Path:
+        """Request files of a batch API."""
+        return self.state / "batches"
 
     def part(self, shard: int) -> Path:
         """A committed shard's pairs, until the run is finalised."""

@@ -61,6 +61,11 @@ class Generate:
 
 
 @dataclass(frozen=True)
+class Annotate(Generate):
+    """The same, asked of the model that compares answers instead of the policy."""
+
+
+@dataclass(frozen=True)
 class Completion:
     """What was generated after the prefix.
 
@@ -147,8 +152,41 @@ class Borrowed:
     image: Image
 
 
-Request = Generate | Score | Embed | Borrow
-Reply = Completion | Scored | Vector | Borrowed
+@dataclass(frozen=True)
+class Chat:
+    """Ask a chat model behind an API.
+
+    Attributes:
+        turns: the conversation, instructions and examples included; its image slots are filled by `images` in order.
+        schema: JSON schema of the reply, as JSON; empty for free text.
+        seed: passed on to servers that take one; two requests that differ in nothing else are two questions.
+    """
+
+    turns: tuple[Turn, ...]
+    images: tuple[Image, ...]
+    schema: str
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a chat model said. Whether it is of any use is for the method to judge.
+
+    Attributes:
+        finish: why it ended, in the API's words (``stop``, ``length``, ``content_filter`` …), or ``refusal``, in which
+            case `text` says why.
+        tokens: tokens generated; `prompt_tokens` were read.
+    """
+
+    text: str
+    finish: str
+    tokens: int
+    prompt_tokens: int
+
+
+Request = Generate | Score | Embed | Borrow | Chat
+Reply = Completion | Scored | Vector | Borrowed | Message
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 
 

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
 
-from prefgen.engines.base import Engines
+from prefgen.engines.base import Engines, Remote
 from prefgen.errors import RowError
-from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Flow, Reply, Request
+from prefgen.records import Dropped, Sample
+from prefgen.requests import Reply, Request
+
+T = TypeVar("T")
+Asking = Generator[tuple[Request, ...], tuple[Reply, ...], T]
+"""A flow that returns whatever it likes; a method's returns an `Outcome`."""
 
 
 @dataclass
-class _Waiting:
+class _Waiting(Generic[T]):
     """A flow and the replies it waits for, by the place of their requests."""
 
     index: int
     sample: Sample
-    flow: Flow
+    flow: Asking[T]
     expected: int | None = None  # None until the flow has been started
     replies: dict[int, Reply | RowError] = field(default_factory=dict)
 
 
+_WAIT_S = 0.2  # between two looks at whether the user wants to stop
+
+
 def drive(
-    samples: Iterable[Sample], method: Callable[[Sample], Flow], engines: Engines
-) -> Iterator[tuple[int, Outcome]]:
+    samples: Iterable[Sample],
+    method: Callable[[Sample], Asking[T]],
+    engines: Engines,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, T | Dropped]]:
     """Run a method over samples, all of them at once.
 
     Args:
         engines: for each type of request the engine that answers it; earlier ones are asked first.
+        check: called now and then while there is nothing to do but wait; may raise.
 
     Yields:
         (position of the sample, its outcome), in the order in which they are done.
@@ -36,11 +48,11 @@ def drive(
     Raises:
         RuntimeError: if an engine leaves a request unanswered.
     """
-    tickets: dict[int, tuple[_Waiting, int]] = {}
+    tickets: dict[int, tuple[_Waiting[T], int]] = {}
     next_ticket = 0
     ready = [_Waiting(index, sample, method(sample)) for index, sample in enumerate(samples)]
     while ready or tickets:
-        again: list[_Waiting] = []
+        again: list[_Waiting[T]] = []
         for waiting in ready:
             step = _resume(waiting)
             if not isinstance(step, tuple):
@@ -55,7 +67,9 @@ def drive(
                 next_ticket += 1
         ready = again
         answered = [reply for engine in engines.values() for reply in engine.collect()]
-        if not answered and tickets:
+        if not answered and tickets and _wait(engines):
+            check()
+        elif not answered and tickets:
             raise RuntimeError(f"{len(tickets)} requests were never answered")
         for ticket, reply in answered:
             waiting, place = tickets.pop(ticket)
@@ -64,7 +78,13 @@ def drive(
                 ready.append(waiting)
 
 
-def _resume(waiting: _Waiting) -> tuple[Request, ...] | Outcome:
+def _wait(engines: Engines) -> bool:
+    """Wait for an engine whose work is done elsewhere; False if there is none with work to do."""
+    remote = [engine for engine in dict.fromkeys(engines.values()) if isinstance(engine, Remote)]
+    return bool(sum(engine.wait(_WAIT_S / len(remote)) for engine in remote))
+
+
+def _resume(waiting: _Waiting[T]) -> tuple[Request, ...] | T | Dropped:
     """Send the replies, or throw the first failed one, into the flow; its next requests or its outcome."""
     try:
         if waiting.expected is None:
@@ -77,7 +97,6 @@ def _resume(waiting: _Waiting) -> tuple[Request, ...] | Outcome:
             replies.append(reply)
         return waiting.flow.send(tuple(replies))
     except StopIteration as done:
-        outcome: Outcome = done.value
-        return outcome
+        return cast(T, done.value)
     except RowError as error:
         return Dropped.of(waiting.sample, error.reason, error.detail)

@@ -18,6 +18,12 @@ from prefgen.records import Span
 Splitter = Literal["sentencex", "newline", "none"]
 SPLITTERS: tuple[Splitter, ...] = ("sentencex", "newline", "none")
 
+REFUSAL = regex.compile(
+    r"\b(I['’]m sorry|I am sorry|I apologi[sz]e|I (can ?not|can['’]t|am unable to|am not able to)|"
+    r"I['’]m (unable|not able) to|as an AI|as a language model|I (do not|don['’]t) have (access|the ability))\b",
+    regex.IGNORECASE,
+)
+"""Words of a model that does not answer, in English."""
 _LINE = regex.compile(r"[^\n\r]*(?:\r\n|\n|\r|\Z)")
 _LIST_MARKER = regex.compile(r"\s*(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]\s*\Z")
 # Abbreviations that sentencex takes for a sentence end although a number or a lower-case word follows.

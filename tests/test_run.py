@@ -9,7 +9,7 @@ from prefgen.engines.fake import FakeEngine
 from prefgen.errors import RowError
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
-from prefgen.requests import Embed, Flow, Generate, Reply, Request
+from prefgen.requests import Chat, Embed, Flow, Generate, Message, Reply, Request, Sampling
 from prefgen.run import drive
 
 
@@ -98,3 +98,54 @@ def test_samples_are_taken_from_any_iterable() -> None:
         yield from samples(3)
 
     assert len(list(drive(stream(), BDHS(), fakes(2)))) == 3
+
+
+class Elsewhere:
+    """Answers `Chat` when the local engine has nothing left to do, and a little later."""
+
+    def __init__(self, local: FakeEngine) -> None:
+        self.waits = 0
+        self._local, self._asked = local, list[int]()
+
+    def submit(self, ticket: int, request: Request) -> None:
+        self._asked.append(ticket)
+
+    def collect(self) -> list[tuple[int, Reply | RowError]]:
+        if self.waits < 3:
+            return []
+        asked, self._asked = self._asked, []
+        return [(ticket, Message("yes", "stop", 1, 1)) for ticket in asked]
+
+    def wait(self, timeout_s: float) -> bool:
+        assert not self._local._pending, "the local engine waits for the other"
+        self.waits += 1
+        return bool(self._asked)
+
+    def close(self) -> None:
+        pass
+
+
+def mixed(sample: Sample) -> Flow:
+    if int(sample.id, 16) % 2:
+        yield (Chat((), (), "", Sampling(), 0),)
+    for _ in range(5):
+        yield (Embed(sample.id),)
+    return Dropped.of(sample, "DONE", "")
+
+
+def test_a_remote_engine_is_waited_for_only_when_there_is_nothing_else_to_do() -> None:
+    local, checks = FakeEngine(2), list[int]()
+    remote = Elsewhere(local)
+    done = [index for index, _ in drive(samples(10), mixed, {Embed: local, Chat: remote}, lambda: checks.append(1))]
+    assert {*done[:5]} == {0, 2, 4, 6, 8}
+    assert {*done[5:]} == {1, 3, 5, 7, 9}
+    assert len(checks) == remote.waits == 3
+
+
+def test_the_check_while_waiting_can_end_the_run() -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    local = FakeEngine(2)
+    with pytest.raises(KeyboardInterrupt):
+        list(drive(samples(4), mixed, {Embed: local, Chat: Elsewhere(local)}, stop))

@@ -13,6 +13,7 @@ import prefgen
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
+from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.doctor import doctor
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
@@ -20,6 +21,7 @@ from prefgen.cli.lint import lint
 from prefgen.cli.noise import noise
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
+from prefgen.cli.rank import judge, rank
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
@@ -30,18 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
-    help="""Build preference datasets for multimodal LLMs.
-
-    SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out. A stopped run is continued by its command.
+    help="""Build preference datasets for multimodal LLMs: SFT data in, Parquet shards for trainers out.
 
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
-    "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many dropped, or --fail-on · 4 budget · "
+    "5 unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
 )
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
 app.command("baseline")(baseline)
+app.command("corrupt")(corrupt)
+app.command("rank")(rank)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
@@ -50,9 +52,11 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("compare")(compare)
 app.command("view")(view)
+app.command("judge")(judge)
 app.command("push")(push)
 app.command("doctor")(doctor)
 app.command("noise")(noise)
+app.add_typer(prompts, name="prompts")
 
 
 @app.command("presets")
@@ -85,7 +89,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", hidden=True)] = False,
 ) -> None:
     if debug:
         os.environ["PREFGEN_DEBUG"] = "1"

@@ -47,7 +47,7 @@ def compare(
     from prefgen.requests import Score
 
     config = o.build(EngineConfig, ctx.params)
-    build.hush(config)
+    build.hush(config, (Score,))
     policy = build.build(config, (Score,))[Score] if model else None
     found = compare_.compare(runs, policy, similarity_threshold)
     console = Console()

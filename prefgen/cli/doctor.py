@@ -46,8 +46,9 @@ def doctor(
     of_model = []
     if model and not any(finding.level == "broken" and finding.about == "torchvision" for finding in here):
         from prefgen.report.doctor import model as model_
+        from prefgen.requests import Generate
 
-        build.hush(config)
+        build.hush(config, (Generate,))
         of_model = model_.findings(config, width, height)
     if json:
         typer.echo(render.to_json([*here, *of_model]))

@@ -11,6 +11,7 @@ import typer
 
 from prefgen.cli import config
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
+from prefgen.engines.chat.config import ALIASES
 from prefgen.errors import UsageError
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 
@@ -67,6 +68,11 @@ def model(*names: str, help: str, **settings: Any) -> Any:
     return option("Models", *names, help=help, **settings)
 
 
+def judge(*names: str, help: str, **settings: Any) -> Any:
+    """Who judges, and within what limits."""
+    return option("Judge", *names, help=help, **settings)
+
+
 def run(*names: str, help: str, **settings: Any) -> Any:
     """How the run is done."""
     return option("Run", *names, help=help, **settings)
@@ -92,6 +98,8 @@ MaxNewTokens = Annotated[int, text("--max-new-tokens", help="Limit of a whole an
 Model = Annotated[str, model("--model", "-m", help="The policy: folder or Hub id.")]
 Revision = Annotated[str | None, model("--revision", help="Branch, tag or commit of the Hub.")]
 SimilarityModel = Annotated[str, model("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")]
+Annotator = Annotated[str, model("--annotator", help="Model that compares answers; else the policy itself.")]
+AnnotatorRevision = Annotated[str | None, model("--annotator-revision", help="Its branch, tag or commit.")]
 Engine = Annotated[str, model("--engine", help="What generates", choices=ENGINES)]
 Attention = Annotated[str, model("--attention", help="Drop hidden image tokens, or mask them", choices=ATTENTIONS)]
 Positions = Annotated[str, model("--positions", help="Positions of the tokens left", choices=POSITIONS)]
@@ -105,6 +113,20 @@ ImageWorkers = Annotated[
 EngineArgs = Annotated[list[str] | None, model("--engine-arg", help="An option of vLLM's own, name=value; repeatable.")]
 BaseUrl = Annotated[str | None, model("--base-url", help="A server's address, for --engine openai.")]
 TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
+
+Judge = Annotated[str, judge("--judge", help=f"A chat model's name, or {', '.join(ALIASES)}.")]
+JudgeUrl = Annotated[str, judge("--base-url", "--judge-url", help="Base URL of an OpenAI-compatible server.")]
+ApiKeyEnv = Annotated[str, judge("--api-key-env", help="Environment variable that holds the key.")]
+Concurrency = Annotated[int, judge("--concurrency", help="Requests in flight at most.")]
+Rpm = Annotated[int | None, judge("--rpm", help="Requests a minute at most.")]
+Tpm = Annotated[int | None, judge("--tpm", help="Tokens a minute at most.")]
+RequestTimeout = Annotated[float, judge("--request-timeout", help="Seconds of one attempt.")]
+RequestDeadline = Annotated[float, judge("--request-deadline", help="Seconds of all attempts at a request.")]
+MaxCost = Annotated[float | None, judge("--max-cost", help="Dollars the whole run may cost.")]
+PriceIn = Annotated[float | None, judge("--price-in", help="Dollars per million tokens read.")]
+PriceOut = Annotated[float | None, judge("--price-out", help="Dollars per million tokens generated.")]
+BatchApi = Annotated[bool, judge("--batch-api", help="Ask through the Batch API: half price, within a day.")]
+BatchFiles = Annotated[bool, judge("--batch-files", help="Write requests to files, for vllm run-batch.")]
 
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]
 ShardSize = Annotated[int, run("--shard-size", help="Rows of a shard: the unit of commit.")]

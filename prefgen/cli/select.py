@@ -128,7 +128,7 @@ def dedup(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep the first row of each kind, by exact texts and image hashes, or by what is nearly the same."""
+    """Keep the first of rows with the same texts and pictures, or nearly the same."""
     from prefgen import select
     from prefgen.select.keys import BY
     from prefgen.stored import Stored

@@ -6,6 +6,7 @@ import dataclasses
 import json as json_
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import typer
@@ -14,11 +15,12 @@ from rich.table import Table
 
 from prefgen import launch, sources
 from prefgen import verify as verify_
-from prefgen.cli import config
+from prefgen.cli import config, judging
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.launch import Job, Survey
@@ -26,7 +28,7 @@ from prefgen.layout import Layout, Plan
 from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
 from prefgen.pending import load_images
-from prefgen.records import Sample
+from prefgen.records import Dropped, Sample
 from prefgen.report import plan
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
@@ -34,9 +36,13 @@ from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
 
 
-def make_pairs(ctx: typer.Context, method: type[Method]) -> None:
-    """What every command that makes pairs does: its options to a job, the job to a run."""
-    options = ctx.params
+def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
+    """What every command that makes pairs does: its options to a job, the job to a run.
+
+    Args:
+        replaced: what an option stands for where that is no plain value, such as a prompt for its file.
+    """
+    options = {**ctx.params, **replaced}
     job = Job(
         method=build_options(method, options),
         input=options["input"],
@@ -45,6 +51,7 @@ def make_pairs(ctx: typer.Context, method: type[Method]) -> None:
         output=options["output"],
         shard_size=options["shard_size"],
         config=config.lock(ctx),
+        judge=build_options(JudgeConfig, options) if "judge" in options else None,
     )
     run(
         job,
@@ -74,7 +81,7 @@ def run(job: Job, manner: Manner) -> None:
 
 def _run(job: Job, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
-    build.hush(job.engine)
+    build.hush(job.engine, job.method.asks)
     engine, why = build.resolve(job.engine, job.method.asks)
     if why:
         talk.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
@@ -93,22 +100,24 @@ def _run(job: Job, manner: Manner) -> None:
         return
     planned = Plan(rows, job.shard_size, settings, job.config)
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
+
+    def read() -> Iterator[Sample | Dropped]:
+        return sources.read(job.input, job.source)
+
+    def load(sample: Sample) -> Sample | Dropped:
+        return load_images(sample, root, download)
+
     with RunDirectory.open(job.output, planned) as directory:
         pending = sum(len(planned.shards[shard]) for shard in directory.pending())
         if pending:
             if pending < planned.rows:
                 talk.print(f"resuming {job.output}: {pending:,} of {planned.rows:,} rows to do")
-            engines = build.build(job.engine, job.method.asks)
-            with Progress(planned.rows, planned.rows - pending, talk) as progress:
-                launch.work(
-                    directory,
-                    sources.read(job.input, job.source),
-                    lambda sample: load_images(sample, root, download),
-                    job.method,
-                    engines,
-                    launch.provenance(job, identity),
-                    progress,
-                )
+            with (
+                judging.engines(job, directory, read, load, talk) as engines,
+                Progress(planned.rows, planned.rows - pending, talk) as progress,
+            ):
+                constants = launch.provenance(job, identity)
+                launch.work(directory, read(), load, job.method, engines, constants, progress)
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
         finalize(directory, manner)
@@ -132,7 +141,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
         talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
         return
     estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
-    talk.print(plan.render(estimate, job))
+    talk.print(plan.render(estimate, job, shown))
     if with_prompt:
         talk.print(plan.render_prompt(estimate, shown[0], job.method))
 

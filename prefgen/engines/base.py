@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from prefgen.engines import engine_args
 from prefgen.errors import RowError, UsageError
@@ -27,10 +27,21 @@ class Engine(Protocol):
         """Take a request; `ticket` names it in `collect`."""
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Work on what was submitted and return some replies; empty only when nothing is pending.
+        """Work on what was submitted and return some replies; empty only when nothing is pending here.
 
         A request that cannot be answered comes back as a `RowError`, which is thrown into its flow.
         """
+
+
+@runtime_checkable
+class Remote(Engine, Protocol):
+    """An engine whose work is done elsewhere: `collect` returns what is there, so that the others can go on."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a reply, but no longer than this; False if none is to be expected."""
+
+    def close(self) -> None:
+        """Ask for nothing more; what is on its way may still arrive."""
 
 
 Engines = Mapping[type[Request], Engine]
@@ -55,6 +66,7 @@ class EngineConfig:
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
         engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.engine_args`.
         base_url: of an OpenAI-compatible server, for ``openai``.
+        annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.
     """
 
     model: str = ""
@@ -68,6 +80,8 @@ class EngineConfig:
     batch_tokens: int = 0
     image_workers: int | None = None
     similarity_model: str = "mpnet"
+    annotator: str = ""
+    annotator_revision: str | None = None
     trust_remote_code: bool = False
     engine_args: Sequence[str] = ()
     base_url: str | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
-from prefgen.requests import Embed, Generate, Request, Score, of_policy
+from prefgen.requests import Annotate, Embed, Generate, Request, Score, of_policy
 from prefgen.restrict import View
 
 _SCORES = "the method reads given answers, which only the transformers engine does"
@@ -26,6 +26,7 @@ class Identity:
 
     model_revision: str = ""
     similarity_revision: str = ""
+    annotator_revision: str = ""
     dtype: str = ""
     device: str = ""
 
@@ -79,7 +80,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     policy = of_policy(asks)
     if policy and not config.model:
         raise UsageError("--model is missing: the policy that generates")
-    if config.engine == "fake" or not (policy or Embed in asks):
+    if not _is_local(config, asks):
         return Identity()
     from prefgen.engines import embedder, loading
 
@@ -92,33 +93,51 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
 
         vllm_.check(config)
     device = loading.resolve_device(config.device)
+    other = annotator(config)
     return Identity(
         loading.revision_of(config.model, config.revision) if policy else "",
         embedder.pin(config.similarity_model) if Embed in asks else "",
+        loading.revision_of(other.model, other.revision) if Annotate in asks else "",
         loading.torch_dtype(config.dtype, device) if policy else "",
         loading.device_kind(device),
     )
 
 
+def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
+    """Whether a model is run here."""
+    return config.engine != "fake" and (of_policy(asks) or Embed in asks)
+
+
 def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
-    """Load the models that answer these types of request, in this order.
+    """Load the models that answer these types of request, in this order; `Chat` is answered elsewhere.
 
     Raises:
         UsageError: for an architecture that is not supported.
         ModelUnreachable: if a model cannot be read.
         EnvironmentFault: if vLLM cannot start.
     """
-    if config.engine == "fake":
-        fake = FakeEngine(config.batch_size)
-        return dict.fromkeys(asks, fake)
     makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {
         Embed: _embedder,
         Generate: _policy,
         Score: _policy,
     }
+    if config.engine == "fake":
+        fake = FakeEngine(config.batch_size)
+        makers = dict.fromkeys(makers, lambda _: fake)
     asked = [kind for kind in asks if kind in makers]
     made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
-    return {kind: made[makers[kind]] for kind in asked}
+    engines = {kind: made[makers[kind]] for kind in asked}
+    if Annotate in asks:
+        other = annotator(config)
+        engines[Annotate] = engines[Generate] if other == config else makers[Generate](other)
+    return engines
+
+
+def annotator(config: EngineConfig) -> EngineConfig:
+    """The configuration of the model that compares answers; the policy's own where no other is named."""
+    if not config.annotator:
+        return config
+    return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision)
 
 
 def _embedder(config: EngineConfig) -> Engine:
@@ -142,9 +161,9 @@ def _policy(config: EngineConfig) -> Engine:
     return TransformersEngine(loading.load(config), config)
 
 
-def hush(config: EngineConfig) -> None:
+def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
     """Keep transformers' own progress bars and hints out of what a command prints; its errors are raised anyway."""
-    if config.engine != "fake":
+    if _is_local(config, asks):
         from transformers.utils import logging
 
         logging.disable_progress_bar()

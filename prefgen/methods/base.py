@@ -7,9 +7,17 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
 from prefgen.errors import RowError, UsageError
+from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flow, Reply, Request, Vector
 from prefgen.restrict import View, alpha_bar
+
+Scalar = str | int | float | bool | None
+
+
+def settings(method: object) -> dict[str, Scalar]:
+    """A method's options as they are recorded; a prompt stands for itself by its name and digest."""
+    return {name: str(value) if isinstance(value, Template) else value for name, value in vars(method).items()}
 
 
 class Method(Protocol):
@@ -23,7 +31,10 @@ class Method(Protocol):
     """
 
     name: ClassVar[str]
-    asks: ClassVar[tuple[type[Request], ...]]
+
+    @property
+    def asks(self) -> tuple[type[Request], ...]:
+        """See above."""
 
     def __call__(self, sample: Sample) -> Flow:
         """The flow of one sample."""

@@ -15,7 +15,8 @@ from prefgen.engines.preview import Preview
 from prefgen.launch import Job
 from prefgen.methods.base import Method
 from prefgen.records import Sample
-from prefgen.requests import Embed
+from prefgen.report import costs
+from prefgen.requests import Chat, Embed
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,12 @@ def estimate(rows: int, answers: Sequence[str], preview: Preview) -> Estimate:
     )
 
 
-def render(expected: Estimate, job: Job) -> RenderableType:
-    """The plan as a table."""
+def render(expected: Estimate, job: Job, samples: Sequence[Sample]) -> RenderableType:
+    """The plan as a table.
+
+    Args:
+        samples: some of the rows, images loaded; what a judge will cost is told from them.
+    """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("input", Text(job.input))
     table.add_row(
@@ -64,6 +69,9 @@ def render(expected: Estimate, job: Job) -> RenderableType:
         table.add_row(name, Text(sentence))
     if Embed in job.method.asks:
         table.add_row("similarity", Text("bags of words (fake)" if fake else job.engine.similarity_model))
+    if job.judge is not None and Chat in job.method.asks:
+        for name, sentence in costs.expect(job.judge, job.method, samples, expected.rows):
+            table.add_row(name, Text(sentence))
     table.add_row("output", Text(f"{job.output}, shards of {job.shard_size}"))
     return table
 

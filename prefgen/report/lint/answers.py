@@ -11,13 +11,9 @@ import regex
 from prefgen.report.lint import thresholds
 from prefgen.report.lint.findings import EXAMPLES, Example, Finding, Level, Tally, shorten
 from prefgen.report.lint.rows import Row
+from prefgen.text import REFUSAL
 
 _YES_NO = re.compile(r"\s*(yes|no)\b", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"\b(I['’]m sorry|I am sorry|I apologi[sz]e|I (can ?not|can['’]t|am unable to|am not able to)|"
-    r"I['’]m (unable|not able) to|as an AI|as a language model|I (do not|don['’]t) have (access|the ability))\b",
-    re.IGNORECASE,
-)
 _BLUR = re.compile(
     r"\b(blurr?(y|ed|iness)|pixel(l?ated|ation)|grainy|out of focus|low[- ]resolution|distort(ed|ion)|static noise|"
     r"(visual|image|random) noise|noisy (image|picture|photo)|(too|very) (dark|noisy) to|no image (is|was|has)|"
@@ -93,7 +89,7 @@ class AnswerKinds:
 
     def see(self, row: Row) -> None:
         """Look for each kind of phrase in both answers."""
-        for name, pattern in (("refusals", _REFUSAL), ("blur-talk", _BLUR), ("tags", _TAG)):
+        for name, pattern in (("refusals", REFUSAL), ("blur-talk", _BLUR), ("tags", _TAG)):
             for tally, text in zip(self._found[name], (row.chosen, row.rejected), strict=True):
                 match = pattern.search(text)
                 if match:

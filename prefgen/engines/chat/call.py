@@ -1,0 +1,164 @@
+"""One attempt at one call, through the official SDK, and what its failure means.
+
+The SDK's own retries are off: how often to ask, and when, is decided in `prefgen.engines.chat.exchange` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+import openai
+
+from prefgen.engines.chat.config import OPENAI, JudgeConfig
+from prefgen.engines.chat.wire import Malformed
+from prefgen.errors import UsageError
+
+try:  # what the SDK sends with: httpx, under another name since its version 3
+    import httpx2 as httpx
+except ImportError:
+    import httpx  # type: ignore[no-redef,import-not-found]
+
+REPLY_BYTES_MOST = 1 << 20
+_RETRY_AFTER_MOST = 86_400.0  # a longer wait is no advice
+_RETRIED = {408, 409}
+_QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
+
+Kind = Literal[
+    "throttled", "server", "network", "timeout", "malformed", "rejected", "refused", "quota", "unknown-model"
+]
+
+
+class Trouble(Exception):
+    """An attempt that brought no answer.
+
+    Args:
+        kind: ``rejected`` is this request, for what it holds; ``refused`` is everything under this key.
+        doubtful: whether it may have been charged all the same.
+        wait_s: how long the server asks to wait, where it says so in a way that makes sense.
+    """
+
+    def __init__(self, kind: Kind, detail: str, *, doubtful: bool = False, wait_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.doubtful, self.wait_s = kind, detail, doubtful, wait_s
+
+
+class _Bounded(openai.DefaultAsyncHttpxClient):
+    """Reads no reply beyond `REPLY_BYTES_MOST`."""
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        response = await super().send(request, stream=True, **options)
+        if not stream:
+            response.stream = _BoundedStream(response)
+            await response.aread()
+        return response
+
+
+class _BoundedStream(httpx.AsyncByteStream):
+    def __init__(self, response: httpx.Response) -> None:
+        self._stream, self._left = response.stream, REPLY_BYTES_MOST
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:  # type: ignore[union-attr]  # of an async client's response
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise Malformed(f"more than {REPLY_BYTES_MOST:,} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()  # type: ignore[union-attr]
+
+
+class Caller:
+    """Sends bodies to one server with one key. Must be made and used inside one event loop."""
+
+    def __init__(self, config: JudgeConfig) -> None:
+        self._key = api_key(config)
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=config.judge_url,
+            max_retries=0,
+            http_client=_Bounded(),
+            default_headers={"Accept-Encoding": "identity"},  # the bound is one of bytes, not of what they unpack to
+        )
+
+    async def __call__(self, body: dict[str, Any], timeout_s: float) -> bytes:
+        """The body of the answer, of status 200.
+
+        Raises:
+            Trouble: for everything else.
+        """
+        try:
+            return await asyncio.wait_for(self._send(body, timeout_s), timeout_s)
+        except (asyncio.TimeoutError, openai.APITimeoutError) as error:
+            raise Trouble("timeout", f"no whole answer within {timeout_s:.0f} s", doubtful=True) from error
+        except openai.APIStatusError as error:
+            raise self._status(error) from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, Malformed):
+                raise Trouble("malformed", str(cause), doubtful=True) from None
+            unsent = isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+            raise Trouble("network", self._clean(cause), doubtful=not unsent) from None
+
+    async def _send(self, body: dict[str, Any], timeout_s: float) -> bytes:
+        # Not `chat.completions.create`: going through the types of all of a conversation's parts takes the SDK longer
+        # than all the rest, and what they would check is made by `wire.body` and read by `wire.read`.
+        response = await self._client.post(
+            "/chat/completions", body=body, cast_to=httpx.Response, options={"timeout": timeout_s}
+        )
+        return response.content
+
+    def _status(self, error: openai.APIStatusError) -> Trouble:
+        status, code = error.status_code, error.code or ""
+        detail = f"HTTP {status}: {self._clean(error)}"
+        if status == 402 or code in _QUOTA:
+            return Trouble("quota", detail)
+        if status == 429:
+            return Trouble("throttled", detail, wait_s=retry_after(error.response.headers))
+        if status >= 500 or status in _RETRIED:
+            return Trouble("server", detail, wait_s=retry_after(error.response.headers))
+        if status in (401, 403):
+            return Trouble("refused", detail)
+        return Trouble("unknown-model" if status == 404 else "rejected", detail)
+
+    def _clean(self, error: BaseException) -> str:
+        """An error's words without the key, short, on one line."""
+        words = "".join(character if character.isprintable() else " " for character in str(error))
+        return (" ".join(words.split()) or type(error).__name__).replace(self._key, "***")[:300]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def api_key(config: JudgeConfig) -> str:
+    """The key of the environment; servers of one's own often need none.
+
+    Raises:
+        UsageError: if OpenAI is to be asked without a key.
+    """
+    key = os.environ.get(config.api_key_env, "").strip()
+    if not key and config.address == OPENAI:
+        raise UsageError(f"{config.api_key_env} is not set: the judge {config.judge} needs a key (--api-key-env)")
+    return key or "no-key"
+
+
+def retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds that ``Retry-After`` asks for; None if it says nothing sensible.
+
+    A date counts from the server's own ``Date``, so that the clock of this machine does not matter.
+    """
+    stated = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(stated)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(stated) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+        except (TypeError, ValueError, IndexError):
+            return None
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= _RETRY_AFTER_MOST else None

@@ -1,0 +1,109 @@
+"""Which judge to ask, and within what limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefgen.errors import UsageError
+
+OPENAI = "https://api.openai.com/v1"
+# Dated snapshots, so that a name means the same model tomorrow.
+ALIASES = {
+    "gpt4": "gpt-4.1-2025-04-14",
+    "gpt4-mini": "gpt-4.1-mini-2025-04-14",
+    "gpt4o": "gpt-4o-2024-08-06",
+}
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """A judge and its limits.
+
+    Attributes:
+        judge: an alias of `ALIASES`, or a model's name as its server spells it.
+        judge_url: base URL of an OpenAI-compatible server.
+        api_key_env: environment variable that holds the key.
+        concurrency: requests in flight at most; the window starts small, grows while answers come and halves at a 429.
+        rpm: requests a minute at most. tpm: tokens a minute, those to be generated included.
+        request_timeout: seconds one attempt may take. request_deadline: seconds all attempts at a request may take.
+        max_cost: dollars that this run may cost, all its invocations together.
+        price_in: dollars per million tokens read, `price_out` per million generated; None takes the table's.
+        batch_api: ask through the Batch API: half the price, an answer within a day.
+        batch_files: write the same requests to files and read their results from files.
+    """
+
+    judge: str = "gpt4"
+    judge_url: str = OPENAI
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 64
+    rpm: int | None = None
+    tpm: int | None = None
+    request_timeout: float = 120.0
+    request_deadline: float = 600.0
+    max_cost: float | None = None
+    price_in: float | None = None
+    price_out: float | None = None
+    batch_api: bool = False
+    batch_files: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            UsageError: naming the option and its value.
+        """
+        ranges: list[tuple[str, float | None, float]] = [
+            ("concurrency", self.concurrency, 1),
+            ("rpm", self.rpm, 1),
+            ("tpm", self.tpm, 1),
+            ("request-timeout", self.request_timeout, 0.001),
+            ("request-deadline", self.request_deadline, 0.001),
+            ("max-cost", self.max_cost, 0),
+            ("price-in", self.price_in, 0),
+            ("price-out", self.price_out, 0),
+        ]
+        for option, value, low in ranges:
+            if value is not None and not low <= value < float("inf"):
+                raise UsageError(f"--{option} {value} must be at least {low:g}, and finite")
+        if (self.price_in is None) != (self.price_out is None):
+            raise UsageError("--price-in and --price-out go together")
+        if self.batch_api and self.batch_files:
+            raise UsageError("--batch-api and --batch-files are two ways to ask: give one")
+        if not self.judge_url.startswith(("http://", "https://")):
+            raise UsageError(f"--base-url {self.judge_url!r} must start with http:// or https://")
+        if "@" in self.judge_url:
+            raise UsageError("--base-url must not hold a user or a password, since it is recorded: use --api-key-env")
+
+    @property
+    def model(self) -> str:
+        """The model's name on its server."""
+        return ALIASES.get(self.judge, self.judge)
+
+    @property
+    def address(self) -> str:
+        """The base URL without a trailing slash."""
+        return self.judge_url.rstrip("/")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How failures are met; times in seconds.
+
+    Attributes:
+        tries: attempts at a request that meets server or network errors. malformed_tries: that gets unusable replies.
+        backoff_first: wait before the second attempt, doubled each time up to `backoff_most`, times a random 0.5 … 1.
+        breaker_after: failures in a row, of all requests, after which only one probe per `breaker_probe` is sent;
+            after `breaker_gives_up` the run stops.
+        rejected_first: requests that may be rejected (400) before anything was answered.
+        closing: how long an attempt in flight may go on when the run stops.
+    """
+
+    tries: int = 6
+    malformed_tries: int = 3
+    backoff_first: float = 0.5
+    backoff_most: float = 60.0
+    breaker_after: int = 20
+    breaker_probe: float = 30.0
+    breaker_gives_up: float = 600.0
+    rejected_first: int = 5
+    closing: float = 30.0

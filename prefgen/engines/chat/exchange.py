@@ -1,0 +1,323 @@
+"""From a request to its reply, whatever it takes: first the ledger, then budget, limits, the call and its retries.
+
+What the failures of a call lead to (``tries`` and times: `prefgen.engines.chat.config.Patience`):
+
+| trouble | consequence |
+| --- | --- |
+| throttled (429) | everyone waits as long as the server asks, else as long as the back-off; the window halves |
+| server (5xx, 408, 409), network, timeout | again after a back-off; ``API_5XX``, ``API_NETWORK``, ``API_TIMEOUT`` |
+| malformed | again, less often; ``API_MALFORMED`` |
+| rejected (other 4xx) | in simpler words if it is about the format, else ``API_400`` |
+| refused (401, 403), unknown model (404), quota (402, ``insufficient_quota``) | the run stops at once |
+
+A row is given up only while others are being answered: before the first answer, and while the breaker is open, failures
+stop the run instead, which can be resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from prefgen.engines.chat import wire
+from prefgen.engines.chat.call import Trouble
+from prefgen.engines.chat.config import JudgeConfig, Patience
+from prefgen.engines.chat.ledger import End, Ended, Ledger, Sent
+from prefgen.engines.chat.limits import Breaker, Pause, Rate, Window
+from prefgen.engines.chat.money import Budget, Price, price_of, prompt_bound
+from prefgen.errors import BudgetReached, ExitCode, ModelUnreachable, PrefgenError, RowError, Stopped, UsageError
+from prefgen.requests import Chat, Message
+
+Call = Callable[[dict[str, Any], float], Awaitable[bytes]]
+_BYTES_PER_TOKEN = 3  # roughly, to share out --tpm; the budget counts with one
+_GIVEN_UP = {
+    "server": "API_5XX",
+    "network": "API_NETWORK",
+    "timeout": "API_TIMEOUT",
+    "malformed": "API_MALFORMED",
+    "rejected": "API_400",
+}
+
+
+class Exchange:
+    """Answers requests inside one event loop.
+
+    Args:
+        threads: where the ledger is written, so that a slow disk does not hold up the network; None writes at once.
+    """
+
+    def __init__(
+        self,
+        config: JudgeConfig,
+        ledger: Ledger,
+        call: Call,
+        patience: Patience,
+        threads: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self.budget = Budget(config.max_cost, ledger.spent())
+        self._config, self._ledger, self._call, self._patience = config, ledger, call, patience
+        self._price = price_of(config) or Price(0.0, 0.0)
+        self._window = Window(config.concurrency)
+        self._requests, self._tokens = Rate(config.rpm), Rate(config.tpm)
+        self._pause, self._breaker = Pause(), Breaker(patience)
+        self._writer = _Writer(ledger, threads)
+        self._dialect = wire.Dialect()
+        self._jitter = random.Random()  # not of the run's seed: it must differ between machines, and no output shows it
+        self._first = asyncio.Lock()
+        self._greeted = asyncio.Event()  # the judge has answered once
+        self._rejected_first = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._calling: set[asyncio.Task[Any]] = set()
+        self._over: BaseException | None = None  # why nothing more is sent
+
+    async def answer(self, request: Chat) -> Message:
+        """The reply, from the ledger or from the server.
+
+        Raises:
+            RowError: if this request cannot be answered.
+            PrefgenError: if none can be.
+        """
+        key = wire.key(request, self._config.model)
+        task = _this_task()
+        self._tasks.add(task)
+        try:
+            kept = self._ledger.reply(key)
+            if kept is None and not self._greeted.is_set():
+                async with self._first:  # until the server has answered once, one at a time: it may be the wrong one
+                    kept = self._ledger.reply(key) if self._greeted.is_set() else await self._insist(key, request)
+            kept = kept or await self._insist(key, request)
+        except PrefgenError as error:
+            self._over = self._over or error
+            raise
+        finally:
+            self._tasks.discard(task)
+        if isinstance(kept, RowError):
+            raise kept
+        return kept
+
+    async def close(self) -> None:
+        """Send nothing more; what is being sent may still be answered, and is kept."""
+        self._over = self._over or asyncio.CancelledError()
+        for task in self._tasks - self._calling:
+            task.cancel()
+        if self._calling:
+            _, late = await asyncio.wait(self._calling, timeout=self._patience.closing)
+            for task in late:
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._writer.idle()
+
+    async def _insist(self, key: str, request: Chat) -> Message | RowError:
+        """Try until there is an answer, or none to be expected."""
+        loop, patience = asyncio.get_running_loop(), self._patience
+        deadline: float | None = None
+        failures = tries = malformed = 0
+        while True:
+            probing = await self._breaker.closed()
+            dialect, bound = self._dialect, self._bound(request)
+            async with self._window:
+                await self._pause.over()
+                await self._tokens.take(bound.prompt_tokens // _BYTES_PER_TOKEN + bound.tokens)
+                await self._requests.take(1)
+                await self._pause.over()
+                if self._breaker.is_open:
+                    deadline = None  # an outage is nobody's fault
+                    if not probing:
+                        continue
+                if self._over is not None:
+                    raise self._over
+                started = loop.time()
+                deadline = deadline or started + self._config.request_deadline
+                try:
+                    return await self._attempt(key, request, dialect, bound, deadline - started)
+                except Trouble as trouble:
+                    problem = trouble
+                if problem.kind == "throttled":
+                    self._window.throttled(started)
+            # Some servers report what they do not know as an error of their own.
+            unknown = problem.kind == "rejected" or (problem.kind == "server" and not self._greeted.is_set())
+            if unknown and self._simpler(dialect, problem):
+                continue
+            if problem.kind == "rejected":
+                return self._rejected(problem)
+            self._stop_if_hopeless(problem)
+            wait = self._wait(problem, failures)
+            failures += 1
+            if problem.kind == "throttled":
+                self._be_throttled(problem, wait, deadline - loop.time())
+                continue
+            if self._over is not None:
+                raise self._over
+            if problem.kind == "malformed":
+                malformed += 1
+            else:
+                self._breaker.failed()
+                tries += not self._breaker.is_open
+            late = not self._breaker.is_open and loop.time() + wait >= deadline
+            if late or tries >= patience.tries or malformed >= patience.malformed_tries:
+                return self._given_up(problem)
+            await asyncio.sleep(wait)
+
+    def _bound(self, request: Chat) -> wire.Usage:
+        """What the request can use at most."""
+        return wire.Usage(prompt_bound(request, self._price.image_tokens), request.sampling.max_new_tokens)
+
+    async def _attempt(
+        self, key: str, request: Chat, dialect: wire.Dialect, bound: wire.Usage, left: float
+    ) -> Message | RowError:
+        """Reserve, note, send, settle, note.
+
+        Raises:
+            Trouble: where there is no answer.
+        """
+        reserved = self._price.cost(bound.prompt_tokens, bound.tokens)
+        await self.budget.reserve(reserved)
+        call, task = self._ledger.next_call(), _this_task()
+        cost = 0.0
+        end: End = "failed"
+        reply: Message | RowError | None = None
+        try:
+            await self._writer.write(Sent(call, key, reserved))
+            self._calling.add(task)
+            body = wire.body(request, self._config.model, dialect)
+            cost, end = reserved, "doubtful"  # until more is known
+            content = await self._call(body, max(min(self._config.request_timeout, left), 0.001))
+            message, usage, model = wire.read(content, bound)
+            cost = reserved if usage is None else self._price.cost(usage.prompt_tokens, usage.tokens)
+            reply, end = self._checked(message, model), "answered"
+        except wire.Malformed as error:
+            raise Trouble("malformed", str(error), doubtful=True) from None
+        except Trouble as trouble:
+            if not trouble.doubtful:
+                cost, end = 0.0, "failed"
+            raise
+        finally:
+            self.budget.settle(reserved, cost)
+            await self._writer.write(Ended(call, key, cost, end, reply))
+            self._calling.discard(task)
+        self._greeted.set()
+        self._breaker.answered()
+        self._window.answered()
+        return reply
+
+    def _checked(self, message: Message, model: str) -> Message | RowError:
+        """The message, if it comes from the right model.
+
+        Raises:
+            UsageError: if the very first does not.
+        """
+        if wire.same_model(self._config.model, model):
+            return message
+        if not self._greeted.is_set():
+            raise UsageError(f"the judge asked for is {self._config.model}, but {model} answers: give that as --judge")
+        return RowError("REPLY_MODEL", f"answered by {model}")
+
+    def _simpler(self, used: wire.Dialect, trouble: Trouble) -> bool:
+        """Whether to ask again in simpler words."""
+        if self._dialect == used:
+            self._dialect = used.without(trouble.detail)
+        return self._dialect != used
+
+    def _rejected(self, trouble: Trouble) -> RowError:
+        """A request that the server will not have.
+
+        Raises:
+            UsageError: if it had none so far.
+        """
+        self._rejected_first += not self._greeted.is_set()
+        if self._rejected_first >= self._patience.rejected_first:
+            raise UsageError(f"the judge has rejected the first {self._rejected_first} requests: {trouble.detail}")
+        return RowError(_GIVEN_UP["rejected"], trouble.detail)
+
+    def _stop_if_hopeless(self, trouble: Trouble) -> None:
+        config = self._config
+        if trouble.kind == "quota":
+            raise BudgetReached(f"the account behind {config.api_key_env} has no quota left: {trouble.detail}")
+        if trouble.kind == "refused":
+            raise UsageError(f"{config.address} refuses the key in {config.api_key_env}: {trouble.detail}")
+        if trouble.kind == "unknown-model":
+            raise UsageError(f"{config.address} does not know {config.model}: {trouble.detail}")
+
+    def _wait(self, trouble: Trouble, failures: int) -> float:
+        """Seconds until the next attempt."""
+        if trouble.wait_s is not None:
+            return trouble.wait_s
+        backoff: float = min(self._patience.backoff_first * 2**failures, self._patience.backoff_most)
+        return backoff * (0.5 + self._jitter.random() / 2)
+
+    def _be_throttled(self, trouble: Trouble, wait: float, left: float) -> None:
+        """Everyone waits.
+
+        Raises:
+            Stopped: if that would take longer than a request may.
+        """
+        if wait >= left:
+            raise Stopped(
+                f"the judge is to be left alone for {wait:.0f} s ({trouble.detail}), longer than "
+                "--request-deadline allows; what it answered is kept, and the same command goes on later",
+                ExitCode.TERMINATED,
+            )
+        self._pause.extend(wait)
+
+    def _given_up(self, trouble: Trouble) -> RowError:
+        """The row's end, if the others get their answers.
+
+        Raises:
+            ModelUnreachable: if nobody ever got one.
+        """
+        if not self._greeted.is_set():
+            raise ModelUnreachable(
+                f"the judge {self._config.model} at {self._config.address} does not answer: {trouble.detail}"
+            )
+        return RowError(_GIVEN_UP[trouble.kind], trouble.detail)
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+class _Writer:
+    """Writes to the ledger whatever came together since the last commit, one commit at a time."""
+
+    def __init__(self, ledger: Ledger, threads: ThreadPoolExecutor | None) -> None:
+        self._ledger, self._threads = ledger, threads
+        self._waiting: list[tuple[Sent | Ended, asyncio.Future[None]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def write(self, record: Sent | Ended) -> None:
+        """Returns when the record is on disk; it gets there even if the caller is cancelled."""
+        if self._threads is None:
+            self._ledger.write([record])
+            return
+        stored = asyncio.get_running_loop().create_future()
+        self._waiting.append((record, stored))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        await asyncio.shield(stored)
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to write."""
+        if self._running is not None:
+            await self._running
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await loop.run_in_executor(self._threads, self._ledger.write, [record for record, _ in batch])
+            except Exception as error:  # noqa: BLE001  # whoever waits for it is told
+                for _, stored in batch:
+                    if not stored.done():
+                        stored.set_exception(error)
+                continue
+            for _, stored in batch:
+                if not stored.done():
+                    stored.set_result(None)
+        self._running = None

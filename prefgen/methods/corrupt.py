@@ -1,0 +1,214 @@
+"""Corruption by a language model: the chosen answer, rewritten so that it contradicts the picture.
+
+Amirloo et al., *Understanding Alignment in Multimodal LLMs: A Comprehensive Study*, arXiv:2407.02477, section 5.3,
+appendix C.1 and table 13: a text-only GPT-4 gets prompt and chosen answer and returns a corrupted answer with realistic
+hallucinations. What the paper found matters here: the more obvious the corruption, the worse the aligned policy.
+
+Departures from the paper:
+
+1. The prompt is our own wording of table 13's rules, with our own two examples (`prefgen prompts export` writes it out,
+   ``--prompt`` takes another).
+2. The reply is a JSON object that also says what was changed and which kind of hallucination that is, recorded as
+   flags (``kind-object`` …). ``reply="text"`` asks for the corrupted answer alone, as the paper does.
+3. The paper names no checks. Here a reply that fails one (`prefgen.methods.replies`) is asked for again, `attempts`
+   times at most, then the row is dropped with the last reason. A refusal is not asked again.
+4. A truncated reply is asked for again with twice the room.
+5. Question and answer stand between marker lines that differ from request to request, so that text of the data cannot
+   pretend to be instructions.
+6. Sampling settings are not given: temperature 1.0, top-p 1.0.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+from prefgen import seeds
+from prefgen.errors import RowError, UsageError
+from prefgen.methods import replies
+from prefgen.methods.base import cosine, settings
+from prefgen.methods.prompts import Template, question
+from prefgen.records import Dropped, Pair, Sample, Slot, Turn
+from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, Vector
+
+ReplyForm = Literal["json", "text"]
+REPLY_FORMS: tuple[ReplyForm, ...] = ("json", "text")
+KINDS = ("object", "attribute", "count", "position", "relation", "reasoning")
+_FINAL = ("REPLY_REFUSAL", "REPLY_FILTERED")  # asked again they cost as much and say the same
+
+
+@dataclass(frozen=True)
+class Corrupt:
+    """The method and its options.
+
+    Attributes:
+        prompt: with places ``$question`` and ``$answer``; ``$kinds``, ``$sight`` and ``$fence`` if it wants them.
+        kinds: kinds of hallucination, joined by commas.
+        reply: ``json`` records the kinds; ``text`` is the paper's: the corrupted answer and nothing else.
+        with_image: show the judge the picture too.
+        attempts: how often to ask for one row, at most.
+        similarity_threshold: answers as similar as this are asked for again; None compares words alone, needs no model.
+        length_ratio: how many times as long, or as short, as the chosen answer the corrupted one may be.
+        temperature, top_p: of the judge. max_new_tokens: limit of a reply.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str] = "corrupt"
+
+    prompt: Template
+    kinds: str = ",".join(KINDS)
+    reply: ReplyForm = "json"
+    with_image: bool = False
+    attempts: int = 3
+    similarity_threshold: float | None = None
+    length_ratio: float = 2.0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            UsageError: naming the option and its value, or what is wrong with the prompt.
+        """
+        self.prompt.check({"question", "answer"}, {"kinds", "sight", "fence"})
+        if self.prompt.turns[-1][0] != "user":
+            raise UsageError(f"prompt {self.prompt.name} must end with the user's turn")
+        chosen = self.kinds.split(",")
+        unknown = [kind for kind in chosen if kind not in KINDS]
+        if unknown or len({*chosen}) < len(chosen):
+            raise UsageError(f"--kinds {self.kinds!r}: give some of {','.join(KINDS)}, each once")
+        if self.reply not in REPLY_FORMS:
+            raise UsageError(f"--reply {self.reply!r} is unknown; choose from {', '.join(REPLY_FORMS)}")
+        ranges: list[tuple[str, float | None, float, float]] = [
+            ("attempts", self.attempts, 1, 100),
+            ("similarity-threshold", self.similarity_threshold, -1.0, 2.0),
+            ("length-ratio", self.length_ratio, 1.0, float("inf")),
+            ("temperature", self.temperature, 0.0, 2.0),
+            ("top-p", self.top_p, 1e-6, 1.0),
+            ("max-new-tokens", self.max_new_tokens, 1, float("inf")),
+        ]
+        for option, value, low, high in ranges:
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"--{option} {value} is outside {low:g} … {high:g}")
+
+    @property
+    def asks(self) -> tuple[type[Request], ...]:
+        """The judge; an embedder only where a threshold needs one."""
+        return (Chat,) if self.similarity_threshold is None else (Embed, Chat)
+
+    def __call__(self, sample: Sample) -> Flow:
+        """Ask until a reply passes every check."""
+        if sample.answer is None or not sample.answer.strip():
+            return Dropped.of(sample, "ANSWER_EMPTY", "there is no answer to corrupt")
+        tokens, room = 0, self.max_new_tokens
+        problem = RowError("REPLY_EMPTY")
+        for attempt in range(1, self.attempts + 1):
+            (message,) = cast("tuple[Message]", (yield (self.ask(sample, attempt, room),)))
+            tokens += message.tokens
+            try:
+                rejected, kinds = self.read(sample, message)
+            except RowError as error:
+                problem = error
+                if error.reason in _FINAL:
+                    break
+                room = 2 * self.max_new_tokens if error.reason == "REPLY_TRUNCATED" else room
+                continue
+            similarity = None
+            if self.similarity_threshold is not None:
+                both = cast("tuple[Vector, Vector]", (yield (Embed(sample.answer), Embed(rejected))))
+                similarity = cosine(*both)
+                if similarity >= self.similarity_threshold:
+                    problem = RowError("REPLY_SIMILAR", f"similarity {similarity:.3f}")
+                    continue
+            return Pair(
+                sample=sample,
+                method=self.name,
+                variant=self.reply,
+                chosen=sample.answer,
+                rejected=rejected,
+                iteration=attempt,
+                similarity=similarity,
+                seed=self.seed,
+                tokens=tokens,
+                flags=tuple(f"kind-{kind}" for kind in kinds),
+                params=settings(self),
+            )
+        made = Dropped.of(sample, problem.reason, problem.detail)
+        return Dropped(**{**vars(made), "iteration": attempt, "tokens": tokens})
+
+    def ask(self, sample: Sample, attempt: int, room: int) -> Chat:
+        """What the judge is asked."""
+        seed = seeds.derive(self.seed, sample.id, attempt, "corrupt")
+        turns = self.prompt.fill(
+            question=question(sample),
+            answer=(sample.answer or "").strip(),
+            kinds=", ".join(self.kinds.split(",")),
+            sight="You see the picture." if self.with_image else "You do not see the picture.",
+            fence=f"{seed:016x}",
+        )
+        pictures = sample.loaded_images if self.with_image else ()
+        shown = Turn(turns[-1].role, (*[Slot.IMAGE] * len(pictures), *turns[-1].parts))
+        schema = json.dumps(self.schema()) if self.reply == "json" else ""
+        return Chat((*turns[:-1], shown), pictures, schema, Sampling(self.temperature, self.top_p, room), seed)
+
+    def schema(self) -> dict[str, Any]:
+        """The form of a reply."""
+        kind = {"type": "string", "enum": self.kinds.split(",")}
+        text = {"type": "string"}
+        change = _object({"kind": kind, "before": text, "after": text})
+        return _object({"changes": {"type": "array", "items": change}, "answer": text})
+
+    def read(self, sample: Sample, message: Message) -> tuple[str, tuple[str, ...]]:
+        """The corrupted answer and the kinds of its changes.
+
+        Raises:
+            RowError: for a reply that is not what was asked for, see `prefgen.methods.replies`.
+        """
+        kinds: tuple[str, ...] = ()
+        rejected = replies.spoken(message)
+        if self.reply == "json":
+            rejected, kinds = self._parse(rejected)
+        chosen = cast(str, sample.answer)
+        instructions = "\n".join(text for role, text in self.prompt.turns if role != "assistant")
+        replies.check_corruption(rejected, chosen.strip(), question(sample), instructions, self.length_ratio)
+        return rejected, kinds
+
+    def _parse(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """A reply of the form of `schema`, taken at its word."""
+        value = replies.parse(text)
+        try:
+            (answer, changes), kinds = (value.pop("answer"), value.pop("changes")), dict[str, None]()
+            for change in changes:
+                kinds[change.pop("kind")] = None
+                if not all(isinstance(change.pop(name), str) for name in ("before", "after")) or change:
+                    raise ValueError("a change of another form")
+            if value or not isinstance(answer, str) or not {*kinds} <= {*self.kinds.split(",")}:
+                raise ValueError("other keys, types or kinds than asked for")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RowError("REPLY_SCHEMA", f"{type(error).__name__} {error}: {' '.join(text.split())[:200]}") from None
+        return answer.strip(), tuple(kinds)
+
+    def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
+        """The prompt and what is asked for."""
+        seen = "question, answer and picture" if self.with_image else "question and answer, without the picture"
+        again = f"; answers from similarity {self.similarity_threshold} on as well" if self.similarity_threshold else ""
+        return (
+            ("method", f"{self.name}, prompt {self.prompt}, {self.reply} replies"),
+            ("shown", seen),
+            ("kinds", self.kinds.replace(",", ", ")),
+            ("attempts", f"at most {self.attempts}, for replies that fail a check{again}"),
+        )
+
+    def rehearse(self, sample: Sample) -> tuple[str, ...]:
+        """The conversation that the judge is shown."""
+        turns = self.ask(sample, 1, self.max_new_tokens).turns
+        return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in turns))
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    """As strict structured output wants it."""
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}

@@ -1,0 +1,213 @@
+"""Ranking: several answers of the policy to one prompt, judged, the best against a worse one.
+
+Amirloo et al., *Understanding Alignment in Multimodal LLMs: A Comprehensive Study*, arXiv:2407.02477, section 3 (the
+ranking signal), tables 4 and 14. VLFeedback has GPT-4V rank answers of many models; online DPO has an annotator compare
+two of the policy's own.
+
+What tells answers apart, `by`:
+
+- ``annotator`` or ``api``: every two answers are compared in both orders (`prefgen.methods.verdicts`). A win is 1, a
+  tie 1/2; an answer's score is its mean over the others, in [0, 1].
+- ``similarity``: the cosine between an answer's and the reference's sentence embeddings.
+
+Departures from the paper:
+
+1. Both orders are asked instead of a random one; where they disagree, or a verdict cannot be read, it is a tie.
+2. Equal answers count once, empty ones not at all. A sample whose answers are not apart by more than `min_margin` is
+   dropped: a preference that nobody has teaches nothing.
+3. One pair per sample: the unit of resuming, seeding and conservation is the sample. "All pairs" of a ranking would be
+   several rows of one sample; ``pairs="best-random"`` draws one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, Literal, cast
+
+from prefgen import seeds
+from prefgen.errors import UsageError
+from prefgen.methods.base import cosine, settings
+from prefgen.methods.prompts import Template
+from prefgen.methods.verdicts import Comparer
+from prefgen.records import Dropped, Outcome, Pair, Sample, Span
+from prefgen.requests import Annotate, Chat, Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
+from prefgen.restrict import View
+
+By = Literal["annotator", "api", "similarity"]
+Pairing = Literal["best-worst", "best-random"]
+Chosen = Literal["best", "reference"]
+BY: tuple[By, ...] = ("annotator", "api", "similarity")
+PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random")
+CHOSEN: tuple[Chosen, ...] = ("best", "reference")
+_ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed}
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The method and its options.
+
+    Attributes:
+        prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer`.
+        by: what tells answers apart.
+        candidates: answers per prompt, each with draws of its own.
+        pairs: the best against the worst, or against any worse one.
+        chosen: ``best``, or ``reference``: the sample's own answer against the worst.
+        min_margin: scores must be further apart than this.
+        with_image: show an API judge the picture.
+        temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
+        seed: the run's seed.
+    """
+
+    name: ClassVar[str] = "rank"
+
+    prompt: Template
+    by: By = "annotator"
+    candidates: int = 4
+    pairs: Pairing = "best-worst"
+    chosen: Chosen = "best"
+    min_margin: float = 0.0
+    with_image: bool = True
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+    verdict_tokens: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            UsageError: naming the option and its value.
+        """
+        choices: list[tuple[str, str, tuple[str, ...]]] = [
+            ("by", self.by, BY),
+            ("pairs", self.pairs, PAIRINGS),
+            ("chosen", self.chosen, CHOSEN),
+        ]
+        for option, value, known in choices:
+            if value not in known:
+                raise UsageError(f"--{option} {value!r} is unknown; choose from {', '.join(known)}")
+        ranges: list[tuple[str, float, float, float]] = [
+            ("candidates", self.candidates, 2, 64),
+            ("min-margin", self.min_margin, 0.0, 2.0),
+            ("temperature", self.temperature, 0.0, 100.0),
+            ("top-p", self.top_p, 1e-6, 1.0),
+            ("max-new-tokens", self.max_new_tokens, 1, float("inf")),
+            ("verdict-tokens", self.verdict_tokens, 1, float("inf")),
+        ]
+        for option, number, low, high in ranges:
+            if not low <= number <= high:
+                raise UsageError(f"--{option} {number} is outside {low:g} … {high:g}")
+        if self.by != "similarity":
+            self.comparer()
+
+    @property
+    def asks(self) -> tuple[type[Request], ...]:
+        """The policy, and whoever judges."""
+        return (_ASKS[self.by], Generate)
+
+    def comparer(self) -> Comparer:
+        """Who compares two answers."""
+        by: Literal["annotator", "api"] = "api" if self.by == "api" else "annotator"
+        return Comparer(by, self.prompt, self.with_image, max_new_tokens=self.verdict_tokens, seed=self.seed)
+
+    def __call__(self, sample: Sample) -> Flow:
+        """Generate, judge, pair."""
+        reference = (sample.answer or "").strip()
+        if not reference and (self.by == "similarity" or self.chosen == "reference"):
+            return Dropped.of(sample, "ANSWER_EMPTY", "there is no reference to compare with")
+        requests = tuple(self._generate(sample, number) for number in range(self.candidates))
+        completions = cast("tuple[Completion, ...]", (yield requests))
+        drawn = {completion.text.strip(): completion for completion in reversed(completions)}
+        answers = [text for text in dict.fromkeys(completion.text.strip() for completion in completions) if text]
+        tokens = sum(completion.tokens for completion in completions)
+        if len(answers) < 2:
+            return self._drop(sample, f"{self.candidates} answers, all of them alike or empty", tokens)
+        scores, flags = yield from self._scores(sample, answers)
+        ranked = sorted(range(len(answers)), key=lambda place: (-scores[place], place))
+        best, worse = ranked[0], [place for place in ranked if scores[ranked[0]] - scores[place] > self.min_margin]
+        if not worse:
+            return self._drop(sample, f"scores from {scores[ranked[-1]]:.3f} to {scores[best]:.3f}", tokens)
+        loser = worse[-1] if self.pairs == "best-worst" else worse[self._draw(sample, len(worse))]
+        chosen, rejected = reference if self.chosen == "reference" else answers[best], answers[loser]
+        if chosen == rejected:
+            return self._drop(sample, "the worst answer is the reference", tokens)
+        made = drawn[rejected]
+        return Pair(
+            sample=sample,
+            method=self.name,
+            variant=self.by,
+            chosen=chosen,
+            rejected=rejected,
+            iteration=1,
+            similarity=None,
+            seed=self.seed,
+            spans=(Span(0, len(rejected)),),
+            finish=(made.finish,),
+            image_tokens=made.image_tokens,
+            kept_tokens=made.kept_tokens,
+            tokens=tokens,
+            flags=(*flags, *(("length",) if made.finish == "length" else ())),
+            params={**settings(self), "scores": [round(scores[place], 4) for place in (best, loser)]},
+        )
+
+    def _scores(
+        self, sample: Sample, answers: list[str]
+    ) -> Generator[tuple[Request, ...], tuple[Reply, ...], tuple[list[float], tuple[str, ...]]]:
+        """A score for each answer, higher is better, and flags about how it came about."""
+        if self.by == "similarity":
+            texts = [(sample.answer or "").strip(), *answers]
+            reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
+            return [cosine(vector, reference) for vector in vectors], ()
+        comparer = self.comparer()
+        matches = list(combinations(range(len(answers)), 2))
+        requests = [
+            request
+            for one, other in matches
+            for request in comparer.requests(sample, answers[one], answers[other], f"{one} {other}")
+        ]
+        replies = yield tuple(requests)
+        scores, unclear = [0.0] * len(answers), False
+        for number, (one, other) in enumerate(matches):
+            comparison = comparer.read(*replies[2 * number : 2 * number + 2])
+            won = {0: 1.0, 1: 0.0, None: 0.5}[comparison.winner]
+            scores[one], scores[other] = scores[one] + won, scores[other] + 1.0 - won
+            unclear = unclear or not comparison.is_clear
+        return [score / (len(answers) - 1) for score in scores], ("unclear-verdict",) if unclear else ()
+
+    def _generate(self, sample: Sample, number: int) -> Generate:
+        sampling = Sampling(self.temperature, self.top_p, self.max_new_tokens)
+        seed = seeds.derive(self.seed, sample.id, 1, f"candidate {number}")
+        return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed)
+
+    def _draw(self, sample: Sample, count: int) -> int:
+        return int(seeds.generator(seeds.derive(self.seed, sample.id, 1, "loser")).integers(count))
+
+    def _drop(self, sample: Sample, detail: str, tokens: int) -> Outcome:
+        made = Dropped.of(sample, "ANSWER_TIE", detail)
+        return Dropped(**{**vars(made), "iteration": 1, "tokens": tokens})
+
+    def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
+        """What is generated and who judges."""
+        matches = self.candidates * (self.candidates - 1)
+        how = {
+            "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
+            "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
+            "similarity": "similarity to the reference",
+        }
+        return (
+            ("method", f"{self.name} by {how[self.by]}"),
+            (
+                "answers",
+                f"{self.candidates} a row; {self.chosen} as chosen, {self.pairs}, margin above {self.min_margin:g}",
+            ),
+        )
+
+    def rehearse(self, sample: Sample) -> tuple[str, ...]:
+        """The comparison of the reference with itself: the form of what a judge is asked."""
+        if self.by == "similarity":
+            return ()
+        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16)
+        return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in filled))

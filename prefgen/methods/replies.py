@@ -1,0 +1,126 @@
+"""Whether what a chat model replied is what it was asked for. Every check is a reason for which a row is dropped.
+
+The phrases are English. What an answer of the source says itself is never held against a reply.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from prefgen.errors import RowError
+from prefgen.requests import Message
+from prefgen.text import REFUSAL
+
+_REFUSAL_CHARS = 200  # a refusal comes first
+_SLACK_CHARS = 40  # so much longer or shorter is no matter of style: "No." against "Yes, it is on the left."
+_LEAKED_WORDS = 8  # in a row
+_GIVEAWAY = re.compile(
+    r"\bincorrect(ly)?\b|\binaccura\w+|\bhallucinat\w*|\bfabricat\w+|\bmade[- ]up\b|\bfactual\w*|\bin reality\b|"
+    r"\b(corrupted|altered|modified|rewritten|original|false|wrong|erroneous|new) (answer|response|description|caption|"
+    r"text|version|statement)\b|\bcontradict\w*|\bnot actually\b|\b(i|we) (have )?(changed|replaced|altered)\b|"
+    r"\bchanged from\b|\b(note|correction|explanation|changes?)\s*:|</?\w+>|\[/?[a-z_ ]+\]|\*\*\w+:\*\*",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_WORD = re.compile(r"\w+")
+
+
+def spoken(message: Message) -> str:
+    """The text of a message that is complete.
+
+    Raises:
+        RowError: ``REPLY_REFUSAL``, ``REPLY_FILTERED``, ``REPLY_TRUNCATED``, ``REPLY_UNKNOWN_FINISH``, ``REPLY_EMPTY``.
+    """
+    if message.finish == "refusal":
+        raise RowError("REPLY_REFUSAL", _shown(message.text))
+    if message.finish == "content_filter":
+        raise RowError("REPLY_FILTERED", "by the server's content filter")
+    if message.finish == "length":
+        raise RowError("REPLY_TRUNCATED", f"after {message.tokens} tokens")
+    if message.finish != "stop":
+        raise RowError("REPLY_UNKNOWN_FINISH", f"it ended for the reason {message.finish[:40]!r}")
+    if not message.text.strip():
+        raise RowError("REPLY_EMPTY", "nothing but white space" if message.text else "no text")
+    return message.text.strip()
+
+
+def parse(text: str) -> dict[str, Any]:
+    """A reply that is to be one JSON object. One repair: a code fence around it is taken off.
+
+    Raises:
+        RowError: ``REPLY_REFUSAL`` if it refuses in plain words, else ``REPLY_SCHEMA``.
+    """
+    fenced = _FENCE.match(text)
+    try:
+        value = json.loads(fenced[1] if fenced else text, object_pairs_hook=_unique, parse_constant=_not_json)
+    except (ValueError, RecursionError) as error:
+        refuse(text, "")
+        raise RowError("REPLY_SCHEMA", f"no JSON ({type(error).__name__}): {_shown(text)}") from None
+    if not isinstance(value, dict):
+        raise RowError("REPLY_SCHEMA", f"a {type(value).__name__}, not an object: {_shown(text)}")
+    return value
+
+
+def refuse(text: str, chosen: str) -> None:
+    """See that a reply does not refuse.
+
+    Raises:
+        RowError: ``REPLY_REFUSAL``.
+    """
+    if REFUSAL.search(text[:_REFUSAL_CHARS]) and not REFUSAL.search(chosen[:_REFUSAL_CHARS]):
+        raise RowError("REPLY_REFUSAL", _shown(text))
+
+
+def check_corruption(rejected: str, chosen: str, question: str, instructions: str, length_ratio: float) -> None:
+    """See that a rewritten answer can stand beside the one that it was made of.
+
+    Args:
+        question: what both answer; words of it are not held against a reply. instructions: what may not be repeated.
+        length_ratio: how many times as long, or as short, it may be.
+
+    Raises:
+        RowError: ``REPLY_EMPTY``, ``REPLY_REFUSAL``, ``REPLY_NOOP``, ``REPLY_GIVEAWAY``, ``REPLY_LEAK``,
+            ``REPLY_LENGTH``.
+    """
+    if not rejected:
+        raise RowError("REPLY_EMPTY", "the rewritten answer is empty")
+    refuse(rejected, chosen)
+    if _plain(rejected) == _plain(chosen):
+        raise RowError("REPLY_NOOP", "the answer came back unchanged")
+    hint = next((m.group() for m in _GIVEAWAY.finditer(rejected) if m.group().lower() not in chosen.lower()), None)
+    if hint is not None:
+        raise RowError("REPLY_GIVEAWAY", f"{hint!r} in: {_shown(rejected)}")
+    leaked = _runs(rejected) & _runs(instructions) - _runs(chosen) - _runs(question)
+    if leaked:
+        raise RowError("REPLY_LEAK", f"it repeats the instructions: {' '.join(min(leaked))}")
+    longer, shorter = max(len(rejected), len(chosen)), min(len(rejected), len(chosen))
+    if longer - shorter > _SLACK_CHARS and longer > length_ratio * shorter:
+        raise RowError("REPLY_LENGTH", f"{len(rejected)} characters for {len(chosen)}")
+
+
+def _plain(text: str) -> list[str]:
+    """A text's words, letters only, however they are written."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = _plain(text)
+    return {tuple(words[at : at + _LEAKED_WORDS]) for at in range(len(words) - _LEAKED_WORDS + 1)}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice")
+    return made
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _shown(text: str) -> str:
+    return " ".join(text.split())[:200]

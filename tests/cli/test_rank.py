@@ -1,0 +1,102 @@
+"""`prefgen rank` on the scenes' model, with every kind of judge."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tests.cli.runs import called, prefgen
+from tests.judge import MODEL, Judge, corrupted
+
+SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
+OPTIONS_OF_RANK = [
+    *("--allow-urls", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
+    *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
+    *("--dtype", "--engine", "--help", "--image-root", "--input", "--json", "--judge", "--judge-url", "--license"),
+    *("--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--min-margin", "--model", "--no-image"),
+    *("--output", "--pairs", "--price-in", "--price-out", "--prompt", "--quiet", "--request-deadline"),
+    *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard-size", "--similarity-model"),
+    *("--split", "--temperature", "--top-p", "--tpm", "--trust-remote-code", "--turns", "--verdict-tokens"),
+    "--with-image",
+]
+
+
+def rank(out: Path, *options: str | Path, limit: int = 4) -> dict[str, Any]:
+    shared = ("-i", SCENES / "llava_instruct.json", "-m", SCENES / "model", "--device", "cpu", "--limit", str(limit))
+    done = called("rank", *shared, "-o", out, "--json", *options)
+    assert done.returncode in (0, 3), done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    table = pq.read_table(out / "data", columns=["chosen_response", "rejected_response", "variant", "meta"])
+    made: list[dict[str, Any]] = table.to_pylist()
+    return made
+
+
+def test_the_options_are_the_agreed_ones() -> None:
+    """A change here is a change of the public surface: it belongs into the changelog."""
+    shown = prefgen("rank", "--help").stdout
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Data ─")[2]))
+    assert sorted(options | {"--help"}) == sorted(OPTIONS_OF_RANK)
+
+
+def test_ranked_by_similarity_to_the_reference(tmp_path: Path) -> None:
+    figures = rank(tmp_path / "out", "--by", "similarity", "--similarity-model", "minilm", limit=8)
+    assert figures["pairs"] >= 4
+    assert {*figures["dropped"]} <= {"ANSWER_TIE"}
+    for row in rows(tmp_path / "out"):
+        best, worst = json.loads(row["meta"])["options"]["scores"]
+        assert best > worst
+        assert row["variant"] == "similarity"
+    assert called("verify", tmp_path / "out").returncode == 0
+
+
+def test_ranked_by_a_judge_that_likes_short_answers(tmp_path: Path) -> None:
+    def short(number: int, body: dict[str, Any]) -> str:
+        text = body["messages"][-1]["content"][-1]["text"]
+        found = re.search(r"answer A\n(.*)\n--- \w+ answer B\n(.*)\n--- \w+ end", text, re.DOTALL)
+        assert found
+        verdict = "A" if len(found[1]) < len(found[2]) else "B" if len(found[1]) > len(found[2]) else "tie"
+        return json.dumps({"reason": "length", "verdict": verdict})
+
+    with Judge(short) as judge:
+        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--base-url", judge.url)
+    assert figures["pairs"] >= 2
+    assert all(len(row["chosen_response"]) < len(row["rejected_response"]) for row in rows(tmp_path / "out"))
+
+
+def test_an_annotator_that_gives_no_verdict_decides_nothing(tmp_path: Path) -> None:
+    figures = rank(tmp_path / "out", "--verdict-tokens", "8", "-k", "2", limit=2)
+    assert figures["dropped"] == {"ANSWER_TIE": 2}
+
+
+def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:
+    """VLFeedback-Corrupted of table 4: a ranked run's chosen answers are the next command's references."""
+    rank(tmp_path / "ranked", "--by", "similarity", "--similarity-model", "minilm")
+    with Judge(lambda _, body: corrupted(body)) as judge:
+        done = called(
+            *(
+                "corrupt",
+                "-i",
+                tmp_path / "ranked",
+                "--turns",
+                "last",
+                "-o",
+                tmp_path / "out",
+                "--judge",
+                MODEL,
+                "--base-url",
+                judge.url,
+            )
+        )
+    assert done.returncode == 0, done.stderr
+    best = {row["chosen_response"] for row in rows(tmp_path / "ranked")}
+    made = rows(tmp_path / "out")
+    assert made
+    assert {row["chosen_response"] for row in made} == best
