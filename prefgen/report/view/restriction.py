@@ -33,11 +33,13 @@ class Mask:
 
 def view(row: Mapping[str, Any], options: Mapping[str, Any]) -> View | None:
     """The view of the accepted answer; None for a method without one, or options that this version does not know."""
-    try:
-        method = METHODS[row["method"]](**options)
-    except (KeyError, TypeError, UsageError):
+    kind = METHODS.get(row["method"])
+    if kind is None or not issubclass(kind, Restricting):
         return None
-    return method.view(row["id"], row["iteration"]) if isinstance(method, Restricting) else None
+    try:
+        return kind(**options).view(row["id"], row["iteration"])
+    except (TypeError, UsageError):
+        return None
 
 
 def mask(row: Mapping[str, Any], seen: View | None, images: int) -> Mask | None:

@@ -292,7 +292,7 @@ def test_28_at_the_budget_nothing_more_is_sent_and_it_is_never_passed() -> None:
             session.texts(400)
         assert session.bill().dollars <= 100 * 60e-6
         assert session.bill().dollars > 100 * 60e-6 - bound  # and it was used up
-        assert judge.most > 8
+        assert judge.most > 2  # and several at a time
         sent = len(judge.bodies)
         time.sleep(0.1)
         assert len(judge.bodies) == sent == session.bill().answered
