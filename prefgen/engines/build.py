@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
-from prefgen.requests import Embed, Generate, Request, Score, of_policy
+from prefgen.requests import Contrast, Embed, Generate, Request, Score, of_policy
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {
         Embed: _embedder,
         Generate: _policy,
+        Contrast: _policy,
         Score: _policy,
     }
     asked = [kind for kind in asks if kind in makers]
