@@ -20,7 +20,9 @@ def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row]
 
 def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
     """One call of stock `generate`; the rows' pixels can be put behind each other."""
-    inputs = masked_inputs(loaded, rows, preserve=preserve)
+    inputs = decode.masked_inputs(loaded, rows, preserve=preserve)
+    if not (preserve or loaded.family.mrope):
+        del inputs["position_ids"]  # `generate` counts what the mask leaves
     chooser = Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     settings = GenerationConfig(
         do_sample=False,
@@ -34,14 +36,6 @@ def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row
         logits_processor=LogitsProcessorList([_Force(chooser)]),
         stopping_criteria=StoppingCriteriaList([_Finished(chooser)]),
     )
-
-
-def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, torch.Tensor]:
-    """`decode.masked_inputs`, without positions if they are to be compact: `generate` counts what the mask leaves."""
-    inputs = decode.masked_inputs(loaded, rows, preserve=preserve)
-    if not (preserve or loaded.family.mrope):
-        del inputs["position_ids"]
-    return inputs
 
 
 class _Force(LogitsProcessor):  # type: ignore[misc]  # transformers has no types

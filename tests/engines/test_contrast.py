@@ -72,7 +72,7 @@ def _naive(loaded: LoadedModel, request: Contrast, pair: list[Any], *, preserve:
     drawn: list[int] = []
     while len(drawn) < TOKENS and not ends & set(drawn):
         longer = [dataclasses.replace(row, ids=[*row.ids, *drawn]) for row in pair]
-        here, there = (stock_logits(loaded, row, preserve=preserve).numpy().astype(float) for row in longer)
+        here, there = (stock_logits(loaded, row, preserve=preserve)[-1].numpy().astype(float) for row in longer)
         here[forbidden] = -np.inf
         combined = (1 + request.alpha) * here - request.alpha * there
         probable = np.exp(here - here.max())
