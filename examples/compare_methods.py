@@ -31,6 +31,7 @@ METHODS = {
     "dropout-ntp": ["baseline", "dropout-ntp"],
     "blind": ["baseline", "blind"],
     "weakened": ["baseline", "weakened"],
+    "contrastive": ["baseline", "contrastive"],
     "append": ["baseline", "append"],
 }
 TRUTHS = {

@@ -102,10 +102,14 @@ class Sample:
         Raises:
             TypeError: if one is still a reference.
         """
-        for image in self.images:
-            if not isinstance(image, Image):
-                raise TypeError(f"image {image.name} of sample {self.id} has not been loaded")
-        return tuple(image for image in self.images if isinstance(image, Image))
+        return _loaded(self.images, self.id)
+
+
+def _loaded(images: tuple[Image | ImageRef, ...], sample: str) -> tuple[Image, ...]:
+    for image in images:
+        if not isinstance(image, Image):
+            raise TypeError(f"image {image.name} of sample {sample} has not been loaded")
+    return tuple(image for image in images if isinstance(image, Image))
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class Pair:
         method: e.g. ``bdhs``; `variant` is the method's own sub-name, e.g. ``attn``.
         chosen: y+. rejected: y-.
         rejected_images: one for each image of the prompt, where the images are what is better or worse; the two answers
-            may then be equal.
+            are then equal. References as long as those of the sample are.
         iteration: 1-based iteration in which the rejected answer was accepted; 0 for one that was imported.
         similarity: cosine similarity of the sentence embeddings of both answers; None where none was computed.
         seed: the run's seed.
@@ -147,7 +151,7 @@ class Pair:
     iteration: int
     similarity: float | None
     seed: int
-    rejected_images: tuple[Image, ...] = ()
+    rejected_images: tuple[Image | ImageRef, ...] = ()
     spans: tuple[Span, ...] = ()
     swaps: tuple[Span, ...] = ()
     cuts: tuple[int, ...] = ()
@@ -158,6 +162,15 @@ class Pair:
     flags: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def loaded_rejected_images(self) -> tuple[Image, ...]:
+        """The rejected images, all of them loaded.
+
+        Raises:
+            TypeError: if one is still a reference.
+        """
+        return _loaded(self.rejected_images, self.sample.id)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,34 @@ class Generate:
     sampling: Sampling
     seed: int
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Every view of the images that it takes to answer."""
+        return (self.view,)
+
+
+@dataclass(frozen=True)
+class Contrast(Generate):
+    """Continue the assistant's answer by what one view of the images makes more likely than another.
+
+    Tokens are drawn from ``(1 + alpha) * l - alpha * l'``, where l are the next-token logits under `view` and l' those
+    under `against`, both after the same tokens.
+
+    Attributes:
+        against: the view whose logits are taken away.
+        plausibility: a token is drawn only if under `view` it is at least so many times as likely as the likeliest that
+            may be drawn; in [0, 1].
+    """
+
+    against: View
+    alpha: float
+    plausibility: float
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Both views."""
+        return (self.view, self.against)
+
 
 @dataclass(frozen=True)
 class Annotate(Generate):
@@ -185,11 +213,11 @@ class Message:
     prompt_tokens: int
 
 
-Request = Generate | Score | Embed | Borrow | Chat
+Request = Generate | Contrast | Score | Embed | Borrow | Chat
 Reply = Completion | Scored | Vector | Borrowed | Message
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 
 
 def of_policy(asks: Sequence[type[Request]]) -> bool:
     """Whether any of these requests is for the policy, the model that pairs are made for."""
-    return Generate in asks or Score in asks
+    return not {Generate, Contrast, Score}.isdisjoint(asks)

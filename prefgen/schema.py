@@ -231,8 +231,9 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
     images = [image for image in sample.images if isinstance(image, Image)]
     if not len(images) == len(sample.images) == sum(turn.image_count for turn in sample.prompt):
         raise ValueError(f"pair {sample.id}: {len(images)} loaded images do not fill the prompt's image slots")
-    if pair.rejected_images and len(pair.rejected_images) != len(images):
-        raise ValueError(f"pair {sample.id}: {len(pair.rejected_images)} rejected images for {len(images)} images")
+    rejected = [image for image in pair.rejected_images if isinstance(image, Image)]
+    if pair.rejected_images and not len(rejected) == len(pair.rejected_images) == len(images):
+        raise ValueError(f"pair {sample.id}: {len(rejected)} loaded rejected images for {len(images)} images")
     texts = [pair.chosen, pair.rejected, *(turn.text for turn in sample.prompt)]
     tagged = any(_MEDIA_TAG.search(text) for text in texts)
     meta = {
@@ -240,13 +241,13 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "record": pair.record,
         "versions": dict(provenance.versions),
         _IMAGES: _described(images),
-        _REJECTED_IMAGES: _described(pair.rejected_images),
+        _REJECTED_IMAGES: _described(rejected),
         "source": sample.meta,
     }
     return {
         "id": sample.id,
         _IMAGES: _encoded(images),
-        _REJECTED_IMAGES: _encoded(pair.rejected_images) if pair.rejected_images else None,
+        _REJECTED_IMAGES: _encoded(rejected) if rejected else None,
         **_conversation_columns(sample.prompt, storable(pair.chosen), storable(pair.rejected)),
         "method": pair.method,
         "variant": pair.variant,

@@ -18,7 +18,9 @@ from prefgen.layout import Layout
 from prefgen.records import Image, Slot, Turn
 from prefgen.schema import SCHEMA
 
-PATHS = "images.list.element.path"  # the one leaf of the pictures that is cheap to read
+# The one leaf of the pictures that is cheap to read.
+PATHS = "images.list.element.path"
+REJECTED_PATHS = f"rejected_{PATHS}"
 _BATCH_ROWS = 1000
 _CACHED_GROUPS = 4  # row groups are at most 64 MiB, a photograph set's some 10
 

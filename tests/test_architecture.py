@@ -97,3 +97,9 @@ def test_readme_shows_a_true_tree() -> None:
     tree = readme.partition("## Reading the code")[2]
     for name in re.findall(r"\b([a-z_]+\.py|[a-z]+/)", tree.partition("```")[2].partition("```")[0]):
         assert list(PACKAGE.glob(f"**/{name}")) or (ROOT / name).exists(), name
+
+
+def test_readme_links_lead_to_files() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert len(links) > 5

@@ -27,11 +27,19 @@ def baseline(
     split: o.Split = None,
     allow_urls: o.AllowUrls = False,
     keep_share: Annotated[float | None, o.method("--keep-share", help="dropout-ntp: share of words kept.")] = None,
-    noise_steps: Annotated[int | None, o.method("--noise-steps", help="weakened: diffusion steps.")] = None,
-    noise_space: Annotated[
-        str | None, o.method("--noise-space", help="weakened: what is noised", choices=NOISE_SPACES)
+    noise_steps: Annotated[
+        int | None, o.method("--noise-steps", help="weakened, contrastive: diffusion steps.")
     ] = None,
-    schedule: Annotated[str | None, o.method("--schedule", help="weakened: noise schedule", choices=SCHEDULES)] = None,
+    noise_space: Annotated[
+        str | None, o.method("--noise-space", help="weakened, contrastive: what is noised", choices=NOISE_SPACES)
+    ] = None,
+    schedule: Annotated[
+        str | None, o.method("--schedule", help="weakened, contrastive: noise schedule", choices=SCHEDULES)
+    ] = None,
+    alpha: Annotated[float | None, o.method("--alpha", help="contrastive: how much of what is seen is taken.")] = None,
+    plausibility: Annotated[
+        float | None, o.method("--plausibility", help="contrastive: least share of the likeliest token's probability.")
+    ] = None,
     rho: Annotated[float | None, o.method("--rho", help="append: share of image tokens masked.")] = None,
     keep_tokens: Annotated[int | None, o.method("--keep-tokens", help="append: N image tokens stay visible.")] = None,
     temperature: Annotated[float | None, o.text("--temperature", help="0 is greedy.")] = None,
@@ -59,14 +67,15 @@ def baseline(
     """Make rejected answers by a simpler method, to compare BDHS with.
 
     dropout-ntp writes the second half of the answer without the image, blind the whole of it; weakened answers a noised
-    image; append adds an imagined sentence. What a method's option is by default stands in its file in prefgen/methods.
+    image, contrastive does so away from what the clean one shows; append adds an imagined sentence. What a method's
+    option is by default stands in its file in prefgen/methods.
 
     Example: prefgen baseline blind -i examples/scenes/llava_instruct.json -m examples/scenes/model -o out
     --similarity-model minilm
     """
     if method not in BASELINES:
         raise UsageError(f"method {method!r} is unknown; choose from {', '.join(BASELINES)}")
-    own = ("keep_share", "noise_steps", "noise_space", "schedule", "rho", "keep_tokens")
+    own = ("keep_share", "noise_steps", "noise_space", "schedule", "alpha", "plausibility", "rho", "keep_tokens")
     o.refuse_foreign(ctx, BASELINES[method], own, method)
     from prefgen.cli import session
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli.select import Exclude
 from prefgen.errors import NotGoodEnough, UsageError
 
 FAIL_ON = ("error", "warning")
@@ -18,10 +19,7 @@ def lint(
         str | None,
         typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),
     ] = None,
-    exclude_images: Annotated[
-        Path | None,
-        typer.Option("--exclude-images", help="File of evaluation images: a SHA-256 or a file name a line."),
-    ] = None,
+    exclude_images: Exclude = None,
     truncate: Annotated[
         int | None, typer.Option("--truncate", min=1, help="Compare pairs after N characters as well [2000].")
     ] = None,
@@ -35,6 +33,7 @@ def lint(
 
     from prefgen.report import lint as linting
     from prefgen.report.lint import render, thresholds
+    from prefgen.select import Excluded
 
     level = next((level for level in linting.LEVELS if level == fail_on and level in FAIL_ON), None)
     if fail_on is not None and level is None:
@@ -42,7 +41,7 @@ def lint(
     found = linting.lint(
         out,
         truncated_chars=truncate or thresholds.TRUNCATED_CHARS,
-        excluded=linting.read_excluded(exclude_images) if exclude_images else frozenset(),
+        excluded=Excluded.read(exclude_images) if exclude_images else Excluded(),
     )
     if json:
         typer.echo(render.to_json(found))

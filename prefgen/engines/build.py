@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
-from prefgen.requests import Annotate, Embed, Generate, Request, Score, of_policy
+from prefgen.requests import Annotate, Contrast, Embed, Generate, Request, Score, of_policy
 from prefgen.restrict import View
 
-_SCORES = "the method reads given answers, which only the transformers engine does"
+_READS = "the method reads given answers or contrasts two views, which only the transformers engine does"
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,17 @@ def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[Engine
 
     device = loading.resolve_device(config.device)
     chosen: EngineName = "transformers"
-    reason = _SCORES if Score in asks else vllm_.why_not(config)
+    reason = _READS if _reads_logits(asks) else vllm_.why_not(config)
     if not reason and not device.startswith("cuda"):
         reason = "vLLM is made for GPUs, and this runs on the CPU"
     if not reason:
         chosen = "vllm"
         reason = "it is installed, there is a GPU, and its answers for this type of model have been tested"
     return dataclasses.replace(config, engine=chosen), reason
+
+
+def _reads_logits(asks: Sequence[type[Request]]) -> bool:
+    return not {Score, Contrast}.isdisjoint(asks)
 
 
 def check_view(config: EngineConfig, view: View) -> None:
@@ -84,8 +88,8 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         return Identity()
     from prefgen.engines import embedder, loading
 
-    if Score in asks and config.engine != "transformers":
-        raise UsageError(f"--engine {config.engine} cannot be used: {_SCORES}; use --engine transformers")
+    if _reads_logits(asks) and config.engine != "transformers":
+        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
     if config.engine == "openai":
         return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
     if config.engine == "vllm":
@@ -119,6 +123,7 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     makers: dict[type[Request], Callable[[EngineConfig], Engine]] = {
         Embed: _embedder,
         Generate: _policy,
+        Contrast: _policy,
         Score: _policy,
     }
     if config.engine == "fake":

@@ -137,6 +137,22 @@ def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> d
     }
 
 
+def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
+    """Model inputs of a batch as stock transformers takes them: full sequences from pixels, hidden tokens masked.
+
+    The rows' pixels must be `vision.alike`.
+    """
+    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
+    own = preserve or loaded.family.mrope
+    return {
+        "input_ids": padded.ids,
+        "attention_mask": padded.attention,
+        "position_ids": padded.positions if own else (padded.attention.cumsum(-1) - 1).clamp(min=0),
+        **vision.model_inputs(loaded, [row.pixels for row in rows]),
+        **token_types(loaded, padded.ids),
+    }
+
+
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
     """Which tokens are an image's, for models that let those attend to each other in both directions."""
     return {"token_type_ids": (ids_BL == loaded.image_token_id).long()} if loaded.family.image_blocks else {}
@@ -196,6 +212,14 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
         logits_to_keep=1,
     )
     return Prefilled(output.logits[:, -1], cache, attention, own.positions[..., -1])
+
+
+def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
+    """Read the prompts of a batch with their hidden tokens; the rows' pixels must be `vision.alike`."""
+    inputs = masked_inputs(loaded, rows, preserve=preserve)
+    output = loaded.model(**inputs, use_cache=True, logits_to_keep=1)
+    positions = inputs["position_ids"]
+    return Prefilled(output.logits[:, -1], output.past_key_values, inputs["attention_mask"], positions[..., -1])
 
 
 def _leaders(rows: list[Row]) -> list[int]:

@@ -13,7 +13,7 @@ import PIL.ImageDraw
 import torch
 import transformers
 
-from prefgen.engines import decode, loading, stock, vision
+from prefgen.engines import decode, loading, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.families import Family
 from prefgen.engines.loading import LoadedModel
@@ -180,9 +180,7 @@ def compare(loaded: LoadedModel, width: int, height: int) -> Comparison:
 
 
 def _masked_logits(loaded: LoadedModel, row: decode.Row) -> torch.Tensor:
-    inputs = stock.masked_inputs(loaded, [row], preserve=False)
-    counted = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)  # as `generate` does
-    logits: torch.Tensor = loaded.model(**{"position_ids": counted} | inputs).logits[0, -1]
+    logits: torch.Tensor = loaded.model(**decode.masked_inputs(loaded, [row], preserve=False)).logits[0, -1]
     return logits
 
 

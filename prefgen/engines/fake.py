@@ -17,7 +17,7 @@ _DIMENSIONS = 256
 
 
 class FakeEngine:
-    """Answers `Generate` and `Score` with seeded words and `Embed` with hashed bags of words.
+    """Answers `Generate`, `Contrast` and `Score` with seeded words and `Embed` with hashed bags of words.
 
     A reply depends on its request alone, so neither batch size nor order can change a run's output.
     """

@@ -206,15 +206,20 @@ class Chooser:
         """The next token of every row, finished rows included; (B,)."""
         assert self._kind is not None
         _, longest, sampled, nucleus = self._kind
-        drawn_B, temperature_B, top_p_B, least_B = self._others
+        drawn_B, temperature_B, top_p_B, _ = self._others
+        allowed_BV = self.allowed(logits_BV)
         at_B1 = drawn_B.long().clamp(max=longest - 1)[:, None]
         uniform_B = self._uniforms.gather(1, at_B1)[:, 0]
-        allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
-        ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None], -torch.inf)
-        allowed_BV.index_copy_(-1, self._eos, ends_BE)
         token_B = _draw(allowed_BV, uniform_B, temperature_B, top_p_B, sampled, nucleus)
         drawn_B += 1
         return token_B
+
+    def allowed(self, logits_BV: torch.Tensor) -> torch.Tensor:
+        """The logits in float32, -inf where a token must not come next; (B, V)."""
+        drawn_B, _, _, least_B = self._others
+        allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
+        ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None], -torch.inf)
+        return allowed_BV.index_copy_(-1, self._eos, ends_BE)
 
     def push(self, tokens: list[int]) -> None:
         """Hand the tokens to their rows; those of finished rows are ignored."""

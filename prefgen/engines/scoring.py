@@ -9,7 +9,6 @@ Shapes: T tokens of an answer, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -78,23 +77,12 @@ def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop:
     scored: dict[int, Scored] = {}
     for group in groups:
         rows = [jobs[place].row for place in group]
-        inputs = decode.prefill_inputs(loaded, rows, preserve=preserve) if drop else _masked(loaded, rows, preserve)
+        inputs = (decode.prefill_inputs if drop else decode.masked_inputs)(loaded, rows, preserve=preserve)
         places = 1 + max(len(jobs[place].answer_ids) for place in group)
         logits_BTV = loaded.model(**inputs, use_cache=False, logits_to_keep=places).logits
         for place, logits_TV in zip(group, logits_BTV, strict=True):
             scored[place] = _scored(vocabulary, jobs[place], logits_TV[-1 - len(jobs[place].answer_ids) :])
     return [scored[place] for place in range(len(jobs))]
-
-
-def _masked(loaded: LoadedModel, rows: list[Row], preserve: bool) -> dict[str, Any]:
-    """Inputs of stock `forward` over the full sequences, hidden tokens masked."""
-    sequences = [decode.whole_sequence(row, loaded.image_token_id) for row in rows]
-    padded = decode.pad(sequences, decode.pad_id(loaded), loaded.device)
-    own = preserve or loaded.family.mrope
-    positions = padded.positions if own else (padded.attention.cumsum(-1) - 1).clamp(min=0)
-    inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, "position_ids": positions}
-    inputs |= vision.model_inputs(loaded, [row.pixels for row in rows])
-    return inputs | decode.token_types(loaded, padded.ids)
 
 
 def _scored(vocabulary: Vocabulary, job: Job, logits_TV: torch.Tensor) -> Scored:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from prefgen.engines import vision
-from prefgen.engines.decode import Row, pad, pad_id, token_types, whole_sequence
+from prefgen.engines import decode, vision
+from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.sampling import Chooser, Vocabulary
 
@@ -20,13 +20,15 @@ def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row]
 
 def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
     """One call of stock `generate`; the rows' pixels can be put behind each other."""
-    inputs = masked_inputs(loaded, rows, preserve=preserve)
+    inputs = decode.masked_inputs(loaded, rows, preserve=preserve)
+    if not (preserve or loaded.family.mrope):
+        del inputs["position_ids"]  # `generate` counts what the mask leaves
     chooser = Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     settings = GenerationConfig(
         do_sample=False,
         max_new_tokens=max(row.max_new_tokens for row in rows),
         eos_token_id=sorted(loaded.eos_ids),
-        pad_token_id=pad_id(loaded),
+        pad_token_id=decode.pad_id(loaded),
     )
     loaded.model.generate(
         **inputs,
@@ -34,18 +36,6 @@ def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row
         logits_processor=LogitsProcessorList([_Force(chooser)]),
         stopping_criteria=StoppingCriteriaList([_Finished(chooser)]),
     )
-
-
-def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch as stock transformers takes them: all ids, pixels, and a mask that hides tokens.
-
-    Without positions if they are to be compact: then `generate` counts what the mask leaves.
-    """
-    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
-    inputs = {"input_ids": padded.ids, "attention_mask": padded.attention, **token_types(loaded, padded.ids)}
-    if preserve or loaded.family.mrope:
-        inputs["position_ids"] = padded.positions
-    return inputs | vision.model_inputs(loaded, [row.pixels for row in rows])
 
 
 class _Force(LogitsProcessor):  # type: ignore[misc]  # transformers has no types

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from prefgen.engines import scoring, stock, vision
+from prefgen.engines import contrast, scoring, stock, vision
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel, token_budget
@@ -33,12 +33,14 @@ from prefgen.engines.running import RunningBatch
 from prefgen.engines.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError
 from prefgen.records import Image, Turn
-from prefgen.requests import Generate, Reply, Request, Score
+from prefgen.requests import Contrast, Generate, Reply, Request, Score
 from prefgen.restrict import View
 
 _WORTH = 3  # new rows enter once they are a quarter of the batch: reading a few takes as long as reading many
 _PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
 _log = logging.getLogger(__name__)
+
+Key = tuple[tuple[Image, ...], View]  # the images of a prompt, and what may be seen of them
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Restricted:
 
 
 class TransformersEngine:
-    """Answers `Generate` and `Score` requests.
+    """Answers `Generate`, `Contrast` and `Score` requests.
 
     Attributes:
         images_encoded: images that went through the vision encoder so far.
@@ -92,8 +94,8 @@ class TransformersEngine:
         self._waiting: deque[list[Row]] = deque()
         self._unanswered: list[Row] = []
         self._replies: list[tuple[int, Reply | RowError]] = []
-        self._outstanding: Counter[tuple[tuple[Image, ...], View]] = Counter()
-        self._restricted: dict[tuple[tuple[Image, ...], View], Restricted] = {}
+        self._outstanding: Counter[Key] = Counter()
+        self._restricted: dict[Key, Restricted] = {}
         self._headers: dict[tuple[Turn, ...], Header] = {}
 
     def submit(self, ticket: int, request: Request) -> None:
@@ -104,9 +106,10 @@ class TransformersEngine:
         if not isinstance(request, Generate):
             raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
         self._queue.append((ticket, request))
-        self._outstanding[request.images, request.view] += 1
-        if self._outstanding[request.images, request.view] == 1:
-            self._pictures.want((request.images, request.view))
+        for key in _keys(request):
+            self._outstanding[key] += 1
+            if self._outstanding[key] == 1:
+                self._pictures.want(key)
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
         """Generate until so many rows are finished that their samples' next requests are worth asking for."""
@@ -130,7 +133,7 @@ class TransformersEngine:
         for row in rows:
             groups.setdefault((self._kind(row), row.group), []).append(row)
 
-        def place(group: list[Row]) -> tuple[tuple[bool, bool], int]:
+        def place(group: list[Row]) -> tuple[tuple[bool, bool, bool], int]:
             return self._kind(group[0]), max(map(self._size, group))
 
         return deque(sorted(groups.values(), key=place, reverse=True))
@@ -151,13 +154,8 @@ class TransformersEngine:
 
     def _encode(self, requests: list[Generate]) -> None:
         """Preprocess every (images, view) that is new, and run the vision encoder unless stock `generate` will."""
-        missing = list(
-            dict.fromkeys(
-                (request.images, request.view)
-                for request in requests
-                if (request.images, request.view) not in self._restricted
-            )
-        )
+        wanted = dict.fromkeys(key for request in requests for key in _keys(request))
+        missing = [key for key in wanted if key not in self._restricted]
         pixels = [self._pictures.take(key) for key in missing]
         features: dict[int, torch.Tensor] = {}
         if self._config.attention == "drop":
@@ -205,9 +203,9 @@ class TransformersEngine:
             )
         return fits
 
-    def _kind(self, row: Row) -> tuple[bool, bool]:
-        """What rows that are worked on together have in common: to be scored or not, to drop hidden tokens or not."""
-        return row.ticket in self._scores, self._drops(row)
+    def _kind(self, row: Row) -> tuple[bool, bool, bool]:
+        """What rows that are worked on together have in common: scored, contrasted, hidden tokens dropped, or not."""
+        return row.ticket in self._scores, isinstance(row.continuation.request, Contrast), self._drops(row)
 
     def _next(self) -> list[Row]:
         """The next waiting rows, of one kind, that fit beside those in the batch; none while too few would fit.
@@ -236,26 +234,41 @@ class TransformersEngine:
         return [row for _ in taken for row in self._waiting.popleft()]
 
     def _size(self, row: Row) -> int:
-        """Tokens that the row has so far; those that it hides count where they are only masked."""
+        """Tokens that the row has so far; those that it hides count where they are only masked.
+
+        A contrasted row is two, and one of them may see everything.
+        """
+        if isinstance(row.continuation.request, Contrast):
+            return 2 * len(row.ids)
         return (row.length if self._drops(row) else len(row.ids)) + len(row.continuation.ids)
 
     def _fill(self) -> None:
-        """Let waiting rows into the batch; rows that are scored, or must be masked, are answered at once."""
+        """Let waiting rows into the batch; rows that are scored, contrasted or masked are answered at once."""
         rows = self._next()
         if not rows:
             return
         self._unanswered += rows
         try:
             preserve = self._config.positions == "preserve"
-            if rows[0].ticket in self._scores:
+            scored, contrasted, drop = self._kind(rows[0])
+            if scored:
                 self._score(rows, preserve=preserve)
-            elif self._drops(rows[0]):
+            elif contrasted:
+                others = [self._other(row) for row in rows]
+                contrast.generate(self._loaded, self._vocabulary, rows, others, drop=drop, preserve=preserve)
+            elif drop:
                 self._running.admit(rows)
             else:
                 stock.generate_masked(self._loaded, self._vocabulary, rows, preserve=preserve)
         except torch.OutOfMemoryError:
             self._shrink()
         self._reply()
+
+    def _other(self, row: Row) -> Row:
+        """The same row as it stands under the view that it is contrasted with."""
+        request = row.continuation.request
+        assert isinstance(request, Contrast)
+        return self._row(row.ticket, replace(request, view=request.against))
 
     def _score(self, rows: list[Row], *, preserve: bool) -> None:
         """Read given answers and reply; the rows are the last that wait for a reply."""
@@ -307,8 +320,12 @@ class TransformersEngine:
 
     def release(self, request: Generate) -> None:
         """Forget the features of a request that is answered, unless others wait for them."""
-        key = (request.images, request.view)
-        self._outstanding[key] -= 1
-        if not self._outstanding[key]:
-            del self._outstanding[key]
-            del self._restricted[key]
+        for key in _keys(request):
+            self._outstanding[key] -= 1
+            if not self._outstanding[key]:
+                del self._outstanding[key]
+                del self._restricted[key]
+
+
+def _keys(request: Generate) -> list[Key]:
+    return [(request.images, view) for view in request.views]

@@ -1,6 +1,7 @@
 """ms-swift's RLHF format: ``train.jsonl`` and ``images/``.
 
-A preference between pictures has ``rejected_images`` in place of ``rejected_response``. Paths are relative to the
+A set with preferences between pictures has ``rejected_messages`` and ``rejected_images`` in all its rows, in place of
+``rejected_response``: ms-swift takes what only some rows have for a mistake in the others. Paths are relative to the
 folder, and ms-swift takes them as relative to where it runs::
 
     cd OUT && swift rlhf --rlhf_type dpo --dataset train.jsonl --model MODEL
@@ -8,28 +9,32 @@ folder, and ms-swift takes them as relative to where it runs::
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefgen.exporters.records import Exported, asked, write_lines
-from prefgen.stored import Stored
+from prefgen.stored import REJECTED_PATHS, Stored
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:
     """Write the rows of `stored` into `out`."""
-    return write_lines(stored, out / "train.jsonl", _record, rejected_images=True)
+    by_image = any(row["rejected_images"] for row in stored.scan((REJECTED_PATHS,)))
+    record = functools.partial(_record, by_image=by_image)
+    return write_lines(stored, out / "train.jsonl", record, rejected_images=True)
 
 
-def _record(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
-    count = len(row["images"])
-    # An answer that is the same on both sides is not said twice: ms-swift would refuse it.
-    rejected = (
-        {"rejected_images": images[count:]} if images[count:] else {"rejected_response": row["rejected_response"]}
-    )
+def _record(row: Mapping[str, Any], images: list[str], *, by_image: bool) -> dict[str, Any]:
+    prompt, count = asked(row), len(row["images"])
+    chosen, rejected = ({"role": "assistant", "content": row[f"{side}_response"]} for side in ("chosen", "rejected"))
     return {
-        "messages": [*asked(row), {"role": "assistant", "content": row["chosen_response"]}],
+        "messages": [*prompt, chosen],
         "images": images[:count],
-        **rejected,
+        **(
+            {"rejected_messages": [*prompt, rejected], "rejected_images": images[count:] or images}
+            if by_image
+            else {"rejected_response": rejected["content"]}
+        ),
         "id": row["source_id"],
     }

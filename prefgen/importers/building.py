@@ -41,6 +41,7 @@ class Draft:
     Attributes:
         prompt: role and content of each message before the answer.
         images: value of the image column, in any spelling that `prefgen.sources` knows.
+        rejected_images: likewise, where the preference is between pictures and both answers are the same.
         used: names of the columns that all this was made of; the others go to ``meta``.
         params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
         meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
@@ -56,6 +57,7 @@ class Draft:
     params: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     row_id: str = ""
+    rejected_images: object = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,11 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         raise RowError("TEXT_ONLY", "no image")
     prompt = place_images(prompt_turns(draft.prompt), len(images))
     chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
-    _check_answers(chosen, rejected)
+    others = image_refs(draft.rejected_images, origin.allow_urls) if has_image(draft.rejected_images) else ()
+    others = () if others == images else others
+    if others and len(others) != len(images):
+        raise RowError("ROW_SHAPE", f"{len(others)} rejected images for {len(images)} images")
+    _check_answers(chosen, rejected, by_image=bool(others))
     used = {*draft.used, COLUMN}
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
     carried = Carried(origin.source, draft.row_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
@@ -164,7 +170,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         carried = Carried.from_json(columns[COLUMN])
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
     sample = Sample(
-        id=sample_id(draft.row_id, carried.turn, prompt, image_names(images), answers),
+        id=sample_id(draft.row_id, carried.turn, prompt, image_names(images + others), answers),
         prompt=prompt,
         images=images,
         answer=chosen,
@@ -183,6 +189,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         iteration=0,
         similarity=None,
         seed=origin.seed,
+        rejected_images=others,
         flags=tuple(carried.flags),
         params={**draft.params, **carried.params},
     )
@@ -270,12 +277,14 @@ def decoded(name: str, value: object) -> Any:
         raise RowError("ROW_SHAPE", f"{name} should be a JSON string: {error}") from error
 
 
-def _check_answers(chosen: str, rejected: str) -> None:
+def _check_answers(chosen: str, rejected: str, *, by_image: bool) -> None:
     if not chosen.strip():
         raise RowError("ANSWER_EMPTY", "chosen has no text")
     if not rejected.strip():
         raise RowError("REJECTED_EMPTY", "rejected has no text")
-    if chosen == rejected:
+    if by_image and chosen != rejected:
+        raise RowError("ROW_SHAPE", "both answer and images are rejected; only one of them can be")
+    if chosen == rejected and not by_image:
         raise RowError("REJECTED_EQUALS_CHOSEN", "chosen and rejected are equal")
     for text in (chosen, rejected):
         check_text(Turn("assistant", (text,)))

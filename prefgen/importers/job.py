@@ -92,7 +92,7 @@ def survey(job: ImportJob) -> Survey:
                 yield outcome
             else:
                 first = first or outcome
-                yield outcome.sample
+                yield _with_all_images(outcome)
 
     missing = sources.missing_report(samples(), job.source.root(job.input))
     return Survey(rows, dict(dropped.most_common()), first, missing)
@@ -111,8 +111,12 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
     def load(outcome: Outcome) -> Outcome:
         if isinstance(outcome, Dropped):
             return outcome
-        loaded = load_images(outcome.sample, root, fetch)
-        return loaded if isinstance(loaded, Dropped) else dataclasses.replace(outcome, sample=loaded)
+        loaded = load_images(_with_all_images(outcome), root, fetch)
+        if isinstance(loaded, Dropped):
+            return loaded
+        count = len(outcome.sample.images)
+        sample = dataclasses.replace(loaded, images=loaded.images[:count])
+        return dataclasses.replace(outcome, sample=sample, rejected_images=loaded.images[count:])
 
     started = time.monotonic()
     with Interrupts() as interrupts:
@@ -122,6 +126,11 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
             directory.commit(shard, outcomes, constants, time.monotonic() - started)
             started = time.monotonic()
             interrupts.check()
+
+
+def _with_all_images(pair: Pair) -> Sample:
+    """The pair's sample, rejected images behind its own."""
+    return dataclasses.replace(pair.sample, images=(*pair.sample.images, *pair.rejected_images))
 
 
 def _pair_id(outcome: Outcome) -> str | None:

@@ -7,8 +7,8 @@ JSON Lines; what ``prefgen export --to ms-swift`` writes::
 
 ``conversations`` stands for ``messages``, and instead of ``rejected_response`` there may be ``rejected_messages``, the
 whole conversation again, with its ``rejected_images``. A column ``rejected`` means nothing to ms-swift, nor here.
-Missing ``<image>`` tags are tolerated: all pictures then go in front of the first user turn. Preferences between
-*pictures* (other ``rejected_images``) have no place in a pair of answers and are dropped.
+Missing ``<image>`` tags are tolerated: all pictures then go in front of the first user turn. Other ``rejected_images``
+to the same answer are a preference between *pictures*; rows that reject both an answer and pictures are dropped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from prefgen.errors import RowError
 from prefgen.importers.building import Draft, import_set, messages
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
+from prefgen.sources.image_columns import has_image
 
 
 @dataclass(frozen=True)
 class MsSwift:
-    """Reads ms-swift's three spellings of a rejected answer."""
+    """Reads ms-swift's spellings of a rejected answer, and rejected pictures."""
 
     name: ClassVar[str] = "ms-swift"
     licence: str = "other"
@@ -48,9 +49,9 @@ class MsSwift:
                 raise RowError("ROW_SHAPE", "messages and rejected_messages have different prompts")
         elif isinstance(rejected, list) and rejected:
             rejected = rejected[-1]
-        if columns.get("rejected_images") not in (None, [], images):
-            raise RowError("ROW_SHAPE", "rejected_images differ from images; a pair of answers is about the same ones")
-        if rejected is None:
-            raise RowError("ROW_SHAPE", "neither rejected_response nor rejected_messages")
+        others = columns.get("rejected_images")
+        if rejected is None and not has_image(others):
+            raise RowError("ROW_SHAPE", "neither rejected_response nor rejected_messages nor rejected_images")
+        rejected = chosen if rejected is None else rejected
         used = (name, "images", "rejected_response", "rejected_messages", "rejected_images")
-        yield Draft(prompt, images, chosen, rejected, used)
+        yield Draft(prompt, images, chosen, rejected, used, rejected_images=others)

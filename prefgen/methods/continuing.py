@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from prefgen import seeds
@@ -27,15 +28,17 @@ def continued(
     prefix: str = "",
     view: View | None = None,
     stop: Stop = "end",
+    ask: Callable[..., Generate] = Generate,
 ) -> Flow:
     """Have the model continue `prefix`, and reject what comes out.
 
     Args:
         prefix: the beginning of the sample's reference answer.
         view: what is seen of the images; None takes the images out of the prompt.
+        ask: makes the request of the fields of a `Generate`.
     """
     chosen = reference(sample)
-    request = Generate(
+    request = ask(
         prompt=without_images(sample.prompt) if view is None else sample.prompt,
         images=() if view is None else sample.loaded_images,
         view=view or View(),

@@ -13,8 +13,7 @@ from typing import Any
 
 from prefgen.errors import UsageError
 from prefgen.images import COCO_NAME
-from prefgen.select.keys import digests
-from prefgen.stored import PATHS, Stored
+from prefgen.stored import PATHS, REJECTED_PATHS, Stored
 
 REASON = "EVALUATION_IMAGE"
 _NAMES = ("image", "image_id", "file_name", "img_path", "image_path")
@@ -40,7 +39,8 @@ class Excluded:
         """A folder of pictures, whose bytes count as well as their names, or a text file with one picture a line.
 
         A line holds a file name, a path, an id, or a SHA-256; or it is a JSON object with one of ``image``,
-        ``image_id``, ``file_name``, ``img_path`` or ``image_path``, as in POPE's question files.
+        ``image_id``, ``file_name``, ``img_path`` or ``image_path``, as in POPE's question files. One that begins with
+        ``#`` is a comment.
 
         Raises:
             UsageError: it cannot be read, or names nothing.
@@ -61,7 +61,7 @@ class Excluded:
         self, stored: Stored, columns: Sequence[str], left_out: Counter[str]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and values of every row that has none of these pictures; the others are counted."""
-        wanted = list(dict.fromkeys([*columns, PATHS, "meta"] if self.digest else columns))
+        wanted = list(dict.fromkeys([*columns, PATHS, REJECTED_PATHS, "meta"] if self.digest else columns))
         for number, row in enumerate(stored.scan(wanted)):
             if self.digest and self._hit(row):
                 left_out[REASON] += 1
@@ -69,8 +69,16 @@ class Excluded:
                 yield number, row
 
     def _hit(self, row: Mapping[str, Any]) -> bool:
-        paths = (image["path"] for image in row["images"])
-        return any(_name(path) in self.names for path in paths) or not self.sha256.isdisjoint(digests(row))
+        described = json.loads(row["meta"])
+        return any(
+            self.holds(image["path"], known["sha256"])
+            for column in ("images", "rejected_images")
+            for image, known in zip(row[column] or (), described[column], strict=True)
+        )
+
+    def holds(self, path: str, sha256: str) -> bool:
+        """Whether a picture is one of these, by its name or the digest of its bytes."""
+        return sha256 in self.sha256 or _name(path) in self.names
 
 
 NOTHING = Excluded()
@@ -85,8 +93,10 @@ def _in_folder(folder: Path) -> Iterator[str]:
 
 def _entry(line: str, path: Path) -> str:
     text = line.strip()
+    if text.startswith("#"):
+        return ""
     if not text.startswith("{"):
-        return text
+        return text.lower() if _SHA256.fullmatch(text.lower()) else text
     try:
         row = json.loads(text)
     except ValueError as error:

@@ -78,7 +78,9 @@ NOISE = {"--noise-space", "--noise-steps", "--schedule"}
 OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
-    "baseline": sorted(COMMON | NOISE | {"--keep-share", "--keep-tokens", "--max-new-tokens", "--rho"}),
+    "baseline": sorted(
+        COMMON | NOISE | {"--alpha", "--keep-share", "--keep-tokens", "--max-new-tokens", "--plausibility", "--rho"}
+    ),
 }
 
 

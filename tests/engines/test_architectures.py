@@ -18,10 +18,11 @@ from prefgen.engines.base import EngineConfig, Positions
 from prefgen.engines.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.records import Slot, Turn
-from prefgen.requests import Generate, Sampling
+from prefgen.requests import Generate, Sampling, Score
 from prefgen.restrict import View
 from tests.engines import tiny, zoo
 from tests.engines.test_equivalence import answers, rows
+from tests.engines.test_scoring import scored
 
 _NEED_TORCHVISION = {"pixtral", "mistral3"}
 _HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
@@ -85,7 +86,7 @@ def test_prompts_are_what_stock_transformers_feeds(loaded: LoadedModel) -> None:
 
 
 def stock_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool) -> torch.Tensor:
-    """Next-token logits of the whole sequence with a mask, by the model's own forward pass from pixels."""
+    """Logits behind every token of the whole sequence with a mask, by the model's own forward pass from pixels."""
     ids = torch.tensor([row.ids])
     is_image = ids == loaded.image_token_id
     attention = torch.ones_like(ids)
@@ -101,7 +102,7 @@ def stock_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool) -> tor
         numbered = torch.arange(ids.shape[1])[None] if preserve else (attention.cumsum(-1) - 1).clamp(min=0)
         inputs["position_ids"] = numbered
     with torch.inference_mode():
-        logits: torch.Tensor = loaded.model(**inputs).logits[0, -1]
+        logits: torch.Tensor = loaded.model(**inputs).logits[0]
     return logits
 
 
@@ -110,11 +111,32 @@ def test_logits_without_the_hidden_tokens_are_those_with_a_mask(loaded: LoadedMo
     batch = rows(loaded, wanted())
     with torch.inference_mode():
         dropped = loaded.model(**decode.prefill_inputs(loaded, batch, preserve=preserve)).logits[:, -1]
-    masked = torch.stack([stock_logits(loaded, row, preserve=preserve) for row in batch])
+    masked = torch.stack([stock_logits(loaded, row, preserve=preserve)[-1] for row in batch])
     assert float((dropped - masked).abs().max()) < 1e-4
     seeing = [dataclasses.replace(row, visible=row.visible | True) for row in batch]
-    unmasked = torch.stack([stock_logits(loaded, row, preserve=preserve) for row in seeing])
+    unmasked = torch.stack([stock_logits(loaded, row, preserve=preserve)[-1] for row in seeing])
     assert float((masked - unmasked).abs().max()) > 1e-2  # the mask does matter
+
+
+ANSWER = "There is a red circle. A blue square is next to it!"
+
+
+@pytest.mark.parametrize("positions", ["compact", "preserve"])
+def test_answers_are_scored_as_the_stock_model_does(loaded: LoadedModel, positions: Positions) -> None:
+    asked = wanted()
+    requests = [Score(request.prompt, request.images, request.view, ANSWER) for request in asked]
+    dropped = scored(loaded, requests, positions=positions)
+    masked = scored(loaded, requests, positions=positions, attention="mask")
+    read = rows(loaded, [dataclasses.replace(request, prefix=ANSWER) for request in asked])
+    for row, ours, theirs in zip(read, dropped, masked, strict=True):
+        logits = stock_logits(loaded, row, preserve=positions == "preserve")[-1 - len(ours.ids) :]
+        logps = logits[:-1].log_softmax(-1).gather(-1, torch.tensor(ours.ids)[:, None])[:, 0]
+        assert list(ours.ids) == row.ids[-len(ours.ids) :]
+        assert loaded.processor.tokenizer.decode(ours.ids).strip() == ANSWER
+        torch.testing.assert_close(torch.tensor(ours.logps), logps, atol=1e-4, rtol=0)
+        torch.testing.assert_close(torch.tensor(theirs.logps), logps, atol=1e-4, rtol=0)
+        assert (ours.drawn, ours.text, ours.end) == (theirs.drawn, theirs.text, theirs.end)
+    assert len({reply.drawn for reply in dropped}) > 4
 
 
 @pytest.mark.parametrize(("positions", "temperature"), [("compact", 0.0), ("preserve", 1.0)])

@@ -9,7 +9,7 @@ import pytest
 from prefgen.engines import build, loading, vllm_
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
-from prefgen.requests import Generate, Score
+from prefgen.requests import Contrast, Generate, Request, Score
 from prefgen.restrict import View
 
 MODEL = str(Path(__file__).parents[2] / "examples" / "scenes" / "model")
@@ -56,11 +56,12 @@ def test_auto_takes_transformers_for_a_model_that_vllm_was_not_tested_with(
 
 
 @pytest.mark.usefixtures("gpu")
-def test_given_answers_are_read_by_transformers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [Score, Contrast])
+def test_logits_are_read_by_transformers_alone(monkeypatch: pytest.MonkeyPatch, kind: type[Request]) -> None:
     monkeypatch.setattr(vllm_, "is_installed", lambda: True)
-    assert build.resolve(EngineConfig(MODEL, "auto"), [Score])[0].engine == "transformers"
+    assert build.resolve(EngineConfig(MODEL, "auto"), [kind])[0].engine == "transformers"
     with pytest.raises(UsageError, match="reads given answers"):
-        build.identify(EngineConfig(MODEL, "vllm"), [Score])
+        build.identify(EngineConfig(MODEL, "vllm"), [kind])
 
 
 def test_a_view_is_refused_only_where_it_cannot_be_had() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,7 @@ def requests(temperature: float = 0.0, noise: int = 0) -> list[Generate]:
 
 
 def answers(
-    loaded: LoadedModel, wanted: list[Generate], attention: Attention, positions: Positions, batch_size: int = 64
+    loaded: LoadedModel, wanted: Sequence[Generate], attention: Attention, positions: Positions, batch_size: int = 64
 ) -> list[Completion]:
     engine = TransformersEngine(
         loaded, EngineConfig("tiny", attention=attention, positions=positions, batch_size=batch_size)

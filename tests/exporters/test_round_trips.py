@@ -75,6 +75,14 @@ MMPR = {
     "extra": [1],
 }
 SYSTEM = {"role": "system", "content": "Be brief."}
+TWO_PICTURES = {
+    **SWIFT,
+    "images": ["a.png", "b.png"],
+    "messages": [
+        {"role": "user", "content": "<image>\nThis, or that:\n<image>\nWhich?"},
+        SWIFT["messages"][1],
+    ],
+}
 FILES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "povid": ("povid", lambda folder: write_json(folder / "s.json", [povid_row(n, note={"n": n}) for n in range(5)])),
     "rlhf-v": ("rlhf-v", lambda folder: write_parquet(folder / "s.parquet", [rlhf_v_row(n) for n in range(5)])),
@@ -99,16 +107,7 @@ FILES: dict[str, tuple[str, Callable[[Path], str]]] = {
         "ms-swift",
         lambda folder: write_lines(
             folder / "s.jsonl",
-            [
-                {
-                    **SWIFT,
-                    "images": ["a.png", "b.png"],
-                    "messages": [
-                        {"role": "user", "content": "<image>\nThis, or that:\n<image>\nWhich?"},
-                        SWIFT["messages"][1],
-                    ],
-                }
-            ],
+            [TWO_PICTURES],
         ),
     ),
 }
@@ -132,6 +131,18 @@ def test_nothing_is_lost(tmp_path: Path, name: str, to: str) -> None:
     assert content(after) == content(kept)
     if to in checks.TRAINERS:
         assert checks.check(tmp_path / "exported", to).problems == ()
+
+
+def test_preferences_between_pictures_survive_ms_swift(tmp_path: Path) -> None:
+    by_image = {**SWIFT, "rejected_response": None, "rejected_images": ["a.png"]}
+    two = {**TWO_PICTURES, "rejected_response": None, "rejected_images": ["b.png", "a.png"]}
+    source = write_lines(tmp_path / "s.jsonl", [by_image, SWIFT, two])
+    before = imported(IMPORTERS["ms-swift"](), source, tmp_path / "first", picture_files(tmp_path))
+    assert [len(row["rejected_images"] or []) for row in before] == [1, 0, 2]
+    export(Stored(tmp_path / "first"), "ms-swift", tmp_path / "exported")
+    after = imported(IMPORTERS["ms-swift"](), str(tmp_path / "exported" / "train.jsonl"), tmp_path / "second")
+    assert content(after) == content(before)
+    assert checks.check(tmp_path / "exported", "ms-swift").problems == ()
 
 
 @pytest.mark.parametrize("trainer", checks.TRAINERS)

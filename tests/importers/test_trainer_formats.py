@@ -11,7 +11,7 @@ from prefgen.errors import UsageError
 from prefgen.importers.llamafactory import LlamaFactory
 from prefgen.importers.ms_swift import MsSwift
 from prefgen.importers.trl import Trl
-from prefgen.records import Slot, Turn
+from prefgen.records import ImageRef, Pair, Slot, Turn
 from tests.importers.published import pairs, picture, reasons, told, write_json, write_lines, write_parquet
 
 EXPECTED = ((Turn("user", (Slot.IMAGE, "What is this?")),), "A cat.", "A dog.")
@@ -164,6 +164,27 @@ SWIFT: dict[str, Any] = {
 def test_forms_of_ms_swift(tmp_path: Path, changes: dict[str, Any]) -> None:
     (pair,) = pairs(MsSwift(), write_lines(tmp_path / "a.jsonl", [{**SWIFT, **changes}]))
     assert told(pair) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rejected_response": None},
+        {"rejected_response": "A cat."},
+        {"rejected_response": None, "rejected_messages": SWIFT["messages"]},
+    ],
+)
+def test_other_pictures_to_the_same_answer_are_a_preference_between_pictures(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    rows = [{**SWIFT, **changes, "rejected_images": [name]} for name in ("puppy.png", "pony.png", "kitten.png")]
+    rows.append({**SWIFT, **changes, "rejected_images": ["a.png", "b.png"]})
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    found = [outcome for outcome in MsSwift()(path) if isinstance(outcome, Pair)]
+    assert [pair.rejected_images for pair in found] == [(ImageRef("puppy.png"),), (ImageRef("pony.png"),)]
+    assert all((pair.chosen, pair.rejected) == ("A cat.", "A cat.") for pair in found)
+    assert len({pair.sample.id for pair in found}) == 2
+    assert reasons(MsSwift(), path) == ["REJECTED_EQUALS_CHOSEN", "ROW_SHAPE"]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from prefgen.engines.fake import FakeEngine
+from prefgen.errors import UsageError
 from prefgen.methods import BASELINES, METHODS
 from prefgen.methods.append import Append
 from prefgen.methods.base import Method
 from prefgen.methods.blind import Blind
 from prefgen.methods.continuing import without_images
+from prefgen.methods.contrastive import Contrastive
 from prefgen.methods.dropout_ntp import DropoutNTP
 from prefgen.methods.weakened import Weakened
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
-from prefgen.requests import Completion, Embed, Generate
+from prefgen.requests import Completion, Contrast, Generate
+from prefgen.restrict import View
 from prefgen.run import drive
 
 ANSWER = "There is a red cat. It sits on a mat."
@@ -37,7 +40,7 @@ def run(method: Method, what: Sample, text: str = " a green dog.", image_tokens:
             return super()._answer(request)
 
     engine = Canned()
-    ((_, outcome),) = drive([what], method, {Embed: engine, Generate: engine})
+    ((_, outcome),) = drive([what], method, dict.fromkeys(method.asks, engine))
     return outcome, asked[0]
 
 
@@ -82,6 +85,18 @@ def test_weakened_answers_a_noised_image_greedily() -> None:
     assert pair(outcome).flags == ("unguided",)
 
 
+def test_contrastive_answers_a_noised_image_away_from_the_clean_one() -> None:
+    method = Contrastive(alpha=0.5, seed=2)
+    outcome, asked = run(method, sample())
+    assert isinstance(asked, Contrast)
+    assert (asked.view, asked.view.noise_steps) == (method.view("s1", 1), 500)
+    assert (asked.against, asked.alpha, asked.plausibility) == (View(), 0.5, 0.1)
+    assert (asked.images, asked.prefix, asked.sampling.temperature) == (sample().images, "", 1.0)
+    assert pair(outcome).flags == ("unguided",)
+    with pytest.raises(UsageError, match="--plausibility"):
+        Contrastive(plausibility=1.5)
+
+
 def test_append_adds_a_sentence_that_must_not_be_nothing() -> None:
     outcome, asked = run(Append(), sample(f"{ANSWER}\n"), " A dog is next to it.")
     assert (asked.prefix, asked.open_at, asked.stop) == (ANSWER, len(ANSWER), "sentence")
@@ -97,12 +112,14 @@ def test_what_is_no_preference_is_dropped(method: Method) -> None:
     assert isinstance(outcome, Dropped)
     assert outcome.reason == "REJECTED_EQUALS_CHOSEN"
     engine = FakeEngine()
-    ((_, empty),) = drive([sample(" ")], method, {Embed: engine, Generate: engine})
+    ((_, empty),) = drive([sample(" ")], method, dict.fromkeys(method.asks, engine))
     assert isinstance(empty, Dropped)
     assert empty.reason == "ANSWER_EMPTY"
 
 
-@pytest.mark.parametrize("method", [kind() for name, kind in METHODS.items() if name not in ("corrupt", "rank")], ids=str)
+@pytest.mark.parametrize(
+    "method", [kind() for name, kind in METHODS.items() if name not in ("corrupt", "rank")], ids=str
+)
 def test_every_method_explains_and_rehearses_itself(method: Method) -> None:
     names = [name for name, _ in method.explain(576.0)]
     assert names[0] == "method"

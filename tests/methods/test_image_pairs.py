@@ -54,7 +54,7 @@ def rejected(method: ImagePairs, one: Sample) -> list[np.ndarray]:
     (outcome,) = made(method, [one])
     assert isinstance(outcome, Pair)
     assert (outcome.chosen, outcome.rejected) == ("A red cat.", "A red cat.")
-    return [np.asarray(images.decode(image)).astype(float) for image in outcome.rejected_images]
+    return [np.asarray(images.decode(image)).astype(float) for image in outcome.loaded_rejected_images]
 
 
 def original(one: Sample) -> np.ndarray:
@@ -113,8 +113,8 @@ def test_another_samples_image_is_its_very_bytes_and_never_the_samples_own() -> 
     known = {image.sha256 for one in samples for image in one.loaded_images}
     for one, outcome in zip(samples, outcomes, strict=True):
         assert isinstance(outcome, Pair)
-        assert len(outcome.rejected_images) == len(one.images)
-        for own, other in zip(one.loaded_images, outcome.rejected_images, strict=True):
+        assert len(outcome.loaded_rejected_images) == len(one.images)
+        for own, other in zip(one.loaded_images, outcome.loaded_rejected_images, strict=True):
             assert other.sha256 in known - {own.sha256}
     assert outcomes == made(ImagePairs("other", seed=3), samples)
     (alone,) = made(ImagePairs("other"), [sample()])
@@ -134,10 +134,10 @@ def test_draws_are_seeded_by_sample_and_place(distortion: Any) -> None:
     assert isinstance(first, Pair)
     assert isinstance(second, Pair)
     if distortion in ("noise", "crop", "patches"):
-        assert first.rejected_images == second.rejected_images
-        assert first.rejected_images[0].data != first.rejected_images[1].data
+        assert first.loaded_rejected_images == second.loaded_rejected_images
+        assert first.loaded_rejected_images[0].data != first.loaded_rejected_images[1].data
     if distortion != "other":
-        assert [image.path for image in first.rejected_images] == [f"10-{distortion}.jpg"] * 2
+        assert [image.path for image in first.loaded_rejected_images] == [f"10-{distortion}.jpg"] * 2
 
 
 @pytest.mark.parametrize(
@@ -201,11 +201,12 @@ def test_ms_swift_gets_them_and_the_others_leave_them_out(out: Path, tmp_path: P
     exported = export(Stored(out), "ms-swift", tmp_path / "swift")
     assert (exported.rows, dict(exported.left_out)) == (3, {})
     rows = [json.loads(line) for line in (tmp_path / "swift" / "train.jsonl").read_text().splitlines()]
-    assert "rejected_response" not in rows[0]
     assert len(rows[1]["images"]) == len(rows[1]["rejected_images"]) == 2
-    assert (rows[2]["rejected_response"], "rejected_images" in rows[2]) == ("A red dog.", False)
+    assert [row["rejected_images"] == row["images"] for row in rows] == [False, False, True]
+    assert [row["rejected_messages"] == row["messages"] for row in rows] == [True, True, False]
     for row in rows:
-        assert all((tmp_path / "swift" / name).exists() for name in row["images"] + row.get("rejected_images", []))
+        assert "rejected_response" not in row
+        assert all((tmp_path / "swift" / name).exists() for name in row["images"] + row["rejected_images"])
     assert not check(tmp_path / "swift", "ms-swift").problems
     for to in ("trl", "llamafactory", "llava", "mmpr"):
         exported = export(Stored(out), to, tmp_path / to)

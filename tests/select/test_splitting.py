@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,18 @@ def test_evaluation_pictures_are_left_out_by_content(tmp_path: Path) -> None:
     assert keep(run, EVERY, Excluded.read(listed)).rows.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "{broken", '{"question": 1}'])
-def test_a_list_that_names_nothing_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_rejected_picture_counts_as_well(tmp_path: Path) -> None:
+    by_image = dataclasses.replace(pair(0), rejected="A cat 0.", rejected_images=(picture(9, "evaluated.png"),))
+    run = stored(tmp_path / "a", [by_image, pair(1)])
     listed = tmp_path / "list"
-    listed.write_text(content)
+    for entry in ("evaluated.png", picture(9).sha256.upper()):
+        listed.write_text(f"# POPE\n{entry}\n")
+        assert keep(run, EVERY, Excluded.read(listed)).rows.tolist() == [1]
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "# nothing\n", "{broken", '{"question": 1}', b"\xff\xfe"])
+def test_a_list_that_names_nothing_is_refused(tmp_path: Path, content: str | bytes) -> None:
+    listed = tmp_path / "list"
+    listed.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UsageError, match="--exclude-images"):
         Excluded.read(listed)

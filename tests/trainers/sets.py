@@ -38,6 +38,19 @@ def awkward_rows() -> list[dict[str, Any]]:
     ]
 
 
+def preferences_between_pictures(folder: Path) -> Path:
+    """A finished run: six rows of the scenes whose picture is rejected, and six whose answer is."""
+    scenes = ("-i", SCENES / "llava_instruct.json", "--limit", "6")
+    for arguments in (
+        ("bdhs", *scenes, "-m", "fake", "--engine", "fake", "-o", folder / "answers"),
+        ("povid", "--pairs", "image", *scenes, "-o", folder / "pictures"),
+        ("mix", folder / "pictures", folder / "answers", "-o", folder / "both"),
+    ):
+        done = prefgen(*arguments)
+        assert done.returncode == 0, done.stderr
+    return folder / "both"
+
+
 def mixture(folder: Path) -> Path:
     """A finished run: twelve rows of the scenes by the fake engine, and `awkward_rows`."""
     for number in (1, 2):

@@ -15,7 +15,7 @@ from prefgen.stored import Stored
 from tests.importers.published import write_json, write_lines, write_parquet
 from tests.importers.test_trainer_formats import SHAREGPT, trl_row
 from tests.trainers.environments import Environment
-from tests.trainers.sets import SCENES, awkward_rows, mixture, swift_row
+from tests.trainers.sets import SCENES, awkward_rows, mixture, preferences_between_pictures, swift_row
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +94,13 @@ def test_check_asks_it_about_an_export(trainer: str, out: Path, tmp_path: Path) 
     export(Stored(out), trainer, tmp_path / "exported")
     found = checked(trainer, tmp_path / "exported", tmp_path / "exported")
     assert found == {"rows": ROWS, "problems": [], "loader": VERSIONS[trainer]}
+
+
+def test_ms_swift_loads_preferences_between_pictures(tmp_path: Path) -> None:
+    both = preferences_between_pictures(tmp_path)
+    export(Stored(both), "ms-swift", tmp_path / "exported")
+    found = checked("ms-swift", tmp_path / "exported", tmp_path / "exported")
+    assert found == {"rows": 12, "problems": [], "loader": VERSIONS["ms-swift"]}
 
 
 def broken_file(trainer: str, folder: Path) -> str:

@@ -8,15 +8,16 @@ from prefgen.errors import UsageError
 from prefgen.report.lint.answers import AnswerKinds, Scripts, UnknownWords, YesNo
 from prefgen.report.lint.findings import LEVELS, Check, Example, Finding, Level, Lint
 from prefgen.report.lint.pairs import EditSize, Identical, Similarity
-from prefgen.report.lint.pictures import ImageSizes, Leakage, Repeats, read_excluded
+from prefgen.report.lint.pictures import ImageSizes, Leakage, Repeats
 from prefgen.report.lint.rows import read
 from prefgen.report.lint.shortcuts import Detectability, LengthBias
 from prefgen.report.lint.thresholds import TRUNCATED_CHARS
+from prefgen.select.leakage import NOTHING, Excluded
 
-__all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint", "read_excluded"]
+__all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint"]
 
 
-def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: frozenset[str] = frozenset()) -> Lint:
+def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: Excluded = NOTHING) -> Lint:
     """Read the text columns of a data set once and judge them.
 
     Memory does not grow with the texts: what is kept of a row is a few digests of 8 bytes, and of all rows together
@@ -25,7 +26,7 @@ def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: frozens
     Args:
         out: a data set, finished or not.
         truncated_chars: pairs are also compared after this many characters, where a trainer may cut them off.
-        excluded: images that evaluation uses, see `read_excluded`.
+        excluded: images that evaluation uses.
 
     Raises:
         UsageError: if there are no pairs, or the columns are not prefgen's.
@@ -42,7 +43,7 @@ def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: frozens
         Scripts(),
         Repeats(),
         ImageSizes(),
-        *([Leakage(excluded)] if excluded else []),
+        *([Leakage(excluded)] if excluded.digest else []),
     ]
     rows = 0
     for row in read(out):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
-from prefgen.errors import UsageError
-from prefgen.images import COCO_NAME
 from prefgen.report.lint import thresholds
 from prefgen.report.lint.findings import Finding, Tally
 from prefgen.report.lint.pairs import quantiles
 from prefgen.report.lint.rows import Row
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+from prefgen.select import Excluded
 
 
 class Repeats:
@@ -119,14 +114,14 @@ class ImageSizes:
 class Leakage:
     """Images that the model will be evaluated on."""
 
-    def __init__(self, excluded: frozenset[str]) -> None:
+    def __init__(self, excluded: Excluded) -> None:
         self._excluded = excluded
         self._found = Tally()
 
     def see(self, row: Row) -> None:
         """Compare digests and names."""
-        for picture in row.pictures:
-            if picture.sha256 in self._excluded or image_name(picture.name) in self._excluded:
+        for picture in (*row.pictures, *row.rejected_pictures):
+            if self._excluded.holds(picture.name, picture.sha256):
                 self._found.add(row, picture.name)
                 return
 
@@ -136,33 +131,6 @@ class Leakage:
             "leakage",
             "error",
             rows,
-            f"{self._found.count:,} rows show one of {len(self._excluded):,} excluded images",
-            "Drop these rows before training.",
+            f"{self._found.count:,} rows show an excluded image",
+            "Drop these rows before training: prefgen mix OUT --exclude-images does.",
         )
-
-
-def read_excluded(path: Path) -> frozenset[str]:
-    """Images that must not be in the data: one SHA-256 or file name a line; of COCO names the number counts.
-
-    Raises:
-        UsageError: if the file cannot be read or names nothing.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--exclude-images {path} cannot be read: {error}") from error
-    names = frozenset(
-        line.lower() if _SHA256.fullmatch(line.lower()) else image_name(line)
-        for line in lines
-        if line and not line.startswith("#")
-    )
-    if not names:
-        raise UsageError(f"--exclude-images {path} names no image: give a SHA-256 or a file name a line")
-    return names
-
-
-def image_name(path: str) -> str:
-    """A file name without folders; COCO's spellings of one image, whose number is unique, become one."""
-    name = path.replace("\\", "/").rsplit("/", 1)[-1]
-    coco = COCO_NAME.fullmatch(name)
-    return f"{coco[1]}.jpg" if coco else name

@@ -12,6 +12,7 @@ import rich.console
 from prefgen.errors import UsageError
 from prefgen.report.lint import lint, render
 from prefgen.report.lint.findings import LEVELS
+from prefgen.select import Excluded
 from prefgen.shards import RunDirectory
 from tests.handmade import PROVENANCE, finished_run, pair, plan
 
@@ -55,7 +56,8 @@ def test_an_unfinished_run_and_a_data_set_without_its_run_are_read_too(tmp_path:
 
 
 def test_excluded_images(tmp_path: Path) -> None:
-    found = lint(finished_run(tmp_path / "out"), excluded=frozenset({"cat.png"}))
+    (tmp_path / "list").write_text("cat.png\n")
+    found = lint(finished_run(tmp_path / "out"), excluded=Excluded.read(tmp_path / "list"))
     assert found.findings[0].check == "leakage"
     assert found.findings[0].count == 12
 

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from prefgen.errors import UsageError
-from prefgen.report.lint.pictures import ImageSizes, Leakage, Repeats, image_name, read_excluded
+from prefgen.report.lint.pictures import ImageSizes, Leakage, Repeats
+from prefgen.select import Excluded
 from tests.report.lint.rows import ask, picture, row
 
 
@@ -34,27 +32,14 @@ def test_sizes_and_rows_without_an_image() -> None:
 def test_leakage_by_digest_by_name_and_by_coco_number(tmp_path: Path) -> None:
     path = tmp_path / "pope.txt"
     path.write_text(f"# of POPE\n\n{picture(10).sha256.upper()}\nval2014/COCO_val2014_000000000042.jpg\ncat.png\n")
-    excluded = read_excluded(path)
+    excluded = Excluded.read(path)
     rows = [
         row(10),
         row(1, pictures=(picture(1, "000000000042.jpg"),)),
         row(2),
         row(3, pictures=(picture(3, "cat.png"),)),
+        row(4, rejected_pictures=(picture(5, "cat.png"),)),
     ]
     finding = ask(Leakage(excluded), rows)["leakage"]
-    assert (finding.level, finding.count) == ("error", 3)
-    assert [example.row for example in finding.examples] == [rows[place].id for place in (0, 1, 3)]
-
-
-@pytest.mark.parametrize("content", [None, b"", b"# nothing\n", b"\xff\xfe"])
-def test_a_file_that_excludes_nothing_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "excluded.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UsageError, match="exclude-images"):
-        read_excluded(path)
-
-
-def test_names_lose_their_folders() -> None:
-    assert image_name("a/b\\c.png") == "c.png"
-    assert image_name("COCO_train2014_000000000009.jpg") == "000000000009.jpg"
+    assert (finding.level, finding.count) == ("error", 4)
+    assert [example.row for example in finding.examples] == [rows[place].id for place in (0, 1, 3)]  # the first ones
