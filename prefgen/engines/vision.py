@@ -97,7 +97,6 @@ def alike(pixels: Iterable[Pixels]) -> list[list[int]]:
     return list(groups.values())
 
 
-@torch.inference_mode()
 def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
     """Run the vision encoder and projector over the images of several prompts, each with at least one.
 
