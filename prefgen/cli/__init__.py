@@ -14,6 +14,7 @@ from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
 from prefgen.cli.doctor import doctor
+from prefgen.cli.eval import evaluate
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -21,6 +22,7 @@ from prefgen.cli.noise import noise
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.select import COMMANDS
+from prefgen.cli.train import train
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
@@ -32,12 +34,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""Build preference datasets for multimodal LLMs.
 
-    SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out. A stopped run is continued by its command.
+    SFT data in, Parquet shards for TRL, ms-swift and LLaMA-Factory out.
 
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many rows dropped, or --fail-on · "
-    "5 model unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    epilog="Exit codes: 0 done · 1 bug · 2 usage · 3 rows dropped, or --fail-on · 5 no model · 6 corrupt or drift · "
+    "7 locked · 8 environment · 75 and 130 stopped: the same command goes on",
 )
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
@@ -50,6 +52,8 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("compare")(compare)
 app.command("view")(view)
+app.command("train")(train)
+app.command("eval")(evaluate)
 app.command("push")(push)
 app.command("doctor")(doctor)
 app.command("noise")(noise)
@@ -57,7 +61,7 @@ app.command("noise")(noise)
 
 @app.command("presets")
 def presets() -> None:
-    """List the rows of the paper's tables that `--preset` takes."""
+    """List what `--preset` takes: rows of the paper's tables."""
     from prefgen.cli import session
 
     session.print_presets()
@@ -68,7 +72,7 @@ def verify(
     out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
-    """Check a run: every file's digest, every row's form, every count."""
+    """Check a run: every file, every row, every count."""
     from prefgen.cli import session
 
     session.verify(out, json=json)

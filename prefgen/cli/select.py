@@ -49,7 +49,7 @@ def mix(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Mix runs: a random share or number of rows of each, interleaved.
+    """Mix runs: a share or number of rows of each, interleaved.
 
     Example: prefgen mix povid:5000 bdhs:0.5 --seed 1 --output mixture
     """
@@ -128,7 +128,10 @@ def dedup(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep the first row of each kind, by exact texts and image hashes, or by what is nearly the same."""
+    """Keep the first row of each kind.
+
+    By exact texts and image hashes, or by what is nearly the same.
+    """
     from prefgen import select
     from prefgen.select.keys import BY
     from prefgen.stored import Stored

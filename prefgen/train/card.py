@@ -49,7 +49,7 @@ def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps:
             "| --- | --- | --- |",
             *(f"| {name} | {first[name]:.4f} | {last[name]:.4f} |" for name in _SHOWN),
             "",
-            "Before the first step policy and reference are one model. `logps/end` is the log-probability of the chosen "
+            "At the first step policy and reference are one model. `logps/end` is the log-probability of the chosen "
             "answers' end token: where it falls, answers grow longer.",
             "",
             "| setting | value |",

@@ -204,7 +204,7 @@ def _train(
     stop: Asked,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
-    _check_drift(job, prepared)
+    check_drift(job, prepared)
     (job.records / "config.toml").write_text(job.config, encoding="utf-8")
     lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
     (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -341,7 +341,7 @@ def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample],
             return
 
 
-def _check_drift(job: Job, prepared: Prepared) -> None:
+def check_drift(job: Job, prepared: Prepared) -> None:
     """See that an output that was begun is gone on with in the same way.
 
     Raises:
