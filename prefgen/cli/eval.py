@@ -34,7 +34,8 @@ def evaluate(
 ) -> None:
     """Measure hallucination on pictures whose truth is known.
 
-    CHAIR, recall, yes/no accuracy, caption length, with 95% bootstrap intervals over drawn scenes. Read CHAIR with recall and caption length: who says less invents less.
+    CHAIR, recall, yes/no accuracy and caption length on drawn scenes, with 95% bootstrap intervals. Read CHAIR with
+    recall and length: who says less invents less.
 
     Example: prefgen eval scenes --model aligned
     """

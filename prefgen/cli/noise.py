@@ -18,8 +18,8 @@ def noise(
 ) -> None:
     """Draw a picture under noise of every strength and kind.
 
-    N = 0 … 1000 steps in every noise space. Each is what the vision encoder receives, with its correlation to the clean input: over pixels, and over 14 x 14
-    patches.
+    N = 0 … 1000 steps in every noise space. Each is what the vision encoder receives, with its correlation to the clean
+    input: over pixels, and over 14 x 14 patches.
 
     Example: prefgen noise photo.jpg -o noise.png
     """

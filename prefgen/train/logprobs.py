@@ -81,7 +81,8 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     place_N = [length - len(line.tokens.ids) + place for line in sequences for place in line.places]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
     logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N)
-    each = torch.split(logps_N, [len(answer.ids) for item in items for answer in item.sample.answers])
+    lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
+    each = logps_N.split(lengths)
     answers = iter(each)
     return [[next(answers) for _ in item.sample.answers] for item in items]
 

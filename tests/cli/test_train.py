@@ -95,9 +95,7 @@ def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("loss", ["ipo", "ipo-sum", "slic"])
 def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = called(
-        *("train", loss, data, *QUICK, "--max-steps", "1", "--output", out, "--loss-mask", "spans", "--json")
-    )
+    done = called(*("train", loss, data, *QUICK, "--max-steps", "1", "--output", out, "--loss-mask", "spans", "--json"))
     assert done.returncode == 0, done.stderr
     expected = {"ipo": 25.0, "ipo-sum": 25.0, "slic": 1.0}  # at Δ = 0 and β = 0.1
     assert json.loads(done.stdout)["loss"] == pytest.approx(expected[loss], rel=1e-3)

@@ -17,6 +17,8 @@ from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.train import job as job_
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.job import Job, prepare, train
+from prefgen.train.logprobs import token_logps
+from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
 
 MODEL = SCENES / "model"
@@ -96,15 +98,38 @@ def test_going_on_with_other_settings_is_refused(data: Path, tmp_path: Path) -> 
         run(job(data, tmp_path / "out", lr=1e-3))
 
 
-def test_an_adapter_is_saved_in_the_layout_of_peft(data: Path, tmp_path: Path) -> None:
-    import peft
-
+def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(data: Path, tmp_path: Path) -> None:
     run(job(data, tmp_path / "merged"))
     run(job(data, tmp_path / "adapter", save="adapter"))
-    base = transformers.AutoModelForImageTextToText.from_pretrained(MODEL)
-    merged = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload().state_dict()
-    for name, weight in weights(tmp_path / "merged").items():
-        assert torch.allclose(weight, merged[name], atol=1e-6), name
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {
+        path.name for path in (tmp_path / "adapter").iterdir()
+    }
+    prepared = prepare(job(data, tmp_path / "unused"))
+    found = []
+    for name in ("merged", "adapter"):
+        model = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / name).eval()
+        with torch.no_grad():
+            found.append(token_logps(replace(prepared.loaded, model=model), [prepared.dataset[0]], packed=True)[0])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_joined_rows_are_one_sample_with_several_rejected_answers(data: Path, tmp_path: Path) -> None:
+    scenes = ("-i", SCENES / "llava_instruct.json", "-m", "fake", "--engine", "fake", "--limit", "12")
+    first = data.parent / "bdhs"
+    for arguments in (
+        ("baseline", "blind", *scenes, "--seed", "1", "-o", tmp_path / "blind"),
+        ("join", first, tmp_path / "blind", "-o", tmp_path / "joined"),
+    ):
+        done = called(*arguments)
+        assert done.returncode == 0, done.stderr
+    given = job(tmp_path / "joined", tmp_path / "out")
+    prepared = prepare(given)
+    assert len(prepared.samples) >= 6
+    assert all(len(sample.answers) == 3 for sample in prepared.samples)
+    steps = run(given)
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert steps[-1]["rewards/margins"] > 0
 
 
 def test_a_frozen_projector_stays_as_it_was(data: Path, tmp_path: Path) -> None:
