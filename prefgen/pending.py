@@ -71,14 +71,20 @@ class Interrupts:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
 
+    @property
+    def code(self) -> ExitCode | None:
+        """The exit code of the signal that came; None before one does."""
+        if self._received is None:
+            return None
+        return ExitCode.INTERRUPTED if self._received == signal.SIGINT else ExitCode.TERMINATED
+
     def check(self) -> None:
         """Stop here if a signal came.
 
         Raises:
             Stopped: with the exit code of the signal.
         """
-        if self._received is not None:
-            code = ExitCode.INTERRUPTED if self._received == signal.SIGINT else ExitCode.TERMINATED
+        if code := self.code:
             raise Stopped("stopped; the same command goes on from here", code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

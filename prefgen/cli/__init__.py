@@ -15,6 +15,7 @@ from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
 from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.doctor import doctor
+from prefgen.cli.eval import evaluate
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -23,6 +24,7 @@ from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.rank import judge, rank
 from prefgen.cli.select import COMMANDS
+from prefgen.cli.train import train
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
@@ -53,6 +55,8 @@ app.command("lint")(lint)
 app.command("compare")(compare)
 app.command("view")(view)
 app.command("judge")(judge)
+app.command("train")(train)
+app.command("eval")(evaluate)
 app.command("push")(push)
 app.command("doctor")(doctor)
 app.command("noise")(noise)
@@ -61,7 +65,7 @@ app.add_typer(prompts, name="prompts")
 
 @app.command("presets")
 def presets() -> None:
-    """List the rows of the paper's tables that `--preset` takes."""
+    """List what `--preset` takes: rows of the paper's tables."""
     from prefgen.cli import session
 
     session.print_presets()
@@ -72,7 +76,7 @@ def verify(
     out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
-    """Check a run: every file's digest, every row's form, every count."""
+    """Check a run: every file, every row, every count."""
     from prefgen.cli import session
 
     session.verify(out, json=json)

@@ -64,7 +64,7 @@ def baseline(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make rejected answers by a simpler method, to compare BDHS with.
+    """Make rejected answers by a simpler method, for comparison.
 
     dropout-ntp writes the second half of the answer without the image, blind the whole of it; weakened answers a noised
     image, contrastive does so away from what the clean one shows; append adds an imagined sentence. What a method's

@@ -86,7 +86,7 @@ def bdhs(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make rejected answers from SFT data alone (BDHS, arXiv 2407.02477).
+    """Make rejected answers from SFT data alone: BDHS (2407.02477).
 
     Masks the image, completes the reference answer sentence by sentence, rejects what stays too similar.
 

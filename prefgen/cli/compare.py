@@ -30,7 +30,7 @@ def compare(
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     json: Annotated[bool, o.run("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Compare runs of several methods over the same samples, matched by id.
+    """Compare runs of several methods over the same samples.
 
     Edit size, length and log-probability are taken over the samples that all have a pair of; yield, tokens and seconds
     per pair over each run.

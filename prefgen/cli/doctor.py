@@ -24,7 +24,7 @@ def doctor(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what is installed and reachable, and whether a model will work.
+    """Say what is installed, and whether a model will work.
 
     Example: prefgen doctor llava-hf/llava-v1.6-vicuna-7b-hf --image-size 1024x768
     """

@@ -25,7 +25,7 @@ def lint(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look for what a trainer would learn from the pairs instead of looking at the picture.
+    """Look for what can be learned without looking at the picture.
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """

@@ -16,10 +16,10 @@ def noise(
     schedule: Annotated[str, typer.Option("--schedule", help=f"Noise schedule: {', '.join(SCHEDULES)}.")] = "paper",
     seed: Annotated[int, typer.Option("--seed", help="Seeds the noise.")] = 0,
 ) -> None:
-    """Draw a picture under N = 0 … 1000 steps of noise in every noise space.
+    """Draw a picture under noise of every strength and kind.
 
-    Each is what the vision encoder receives, with its correlation to the clean input: over pixels, and over 14 x 14
-    patches.
+    N = 0 … 1000 steps in every noise space. Each is what the vision encoder receives, with its correlation to the clean
+    input: over pixels, and over 14 x 14 patches.
 
     Example: prefgen noise photo.jpg -o noise.png
     """

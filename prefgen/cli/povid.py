@@ -69,7 +69,7 @@ def povid(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make rejected answers by teacher forcing on a noised image (POVID-style distortion).
+    """Make rejected answers by teacher forcing on a noised image.
 
     Predicts every token of the reference anew, each after the reference before it, in one forward pass. With --pairs
     image the answer stays and a distorted image is rejected.

@@ -14,7 +14,7 @@ def push(
     public: Annotated[bool, typer.Option("--public", help="Let everybody see it; it is private otherwise.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, and stop.")] = False,
 ) -> None:
-    """Check a run, then upload its files to the Hugging Face Hub in one commit.
+    """Check a run, then upload it to the Hugging Face Hub.
 
     Needs a token (`hf auth login`, or HF_TOKEN). A push that was cut off is continued by the same command. Before
     --public, mind the licence of the images and texts, and paths of your machine in the card and in .prefgen.

@@ -49,7 +49,7 @@ def mix(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Mix runs: a random share or number of rows of each, interleaved.
+    """Mix runs: a share or number of rows of each, interleaved.
 
     Example: prefgen mix povid:5000 bdhs:0.5 --seed 1 --output mixture
     """

@@ -16,7 +16,7 @@ def view(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows of that sample.")] = 24,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
 ) -> None:
-    """Show image, prompt and both answers with what differs, filter, sort, search, and vote.
+    """Show pairs and what differs in a browser; search and vote.
 
     Serves all rows to this machine until Ctrl-C; votes go to OUT/.prefgen/votes.csv.
 

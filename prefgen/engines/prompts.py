@@ -20,15 +20,17 @@ _LITERAL = regex.compile("\ue002(\\d+)\ue003")
 
 @dataclass(frozen=True)
 class Header:
-    """A rendered prompt: all that stands before the answer.
+    """A rendered prompt: all that stands before the answer, and what follows it.
 
     Attributes:
         opening: ends where a model starts to answer (``ASSISTANT:``).
         continuing: ends where the text of a given answer starts (``ASSISTANT: ``).
+        closing: what the template puts behind a whole answer (``</s>``).
     """
 
     opening: str
     continuing: str
+    closing: str
 
 
 class Prompts:
@@ -56,7 +58,8 @@ class Prompts:
         opening: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         answered = [*messages, {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]}]
         with_answer: str = self._processor.apply_chat_template(answered, tokenize=False)
-        return Header(opening, with_answer[: with_answer.rindex(_ANSWER)])
+        continuing, _, closing = with_answer.rpartition(_ANSWER)
+        return Header(opening, continuing, closing)
 
     def _part(self, part: object) -> dict[str, str]:
         return {"type": "text", "text": self._escape(part)} if isinstance(part, str) else {"type": "image"}
@@ -76,6 +79,14 @@ class Prompts:
             UsageError: if the chat template does not give every image a place.
         """
         rendered = header.continuing + self._escape(prefix) if prefix else header.opening
+        return self._expanded(header, rendered, expansions)
+
+    def encode_whole(self, header: Header, answer: str, expansions: Sequence[str] = ()) -> list[int]:
+        """Token ids of the prompt, a whole answer and what the template puts behind it. Arguments as for `encode`."""
+        return self._expanded(header, header.continuing + self._escape(answer) + header.closing, expansions)
+
+    def _expanded(self, header: Header, rendered: str, expansions: Sequence[str]) -> list[int]:
+        """Token ids of a rendered conversation, every image expanded."""
         parts = rendered.split(self._processor.image_token)
         if len(parts) != len(expansions) + 1:
             raise UsageError(

@@ -162,7 +162,8 @@ class TransformersEngine:
             places = [place for place, (images, _) in enumerate(missing) if images]
             for start in range(0, len(places), _PROMPTS_PER_BATCH):
                 batch = places[start : start + _PROMPTS_PER_BATCH]
-                encoded = vision.encode(self._loaded, [pixels[place] for place in batch])
+                with torch.inference_mode():
+                    encoded = vision.encode(self._loaded, [pixels[place] for place in batch])
                 features |= dict(zip(batch, encoded, strict=True))
             self.images_encoded += sum(len(images) for images, _ in missing)
         for place, ((images, view), own) in enumerate(zip(missing, pixels, strict=True)):

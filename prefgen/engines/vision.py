@@ -97,7 +97,6 @@ def alike(pixels: Iterable[Pixels]) -> list[list[int]]:
     return list(groups.values())
 
 
-@torch.inference_mode()
 def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
     """Run the vision encoder and projector over the images of several prompts, each with at least one.
 
@@ -149,7 +148,8 @@ def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | N
         output = SimpleNamespace(pooler_output=first, deepstack_features=others)
         return {"input_ids": ids_BL, "mm_encoder_outputs": {"image": output}}
     embeds_BLH = loaded.model.get_input_embeddings()(ids_BL.masked_fill(is_image_BL, 0))
-    embeds_BLH[is_image_BL] = features
+    # Not in place: training follows the gradient through it, and may keep its embeddings in float32.
+    embeds_BLH = embeds_BLH.index_put((is_image_BL,), features.to(embeds_BLH.dtype))
     if loaded.family.indicators:
         indicators = loaded.model.config.visual_indicator_token_ids
         table = loaded.model.model.visual_embeddings_table.weight[-len(indicators) :]

@@ -1,0 +1,141 @@
+"""Log-probabilities of answers' tokens: a prompt is read once, and all its answers behind it.
+
+Prompt and answers of a sample make one sequence, ``[x, y+, y-, ỹ-]``. A block mask lets an answer see the prompt and
+itself, and its positions go on from the prompt's end, so that every token gets what it would get in a sequence of its
+own. That needs a decoder in which a token's place is its position and any mask is obeyed. Where image tokens have
+coordinates (M-RoPE) or attend in both directions, or layers look back on a window, answers are read in separate
+sequences, the pictures still encoded once.
+
+Logits are computed at answers' places only, in chunks that are computed again for the gradient: for a prompt of
+thousands of image tokens and a vocabulary of 150,000 they would be most of the memory.
+
+Shapes: B sequences, L tokens (padded on the left), N answer tokens of a batch, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from prefgen.engines import vision
+from prefgen.engines.decode import Tokens, pad, pad_id, token_types
+from prefgen.engines.loading import LoadedModel
+from prefgen.train.rows import Item
+
+_CHUNK = 1024  # answer tokens whose logits are in memory at a time
+
+
+def why_separate(loaded: LoadedModel) -> str:
+    """Why answers of this model cannot stand behind one prompt; empty where they can."""
+    if loaded.family.mrope:
+        return "its image tokens have coordinates (M-RoPE)"
+    if loaded.family.image_blocks:
+        return "its image tokens attend to each other in both directions"
+    if loaded.window is not None:
+        return f"some layers look back on {loaded.window:,} tokens only"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    """One line of a batch.
+
+    Attributes:
+        owner: of each token, (L,): 0 the prompt, k the k-th answer.
+        places: where each answer token is predicted. targets: which it is.
+    """
+
+    item: int
+    tokens: Tokens
+    owner: npt.NDArray[np.int64]
+    places: list[int]
+    targets: list[int]
+
+
+def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> list[list[torch.Tensor]]:
+    """Log-probability of every token of every answer, in nats.
+
+    Args:
+        packed: put a sample's answers behind one prompt; see `why_separate`.
+
+    Returns:
+        For each item and each of its answers (T,), float32.
+    """
+    sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
+    padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device)
+    inputs = {
+        **vision.merged(loaded, padded.ids, _features(loaded, items, sequences)),
+        **token_types(loaded, padded.ids),
+        "attention_mask": _block_mask(sequences, loaded) if packed else padded.attention,
+        "position_ids": padded.positions,
+    }
+    hidden_BLH = loaded.model.model(**inputs, use_cache=False).last_hidden_state
+    length = padded.ids.shape[1]
+    line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
+    place_N = [length - len(line.tokens.ids) + place for line in sequences for place in line.places]
+    target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
+    logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N)
+    lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
+    each = torch.split(logps_N, lengths)
+    answers = iter(each)
+    return [[next(answers) for _ in item.sample.answers] for item in items]
+
+
+def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool) -> list[_Sequence]:
+    """A sample as one sequence with all its answers, or one with each. Answers' last tokens predict nothing."""
+    sample = item.sample
+    lines = []
+    for answers in [sample.answers] if packed else [(answer,) for answer in sample.answers]:
+        start = len(sample.prompt)
+        ids, owner = [*sample.prompt], [0] * start
+        positions = [*range(start)]
+        places: list[int] = []
+        for block, answer in enumerate(answers, 1):
+            read = answer.ids[:-1]
+            places += [start - 1, *range(len(ids), len(ids) + len(read))]
+            ids += read
+            owner += [block] * len(read)
+            positions += range(start, start + len(read))
+        targets = [target for answer in answers for target in answer.ids]
+        own = np.array(positions) if packed else vision.positions(loaded, ids, item.pixels)
+        tokens = Tokens(np.array(ids), np.ones(len(ids), np.int64), own)
+        lines.append(_Sequence(number, tokens, np.array(owner), places, targets))
+    return lines
+
+
+def _features(loaded: LoadedModel, items: Sequence[Item], sequences: list[_Sequence]) -> torch.Tensor | None:
+    """What stands in the image tokens' places, one sequence behind the other; each picture is encoded once."""
+    seeing = [number for number, item in enumerate(items) if item.pixels.expansions]
+    if not seeing:
+        return None
+    encoded = dict(zip(seeing, vision.encode(loaded, [items[number].pixels for number in seeing]), strict=True))
+    return torch.cat([encoded[line.item] for line in sequences if line.item in encoded])
+
+
+def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor:
+    """What is added to attention scores, (B, 1, L, L): 0 where a token may look, the least number elsewhere."""
+    length = max(len(line.owner) for line in sequences)
+    padded = [np.pad(line.owner, (length - len(line.owner), 0), constant_values=-1) for line in sequences]
+    owner_BL = torch.from_numpy(np.stack(padded)).to(loaded.device)
+    same_BLL = owner_BL[:, :, None] == owner_BL[:, None, :]
+    seen_BLL = (same_BLL | (owner_BL == 0)[:, None, :]) & (owner_BL >= 0)[:, :, None]
+    seen_BLL &= torch.ones(length, length, dtype=torch.bool, device=loaded.device).tril()
+    seen_BLL |= torch.eye(length, dtype=torch.bool, device=loaded.device)  # padding looks at itself, lest it be NaN
+    low = torch.finfo(loaded.dtype).min
+    return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
+
+
+def _logps(head: Any, hidden_NH: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of the targets, (N,), by the output layer."""
+
+    def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(head(hidden).float(), target, reduction="none").neg()
+
+    chunks = zip(torch.split(hidden_NH, _CHUNK), torch.split(target_N, _CHUNK), strict=True)
+    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])

@@ -1,0 +1,68 @@
+"""Log-probabilities under the reference: the model before its first step, computed once and kept beside the output.
+
+They are of every token, so that they serve every objective and mask. No adapter has to be switched off for them and no
+second model kept in memory, and a projector that is trained cannot change them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from prefgen.engines.loading import LoadedModel
+from prefgen.train.logprobs import token_logps
+from prefgen.train.rows import Item, Sample
+
+Logps = tuple[torch.Tensor, ...]
+"""Of each answer of a sample, (T,) each, float32 on the CPU."""
+
+
+def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequence[Sample]) -> Path:
+    """Where they are kept: named by the model, the runs' digests and the very tokens."""
+    tokens = hashlib.sha256()
+    for sample in samples:
+        tokens.update(json.dumps([sample.id, sample.prompt, [answer.ids for answer in sample.answers]]).encode())
+    key = json.dumps([loaded.name, loaded.revision, str(loaded.dtype), *runs, tokens.hexdigest()])
+    return folder / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+
+
+def compute(
+    loaded: LoadedModel,
+    samples: Sequence[Sample],
+    item: Callable[[int], Item],
+    batch_size: int,
+    *,
+    packed: bool,
+    progress: Callable[[int], None],
+) -> list[Logps]:
+    """Read every sample once.
+
+    Args:
+        item: a sample by its number. progress: told how many samples are done.
+    """
+    found: list[Logps] = []
+    for start in range(0, len(samples), batch_size):
+        items = [item(number) for number in range(start, min(start + batch_size, len(samples)))]
+        with torch.no_grad():
+            found += [tuple(logps.cpu() for logps in each) for each in token_logps(loaded, items, packed=packed)]
+        progress(len(found))
+    return found
+
+
+def save(file: Path, found: Sequence[Logps]) -> None:
+    """Write them, whole or not at all."""
+    part = file.with_suffix(".part")
+    save_file({"logps": torch.cat([logps for each in found for logps in each])}, part)
+    part.replace(file)
+
+
+def load(file: Path, samples: Sequence[Sample]) -> list[Logps]:
+    """Read what `save` wrote for these samples."""
+    flat = load_file(file)["logps"]
+    each = iter(torch.split(flat, [len(answer.ids) for sample in samples for answer in sample.answers]))
+    return [tuple(next(each) for _ in sample.answers) for sample in samples]

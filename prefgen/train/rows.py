@@ -1,0 +1,201 @@
+"""From stored pairs to token ids: the same prompts and pictures as the engines use, each answer with its end token.
+
+Neighbouring rows of a `prefgen join` group share prompt and chosen answer; together they are one sample with several
+rejected answers. A sample of which anything does not fit is dropped with a reason before the first step: a prompt is
+never cut.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+from prefgen.engines import vision
+from prefgen.engines.loading import LoadedModel
+from prefgen.engines.prompts import Header, Prompts
+from prefgen.errors import RowError
+from prefgen.records import Dropped, Image, Span
+from prefgen.restrict import View
+from prefgen.stored import Stored, asked, loaded_images
+from prefgen.train import spans
+from prefgen.train.config import LossMask
+
+_CLEAR = View()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer's token ids, its end token last, and whether each of them counts in the loss."""
+
+    ids: tuple[int, ...]
+    counts: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt with its answers.
+
+    Attributes:
+        id: of its first row. prompt: token ids before any answer, images expanded.
+        place: run and row where its pictures are.
+        answers: the chosen one, then the rejected ones.
+    """
+
+    id: str
+    place: tuple[int, int]
+    prompt: tuple[int, ...]
+    answers: tuple[Answer, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and its longest answer."""
+        return len(self.prompt) + max(len(answer.ids) for answer in self.answers)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sample as the model takes it."""
+
+    sample: Sample
+    pixels: vision.Pixels
+    reference: tuple[Any, ...] = field(default=())
+    """Log-probabilities of each answer's tokens under the reference, (T,) each; empty while they are not known."""
+
+
+class Reader:
+    """Tokenises stored rows for one model.
+
+    Args:
+        max_length: tokens of a prompt with an answer at most.
+    """
+
+    def __init__(self, loaded: LoadedModel, loss_mask: LossMask, max_length: int) -> None:
+        self._loaded = loaded
+        self._prompts = Prompts(loaded.processor, loaded.name)
+        self._loss_mask = loss_mask
+        self._max_length = max_length
+
+    def pixels(self, pictures: tuple[Image, ...]) -> vision.Pixels:
+        """What the model receives for these pictures."""
+        return vision.preprocess(self._loaded.processor, pictures, _CLEAR)
+
+    def read(self, runs: Sequence[Stored]) -> Iterator[Sample | Dropped]:
+        """Every sample of these runs, in their order."""
+        for number, run in enumerate(runs):
+            rows = (row for table in run.tables() for row in table.to_pylist())
+            for _, members in groupby(enumerate(rows), lambda entry: _group(*entry)):
+                found = list(members)
+                place, first = found[0]
+                try:
+                    yield self.sample([row for _, row in found], (number, place))
+                except RowError as error:
+                    yield Dropped(error.reason, error.detail, run.name, first["source_id"], id=first["id"])
+
+    def sample(self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0)) -> Sample:
+        """Rows with one prompt and chosen answer as a sample.
+
+        Raises:
+            RowError: it cannot be trained on.
+        """
+        first = rows[0]
+        if any(row["rejected_images"] for row in rows):
+            raise RowError("REJECTED_BY_IMAGE", "the answers are the same; training on rejected images is not built in")
+        texts = [first["chosen_response"], *(row["rejected_response"] for row in rows)]
+        if not all(text.strip() for text in texts):
+            raise RowError("ANSWER_EMPTY", "an answer has no text")
+        expansions = self.pixels(loaded_images(first)).expansions
+        header = self._prompts.header(asked(first))
+        whole = [self._whole(header, text, expansions) for text in texts]
+        bare = self._prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)
+        start = min(_common(bare, ids) for ids in whole)
+        ids = [tuple(tokens[start:]) for tokens in whole]
+        if ids[0] in ids[1:]:
+            raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
+        counts = self._counts(rows, header, expansions, start, ids)
+        answers = tuple(Answer(*parts) for parts in zip(ids, counts, strict=True))
+        sample = Sample(first["id"], place, tuple(whole[0][:start]), answers)
+        if sample.length > self._max_length:
+            raise RowError("ROW_TOO_LONG", f"{sample.length:,} tokens, {self._max_length:,} allowed")
+        return sample
+
+    def _whole(self, header: Header, answer: str, expansions: Sequence[str]) -> list[int]:
+        """Prompt, answer and end token: the template's own, or the tokenizer's where the template has none."""
+        prompt = len(self._prompts.encode(header, answer, expansions))
+        ids = self._prompts.encode_whole(header, answer, expansions)
+        for place in range(prompt - 1, len(ids)):  # an answer's last token may grow together with what follows it
+            if ids[place] in self._loaded.eos_ids:
+                return ids[: place + 1]
+        return [*self._prompts.encode(header, answer, expansions), int(self._loaded.processor.tokenizer.eos_token_id)]
+
+    def _counts(
+        self,
+        rows: Sequence[dict[str, Any]],
+        header: Header,
+        expansions: Sequence[str],
+        start: int,
+        ids: Sequence[tuple[int, ...]],
+    ) -> list[tuple[bool, ...]]:
+        """Which tokens of each answer count. Of a chosen one, all that differ from any rejected one."""
+        if self._loss_mask == "all":
+            return [(True,) * len(own) for own in ids]
+        if self._loss_mask == "no-eos":
+            return [(True,) * (len(own) - 1) + (False,) for own in ids]
+        chosen: set[int] = set()
+        rejected: list[set[int]] = []
+        for row, own in zip(rows, ids[1:], strict=True):
+            texts = row["chosen_response"], row["rejected_response"]
+            generated = [Span(span["start"], span["end"]) for span in row["spans"]]
+            known = spans.recorded(*texts, generated, row["cuts"])
+            if known is None:
+                sides = [
+                    {place for span in side for place in range(span.start, span.end)}
+                    for side in spans.found(ids[0], own)
+                ]
+            else:
+                sides = [
+                    self._tokens(header, expansions, start, text, tokens, side)
+                    for text, tokens, side in zip(texts, (ids[0], own), known, strict=True)
+                ]
+            chosen |= sides[0]
+            rejected.append(sides[1])
+        return [
+            tuple(place in side for place in range(len(own)))
+            for own, side in zip(ids, [chosen, *rejected], strict=True)
+        ]
+
+    def _tokens(
+        self,
+        header: Header,
+        expansions: Sequence[str],
+        start: int,
+        text: str,
+        ids: tuple[int, ...],
+        stretches: Sequence[Span],
+    ) -> set[int]:
+        """The tokens that a stretch of characters has a part in; never the end token."""
+
+        def place(characters: int, *, end: bool) -> int:
+            """Where the token stands that a character begins in, or behind the one that it ends in."""
+            before = tuple(self._prompts.encode(header, text[:characters], expansions)[start:]) if characters else ()
+            same = _common(before, ids)
+            return same if same == len(before) or not end else same + 1
+
+        found: set[int] = set()
+        for span in stretches:
+            if span.start < span.end:
+                found |= set(range(place(span.start, end=False), place(span.end, end=True)))
+        return found - {len(ids) - 1}
+
+
+def _group(place: int, row: dict[str, Any]) -> object:
+    """Equal for neighbours that are one sample."""
+    joined = json.loads(row["meta"]).get("joined")
+    return joined["group"] if joined else place
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Number of leading tokens that both have."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,0 +1,159 @@
+"""transformers' `Trainer` with an own loss, own parameter groups and the names of TRL's metrics.
+
+All else is the `Trainer`'s: accumulation, schedule, clipping, checkpoints with the states of optimizer, schedule and
+random numbers, and loggers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from prefgen.engines.loading import LoadedModel
+from prefgen.errors import UsageError
+from prefgen.train.config import Objective, Optimisation
+from prefgen.train.logprobs import token_logps
+from prefgen.train.losses import Answers, losses, weights
+from prefgen.train.reference import Logps
+from prefgen.train.rows import Item
+
+PROJECTORS = ("multi_modal_projector", "connector", "merger")
+"""What the modules between vision encoder and language model are called."""
+_WEIGHTS = "trained.safetensors"
+
+
+class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transformers has no types
+    """Trains a loaded model, which may have adapters in it, on `Item` batches.
+
+    Args:
+        model: what is saved in checkpoints: the loaded model, or PEFT's wrapper around it.
+        packed: see `token_logps`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loaded: LoadedModel,
+        objective: Objective,
+        optimisation: Optimisation,
+        *,
+        packed: bool,
+        **settings: Any,
+    ) -> None:
+        super().__init__(model=model, **settings)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over samples: the Trainer divides by `grad_accum`
+        self._loaded = loaded
+        self._objective = objective
+        self._optimisation = optimisation
+        self._packed = packed
+        self._measured: dict[str, list[float]] = defaultdict(list)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> torch.Tensor:
+        """Mean loss of a batch.
+
+        Raises:
+            UsageError: it is not a number.
+        """
+        items: list[Item] = inputs["items"]
+        device = self._loaded.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self._loaded.dtype == torch.bfloat16):
+            logps = token_logps(self._loaded, items, packed=self._packed)
+        answers = gather(items, logps)
+        loss_B = losses(self._objective, answers)
+        if not torch.isfinite(loss_B).all():
+            ids = ", ".join(item.sample.id for item in items)
+            raise UsageError(
+                f"the loss of step {self.state.global_step + 1} is not a number; its rows: {ids}. "
+                "Try a lower --lr or --dtype float32"
+            )
+        self._measure(items, logps, answers)
+        return loss_B.mean()
+
+    def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
+        """AdamW; the projector has its own rate."""
+        groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
+        for name, parameter in self._trained():
+            groups[is_projector(name)].append(parameter)
+        rates = {False: self._optimisation.lr, True: self._optimisation.projector_lr}
+        self.optimizer = torch.optim.AdamW(
+            [{"params": groups[kind], "lr": rates[kind]} for kind in groups if groups[kind]], weight_decay=0.0
+        )
+        return self.optimizer
+
+    def log(self, logs: dict[str, float], *args: Any) -> None:
+        """Add what was measured since the last time."""
+        means = {name: sum(values) / len(values) for name, values in self._measured.items()}
+        self._measured.clear()
+        super().log({**logs, **means}, *args)
+
+    def _save(self, output_dir: str, state_dict: object = None) -> None:
+        """A checkpoint's weights: those that are trained.
+
+        The `Trainer` saves whole models under their published names and then does not find them by those of the model
+        in memory: a resumed run would start from the first weights, with nothing but a warning.
+        """
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        trained = {name: weight.detach().cpu().contiguous() for name, weight in self._trained()}
+        save_file(trained, Path(output_dir) / _WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
+        """Read what `_save` wrote."""
+        saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
+        with torch.no_grad():
+            for name, weight in self._trained():
+                weight.copy_(saved[name])
+
+    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted."""
+        return 0
+
+    @torch.no_grad()
+    def _measure(self, items: list[Item], logps: list[list[torch.Tensor]], answers: Answers) -> None:
+        """One value a sample, under TRL's names; ``logps/end`` is the chosen answers' end token's."""
+        beta = self._objective.beta
+        shares_BR = weights(self._objective.gamma, answers.present)
+        chosen_B = beta * (answers.chosen - answers.chosen_ref)
+        rejected_BR = beta * (answers.rejected - answers.rejected_ref)
+        rejected_B = (shares_BR * rejected_BR).sum(-1)
+        self._measured["rewards/chosen"] += chosen_B.tolist()
+        self._measured["rewards/rejected"] += rejected_B.tolist()
+        self._measured["rewards/margins"] += (chosen_B - rejected_B).tolist()
+        self._measured["rewards/accuracies"] += (shares_BR * (chosen_B[:, None] > rejected_BR)).sum(-1).tolist()
+        self._measured["logps/chosen"] += answers.chosen.tolist()
+        self._measured["logps/rejected"] += (shares_BR * answers.rejected).sum(-1).tolist()
+        self._measured["logps/end"] += [each[0][-1].item() for each in logps]
+
+
+def is_projector(name: str) -> bool:
+    """Whether a module or parameter belongs to the projector, by its name."""
+    return any(part in PROJECTORS for part in name.split("."))
+
+
+def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> Answers:
+    """Sums over the tokens that count."""
+    most = max(len(each) for each in logps)
+    device = logps[0][0].device
+    sums, refs, tokens = (torch.zeros(len(items), most, device=device) for _ in range(3))
+    present = torch.zeros(len(items), most, dtype=torch.bool, device=device)
+    rows: list[torch.Tensor] = []
+    for number, (item, policy) in enumerate(zip(items, logps, strict=True)):
+        reference: Logps = item.reference
+        row = []
+        for place, (answer, own) in enumerate(zip(item.sample.answers, policy, strict=True)):
+            counts = torch.tensor(answer.counts, device=device)
+            row.append((own * counts).sum())
+            refs[number, place] = (reference[place].to(device) * counts).sum()
+            tokens[number, place] = counts.sum()
+            present[number, place] = True
+        rows.append(torch.stack([*row, *sums[number, len(row) :]]))
+    found = torch.stack(rows)
+    return Answers(found[:, 0], refs[:, 0], tokens[:, 0], found[:, 1:], refs[:, 1:], tokens[:, 1:], present[:, 1:])

@@ -1,0 +1,146 @@
+"""`prefgen train` and `prefgen eval` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.runs import called, prefgen, start
+from tests.trainers.sets import SCENES, mixture
+
+OPTIONS = [
+    "--average",
+    "--batch-size",
+    "--beta",
+    "--config",
+    "--device",
+    "--dry-run",
+    "--dtype",
+    "--epochs",
+    "--gamma",
+    "--grad-accum",
+    "--gradient-checkpointing",
+    "--help",
+    "--json",
+    "--label-smoothing",
+    "--length-normalised",
+    "--lora",
+    "--lora-alpha",
+    "--lora-r",
+    "--loss-mask",
+    "--lr",
+    "--max-length",
+    "--max-steps",
+    "--model",
+    "--no-gradient-checkpointing",
+    "--no-lora",
+    "--output",
+    "--projector-lr",
+    "--quiet",
+    "--report-to",
+    "--revision",
+    "--save",
+    "--save-steps",
+    "--seed",
+    "--sft-weight",
+    "--trust-remote-code",
+]
+MODEL = ("--model", SCENES / "model")
+QUICK = (*MODEL, "--lr", "1e-4", "--batch-size", "4", "--grad-accum", "1", "--lora-r", "4")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mixture(tmp_path_factory.mktemp("data"))
+
+
+def test_the_options_are_the_agreed_ones() -> None:
+    """A change here is a change of the public surface: it belongs into the changelog."""
+    shown = prefgen("train", "--help").stdout
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Arguments ─")[2]))
+    assert sorted(options | {"--help"}) == OPTIONS
+
+
+def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) -> None:
+    aligned = tmp_path / "aligned"
+    planned = called("train", "dpo", data, *QUICK, "--max-steps", "2", "--output", aligned, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "17 samples" in planned.stderr
+    assert not aligned.exists()
+    done = called("train", "dpo", data, *QUICK, "--max-steps", "2", "--output", aligned, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 2
+    assert re.search(r"step +loss +margin", done.stderr)
+    again = called("train", "dpo", data, *QUICK, "--max-steps", "2", "--output", aligned)
+    assert "finished already" in again.stderr
+    other = called("train", "dpo", data, *QUICK, "--max-steps", "3", "--output", aligned)
+    assert other.returncode == 6
+    assert "max_steps" in other.stderr
+    measured = called("eval", "scenes", "--model", aligned, "--limit", "4", "--json")
+    assert measured.returncode == 0, measured.stderr
+    figures = json.loads(measured.stdout)
+    assert figures["chair_s"]["count"] == 4
+    assert figures["object_recall"]["value"] > 0.5
+    shown = called("eval", "scenes", "--model", aligned, "--limit", "4").stdout
+    assert all(name in shown for name in ("chair_i", "object_recall", "yes_no/accuracy", "caption_words"))
+
+
+@pytest.mark.parametrize("loss", ["ipo", "ipo-sum", "slic"])
+def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = called(*("train", loss, data, *QUICK, "--max-steps", "1", "--output", out, "--loss-mask", "spans", "--json"))
+    assert done.returncode == 0, done.stderr
+    expected = {"ipo": 25.0, "ipo-sum": 25.0, "slic": 1.0}  # at Δ = 0 and β = 0.1
+    assert json.loads(done.stdout)["loss"] == pytest.approx(expected[loss], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("kto",), "kto"),
+        (("dpo", "--beta", "0"), "--beta"),
+        (("ipo", "--label-smoothing", "0.1"), "--label-smoothing"),
+        (("dpo", "--loss-mask", "some"), "--loss-mask"),
+        (("dpo", "--save", "adapter", "--no-lora"), "--save"),
+        (("dpo", "--dtype", "float16"), "--dtype"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    arguments: tuple[str, ...], named: str, data: Path, tmp_path: Path
+) -> None:
+    loss, *others = arguments
+    done = called("train", loss, data, *MODEL, "--output", tmp_path / "out", *others)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluation_says_what_it_lacks(tmp_path: Path) -> None:
+    assert "choose scenes" in called("eval", "pope", *MODEL).stderr
+    done = called("eval", "scenes", *MODEL, "--scenes", tmp_path)
+    assert done.returncode == 2
+    assert "--scenes" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_sigterm_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) -> None:
+    command = ("train", "dpo", data, *QUICK, "--max-steps", "40", "--output", tmp_path / "out")
+    metrics = tmp_path / "out" / "training" / "metrics.jsonl"
+    process = start(*command)
+    while not metrics.exists() or not metrics.read_text():
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    done = prefgen(*command)
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines() if '"loss"' in line]
+    assert steps == list(range(1, 41))

@@ -1,0 +1,168 @@
+"""Training runs on small models, end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from prefgen.engines.base import EngineConfig
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
+from prefgen.train import job as job_
+from prefgen.train.config import Objective, Optimisation
+from prefgen.train.job import Job, prepare, train
+from prefgen.train.logprobs import token_logps
+from tests.cli.runs import called
+from tests.trainers.sets import SCENES, mixture
+
+MODEL = SCENES / "model"
+STEPS = 4
+QUICK = Optimisation(
+    lr=1e-4, projector_lr=1e-4, batch_size=2, grad_accum=2, max_steps=STEPS, save_steps=100, lora_r=4, lora_alpha=8
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mixture(tmp_path_factory.mktemp("data"))
+
+
+def job(data: Path, output: Path, **changes: Any) -> Job:
+    return Job((data,), output, EngineConfig(model=str(MODEL)), Objective(), replace(QUICK, **changes))
+
+
+def run(given: Job, stop_after: int = 0) -> list[dict[str, float]]:
+    """Metrics of the steps that were taken."""
+    told: list[dict[str, float]] = []
+
+    def stop() -> ExitCode | None:
+        return ExitCode.TERMINATED if told and told[-1]["step"] == stop_after else None
+
+    train(given, prepare(given), told.append, stop=stop)
+    return [metrics for metrics in told if "loss" in metrics]
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    model = transformers.AutoModelForImageTextToText.from_pretrained(output)
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def test_a_run_starts_at_the_reference_learns_and_saves_a_model_that_loads(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "aligned")
+    steps = run(given)
+    assert len(steps) == STEPS
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)  # policy and reference are one model
+    assert steps[0]["rewards/margins"] == pytest.approx(0, abs=1e-4)
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-1]["rewards/margins"] > 0
+    before, after = weights(MODEL), weights(tmp_path / "aligned")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("language_model" in name and "q_proj" in name for name in changed)
+    assert any("multi_modal_projector" in name for name in changed)
+    assert not any("vision_tower" in name or "lm_head" in name or "embed" in name for name in changed)
+    written = [json.loads(line) for line in (given.records / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in steps]
+    assert "logps/end" in (tmp_path / "aligned" / "README.md").read_text()
+    assert transformers.AutoProcessor.from_pretrained(tmp_path / "aligned").chat_template
+    assert job_.finished(given)
+    assert not (given.records / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": False}], ids=["lora", "full"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(changes: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    whole = run(job(data, tmp_path / "whole", **changes))
+    given = job(data, tmp_path / "stopped", **changes)
+    with pytest.raises(Stopped) as stopped:
+        run(given, stop_after=1)  # asked for after the first step's log, so heeded at the end of the second
+    assert stopped.value.exit_code == ExitCode.TERMINATED
+    rest = run(given)
+    assert [step["loss"] for step in rest] == [step["loss"] for step in whole[2:]]
+    written = [json.loads(line) for line in (given.records / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in whole]
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_going_on_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out")
+    with pytest.raises(Stopped):
+        run(given, stop_after=1)
+    with pytest.raises(CorruptRun, match="lr"):
+        run(job(data, tmp_path / "out", lr=1e-3))
+
+
+def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(data: Path, tmp_path: Path) -> None:
+    run(job(data, tmp_path / "merged"))
+    run(job(data, tmp_path / "adapter", save="adapter"))
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {
+        path.name for path in (tmp_path / "adapter").iterdir()
+    }
+    prepared = prepare(job(data, tmp_path / "unused"))
+    found = []
+    for name in ("merged", "adapter"):
+        model = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / name).eval()
+        with torch.no_grad():
+            found.append(token_logps(replace(prepared.loaded, model=model), [prepared.dataset[0]], packed=True)[0])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_joined_rows_are_one_sample_with_several_rejected_answers(data: Path, tmp_path: Path) -> None:
+    scenes = ("-i", SCENES / "llava_instruct.json", "-m", "fake", "--engine", "fake", "--limit", "12")
+    first = data.parent / "bdhs"
+    for arguments in (
+        ("baseline", "blind", *scenes, "--seed", "1", "-o", tmp_path / "blind"),
+        ("join", first, tmp_path / "blind", "-o", tmp_path / "joined"),
+    ):
+        done = called(*arguments)
+        assert done.returncode == 0, done.stderr
+    given = job(tmp_path / "joined", tmp_path / "out")
+    prepared = prepare(given)
+    assert len(prepared.samples) >= 6
+    assert all(len(sample.answers) == 3 for sample in prepared.samples)
+    steps = run(given)
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert steps[-1]["rewards/margins"] > 0
+
+
+def test_a_frozen_projector_stays_as_it_was(data: Path, tmp_path: Path) -> None:
+    run(job(data, tmp_path / "out", projector_lr=0.0))
+    before, after = weights(MODEL), weights(tmp_path / "out")
+    assert all(torch.equal(before[name], after[name]) for name in before if "projector" in name)
+
+
+def test_rows_that_do_not_fit_are_dropped_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", max_length=130)
+    prepared = prepare(given)
+    assert prepared.dropped
+    assert {row.reason for row in prepared.dropped} == {"ROW_TOO_LONG"}
+    assert all(sample.length <= 130 for sample in prepared.samples)
+    with pytest.raises(UsageError, match="ROW_TOO_LONG"):
+        prepare(job(data, tmp_path / "out", max_length=20))
+
+
+def test_a_model_that_does_not_look_is_refused(data: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForImageTextToText.from_pretrained(MODEL)
+    torch.nn.init.zeros_(model.model.multi_modal_projector.linear_2.weight)
+    model.save_pretrained(tmp_path / "blind")
+    transformers.AutoProcessor.from_pretrained(MODEL).save_pretrained(tmp_path / "blind")
+    given = replace(job(data, tmp_path / "out"), engine=EngineConfig(model=str(tmp_path / "blind")))
+    with pytest.raises(UsageError, match="does not see its images"):
+        prepare(given)
+
+
+def test_a_loss_that_is_no_number_names_its_rows(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out")
+    prepared = prepare(given)
+    torch.nn.init.constant_(prepared.loaded.model.lm_head.weight, float("nan"))
+    ids = {sample.id for sample in prepared.samples}
+    with pytest.raises(UsageError, match="not a number") as stopped:
+        train(given, prepared, lambda metrics: None)
+    assert any(row in str(stopped.value) for row in ids)

@@ -1,0 +1,99 @@
+"""Answers behind one prompt against stock `forward` over a sequence for each."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from prefgen.engines import vision
+from prefgen.engines.loading import LoadedModel
+from prefgen.train.logprobs import token_logps, why_separate
+from prefgen.train.rows import Item
+from tests.engines import tiny
+from tests.engines.zoo import ZOO
+from tests.train.pairs import REJECTED, item, row
+
+PACKED = ("llava", "llava_next", "internvl", "smolvlm", "idefics3", "llava_onevision", "ovis2")
+SEPARATE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3", "aya_vision")
+
+
+def stock(loaded: LoadedModel, given: Item) -> list[torch.Tensor]:
+    """One answer at a time through the published forward pass, pixels and all, without padding."""
+    found = []
+    for answer in given.sample.answers:
+        ids = torch.tensor([[*given.sample.prompt, *answer.ids]])
+        images = (ids == loaded.image_token_id).int()
+        inputs = vision.model_inputs(loaded, [given.pixels]) if given.pixels.inputs else {}
+        if loaded.family.mrope:
+            inputs["mm_token_type_ids"] = images
+        if loaded.family.image_blocks:
+            inputs["token_type_ids"] = images
+        with torch.no_grad():
+            logits = loaded.model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs).logits[0].float()
+        logps = logits.log_softmax(-1)[len(given.sample.prompt) - 1 : -1]
+        found.append(logps.gather(-1, torch.tensor(answer.ids)[:, None])[:, 0])
+    return found
+
+
+def items(loaded: LoadedModel) -> list[Item]:
+    """A sample with two rejected answers and one with another picture and one, of other lengths."""
+    return [
+        item(loaded, row(), row(rejected=REJECTED[1])),
+        item(loaded, row("Two.", "There is none, approx. ten metres away."), picture=1),
+    ]
+
+
+@pytest.mark.parametrize("name", PACKED + SEPARATE)
+def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str) -> None:
+    loaded = ZOO[name]()
+    given = items(loaded)
+    packed = not why_separate(loaded)
+    assert packed == (name in PACKED)
+    expected = [stock(loaded, each) for each in given]
+    for batch in (given, given[:1]):  # padded, and not
+        with torch.no_grad():
+            found = token_logps(loaded, batch, packed=packed)
+        for ours, theirs in zip(found, expected, strict=False):
+            assert [len(answer) for answer in ours] == [len(answer) for answer in theirs]
+            for one, other in zip(ours, theirs, strict=True):
+                assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+                assert float(one.sum()) == pytest.approx(float(other.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next"])
+def test_packed_and_separate_sequences_have_the_same_gradient(name: str) -> None:
+    gradients = []
+    for packed in (True, False):
+        loaded = ZOO[name]()
+        found = token_logps(loaded, items(loaded), packed=packed)
+        sum(logps.sum() for sample in found for logps in sample).backward()  # type: ignore[union-attr]  # not 0
+        gradients.append({n: p.grad for n, p in loaded.model.named_parameters() if p.grad is not None})
+    one, other = gradients
+    assert one.keys() == other.keys()
+    assert any("multi_modal_projector" in name for name in one)
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, other[name], rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + 1e-6), name
+
+
+def test_a_batch_may_hold_prompts_with_and_without_pictures() -> None:
+    loaded = tiny.llava()
+    blind = item(loaded, row(pictures=()))
+    with torch.no_grad():
+        found = token_logps(loaded, [blind, item(loaded, row())], packed=True)
+    for one, other in zip(found[0], stock(loaded, blind), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_picture_is_read() -> None:
+    loaded = tiny.llava()
+    with torch.no_grad():
+        one, other = (token_logps(loaded, [item(loaded, row(), picture=seed)], packed=True)[0][0] for seed in (0, 1))
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_an_answer_does_not_see_the_others() -> None:
+    loaded = tiny.llava()
+    with torch.no_grad():
+        one = token_logps(loaded, [item(loaded, row())], packed=True)[0][0]
+        other = token_logps(loaded, [item(loaded, row(rejected="No!"))], packed=True)[0][0]
+    assert torch.allclose(one, other, atol=1e-5)
