@@ -24,6 +24,7 @@ import platform
 import resource
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,8 @@ from rich.console import Console
 from rich.table import Table
 
 from prefgen import sources
-from prefgen.engines import decode, loading, vision
-from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines import decode, loading, vision, vllm_
+from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.running import RunningBatch
@@ -195,7 +196,7 @@ def _peak_gib(device: torch.device) -> float:
 
 
 def produce(
-    way: str, setting: str, loaded: LoadedModel, engine: TransformersEngine, samples: list[Sample]
+    way: str, setting: str, loaded: LoadedModel, engine: Engine, samples: list[Sample]
 ) -> tuple[Row, list[Generate]]:
     """Make all pairs one way, and keep what was asked of the model."""
     recorder = Recorder(engine)
@@ -298,6 +299,19 @@ def scenes_samples(count: int) -> list[Sample]:
     return [row for row in loaded_rows if isinstance(row, Sample)]
 
 
+def with_vllm(
+    folder: str, device: str, settings: list[str], loaded: LoadedModel, samples: list[Sample], engine_args: list[str]
+) -> list[Row]:
+    """The rows of vLLM; what share of the time goes where is not to be seen from outside."""
+    engine = vllm_.VllmEngine.load(EngineConfig(folder, "vllm", device=device, engine_args=tuple(engine_args)))
+    rows = []
+    for setting in settings:
+        produce("warm", setting, loaded, engine, samples[:8])
+        row, _ = produce("vllm", setting, loaded, engine, samples)
+        rows.append(dataclasses.replace(row, shares={}))
+    return rows
+
+
 def render(rows: list[Row], title: str) -> Table:
     """Rows beside the row of stock `generate` and of the limit in the same setting."""
     table = Table("setting", "way", "pairs/s", "tokens/s", "GiB", "vision", "prefill", "decode", "rest", title=title)
@@ -313,7 +327,7 @@ def render(rows: list[Row], title: str) -> Table:
             f"{row.samples / row.seconds:.2f}",
             f"{row.tokens / row.seconds:.1f}",
             f"{row.memory_gib:.2f}",
-            *(f"{row.shares.get(stage, 0.0):.0%}" for stage in ("vision", "prefill", "decode", "rest")),
+            *(f"{row.shares[stage]:.0%}" if row.shares else "" for stage in ("vision", "prefill", "decode", "rest")),
             f"{stock / own:.1f}" if stock else "",
             f"{own / best:.2f}" if best else "",
         )
@@ -329,6 +343,7 @@ def main() -> None:
     parser.add_argument("--stock-samples", type=int, help="fewer for the slow way; its figures are per sample")
     parser.add_argument("--max-tokens", type=int, default=14, help="of a sentence; random weights end none")
     parser.add_argument("--batch-size", type=int, default=EngineConfig.batch_size)
+    parser.add_argument("--engine-arg", action="append", default=[], help="of vLLM, name=value")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
@@ -336,12 +351,17 @@ def main() -> None:
 
     device = loading.resolve_device(arguments.device)
     if arguments.model == "scenes":
-        loaded = loading.load(EngineConfig(str(SCENES / "model"), device=device))
+        folder = str(SCENES / "model")
+        loaded = loading.load(EngineConfig(folder, device=device))
         samples = scenes_samples(arguments.samples)
     else:
         dtype = getattr(torch, loading.torch_dtype(arguments.dtype, device))
         loaded = drawn.model(arguments.model, torch.device(device), dtype)
         samples = drawn.samples(arguments.samples)
+        folder = tempfile.mkdtemp(prefix=f"{arguments.model}-")
+        if vllm_.is_installed():  # it reads its model from a folder
+            loaded.model.save_pretrained(folder)
+            loaded.processor.save_pretrained(folder)
         for name, method in SETTINGS.items():
             limits = {"max_sentence_tokens": arguments.max_tokens, "max_new_tokens": 5 * arguments.max_tokens}
             SETTINGS[name] = dataclasses.replace(method, **limits)
@@ -358,6 +378,8 @@ def main() -> None:
         same = sum(a == b for a, b in zip(slow.texts, fast.texts, strict=False))
         console.print(f"{setting}: {same} of {len(few)} texts are those of stock generate")
         rows += [slow, fast, limit(setting, loaded, requests, fast)]
+    if not vllm_.why_not(EngineConfig(folder, "vllm")):
+        rows += with_vllm(folder, device, arguments.settings, loaded, samples, arguments.engine_arg)
     where = loading.device_kind(str(loaded.device))
     console.print(render(rows, f"{arguments.model} on {where}, {loaded.dtype}, {torch.get_num_threads()} threads"))
     report = {

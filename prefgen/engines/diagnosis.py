@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
@@ -182,15 +179,3 @@ def compare(loaded: LoadedModel, width: int, height: int) -> Comparison:
 def _masked_logits(loaded: LoadedModel, row: decode.Row) -> torch.Tensor:
     logits: torch.Tensor = loaded.model(**decode.masked_inputs(loaded, [row], preserve=False)).logits[0, -1]
     return logits
-
-
-def vllm_runs(architecture_name: str) -> bool | None:
-    """Whether the installed vLLM knows the architecture; None if it is not installed.
-
-    Raises:
-        ImportError, RuntimeError: if it is installed and cannot be imported.
-    """
-    if importlib.util.find_spec("vllm") is None:
-        return None
-    registry: Any = importlib.import_module("vllm").ModelRegistry
-    return architecture_name in registry.get_supported_archs()

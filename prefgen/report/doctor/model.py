@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefgen.engines import devices, diagnosis, loading
+from prefgen.engines import devices, diagnosis, loading, vllm_
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.diagnosis import Architecture, Prompting
 from prefgen.errors import PrefgenError
@@ -20,7 +20,7 @@ def findings(config: EngineConfig, width: int, height: int) -> list[Finding]:
         built = diagnosis.architecture(config)
         found += _architecture(built)
         prompt = diagnosis.prompting(config, width, height)
-        found += [*_prompting(prompt, width, height), *_memory(built, prompt), _vllm(built)]
+        found += [*_prompting(prompt, width, height), *_memory(built, prompt), _vllm(config)]
         if all(finding.level != "broken" for finding in found):
             found.append(_comparison(config, width, height))
     except PrefgenError as error:
@@ -75,14 +75,9 @@ def _memory(built: Architecture, prompt: Prompting) -> list[Finding]:
     return [Finding("ok", "memory", text, "both limits of a batch are options: --batch-size and --batch-tokens")]
 
 
-def _vllm(built: Architecture) -> Finding:
-    try:
-        runs = diagnosis.vllm_runs(built.name)
-    except (ImportError, RuntimeError) as error:
-        return Finding("warning", "vLLM", f"is installed and cannot be imported: {error}", "reinstall vllm")
-    if runs is None:
-        return Finding("note", "vLLM", "not installed")
-    return Finding("ok" if runs else "note", "vLLM", f"{'knows' if runs else 'does not know'} {built.name}")
+def _vllm(config: EngineConfig) -> Finding:
+    reason = vllm_.why_not(config)
+    return Finding("note" if reason else "ok", "vLLM", reason or "can run it", "" if reason else "use --engine vllm")
 
 
 def _comparison(config: EngineConfig, width: int, height: int) -> Finding:
