@@ -36,8 +36,8 @@ pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`), 
 The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](https://arxiv.org/abs/2407.02477) and
 `povid-style` the teacher-forced distortion described there; $baselines are simpler
 ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a spoilt picture
-(`rejected_images`). `corrupt` is a chat model's corruption of the preferred answer, `rank` a worse one among several of a
-model's own answers. Any other method is the published set, or the form, that a pair was imported from.
+(`rejected_images`). `corrupt` is a chat model's corruption of the preferred answer, `rank` a worse one among several
+answers of a model. Any other method is the published set, or the form, that a pair was imported from.
 
 ## Samples
 
