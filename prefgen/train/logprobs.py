@@ -61,12 +61,19 @@ class _Sequence:
 def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> list[list[torch.Tensor]]:
     """Log-probability of every token of every answer, in nats.
 
+    Of a bfloat16 model the weights that are trained are float32; it computes in bfloat16 all the same.
+
     Args:
         packed: put a sample's answers behind one prompt; see `why_separate`.
 
     Returns:
         For each item and each of its answers (T,), float32.
     """
+    with torch.autocast(loaded.device.type, torch.bfloat16, enabled=loaded.dtype == torch.bfloat16):
+        return _token_logps(loaded, items, packed)
+
+
+def _token_logps(loaded: LoadedModel, items: Sequence[Item], packed: bool) -> list[list[torch.Tensor]]:
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device)
     inputs = {
@@ -82,7 +89,7 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
     logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N)
     lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
-    each = logps_N.split(lengths)
+    each = torch.split(logps_N, lengths)
     answers = iter(each)
     return [[next(answers) for _ in item.sample.answers] for item in items]
 
@@ -137,5 +144,5 @@ def _logps(head: Any, hidden_NH: torch.Tensor, target_N: torch.Tensor) -> torch.
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(head(hidden).float(), target, reduction="none").neg()
 
-    chunks = zip(hidden_NH.split(_CHUNK), target_N.split(_CHUNK), strict=True)
+    chunks = zip(torch.split(hidden_NH, _CHUNK), torch.split(target_N, _CHUNK), strict=True)
     return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
