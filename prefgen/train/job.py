@@ -209,7 +209,9 @@ def _train(
     lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
     (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
     digests = [Stored(path).digest for path in job.runs]
-    file = reference.path(job.records, loaded, digests, prepared.samples)
+    model = attach(loaded, job.optimisation)
+    kind = "lora" if job.optimisation.lora else "whole"
+    file = reference.path(job.records, loaded, digests, prepared.samples, kind)
     if not file.exists():
         size = job.optimisation.batch_size
         found = reference.compute(
@@ -218,7 +220,6 @@ def _train(
         reference.save(file, found)
     prepared.dataset.reference = reference.load(file, prepared.samples)
 
-    model = attach(loaded, job.optimisation)
     checkpoints = job.records / "checkpoints"
     trainer = PreferenceTrainer(
         model,

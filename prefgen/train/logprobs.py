@@ -61,12 +61,19 @@ class _Sequence:
 def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> list[list[torch.Tensor]]:
     """Log-probability of every token of every answer, in nats.
 
+    Of a bfloat16 model the weights that are trained are float32; it computes in bfloat16 all the same.
+
     Args:
         packed: put a sample's answers behind one prompt; see `why_separate`.
 
     Returns:
         For each item and each of its answers (T,), float32.
     """
+    with torch.autocast(loaded.device.type, torch.bfloat16, enabled=loaded.dtype == torch.bfloat16):
+        return _token_logps(loaded, items, packed)
+
+
+def _token_logps(loaded: LoadedModel, items: Sequence[Item], packed: bool) -> list[list[torch.Tensor]]:
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device)
     inputs = {

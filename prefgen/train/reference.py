@@ -1,7 +1,9 @@
 """Log-probabilities under the reference: the model before its first step, computed once and kept beside the output.
 
-They are of every token, so that they serve every objective and mask. No adapter has to be switched off for them and no
-second model kept in memory, and a projector that is trained cannot change them.
+It is read as it is about to be trained, LoRA's matrices in it and still without effect: in bfloat16 the same weights
+rounded otherwise would not give the same numbers, and the first step's margins would not be 0. Every token has its own
+log-probability, so that they serve every objective and mask. No adapter has to be switched off for them, no second
+model kept in memory, and a projector that is trained cannot change them.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ Logps = tuple[torch.Tensor, ...]
 """Of each answer of a sample, (T,) each, float32 on the CPU."""
 
 
-def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequence[Sample]) -> Path:
-    """Where they are kept: named by the model, the runs' digests and the very tokens."""
+def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequence[Sample], kind: str) -> Path:
+    """Where they are kept: named by the model, the kind of training, the runs' digests and the very tokens."""
     tokens = hashlib.sha256()
     for sample in samples:
         tokens.update(json.dumps([sample.id, sample.prompt, [answer.ids for answer in sample.answers]]).encode())
-    key = json.dumps([loaded.name, loaded.revision, str(loaded.dtype), *runs, tokens.hexdigest()])
+    key = json.dumps([loaded.name, loaded.revision, str(loaded.dtype), kind, *runs, tokens.hexdigest()])
     return folder / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
 
 

@@ -61,9 +61,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             UsageError: it is not a number.
         """
         items: list[Item] = inputs["items"]
-        device = self._loaded.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self._loaded.dtype == torch.bfloat16):
-            logps = token_logps(self._loaded, items, packed=self._packed)
+        logps = token_logps(self._loaded, items, packed=self._packed)
         answers = gather(items, logps)
         loss_B = losses(self._objective, answers)
         if not torch.isfinite(loss_B).all():

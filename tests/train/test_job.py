@@ -75,6 +75,15 @@ def test_a_run_starts_at_the_reference_learns_and_saves_a_model_that_loads(data:
     assert not (given.records / "checkpoints").exists()
 
 
+@pytest.mark.parametrize("lora", [True, False])
+def test_bfloat16_starts_at_the_reference_too(data: Path, tmp_path: Path, lora: bool) -> None:
+    given = job(data, tmp_path / "out", lora=lora, max_steps=1)
+    (step,) = run(replace(given, engine=EngineConfig(model=str(MODEL), dtype="bfloat16")))
+    assert step["rewards/margins"] == pytest.approx(0, abs=2e-2)  # rows are padded otherwise than they were
+    saved = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
+    assert {weight.dtype for weight in saved.state_dict().values()} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("changes", [{}, {"lora": False}], ids=["lora", "full"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(changes: dict[str, Any], data: Path, tmp_path: Path) -> None:
     whole = run(job(data, tmp_path / "whole", **changes))
