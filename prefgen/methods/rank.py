@@ -9,6 +9,7 @@ What tells answers apart, `by`:
 - ``annotator`` or ``api``: every two answers are compared in both orders (`prefgen.methods.verdicts`). A win is 1, a
   tie 1/2; an answer's score is its mean over the others, in [0, 1].
 - ``similarity``: the cosine between an answer's and the reference's sentence embeddings.
+- ``image-gain``: how much likelier the policy itself finds an answer with the image than without, in nats per token.
 
 Departures from the paper:
 
@@ -32,16 +33,29 @@ from prefgen.methods.base import cosine, settings
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
-from prefgen.requests import Annotate, Chat, Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
+from prefgen.requests import (
+    Annotate,
+    Chat,
+    Completion,
+    Embed,
+    Flow,
+    Generate,
+    Reply,
+    Request,
+    Sampling,
+    Score,
+    Scored,
+    Vector,
+)
 from prefgen.restrict import View
 
-By = Literal["annotator", "api", "similarity"]
+By = Literal["annotator", "api", "similarity", "image-gain"]
 Pairing = Literal["best-worst", "best-random"]
 Chosen = Literal["best", "reference"]
-BY: tuple[By, ...] = ("annotator", "api", "similarity")
+BY: tuple[By, ...] = ("annotator", "api", "similarity", "image-gain")
 PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random")
 CHOSEN: tuple[Chosen, ...] = ("best", "reference")
-_ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed}
+_ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Rank:
         for option, number, low, high in ranges:
             if not low <= number <= high:
                 raise UsageError(f"--{option} {number} is outside {low:g} … {high:g}")
-        if self.by != "similarity":
+        if self.by in ("annotator", "api"):
             self.comparer()
 
     @property
@@ -161,6 +175,18 @@ class Rank:
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
             return [cosine(vector, reference) for vector in vectors], ()
+        if self.by == "image-gain":
+            views = (View(), View(rho=1.0))
+            read = cast(
+                "tuple[Scored, ...]",
+                (
+                    yield tuple(
+                        Score(sample.prompt, sample.loaded_images, view, answer) for answer in answers for view in views
+                    )
+                ),
+            )
+            means = [sum(scored.logps) / len(scored.logps) for scored in read]
+            return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], ()
         comparer = self.comparer()
         matches = list(combinations(range(len(answers)), 2))
         requests = [
@@ -196,6 +222,7 @@ class Rank:
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
             "similarity": "similarity to the reference",
+            "image-gain": "log-probability with the image minus without it",
         }
         return (
             ("method", f"{self.name} by {how[self.by]}"),
@@ -207,7 +234,7 @@ class Rank:
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:
         """The comparison of the reference with itself: the form of what a judge is asked."""
-        if self.by == "similarity":
+        if self.by not in ("annotator", "api"):
             return ()
         filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16)
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in filled))

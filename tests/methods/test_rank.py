@@ -16,7 +16,7 @@ from prefgen.methods import prompts
 from prefgen.methods.rank import Rank
 from prefgen.methods.verdicts import Comparison
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
-from prefgen.requests import Annotate, Chat, Completion, Embed, Generate, Message, Reply, Request, Vector
+from prefgen.requests import Annotate, Chat, Completion, Embed, Generate, Message, Reply, Request, Score, Scored, Vector
 
 TEXT = Rank(prompts.load("rank-text"))
 API = Rank(prompts.load("rank"), by="api")
@@ -55,6 +55,11 @@ def run(method: Rank, answers: list[str], verdict: Verdict = fair) -> tuple[Outc
             asked.append(request)
             cosine = quality(request.text) / 9
             return Vector(np.array([cosine, np.sqrt(1 - cosine**2)], dtype=np.float32))
+        if isinstance(request, Score):  # the better the answer, the more the image helps; long ones are less likely
+            asked.append(request)
+            gain = quality(request.answer) if request.view.rho == 0.0 else 0.0
+            logps = tuple(gain - len(request.answer) for _ in range(len(request.answer)))
+            return Scored(logps, logps, (), "", "", 64, 64)  # type: ignore[arg-type]  # only log-probs are looked at
         assert isinstance(request, Generate)
         return Completion(" " + next(said), "eos", 5, 64, 64)
 
@@ -75,13 +80,13 @@ def texts(outcome: Outcome) -> tuple[str, str]:
 ANSWERS = ["quality 3", "quality 7", "quality 1", "quality 5"]
 
 
-@pytest.mark.parametrize("method", [TEXT, API, replace(TEXT, by="similarity")])
+@pytest.mark.parametrize("method", [TEXT, API, replace(TEXT, by="similarity"), replace(TEXT, by="image-gain")])
 def test_the_best_stands_against_the_worst(method: Rank) -> None:
     outcome, asked = run(method, ANSWERS)
     assert texts(outcome) == ("quality 7", "quality 1")
     assert isinstance(outcome, Pair)
     assert (outcome.method, outcome.variant, outcome.tokens) == ("rank", method.by, 20)
-    assert len(asked) == (5 if method.by == "similarity" else 12)
+    assert len(asked) == {"similarity": 5, "image-gain": 8}.get(method.by, 12)
 
 
 def test_the_reference_may_be_the_chosen_answer() -> None:
