@@ -242,7 +242,8 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
     reading = min(
         _timed(loaded, lambda: [decode.prefill(loaded, batch, preserve=False) for batch in batches]) for _ in range(2)
     )
-    fitting = [rows for rows in _DECODE_BATCHES if rows * leaders[-1].length * _kv_bytes(loaded) < _room(loaded)]
+    row_bytes = leaders[-1].length * loading.kv_bytes(loaded.model.config, loaded.dtype)
+    fitting = [rows for rows in _DECODE_BATCHES if rows * row_bytes < _room(loaded)]
     per_token = min(
         _decode_rate(loaded, leaders[len(leaders) // 2], rows_at_once) for rows_at_once in fitting or [size]
     )
@@ -269,13 +270,6 @@ def _decode_rate(loaded: LoadedModel, row: decode.Row, rows: int, steps: int = 1
     running.forward()
     running.forward()
     return _timed(loaded, lambda: [running.forward() for _ in range(steps)]) / (steps * rows)
-
-
-def _kv_bytes(loaded: LoadedModel) -> int:
-    """Bytes of keys and values per token."""
-    text = loaded.model.config.get_text_config()
-    heads = text.num_key_value_heads * text.hidden_size // text.num_attention_heads
-    return int(2 * text.num_hidden_layers * heads * torch.finfo(loaded.dtype).bits // 8)
 
 
 def _room(loaded: LoadedModel) -> float:

@@ -102,9 +102,6 @@ def architecture(config: EngineConfig) -> Architecture:
     dtype = getattr(torch, name)
     with torch.device("meta"):
         model = transformers.AutoModelForImageTextToText.from_config(settings)
-    text = settings.get_text_config()
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     parameters = sum(weights.numel() for weights in model.parameters())
     return Architecture(
         family,
@@ -112,7 +109,7 @@ def architecture(config: EngineConfig) -> Architecture:
         type(model).__name__,
         parameters,
         parameters * dtype.itemsize,
-        2 * text.num_hidden_layers * kv_heads * head_dim * dtype.itemsize,
+        loading.kv_bytes(settings, dtype),
         name,
         device,
     )

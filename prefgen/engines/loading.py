@@ -192,12 +192,17 @@ def token_budget(loaded: LoadedModel) -> int:
     """
     if loaded.device.type != "cuda":
         return _HOST_TOKENS
-    text = loaded.model.config.get_text_config()
-    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    bytes_per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * size * loaded.dtype.itemsize
     weights = sum(weight.numel() * weight.dtype.itemsize for weight in loaded.model.parameters())
     room = 0.9 * torch.cuda.get_device_properties(loaded.device).total_memory - weights
-    return max(1, int(room / 3 / bytes_per_token))
+    return max(1, int(room / 3 / kv_bytes(loaded.model.config, loaded.dtype)))
+
+
+def kv_bytes(config: Any, dtype: torch.dtype) -> int:
+    """Bytes of the keys and values of one token, in all layers of a model with this configuration."""
+    text = config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * size * dtype.itemsize)
 
 
 def resolve_device(device: str) -> str:

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Generator, Iterable, Iterator
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
+from prefgen import seeds
 from prefgen.errors import RowError, UsageError
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flow, Reply, Request, Vector
-from prefgen.restrict import View, alpha_bar
+from prefgen.restrict import NoiseSpace, Schedule, View, alpha_bar
 
 Scalar = str | int | float | bool | None
 
@@ -56,6 +57,36 @@ class Restricting(Protocol):
 
     def view(self, sample_id: str, iteration: int) -> View:
         """What the model could see when it wrote the answer that was accepted in this iteration."""
+
+
+class Noising(Protocol):
+    """A method that noises the image, by options as in `prefgen.restrict.View`."""
+
+    @property
+    def noise_steps(self) -> int:
+        """N, 0..1000."""
+
+    @property
+    def noise_space(self) -> NoiseSpace:
+        """What is noised."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Eq. 8, or as in the public code."""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+
+
+def noised_view(method: Noising, sample_id: str, iteration: int) -> View:
+    """All image tokens, of a noised image; fresh noise for every (sample, iteration)."""
+    return View(
+        noise_steps=method.noise_steps,
+        noise_space=method.noise_space,
+        schedule=method.schedule,
+        noise_seed=seeds.derive(method.seed, sample_id, iteration, "noise"),
+    )
 
 
 def check_ranges(**ranges: tuple[float | None, float, float]) -> None:

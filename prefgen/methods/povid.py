@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from prefgen import seeds
-from prefgen.methods.base import check_choices, check_ranges, explain_view, judged, reference
+from prefgen.methods.base import check_choices, check_ranges, explain_view, judged, noised_view, reference
 from prefgen.methods.bdhs import FIDELITIES, Fidelity
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Flow, Request, Score, Scored
@@ -116,12 +116,7 @@ class Povid:
 
     def view(self, sample_id: str, iteration: int) -> View:
         """All image tokens, of a noised image."""
-        return View(
-            noise_steps=self.noise_steps,
-            noise_space=self.noise_space,
-            schedule=self.schedule,
-            noise_seed=seeds.derive(self.seed, sample_id, iteration, "noise"),
-        )
+        return noised_view(self, sample_id, iteration)
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
         """The noise in words."""

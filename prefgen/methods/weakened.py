@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen import seeds
-from prefgen.methods.base import check_choices, check_ranges, explain_view
+from prefgen.methods.base import check_choices, check_ranges, explain_view, noised_view
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -64,12 +63,7 @@ class Weakened:
 
     def view(self, sample_id: str, iteration: int) -> View:
         """All image tokens, of a noised image."""
-        return View(
-            noise_steps=self.noise_steps,
-            noise_space=self.noise_space,
-            schedule=self.schedule,
-            noise_seed=seeds.derive(self.seed, sample_id, iteration, "noise"),
-        )
+        return noised_view(self, sample_id, iteration)
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
         """The noise in words."""
