@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from examine import Answers, Examiner
-from prove_figure import figure, table
+from prove_figure import figure, tables
 from prove_report import ratio, report
 from scene_corrupt import serving
 from scene_metrics import Tally
@@ -50,6 +50,8 @@ ATTRIBUTE_SCENES = 100  # attributes are asked of the first of the 600 scenes on
 METHODS = {
     "attn-0.9": ["bdhs", "--rho", "0.9"],
     "attn-1": ["bdhs", "--rho", "1"],
+    "attn-cool": ["bdhs", "--rho", "0.9", "--temperature", "0.5"],
+    "unguided-cool": ["bdhs", "--no-guidance", "--rho", "0.75", "--temperature", "0.5"],
     "noise": ["bdhs", "--variant", "noise", "--noise-steps", "500"],
     "unguided": ["bdhs", "--no-guidance", "--rho", "0.99"],
     "povid": ["povid"],
@@ -59,6 +61,9 @@ METHODS = {
 }
 SETS = {  # made of those
     "half": ["mix", f"attn-1:{PAIRS // 2}", f"unguided:{PAIRS // 2}"],
+    "half-cool": ["mix", f"attn-cool:{PAIRS // 2}", f"unguided-cool:{PAIRS // 2}"],
+    "bdhs-append": ["mix", f"attn-1:{PAIRS // 2}", f"append:{PAIRS // 2}"],
+    "cool-append": ["mix", f"attn-cool:{PAIRS // 2}", f"append:{PAIRS // 2}"],
     "union": ["join", "rule", "attn-1"],
 }
 
@@ -81,22 +86,22 @@ class Arm:
 
 ARMS: dict[str, Arm] = {}
 SEARCH: dict[str, Arm] = {
-    **{
-        f"{pairs}/{mask}/{lr:g}": Arm(pairs, mask=mask, lr=lr)
-        for pairs, mask, lr in [
-            ("attn-1", "spans", 3e-4),
-            ("unguided", "all", 3e-4),
-            ("attn-1", "all", 3e-4),
-            ("half", "all", 3e-4),
-            ("attn-1", "no-eos", 3e-4),
-            ("dropout-ntp", "all", 3e-4),
-            ("unguided", "spans", 3e-4),
-            ("append", "all", 1e-4),
-            ("rule", "spans", 3e-4),
-            ("noise", "spans", 3e-4),
-            ("povid", "spans", 3e-4),
-        ]
-    }
+    f"{pairs}_{mask}_{lr:g}_sft{sft:g}": Arm(pairs, mask=mask, lr=lr, options=("--sft-weight", f"{sft:g}"))
+    for pairs, mask, lr, sft in [
+        ("unguided", "all", 1e-4, 0.0),
+        ("bdhs-append", "all", 1e-4, 0.0),
+        ("cool-append", "all", 2e-4, 2.0),
+        ("attn-1", "all", 1e-4, 0.0),
+        ("attn-1", "spans", 1e-4, 0.0),
+        ("bdhs-append", "all", 2e-4, 2.0),
+        ("append", "all", 5e-5, 0.0),
+        ("dropout-ntp", "all", 1e-4, 0.0),
+        ("unguided", "all", 5e-5, 0.0),
+        ("rule", "all", 5e-5, 0.0),
+        ("povid", "all", 5e-5, 0.0),
+        ("noise", "all", 5e-5, 0.0),
+        ("union", "all", 5e-5, 0.0),
+    ]
 }
 
 
@@ -106,13 +111,13 @@ class Run:
     def __init__(self, output: Path) -> None:
         self.output = output
 
-    def rows(self, seed: int, count: int = ROWS) -> Path:
+    def rows(self, seed: int) -> Path:
         """Captions of pictures of the biased world, and nothing else; the file of the rows."""
         folder = self.output / f"rows-{seed}"
         file = folder / "rows.json"
         if not file.exists():
             (folder / "images").mkdir(parents=True, exist_ok=True)
-            scenes = [sample_scene(TRAINING, ROWS_SEED + seed, index) for index in range(count)]
+            scenes = [sample_scene(TRAINING, ROWS_SEED + seed, index) for index in range(ROWS)]
             rows = [conversation_row(scene, Mix(1.0, (0, 0))) for scene in scenes]
             for scene, row in zip(scenes, rows, strict=True):
                 (folder / "images" / row["image"]).write_bytes(jpeg(scene))
@@ -134,6 +139,8 @@ class Run:
         options = ["--input", str(self.rows(seed)), "--image-root", str(self.rows(seed).parent / "images")]
         options += ["--seed", str(seed), "--shard-size", str(ROWS)]
         if method[0] == "corrupt":
+            if not finished(made):
+                shutil.rmtree(made, ignore_errors=True)  # made in a second, and it would be held to its server's port
             with serving() as url:
                 self.prefgen(made, *method, *options, "--base-url", url)
         else:
@@ -172,12 +179,16 @@ class Run:
 
     def prefgen(self, output: Path, *arguments: str) -> Path:
         """Run a command in this process, which spares the loading of libraries, unless its output is finished."""
-        markers = output / ".prefgen" / "manifest.sha256", output / "training" / "finished.json"
-        if not any(marker.exists() for marker in markers):
+        if not finished(output):
             sys.argv = ["prefgen", *arguments, "--output", str(output), "--quiet"]
             print(shlex.join(sys.argv), flush=True)
             app(args=sys.argv[1:], standalone_mode=False)
         return output
+
+
+def finished(output: Path) -> bool:
+    """Whether a command has nothing left to do there."""
+    return any((output / mark).exists() for mark in (".prefgen/manifest.sha256", "training/finished.json"))
 
 
 def ask(model: Path, items: Sequence[Heldout], *, captions_only: bool = False) -> Answers:
@@ -210,7 +221,7 @@ def write(
             seed |= {"seconds": one["seconds"], "end_in_training": one["end_in_training"]}
     found["settings"] = {"scenes": len(items), "pairs": PAIRS, "steps": STEPS, "batch": BATCH, "methods": METHODS}
     (output / "proof.json").write_text(json.dumps(rounded(found), indent=1) + "\n", encoding="utf-8")
-    (output / "proof.md").write_text(table(found), encoding="utf-8")
+    (output / "proof.md").write_text(tables(found), encoding="utf-8")
     (output / "proof.svg").write_text(figure(found), encoding="utf-8")
     return found
 

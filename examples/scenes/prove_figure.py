@@ -1,40 +1,63 @@
-"""The table and the figure of prove.py, made of its JSON."""
+"""The tables and the figure of prove.py, made of its JSON."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-COLUMNS = {
-    "partner": ("partner_hallucination", 100, 1),
+Columns = Mapping[str, tuple[str, int, int]]
+"""Head of a column to a figure's name, its factor and its digits behind the point."""
+
+CAPTIONS: Columns = {
     "CHAIR_i": ("chair_i", 100, 1),
+    "at base's length": ("chair_i_matched", 100, 1),
     "CHAIR_s": ("chair_s", 100, 1),
     "recall": ("object_recall", 100, 1),
-    "CHAIR_i, same length": ("chair_i_matched", 100, 1),
-    "yes/no": ("yes_no/accuracy", 100, 1),
-    "AUC popular": ("popular/auc", 1, 3),
-    "AUC adversarial": ("adversarial/auc", 1, 3),
-    "attributes": ("attributes/accuracy", 100, 1),
     "words": ("caption_words", 1, 1),
     "p(end)": ("end_probability", 1, 3),
+}
+QUESTIONS: Columns = {
+    "yes/no": ("yes_no/accuracy", 100, 1),
+    "popular": ("popular/accuracy", 100, 1),
+    "adversarial": ("adversarial/accuracy", 100, 1),
+    "AUC popular": ("popular/auc", 1, 4),
+    "AUC adversarial": ("adversarial/auc", 1, 4),
+    "attributes": ("attributes/accuracy", 100, 1),
+    "other hallucination": ("other_hallucination", 100, 1),
 }
 _ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 190, 300, 40, 56  # pixels
 _PANELS = (("partner_hallucination", "partner hallucination, points"), ("object_recall", "recall, points"))
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """In Markdown: means over the seeds; the change of the primary measure with its interval; seeds that pass."""
-    heads = ["arm", "partner", "change [95%]", *list(COLUMNS)[1:], "fewer partners", "recall kept"]
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+def tables(result: Mapping[str, Any]) -> str:
+    """Both tables in Markdown."""
+    return (
+        f"{captions(result)}\n{_lines(['arm', *QUESTIONS], ([n, *_cells(f, QUESTIONS)] for n, f, _ in _rows(result)))}"
+    )
+
+
+def captions(result: Mapping[str, Any]) -> str:
+    """What captions say: means over the seeds; the primary measure's change and interval; how many seeds pass."""
+    heads = ["arm", "partner hallucination", *CAPTIONS, "seeds with fewer partners", "that kept recall"]
+    rows = []
     for name, figures, arm in _rows(result):
-        partner, *others = (f"{figures[key] * scale:.{digits}f}" for key, scale, digits in COLUMNS.values())
-        change, passed = "", ["", ""]
+        partner = f"{100 * figures['partner_hallucination']:.1f}"
+        passed = ["", ""]
         if arm:
-            change = "{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**_points(arm["changes"]["partner_hallucination"]))
+            change = _points(arm["changes"]["partner_hallucination"])
+            partner += " ({value:+.1f} [{low:+.1f}, {high:+.1f}])".format(**change)
             verdict = arm["verdict"]
             passed = [f"{verdict[key]} of {verdict['seeds']}" for key in ("fewer_partners", "recall_kept")]
-        lines.append(f"| {' | '.join([name, partner, change, *others, *passed])} |")
-    return "\n".join(lines) + "\n"
+        rows.append([name, partner, *_cells(figures, CAPTIONS), *passed])
+    return _lines(heads, rows)
+
+
+def _cells(figures: Mapping[str, float], columns: Columns) -> list[str]:
+    return [f"{figures[key] * scale:.{digits}f}" for key, scale, digits in columns.values()]
+
+
+def _lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)) + "\n"
 
 
 def figure(result: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
         (("kto",), "kto"),
         (("dpo", "--beta", "0"), "--beta"),
         (("ipo", "--label-smoothing", "0.1"), "--label-smoothing"),
+        (("sft", "--sft-weight", "1"), "--sft-weight"),
         (("dpo", "--loss-mask", "some"), "--loss-mask"),
         (("dpo", "--save", "adapter", "--no-lora"), "--save"),
         (("dpo", "--dtype", "float16"), "--dtype"),

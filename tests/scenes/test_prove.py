@@ -11,7 +11,7 @@ import prove
 import pytest
 from evaluate import responder
 from examine import Examiner
-from prove_figure import figure, table
+from prove_figure import captions, figure, tables
 from prove_report import count, report, verdict
 from scene_corrupt import corrupt, serving
 from scene_metrics import cells_in, colours_in, first_sentences, shapes_in
@@ -85,8 +85,9 @@ def test_the_corrupter_always_contradicts_the_scene(index: int) -> None:
     ), f"{said!r} became {changed!r}"
 
 
-def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path) -> None:
-    rows = prove.Run(tmp_path).rows(0, count=4)
+def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "ROWS", 4)
+    rows = prove.Run(tmp_path).rows(0)
     settings = ("--image-root", rows.parent / "images", "--reply", "text", "--judge", "rules")
     with serving() as url:
         done = called("corrupt", "--input", rows, *settings, "--base-url", url, "--output", tmp_path / "out")
@@ -96,11 +97,10 @@ def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path) -> None:
     assert all(row["chosen_response"] != row["rejected_response"] for row in pairs)
 
 
-def test_training_rows_of_two_seeds_share_no_picture(tmp_path: Path) -> None:
-    run = prove.Run(tmp_path)
-    one, two = (
-        {file.read_bytes() for file in (run.rows(seed, count=5).parent / "images").iterdir()} for seed in (0, 1)
-    )
+def test_training_rows_of_two_seeds_share_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "ROWS", 5)
+    folders = [prove.Run(tmp_path).rows(seed).parent / "images" for seed in (0, 1)]
+    one, two = ({file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert len(one) == len(two) == 5
     assert not one & two
 
@@ -145,8 +145,8 @@ def test_the_base_model_is_no_better_than_itself(told: dict[str, Any]) -> None:
     json.dumps(found, allow_nan=False)
     drawn = ElementTree.fromstring(figure(found))
     assert len([part for part in drawn if part.tag.endswith("circle")]) == 2 * (2 + 1)
-    assert table(found).splitlines()[3].startswith("| same | ")
-    assert "| 0 of 2 | 2 of 2 |" in table(found)
+    assert captions(found).splitlines()[3].startswith("| same | ")
+    assert captions(found).splitlines()[3].endswith(" | 0 of 2 | 2 of 2 |")
 
 
 def test_a_caption_that_invents_a_partner_is_counted(told: dict[str, Any]) -> None:
@@ -187,4 +187,4 @@ def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pyte
     assert stamps == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
-    assert (tmp_path / "proof.md").read_text().count("\n") == 5
+    assert (tmp_path / "proof.md").read_text() == tables(found)
