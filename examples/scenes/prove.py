@@ -147,11 +147,15 @@ class Run:
             self.prefgen(made, *method, *options, "--model", str(BASE_MODEL), "--similarity-model", "minilm")
         return self.prefgen(folder / name, "sample", str(made), "--rows", str(PAIRS), "--seed", str(seed))
 
+    def file(self, name: str, seed: int) -> Path:
+        """Where the answers of an arm are."""
+        return self.output / name / f"{seed}.json"
+
     def answers(
         self, name: str, arm: Arm | None, seed: int, items: Sequence[Heldout], *, captions_only: bool = False
     ) -> Path:
         """Train an arm and ask it; the file with its answers. No arm: the model as it is."""
-        file = self.output / name / f"{seed}.json"
+        file = self.file(name, seed)
         if file.exists():
             return file
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -198,13 +202,19 @@ def ask(model: Path, items: Sequence[Heldout], *, captions_only: bool = False) -
     return examiner.examine(items, ATTRIBUTE_SCENES, captions_only=captions_only)
 
 
-def prove(output: Path, items: Sequence[Heldout]) -> dict[str, Any]:
-    """Whatever is not done yet; then all figures, in ``proof.json``, ``proof.md`` and ``proof.svg``."""
+def prove(output: Path, items: Sequence[Heldout], *, only_report: bool = False) -> dict[str, Any]:
+    """Whatever is not done yet; then all figures, in ``proof.json``, ``proof.md`` and ``proof.svg``.
+
+    Args:
+        only_report: count what there is, and make nothing.
+    """
     run = Run(output)
     base = read(run.answers("base", None, 0, items))
     told: dict[str, list[dict[str, Any]]] = {}
     for seed in SEEDS:  # all arms of one seed first, so that a run that is cut short compares all of them
         for name, arm in ARMS.items():
+            if only_report and not run.file(name, seed).exists():
+                continue
             told.setdefault(name, []).append(read(run.answers(name, arm, seed, items)))
             print(f"{name}, seed {seed}: done", flush=True)
     return write(output, told, base, items)
@@ -260,6 +270,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for all that is made; give it again to go on"
     )
+    parser.add_argument("--report", action="store_true", help="make nothing, count what there is")
     parser.add_argument("--search", action="store_true", help="try the settings of SEARCH on validation scenes")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -268,7 +279,7 @@ def main() -> None:
     if options.search:
         search(options.output)
     else:
-        prove(options.output, heldout(HELDOUT_SCENES))
+        prove(options.output, heldout(HELDOUT_SCENES), only_report=options.report)
         print((options.output / "proof.md").read_text(encoding="utf-8"))
 
 
