@@ -17,10 +17,10 @@ from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.layout import Scalar
-from prefgen.methods.base import Method, settings
+from prefgen.methods.base import Method, parts, settings
 from prefgen.pending import Interrupts, pending_shards
-from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Borrow, Chat, Embed, Flow, of_policy
+from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.requests import Borrow, Chat, Embed, Flows, of_policy
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
@@ -60,11 +60,12 @@ class Survey:
     """What one pass over a job's input found.
 
     Attributes:
-        rows: planned rows, those included that the reader drops.
+        rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
         answers: reference answers of the first samples. head: the very first samples, images not loaded.
     """
 
     rows: int
+    planned: int
     answers: list[str]
     head: list[Sample]
     missing: MissingReport
@@ -79,14 +80,15 @@ class Listener(Protocol):
 
 def survey(job: Job) -> Survey:
     """Read the input once: count its rows, look for its images, keep some samples to plan with."""
-    rows = 0
+    rows = planned = 0
     answers: list[str] = []
     head: list[Sample] = []
 
     def counted() -> Iterator[Sample | Dropped]:
-        nonlocal rows
+        nonlocal rows, planned
         for row in sources.read(job.input, job.source):
             rows += 1
+            planned += parts(job.method) if isinstance(row, Sample) else 1
             if isinstance(row, Sample) and len(answers) < _COUNTED:
                 answers.append(row.answer or "")
                 if len(head) < _PREVIEWED:
@@ -94,7 +96,16 @@ def survey(job: Job) -> Survey:
             yield row
 
     missing = sources.missing_report(counted(), job.source.root(job.input))
-    return Survey(rows, answers, head, missing)
+    return Survey(rows, planned, answers, head, missing)
+
+
+def read(job: Job) -> Iterator[Sample | Dropped]:
+    """All planned rows: a sample stands once for every pair that may be made of it."""
+    for row in sources.read(job.input, job.source):
+        if isinstance(row, Sample):
+            yield from (dataclasses.replace(row, part=part) for part in range(parts(job.method)))
+        else:
+            yield row
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
@@ -124,6 +135,8 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
+    if job.engine.also:
+        found |= {"also": " ".join(job.engine.also), "also_revisions": " ".join(identity.also_revisions)}
     if identity.annotator_revision:
         found |= {
             "annotator": job.engine.annotator or job.engine.model,
@@ -153,6 +166,7 @@ def provenance(job: Job, identity: Identity) -> Provenance:
         device=identity.device,
         similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
         similarity_revision=identity.similarity_revision,
+        also=list(zip(job.engine.also, identity.also_revisions or [""] * len(job.engine.also), strict=True)),
         versions=build.versions(job.engine),
     )
 
@@ -161,7 +175,7 @@ def work(
     directory: RunDirectory,
     rows: Iterable[Sample | Dropped],
     load: Callable[[Sample], Sample | Dropped],
-    method: Callable[[Sample], Flow],
+    method: Callable[[Sample], Flows],
     engines: Engines,
     constants: Provenance,
     listener: Listener,
@@ -192,7 +206,7 @@ def ask_in_batches(
     directory: RunDirectory,
     rows: Callable[[], Iterable[Sample | Dropped]],
     load: Callable[[Sample], Sample | Dropped],
-    method: Callable[[Sample], Flow],
+    method: Callable[[Sample], Flows],
     engines: Engines,
     batches: Batches,
 ) -> None:
@@ -209,7 +223,7 @@ def ask_in_batches(
         asking = {**engines, Chat: lines}
         shards = pending_shards(directory, rows(), lambda row: load(row) if isinstance(row, Sample) else row)
         for _, items in shards:
-            for _ in drive([item for item in items if isinstance(item, Sample)], method, asking):
+            for _ in drive([group[0] for group in _samples(items).values()], method, asking):
                 pass
         if not lines.written and not lines.short:
             return
@@ -218,18 +232,37 @@ def ask_in_batches(
 
 def _outcomes(
     items: list[Sample | Dropped],
-    method: Callable[[Sample], Flow],
+    method: Callable[[Sample], Flows],
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
 ) -> list[Outcome]:
-    """One outcome per row, in order."""
+    """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
     for outcome in done.values():
         listener.advance(outcome)
-    places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
-    samples = [item for item in items if isinstance(item, Sample)]
-    for index, outcome in drive(samples, method, {**engines, Borrow: Album(samples)}, check):
-        done[places[index]] = outcome
-        listener.advance(outcome)
+    groups = list(_samples(items).values())
+    places = {item.row_id: place for place, item in enumerate(items) if isinstance(item, Sample)}
+    samples = [group[0] for group in groups]
+    for index, found in drive(samples, method, {**engines, Borrow: Album(samples)}, check):
+        for row in groups[index]:
+            outcome = done[places[row.row_id]] = _of_row(found, row)
+            listener.advance(outcome)
     return [done[place] for place in range(len(items))]
+
+
+def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:
+    """The rows of each sample, by its id."""
+    groups: dict[str, list[Sample]] = {}
+    for item in items:
+        if isinstance(item, Sample):
+            groups.setdefault(item.id, []).append(item)
+    return groups
+
+
+def _of_row(found: Outcome | list[Outcome], row: Sample) -> Outcome:
+    """A row's own outcome; one that was dropped as a sample is dropped as each of its rows."""
+    outcome = found[row.part] if isinstance(found, list) else found
+    if isinstance(outcome, Pair):
+        return dataclasses.replace(outcome, sample=row)
+    return dataclasses.replace(outcome, id=row.row_id, tokens=0 if row.part else outcome.tokens)

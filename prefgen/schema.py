@@ -133,6 +133,7 @@ class Provenance:
         attention: how hidden image tokens are kept from the model, e.g. ``drop`` or ``mask``.
         positions: ``compact`` or ``preserve``.
         device: kind of device, e.g. ``cpu`` or ``NVIDIA H100``; never its index.
+        also: further policies, each with its revision.
         versions: of the packages that can change output, by name.
     """
 
@@ -145,10 +146,18 @@ class Provenance:
     device: str = ""
     similarity_model: str = ""
     similarity_revision: str = ""
+    also: Sequence[tuple[str, str]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def policies(self) -> list[tuple[str, str]]:
+        """Name and revision of each."""
+        return [(self.model, self.model_revision), *self.also]
 
-_PROVENANCE_COLUMNS = tuple(constant.name for constant in fields(Provenance) if constant.name != "versions")
+
+_PROVENANCE_COLUMNS = tuple(
+    constant.name for constant in fields(Provenance) if constant.name in {column.name for column in COLUMNS}
+)
 
 
 def _feature(name: str, kind: pa.DataType) -> object:
@@ -236,16 +245,21 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         raise ValueError(f"pair {sample.id}: {len(rejected)} loaded rejected images for {len(images)} images")
     texts = [pair.chosen, pair.rejected, *(turn.text for turn in sample.prompt)]
     tagged = any(_MEDIA_TAG.search(text) for text in texts)
+    preferred, author = pair.authors
+    wrote, revision = provenance.policies[author]
+    record = pair.record
+    if provenance.also and preferred is not None:
+        record = {**record, "chosen_model": provenance.policies[preferred][0]}
     meta = {
         "options": pair.params,
-        "record": pair.record,
+        "record": record,
         "versions": dict(provenance.versions),
         _IMAGES: _described(images),
         _REJECTED_IMAGES: _described(rejected),
         "source": sample.meta,
     }
     return {
-        "id": sample.id,
+        "id": sample.row_id,
         _IMAGES: _encoded(images),
         _REJECTED_IMAGES: _encoded(rejected) if rejected else None,
         **_conversation_columns(sample.prompt, storable(pair.chosen), storable(pair.rejected)),
@@ -269,6 +283,8 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "licence": storable(sample.licence),
         "turn": sample.turn,
         **{name: getattr(provenance, name) for name in _PROVENANCE_COLUMNS},
+        "model": wrote,
+        "model_revision": revision,
         "prefgen_version": prefgen.__version__,
         "meta": json.dumps(_json_value(meta), sort_keys=True),
     }

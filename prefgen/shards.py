@@ -98,7 +98,7 @@ class RunDirectory:
             raise ValueError(f"shard {shard}: {len(outcomes)} outcomes for {len(rows)} planned rows")
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
         drops = [(row, outcome) for row, outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, Dropped)]
-        if len({pair.sample.id for pair in pairs}) != len(pairs):
+        if len({pair.sample.row_id for pair in pairs}) != len(pairs):
             raise ValueError(f"shard {shard}: two pairs have the same id")
         tokens = sum(outcome.tokens for outcome in outcomes)
         self._commit(shard, schema.to_table(pairs, provenance), drops, tokens, seconds, _plain(provenance))

@@ -32,7 +32,7 @@ def rank(
     split: o.Split = None,
     allow_urls: o.AllowUrls = False,
     by: Annotated[str, o.method("--by", help="What tells answers apart", choices=BY)] = Rank.by,
-    candidates: Annotated[int, o.method("--candidates", "-k", help="Answers per prompt.")] = Rank.candidates,
+    candidates: Annotated[int, o.method("--candidates", "-k", help="Answers per prompt and policy.")] = Rank.candidates,
     pairs: Annotated[str, o.method("--pairs", help="What stands against the best", choices=PAIRINGS)] = Rank.pairs,
     chosen: Annotated[str, o.method("--chosen", help="What is preferred", choices=CHOSEN)] = Rank.chosen,
     min_margin: Annotated[float, o.method("--min-margin", help="Scores are further apart.")] = Rank.min_margin,
@@ -43,6 +43,9 @@ def rank(
     max_new_tokens: o.MaxNewTokens = Rank.max_new_tokens,
     verdict_tokens: VerdictTokens = Rank.verdict_tokens,
     revision: o.Revision = None,
+    also: Annotated[
+        list[str] | None, o.model("--also", help="A further policy that answers, MODEL or MODEL@REVISION; repeatable.")
+    ] = None,
     annotator: o.Annotator = EngineConfig.annotator,
     annotator_revision: o.AnnotatorRevision = None,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
@@ -81,7 +84,7 @@ def rank(
     from prefgen.cli import session
 
     name = "rank" if by == "api" else "rank-text"
-    session.make_pairs(ctx, Rank, prompt=prompts.load(name, prompt))
+    session.make_pairs(ctx, Rank, prompt=prompts.load(name, prompt), policies=1 + len(also or ()))
 
 
 def judge(

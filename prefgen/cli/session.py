@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from prefgen import launch, sources
+from prefgen import launch
 from prefgen import verify as verify_
 from prefgen.cli import config, judging
 from prefgen.cli.ending import Manner, finalize, finish
@@ -94,7 +94,7 @@ def _run(job: Job, manner: Manner) -> None:
         rows = Layout(job.output).read_plan().rows
     else:
         found = launch.survey(job)
-        rows = found.rows
+        rows = found.planned
         _print_plan(job, found, talk, with_prompt=manner.dry_run)
     if manner.dry_run:
         return
@@ -102,7 +102,7 @@ def _run(job: Job, manner: Manner) -> None:
     root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
 
     def read() -> Iterator[Sample | Dropped]:
-        return sources.read(job.input, job.source)
+        return launch.read(job)
 
     def load(sample: Sample) -> Sample | Dropped:
         return load_images(sample, root, download)
