@@ -28,7 +28,7 @@ from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
 from prefgen.train import card, reference
 from prefgen.train.config import Objective, Optimisation
-from prefgen.train.logprobs import token_logps, why_separate
+from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item, Reader, Sample
 from prefgen.train.trainer import PROJECTORS, PreferenceTrainer, is_projector
@@ -222,11 +222,9 @@ def _train(
 
     checkpoints = job.records / "checkpoints"
     trainer = PreferenceTrainer(
-        model,
-        loaded,
+        Policy(model, loaded, packed=packed),
         job.objective,
         job.optimisation,
-        packed=packed,
         args=_arguments(job, prepared, checkpoints),
         train_dataset=prepared.dataset,
         data_collator=lambda items: {"items": items},
@@ -278,6 +276,8 @@ def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    if optimisation.gradient_checkpointing:
+        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
 
 
@@ -296,8 +296,6 @@ def _arguments(job: Job, prepared: Prepared, checkpoints: Path) -> Any:
         save_steps=optimisation.save_steps,
         save_total_limit=1,
         seed=optimisation.seed,
-        gradient_checkpointing=optimisation.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         remove_unused_columns=False,
         report_to=job.report_to,
         disable_tqdm=True,

@@ -7,7 +7,7 @@ random numbers, and loggers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from prefgen.engines.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.train.config import Objective, Optimisation
-from prefgen.train.logprobs import token_logps
+from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item
@@ -29,39 +28,27 @@ _WEIGHTS = "trained.safetensors"
 
 
 class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transformers has no types
-    """Trains a loaded model, which may have adapters in it, on `Item` batches.
+    """Trains a policy on `Item` batches."""
 
-    Args:
-        model: what is saved in checkpoints: the loaded model, or PEFT's wrapper around it.
-        packed: see `token_logps`.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        loaded: LoadedModel,
-        objective: Objective,
-        optimisation: Optimisation,
-        *,
-        packed: bool,
-        **settings: Any,
-    ) -> None:
-        super().__init__(model=model, **settings)
+    def __init__(self, policy: Policy, objective: Objective, optimisation: Optimisation, **settings: Any) -> None:
+        super().__init__(model=policy, **settings)
         self.model_accepts_loss_kwargs = False  # the loss is a mean over samples: the Trainer divides by `grad_accum`
-        self._loaded = loaded
+        self._policy = policy
         self._objective = objective
         self._optimisation = optimisation
-        self._packed = packed
         self._measured: dict[str, list[float]] = defaultdict(list)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> torch.Tensor:
         """Mean loss of a batch.
 
+        Args:
+            model: the policy, in whatever wraps it.
+
         Raises:
             UsageError: it is not a number.
         """
         items: list[Item] = inputs["items"]
-        logps = token_logps(self._loaded, items, packed=self._packed)
+        logps = model(items)
         answers = gather(items, logps)
         loss_B = losses(self._objective, answers)
         if not torch.isfinite(loss_B).all():
@@ -76,7 +63,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
         """AdamW; the projector has its own rate."""
         groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
-        for name, parameter in self._trained():
+        for name, parameter in self._policy.trained():
             groups[is_projector(name)].append(parameter)
         rates = {False: self._optimisation.lr, True: self._optimisation.projector_lr}
         self.optimizer = torch.optim.AdamW(
@@ -97,18 +84,15 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         in memory: a resumed run would start from the first weights, with nothing but a warning.
         """
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        trained = {name: weight.detach().cpu().contiguous() for name, weight in self._trained()}
+        trained = {name: weight.detach().cpu().contiguous() for name, weight in self._policy.trained()}
         save_file(trained, Path(output_dir) / _WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
         """Read what `_save` wrote."""
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         with torch.no_grad():
-            for name, weight in self._trained():
+            for name, weight in self._policy.trained():
                 weight.copy_(saved[name])
-
-    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted."""
