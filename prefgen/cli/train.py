@@ -38,6 +38,9 @@ def train(
     loss_mask: Annotated[
         str, _objective("--loss-mask", help="Tokens that count; spans: where the answers differ", choices=LOSS_MASKS)
     ] = Optimisation.loss_mask,
+    span_weight: Annotated[
+        float, _objective("--span-weight", help="dense: γ of RLHF-V, what a differing token counts.")
+    ] = Optimisation.span_weight,
     gamma: Annotated[
         float, _objective("--gamma", help="γ of eq. 5: weight of the first of several rejected answers.")
     ] = Objective.gamma,
@@ -143,7 +146,7 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
     samples = prepared.samples
     rejected = sum(len(sample.answers) - 1 for sample in samples)
     tokens = sum(sample.length for sample in samples) / len(samples)
-    counted = sum(sum(answer.counts) for sample in samples for answer in sample.answers)
+    counted = sum(weight > 0 for sample in samples for answer in sample.answers for weight in answer.weights)
     share = counted / sum(len(answer.ids) for sample in samples for answer in sample.answers)
     talk.print(
         f"{len(samples):,} samples, {rejected:,} rejected answers, {tokens:,.0f} tokens a sample on average; "

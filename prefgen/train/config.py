@@ -9,11 +9,11 @@ from typing import Literal
 from prefgen.errors import UsageError
 
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic"]
-LossMask = Literal["all", "no-eos", "spans"]
+LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
 Saved = Literal["merged", "adapter"]
 LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic")
-LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans")
+LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans", "dense")
 AVERAGES: tuple[Average, ...] = ("losses", "margins")
 SAVED: tuple[Saved, ...] = ("merged", "adapter")
 
@@ -63,7 +63,8 @@ class Optimisation:
     """How the objective is pursued. Defaults lie in the paper's search space (appendix A); LoRA is its 128 / 256.
 
     Attributes:
-        loss_mask: tokens that count: ``all``, all but the end token, or only those in which the answers differ.
+        loss_mask: tokens that count: ``all``, all but the end token, only those in which the answers differ, or all,
+            those in which they differ as much as `span_weight` of the others (``dense``).
         lr: of LoRA's matrices, or of the language model with `lora` off. projector_lr: of the projector; 0 freezes it.
         batch_size: samples of a forward pass. grad_accum: passes of a step.
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
@@ -72,6 +73,7 @@ class Optimisation:
     """
 
     loss_mask: LossMask = "all"
+    span_weight: float = 5.0
     lr: float = 1e-6
     projector_lr: float = 2e-6
     epochs: float = 3.0
@@ -95,6 +97,9 @@ class Optimisation:
         """
         _check_choice("loss-mask", self.loss_mask, LOSS_MASKS)
         _check_choice("save", self.save, SAVED)
+        _check_range("span-weight", self.span_weight, 0, math.inf, positive=True)
+        if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
+            raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
         _check_range("lr", self.lr, 0, math.inf, positive=True)
         _check_range("projector-lr", self.projector_lr, 0, math.inf)
         _check_range("epochs", self.epochs, 0, math.inf, positive=True)

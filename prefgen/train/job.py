@@ -146,7 +146,9 @@ def prepare(job: Job) -> Prepared:
     runs = [Stored(path) for path in job.runs]
     loaded = load(job.engine)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
-    reader = Reader(loaded, job.optimisation.loss_mask, min(job.optimisation.max_length or limit, limit))
+    optimisation = job.optimisation
+    longest = min(optimisation.max_length or limit, limit)
+    reader = Reader(loaded, optimisation.loss_mask, longest, optimisation.span_weight)
     read = list(reader.read(runs))
     samples = tuple(sample for sample in read if isinstance(sample, Sample))
     dropped = tuple(row for row in read if isinstance(row, Dropped))
@@ -155,7 +157,7 @@ def prepare(job: Job) -> Prepared:
         raise UsageError(f"no row of {', '.join(map(str, job.runs))} can be trained on: {reasons}")
     dataset = Items(runs, reader, samples)
     _check_sight(loaded, dataset, samples, packed=not why_separate(loaded))
-    return Prepared(loaded, samples, dropped, why_separate(loaded), _steps(job.optimisation, len(samples)), dataset)
+    return Prepared(loaded, samples, dropped, why_separate(loaded), _steps(optimisation, len(samples)), dataset)
 
 
 def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:

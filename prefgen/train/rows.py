@@ -21,17 +21,17 @@ from prefgen.records import Dropped, Image, Span
 from prefgen.restrict import View
 from prefgen.stored import Stored, asked, loaded_images
 from prefgen.train import spans
-from prefgen.train.config import LossMask
+from prefgen.train.config import LossMask, Optimisation
 
 _CLEAR = View()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's token ids, its end token last, and whether each of them counts in the loss."""
+    """An answer's token ids, its end token last, and the weight of each in the loss: 0 where it does not count."""
 
     ids: tuple[int, ...]
-    counts: tuple[bool, ...]
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,20 @@ class Reader:
 
     Args:
         max_length: tokens of a prompt with an answer at most.
+        span_weight: see `Optimisation`.
     """
 
-    def __init__(self, loaded: LoadedModel, loss_mask: LossMask, max_length: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        loss_mask: LossMask,
+        max_length: int,
+        span_weight: float = Optimisation.span_weight,
+    ) -> None:
         self._loaded = loaded
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._loss_mask = loss_mask
+        self._span_weight = span_weight
         self._max_length = max_length
 
     def pixels(self, pictures: tuple[Image, ...]) -> vision.Pixels:
@@ -114,8 +122,8 @@ class Reader:
         ids = [tuple(tokens[start:]) for tokens in whole]
         if ids[0] in ids[1:]:
             raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
-        counts = self._counts(rows, header, expansions, start, ids)
-        answers = tuple(Answer(*parts) for parts in zip(ids, counts, strict=True))
+        weights = self._weights(rows, header, expansions, start, ids)
+        answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
         sample = Sample(first["id"], place, tuple(whole[0][:start]), answers)
         if sample.length > self._max_length:
             raise RowError("ROW_TOO_LONG", f"{sample.length:,} tokens, {self._max_length:,} allowed")
@@ -130,19 +138,19 @@ class Reader:
                 return ids[: place + 1]
         return [*self._prompts.encode(header, answer, expansions), int(self._loaded.processor.tokenizer.eos_token_id)]
 
-    def _counts(
+    def _weights(
         self,
         rows: Sequence[dict[str, Any]],
         header: Header,
         expansions: Sequence[str],
         start: int,
         ids: Sequence[tuple[int, ...]],
-    ) -> list[tuple[bool, ...]]:
-        """Which tokens of each answer count. Of a chosen one, all that differ from any rejected one."""
+    ) -> list[tuple[float, ...]]:
+        """How much each token counts. A chosen answer's tokens differ that differ from any rejected answer's."""
         if self._loss_mask == "all":
-            return [(True,) * len(own) for own in ids]
+            return [(1.0,) * len(own) for own in ids]
         if self._loss_mask == "no-eos":
-            return [(True,) * (len(own) - 1) + (False,) for own in ids]
+            return [(1.0,) * (len(own) - 1) + (0.0,) for own in ids]
         chosen: set[int] = set()
         rejected: list[set[int]] = []
         for row, own in zip(rows, ids[1:], strict=True):
@@ -161,8 +169,9 @@ class Reader:
                 ]
             chosen |= sides[0]
             rejected.append(sides[1])
+        inside, outside = (self._span_weight, 1.0) if self._loss_mask == "dense" else (1.0, 0.0)
         return [
-            tuple(place in side for place in range(len(own)))
+            tuple(inside if place in side else outside for place in range(len(own)))
             for own, side in zip(ids, [chosen, *rejected], strict=True)
         ]
 

@@ -121,7 +121,7 @@ def is_projector(name: str) -> bool:
 
 
 def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> Answers:
-    """Sums over the tokens that count."""
+    """Sums over the tokens, each with its weight."""
     most = max(len(each) for each in logps)
     device = logps[0][0].device
     sums, refs, tokens = (torch.zeros(len(items), most, device=device) for _ in range(3))
@@ -131,10 +131,10 @@ def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> An
         reference: Logps = item.reference
         row = []
         for place, (answer, own) in enumerate(zip(item.sample.answers, policy, strict=True)):
-            counts = torch.tensor(answer.counts, device=device)
-            row.append((own * counts).sum())
-            refs[number, place] = (reference[place].to(device) * counts).sum()
-            tokens[number, place] = counts.sum()
+            weights_T = torch.tensor(answer.weights, device=device)
+            row.append((own * weights_T).sum())
+            refs[number, place] = (reference[place].to(device) * weights_T).sum()
+            tokens[number, place] = weights_T.sum()
             present[number, place] = True
         rows.append(torch.stack([*row, *sums[number, len(row) :]]))
     found = torch.stack(rows)
