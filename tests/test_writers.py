@@ -81,7 +81,8 @@ def test_the_last_part_makes_the_data_set(tmp_path: Path, unbroken: dict[str, st
 def test_parts_at_once_make_it_once(tmp_path: Path, unbroken: dict[str, str]) -> None:
     """All come, fill and finish together: one plan, every shard once, one card."""
     for attempt in range(10):
-        out, cards = tmp_path / str(attempt), []
+        out = tmp_path / str(attempt)
+        cards: list[Path] = []
         barrier = threading.Barrier(4)
 
         def made(out: Path, cards: list[Path] = cards) -> str:

@@ -118,6 +118,8 @@ def _run(job: Job, spread: Spread, manner: Manner) -> None:
                 f"last one makes the data set; should one have died, so does the same command without its part"
             )
             return
+        if not spread.part.whole:  # of which this command makes a part
+            manner = dataclasses.replace(manner, command=config.repeating(Layout(job.output).config))
         finalize(directory, manner)
     finish(job.output, manner, talk)
 
