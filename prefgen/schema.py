@@ -154,6 +154,10 @@ class Provenance:
         """Name and revision of each."""
         return [(self.model, self.model_revision), *self.also]
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**vars(self), "versions": dict(self.versions)}
+
 
 _PROVENANCE_COLUMNS = tuple(
     constant.name for constant in fields(Provenance) if constant.name in {column.name for column in COLUMNS}
@@ -209,6 +213,18 @@ def encode(table: pa.Table) -> pa.Buffer:
         for start, stop in _row_groups(table):
             writer.write_table(table.slice(start, stop - start), row_group_size=stop - start)
     return sink.getvalue()
+
+
+def llama_factory_info(name: str) -> dict[str, object]:
+    """How LLaMA-Factory is told to read data/, for its ``dataset_dir=OUT dataset=NAME``."""
+    columns = {
+        "prompt": "instruction",
+        "history": "history",
+        "chosen": "chosen_response",
+        "rejected": "rejected_response",
+        "images": "images",
+    }
+    return {name: {"file_name": "data", "formatting": "alpaca", "ranking": True, "columns": columns}}
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
