@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from types import FrameType, TracebackType
 from typing import Generic, TypeVar
@@ -13,7 +14,7 @@ from prefgen import images
 from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
 from prefgen.images import ImageRoot
 from prefgen.layout import Plan
-from prefgen.records import Dropped, ImageRef, Sample
+from prefgen.records import Dropped, Image, ImageRef, Sample
 
 T = TypeVar("T")
 
@@ -53,12 +54,15 @@ class Rows(Generic[T]):
 def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
     """Replace image references by checked images, or drop the sample with the reason."""
     try:
-        loaded = tuple(
-            images.load(image, root, fetch=fetch) if isinstance(image, ImageRef) else image for image in sample.images
-        )
+        loaded = tuple(_load(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
     except RowError as error:
         return Dropped.of(sample, error.reason, error.detail)
     return dataclasses.replace(sample, images=loaded)
+
+
+@lru_cache(maxsize=8)  # the answers of a conversation are samples one after another, about the same images
+def _load(image: ImageRef, root: ImageRoot, fetch: images.Fetch | None) -> Image:
+    return images.load(image, root, fetch=fetch)
 
 
 class Interrupts:
