@@ -33,7 +33,7 @@ def responder(model: PreTrainedModel, processor: ProcessorMixin, batch_size: int
         replies: list[str] = []
         for start in range(0, len(questions), batch_size):
             chunk = slice(start, start + batch_size)
-            prompts = [_prompt(processor, question) for question in questions[chunk]]
+            prompts = [prompt(processor, question) for question in questions[chunk]]
             inputs = processor(images=list(pictures[chunk]), text=prompts, padding=True, return_tensors="pt")
             inputs = inputs.to(model.device, dtype=model.dtype)
             with torch.inference_mode():
@@ -83,7 +83,8 @@ def as_table(figures: dict[str, Interval], title: str) -> Table:
     return table
 
 
-def _prompt(processor: ProcessorMixin, question: str) -> str:
+def prompt(processor: ProcessorMixin, question: str) -> str:
+    """A question about a picture in the model's chat template."""
     content = [{"type": "image"}, {"type": "text", "text": question}]
     return str(processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))
 

@@ -62,7 +62,7 @@ class Tally:
         self.add("partner_hallucination", scene, len(mentioned & partners), len(partners))
         self.add("other_hallucination", scene, len(mentioned & others), len(others))
         self.add("caption_colour", scene, sum(truth[shape] == colour for colour, shape in colours), len(colours))
-        self.add("caption_sentences", scene, len(_SENTENCE.findall(text)), 1)
+        self.add("caption_sentences", scene, sentence_count(text), 1)
         self.add("caption_words", scene, len(text.split()), 1)
 
     def add_probe(self, scene: int, split: str, answer: str, reply: str) -> None:
@@ -79,7 +79,12 @@ class Tally:
 
     def add_attribute(self, scene: int, kind: str, answer: str, reply: str) -> None:
         """Count one question of kind colour, place or count; ``answer`` as in heldout.json."""
-        self.add(f"{kind}/accuracy", scene, attribute_in(kind, reply) == answer, 1)
+        for metric in (f"{kind}/accuracy", "attributes/accuracy"):
+            self.add(metric, scene, attribute_in(kind, reply) == answer, 1)
+
+    def sums(self, metric: str) -> np.ndarray:
+        """Numerators and denominators of each scene, (2, scenes)."""
+        return self._sums[metric]
 
     def intervals(self, seed: int = 0, resamples: int = 1000) -> dict[str, Interval]:
         """Every metric with its percentile bootstrap interval; the same resampled scenes for all of them."""
@@ -90,6 +95,16 @@ class Tally:
 def shapes_in(text: str) -> frozenset[str]:
     """The shapes that a text mentions, singular or plural, in any case."""
     return frozenset(SHAPES[match.lastindex - 1] for match in _SHAPE.finditer(text) if match.lastindex)
+
+
+def sentence_count(text: str) -> int:
+    """The number of sentences of a text."""
+    return len(_SENTENCE.findall(text))
+
+
+def first_sentences(text: str, count: int) -> str:
+    """The text up to the end of its sentence number `count`."""
+    return "".join(_SENTENCE.findall(text)[:count])
 
 
 def colours_in(text: str) -> list[tuple[str, str]]:

@@ -63,15 +63,20 @@ def heldout(count: int = HELDOUT_SCENES, seed: int = HELDOUT_SEED, world: World 
 
 def instruct_row(index: int) -> dict[str, Any]:
     """Row ``index`` of llava_instruct.json; its picture is that of the scene with the same index."""
-    scene = instruct_scene(index)
-    rng = scene.rng(TEXT_STREAM)
     if index == TEXT_ONLY_ROW:
         turns = [("What is two plus three?", "Two plus three is five.")]
         return {"id": f"{index:012d}", "conversations": _conversations(turns)}
-    turns = [(turn.question, turn.answer) for turn in conversation(scene, rng, INSTRUCT_MIX)]
+    return conversation_row(instruct_scene(index), INSTRUCT_MIX)
+
+
+def conversation_row(scene: Scene, mix: Mix) -> dict[str, Any]:
+    """A row about a scene, in LLaVA-Instruct shape, and named by its index."""
+    rng = scene.rng(TEXT_STREAM)
+    turns = [(turn.question, turn.answer) for turn in conversation(scene, rng, mix)]
     first = f"<image>\n{turns[0][0]}" if rng.random() < 0.5 else f"{turns[0][0]}\n<image>"
     turns[0] = (first, turns[0][1])
-    return {"id": f"{index:012d}", "image": f"{index:012d}.jpg", "conversations": _conversations(turns)}
+    name = f"{scene.index:012d}"
+    return {"id": name, "image": f"{name}.jpg", "conversations": _conversations(turns)}
 
 
 def instruct_scene(index: int) -> Scene:
@@ -87,8 +92,8 @@ def write(folder: Path) -> None:
     for index, row in enumerate(rows):
         if "image" in row:
             (images / row["image"]).write_bytes(jpeg(instruct_scene(index)))
-    _write_rows(folder / "llava_instruct.json", rows)
-    _write_rows(folder / "heldout.json", [heldout_row(item) for item in heldout()])
+    write_rows(folder / "llava_instruct.json", rows)
+    write_rows(folder / "heldout.json", [heldout_row(item) for item in heldout()])
 
 
 def _heldout(scene: Scene) -> Heldout:
@@ -136,7 +141,7 @@ def _conversations(turns: list[tuple[str, str]]) -> list[dict[str, str]]:
     ]
 
 
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """One row per line: valid JSON, and a readable diff."""
     path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
 

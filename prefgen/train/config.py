@@ -8,11 +8,11 @@ from typing import Literal
 
 from prefgen.errors import UsageError
 
-Loss = Literal["dpo", "ipo", "ipo-sum", "slic"]
+Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
 Saved = Literal["merged", "adapter"]
-LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic")
+LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic", "sft")
 LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans", "dense")
 AVERAGES: tuple[Average, ...] = ("losses", "margins")
 SAVED: tuple[Saved, ...] = ("merged", "adapter")
@@ -23,6 +23,7 @@ class Objective:
     """The loss of a pair, see `prefgen.train.losses`.
 
     Attributes:
+        loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add.
         beta: β: strength of the pull towards the reference; for IPO, half the inverse of the margin that is aimed at.
         gamma: γ of equation 5: weight of a sample's first rejected answer; the others share the rest.
         average: what is averaged over several rejected answers: their losses, or their margins inside one loss.
@@ -56,6 +57,8 @@ class Objective:
             raise UsageError(f"--label-smoothing belongs to dpo; {self.loss} has none")
         if self.length_normalised and self.loss.startswith("ipo"):
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
+        if self.loss == "sft" and (self.sft_weight or self.length_normalised):
+            raise UsageError("--sft-weight and --length-normalised belong to losses of pairs; sft has neither")
 
 
 @dataclass(frozen=True)

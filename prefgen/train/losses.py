@@ -12,7 +12,7 @@ an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what DP
 * Several rejected answers, eq. 5: γ L(y+, y-) + (1-γ) L(y+, ỹ-); the other form, of POVID's paper, puts the weighted
   mean of the margins into one L. A sample's R - 1 further answers share 1-γ.
 * A mix, eq. 4: α L(y+, y-) + (1-α) L(ỹ+, ỹ-), α ~ Bernoulli(p) for each sample.
-* The SFT term adds w times the chosen answer's negative log-likelihood per token.
+* The SFT term adds w times the chosen answer's negative log-likelihood per token. ``sft`` is that alone, with w = 1.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Answers:
 
 def losses(objective: Objective, answers: Answers) -> torch.Tensor:
     """The loss of each sample, (B,)."""
+    if objective.loss == "sft":
+        return sft(answers)
     margins_BR = _margins(objective, answers)
     weights_BR = weights(objective.gamma, answers.present)
     if objective.average == "losses":
@@ -54,8 +56,13 @@ def losses(objective: Objective, answers: Answers) -> torch.Tensor:
     else:
         loss_B = pair_loss(objective, (weights_BR * margins_BR).sum(-1))  # eq. 5, inside σ
     if objective.sft_weight:
-        loss_B = loss_B - objective.sft_weight * answers.chosen / answers.chosen_tokens.clamp(min=1)
+        loss_B = loss_B + objective.sft_weight * sft(answers)
     return loss_B
+
+
+def sft(answers: Answers) -> torch.Tensor:
+    """Negative log-likelihood of the chosen answers per token, (B,)."""
+    return -answers.chosen / answers.chosen_tokens.clamp(min=1)
 
 
 def pair_loss(objective: Objective, margin: torch.Tensor) -> torch.Tensor:

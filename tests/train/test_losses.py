@@ -68,6 +68,7 @@ def value(answers: Answers, **settings: Any) -> float:
         ({"loss": "slic", "beta": 0.5}, 0.0),
         ({"loss": "slic", "beta": 0.2, "length_normalised": True}, 0.8),
         ({"loss": "dpo", "beta": 0.1, "sft_weight": 2.0}, 0.554355 + 2 * 10 / 4),
+        ({"loss": "sft"}, 10 / 4),  # whatever was rejected
     ],
 )
 def test_losses_have_the_values_worked_out_by_hand(settings: dict[str, Any], expected: float) -> None:

@@ -1,0 +1,98 @@
+"""The table and the figure of prove.py, made of its JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+COLUMNS = {
+    "partner": ("partner_hallucination", 100, 1),
+    "CHAIR_i": ("chair_i", 100, 1),
+    "CHAIR_s": ("chair_s", 100, 1),
+    "recall": ("object_recall", 100, 1),
+    "CHAIR_i, same length": ("chair_i_matched", 100, 1),
+    "yes/no": ("yes_no/accuracy", 100, 1),
+    "AUC popular": ("popular/auc", 1, 3),
+    "AUC adversarial": ("adversarial/auc", 1, 3),
+    "attributes": ("attributes/accuracy", 100, 1),
+    "words": ("caption_words", 1, 1),
+    "p(end)": ("end_probability", 1, 3),
+}
+_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 190, 300, 40, 56  # pixels
+_PANELS = (("partner_hallucination", "partner hallucination, points"), ("object_recall", "recall, points"))
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """In Markdown: means over the seeds; the change of the primary measure with its interval; seeds that pass."""
+    heads = ["arm", "partner", "change [95%]", *list(COLUMNS)[1:], "fewer partners", "recall kept"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for name, figures, arm in _rows(result):
+        partner, *others = (f"{figures[key] * scale:.{digits}f}" for key, scale, digits in COLUMNS.values())
+        change, passed = "", ["", ""]
+        if arm:
+            change = "{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**_points(arm["changes"]["partner_hallucination"]))
+            verdict = arm["verdict"]
+            passed = [f"{verdict[key]} of {verdict['seeds']}" for key in ("fewer_partners", "recall_kept")]
+        lines.append(f"| {' | '.join([name, partner, change, *others, *passed])} |")
+    return "\n".join(lines) + "\n"
+
+
+def figure(result: Mapping[str, Any]) -> str:
+    """As SVG: each arm's change against the base model, interval and mean, with a ring for each seed."""
+    arms = [(name, arm) for name, _, arm in _rows(result) if arm]
+    height = _TOP + _ROW * len(arms) + 40
+    width = _LABEL + len(_PANELS) * (_PANEL + _GAP)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for row, (name, _) in enumerate(arms):
+        parts.append(f'<text x="{_LABEL - 12}" y="{_middle(row) + 4}" text-anchor="end">{escape(name)}</text>')
+    for number, (metric, title) in enumerate(_PANELS):
+        parts += _panel(arms, metric, title, _LABEL + number * (_PANEL + _GAP), height)
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _panel(arms: Sequence[tuple[str, Mapping[str, Any]]], metric: str, title: str, left: int, height: int) -> list[str]:
+    changes = [_points(arm["changes"][metric]) for _, arm in arms]
+    seeds = [[_points(seed["changes"][metric])["value"] for seed in arm["seeds"]] for _, arm in arms]
+    values = [value for change in changes for value in change.values()] + [value for each in seeds for value in each]
+    low, high = min(-2.0, *values), max(1.0, *values)
+
+    def x(value: float) -> str:
+        return f"{left + _PANEL * (value - low) / (high - low):.1f}"
+
+    bottom = height - 32
+    limit = f'<line x1="{x(-1)}" x2="{x(-1)}" y1="{_TOP - 12}" y2="{bottom}" stroke="#c33" stroke-dasharray="4 3"/>'
+    parts = [
+        f'<text x="{left + _PANEL / 2}" y="24" text-anchor="middle" font-weight="bold">{escape(title)}</text>',
+        f'<line x1="{x(0)}" x2="{x(0)}" y1="{_TOP - 12}" y2="{bottom}" stroke="#888"/>',
+        *([limit] if metric == "object_recall" else []),
+    ]
+    step = 1 if high - low <= 8 else 2 if high - low <= 16 else 5 if high - low <= 40 else 10
+    parts += [
+        f'<text x="{x(tick)}" y="{bottom + 18}" text-anchor="middle" fill="#555">{tick:+d}</text>'
+        for tick in range(math.ceil(low / step) * step, math.floor(high) + 1, step)
+    ]
+    for row, (change, each) in enumerate(zip(changes, seeds, strict=True)):
+        y = _middle(row)
+        parts.append(
+            f'<line x1="{x(change["low"])}" x2="{x(change["high"])}" y1="{y}" y2="{y}" stroke="#246" stroke-width="2"/>'
+        )
+        parts += [f'<circle cx="{x(value)}" cy="{y}" r="4" fill="none" stroke="#79b"/>' for value in each]
+        parts.append(f'<circle cx="{x(change["value"])}" cy="{y}" r="4" fill="#246"/>')
+    return parts
+
+
+def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], Mapping[str, Any] | None]]:
+    arms = [(name, arm["mean"], arm) for name, arm in result["arms"].items()]
+    return [("base", result["base"]["figures"], None), *arms]
+
+
+def _points(change: Mapping[str, float]) -> dict[str, float]:
+    return {name: 100 * value for name, value in change.items()}
+
+
+def _middle(row: int) -> int:
+    return _TOP + _ROW * row

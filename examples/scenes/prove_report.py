@@ -1,0 +1,112 @@
+"""The figures of prove.py: what the models said, counted, compared with the base model scene by scene, and drawn."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scene_metrics import Tally, first_sentences, sentence_count, shapes_in
+from scene_paired import auc, difference, mcnemar
+from scenes import Heldout
+
+COMPARED = ("partner_hallucination", "chair_i", "chair_s", "object_recall", "chair_i_matched")
+RATIOS = (*COMPARED, "other_hallucination", "yes_no/accuracy", "popular/accuracy", "adversarial/accuracy")
+RATIOS = (*RATIOS, *(f"{kind}/accuracy" for kind in ("attributes", "colour", "place", "count")))
+LENGTHS = ("caption_words", "caption_sentences")
+RECALL_MARGIN = 0.01  # how much recall an arm may lose
+SIGNIFICANT = 0.05
+
+Answers = Mapping[str, Any]
+"""What `prove.py` keeps of a model, see `examine.Answers`."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model's answers on all scenes.
+
+    Attributes:
+        tally: sums for each scene.
+        figures: the same as ratios, with AUC and the probability of the end token.
+        invented: whether a caption mentions an absent partner, bool (S,).
+    """
+
+    tally: Tally
+    figures: dict[str, float]
+    invented: np.ndarray
+
+
+def count(answers: Answers, base: Answers, items: Sequence[Heldout]) -> Counted:
+    """Count a model's answers; `chair_i_matched` is of captions cut to as many sentences as the base model's have."""
+    tally = Tally(len(items))
+    words, margins, replies = iter(answers["probes"]), iter(answers["margins"]), iter(answers["attributes"])
+    by_split: dict[str, list[float]] = {}
+    for scene, item in enumerate(items):
+        caption, truth = answers["captions"][scene], {thing.shape: thing.colour for thing in item.scene.things}
+        tally.add_caption(scene, caption, truth)
+        mentioned = shapes_in(first_sentences(caption, sentence_count(base["captions"][scene])))
+        tally.add("chair_i_matched", scene, len(mentioned - truth.keys()), len(mentioned))
+        for probe in item.probes:
+            tally.add_probe(scene, probe.split, probe.answer, next(words))
+            by_split.setdefault(probe.split, []).append(next(margins))
+        for attribute, reply in zip(item.attributes, replies, strict=False):  # asked of the first scenes only
+            tally.add_attribute(scene, attribute.kind, attribute.answer, reply)
+    figures = {name: ratio(tally.sums(name)) for name in (*RATIOS, *LENGTHS)}
+    for kind in ("popular", "adversarial"):
+        figures[f"{kind}/auc"] = auc(np.array(by_split["present"]), np.array(by_split[f"absent-{kind}"]))
+    figures["end_probability"] = float(np.mean(answers["ends"]))
+    return Counted(tally, figures, tally.sums("partner_hallucination")[0] > 0)
+
+
+def compared(arm: Counted, base: Counted) -> dict[str, Any]:
+    """One trained model and the base model on the same scenes."""
+    fixed, broke, p = mcnemar(base.invented, arm.invented)
+    changes = {name: vars(difference(base.tally.sums(name), arm.tally.sums(name))) for name in COMPARED}
+    return {"figures": arm.figures, "changes": changes, "mcnemar": {"fixed": fixed, "broke": broke, "p": p}}
+
+
+def report(answers: Mapping[str, Sequence[Answers]], base: Answers, items: Sequence[Heldout]) -> dict[str, Any]:
+    """All arms: each seed against the base model, and the seeds together.
+
+    Args:
+        answers: of each arm, one for each seed.
+
+    Returns:
+        ``base`` with its figures, and ``arms``: for each arm its ``seeds``, the ``mean`` of their figures, and
+        ``changes``: the seeds' sums added up, so that the interval is over scenes and for these seeds.
+    """
+    standing = count(base, base, items)
+    intervals = {name: vars(figure) for name, figure in standing.tally.intervals().items() if name in RATIOS}
+    arms = {}
+    for name, each in answers.items():
+        counted = [count(one, base, items) for one in each]
+        pooled = {
+            metric: vars(difference(standing.tally.sums(metric), sum(one.tally.sums(metric) for one in counted)))
+            for metric in COMPARED
+        }
+        seeds = [compared(one, standing) for one in counted]
+        mean = {metric: float(np.mean([one.figures[metric] for one in counted])) for metric in standing.figures}
+        arms[name] = {"mean": mean, "changes": pooled, "seeds": seeds, "verdict": verdict(seeds, standing.figures)}
+    return {"base": {"figures": standing.figures, "intervals": intervals}, "arms": arms}
+
+
+def verdict(seeds: Sequence[Mapping[str, Any]], base: Mapping[str, float]) -> dict[str, Any]:
+    """The primary measure, seed by seed, and the goal: a quarter off CHAIR_i, all of it in every seed."""
+    recall = [seed["changes"]["object_recall"]["value"] >= -RECALL_MARGIN for seed in seeds]
+    fewer = [
+        seed["mcnemar"]["p"] < SIGNIFICANT and seed["changes"]["partner_hallucination"]["value"] < 0 for seed in seeds
+    ]
+    quarter = [base["chair_i"] - seed["figures"]["chair_i"] >= base["chair_i"] / 4 > 0 for seed in seeds]
+    return {
+        "recall_kept": sum(recall),
+        "fewer_partners": sum(fewer),
+        "quarter_off_chair_i": sum(quarter),
+        "seeds": len(seeds),
+        "goal": all(map(all, zip(recall, fewer, quarter, strict=True))),
+    }
+
+
+def ratio(sums: np.ndarray) -> float:
+    """Of all scenes together."""
+    top, bottom = sums.sum(axis=1)
+    return float(top / bottom) if bottom else math.nan

@@ -1,0 +1,190 @@
+"""The proof on the scenes: its statistics, its corrupter, and that asking in one go changes no reply."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import prove
+import pytest
+from evaluate import responder
+from examine import Examiner
+from prove_figure import figure, table
+from prove_report import count, report, verdict
+from scene_corrupt import corrupt, serving
+from scene_metrics import cells_in, colours_in, first_sentences, shapes_in
+from scene_paired import auc, difference, mcnemar
+from scene_text import NUMBERS, caption
+from scene_world import TEXT_STREAM, TRAINING, sample_scene
+from scenes import CAPTION_QUESTION, heldout
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from prefgen.stored import Stored
+from tests.cli.runs import called
+
+SCENES = Path(prove.__file__).parent
+
+
+def test_mcnemar_counts_the_scenes_that_changed() -> None:
+    before = np.array([True] * 6 + [False] * 1 + [True, False])
+    after = np.array([False] * 6 + [True] * 1 + [True, False])
+    fixed, broke, p = mcnemar(before, after)
+    assert (fixed, broke) == (6, 1)
+    assert p == pytest.approx(2 * (1 + 7) / 2**7)
+    assert mcnemar(before, before) == (0, 0, 1.0)
+
+
+@pytest.mark.parametrize(("fixed", "broke"), [(0, 5), (38, 15), (22, 24), (12, 12)])
+def test_mcnemar_is_the_binomial_test(fixed: int, broke: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    before = np.array([True] * fixed + [False] * broke)
+    expected = stats.binomtest(fixed, fixed + broke).pvalue
+    assert mcnemar(before, ~before)[2] == pytest.approx(expected)
+
+
+def test_a_difference_is_of_ratios_of_sums_and_its_interval_that_of_a_plain_bootstrap() -> None:
+    rng = np.random.default_rng(1)
+    shown = rng.integers(1, 4, size=200)
+    before = np.stack([rng.binomial(shown, 0.4), shown])
+    after = np.stack([rng.binomial(shown, 0.2), shown])
+    found = difference(before, after)
+    assert found.value == pytest.approx(after[0].sum() / shown.sum() - before[0].sum() / shown.sum())
+    plain = []
+    for _ in range(4000):
+        rows = rng.integers(200, size=200)
+        plain.append((after[0, rows].sum() - before[0, rows].sum()) / shown[rows].sum())
+    assert [found.low, found.high] == pytest.approx(np.percentile(plain, [2.5, 97.5]), abs=0.008)
+    same = difference(before, before)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_auc_is_the_share_of_pairs_in_order() -> None:
+    assert auc(np.array([3.0, 1.0]), np.array([2.0, 1.0, 0.0])) == pytest.approx((3 + 1.5) / 6)
+
+
+def test_sentences_are_cut_off_behind_their_end() -> None:
+    assert first_sentences("A star. A ring! More?", 2) == "A star. A ring!"
+    assert first_sentences("A star.", 5) == "A star."
+
+
+@pytest.mark.parametrize("index", range(300))
+def test_the_corrupter_always_contradicts_the_scene(index: int) -> None:
+    scene = sample_scene(TRAINING, 7, index)
+    said = caption(scene, scene.rng(TEXT_STREAM))
+    changed = corrupt(said, np.random.default_rng(index))
+    colours = {thing.shape: thing.colour for thing in scene.things}
+    cells = {cell for thing in scene.things for cell in thing.cells}
+    total = [word for word in NUMBERS if f"{word} objects" in changed]
+    assert (
+        shapes_in(changed) - scene.shapes
+        or any(colours[shape] != colour for colour, shape in colours_in(changed))
+        or set(cells_in(changed)) - cells
+        or (total and NUMBERS.index(total[0]) != len(scene.objects))
+    ), f"{said!r} became {changed!r}"
+
+
+def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path) -> None:
+    rows = prove.Run(tmp_path).rows(0, count=4)
+    settings = ("--image-root", rows.parent / "images", "--reply", "text", "--judge", "rules")
+    with serving() as url:
+        done = called("corrupt", "--input", rows, *settings, "--base-url", url, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    pairs = [row for part in Stored(tmp_path / "out").tables() for row in part.to_pylist()]
+    assert len(pairs) == 4
+    assert all(row["chosen_response"] != row["rejected_response"] for row in pairs)
+
+
+def test_training_rows_of_two_seeds_share_no_picture(tmp_path: Path) -> None:
+    run = prove.Run(tmp_path)
+    one, two = (
+        {file.read_bytes() for file in (run.rows(seed, count=5).parent / "images").iterdir()} for seed in (0, 1)
+    )
+    assert len(one) == len(two) == 5
+    assert not one & two
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    """The base model's answers about eight scenes."""
+    model = AutoModelForImageTextToText.from_pretrained(SCENES / "model").eval()
+    processor = AutoProcessor.from_pretrained(SCENES / "model")
+    items = heldout(8)
+    respond = responder(model, processor)
+    pictures = [item.picture() for item in items]
+    attributes = [(scene, each) for scene in range(3) for each in items[scene].attributes]
+    probes = [(scene, each) for scene, item in enumerate(items) for each in item.probes]
+    return {
+        "items": items,
+        "answers": vars(Examiner(model, processor).examine(items, 3)),
+        "captions": respond(pictures, [CAPTION_QUESTION] * 8, 200),
+        "attributes": respond([pictures[n] for n, _ in attributes], [each.question for _, each in attributes], 40),
+        "probes": respond([pictures[n] for n, _ in probes], [each.question for _, each in probes], 40),
+    }
+
+
+def test_all_questions_behind_one_picture_get_the_replies_of_stock_generate(told: dict[str, Any]) -> None:
+    answers = told["answers"]
+    assert answers["captions"] == told["captions"]
+    assert answers["attributes"] == told["attributes"]
+    assert [reply.split(",")[0].strip(".") for reply in told["probes"]] == answers["probes"]
+    assert [margin > 0 for margin in answers["margins"]] == [word == "Yes" for word in answers["probes"]]
+    assert all(0.2 < end <= 1 for end in answers["ends"])
+
+
+def test_the_base_model_is_no_better_than_itself(told: dict[str, Any]) -> None:
+    answers, items = told["answers"], told["items"]
+    found = report({"same": [answers, answers]}, answers, items)
+    arm = found["arms"]["same"]
+    assert all(change["value"] == change["low"] == change["high"] == 0 for change in arm["changes"].values())
+    assert arm["verdict"] == {
+        "recall_kept": 2, "fewer_partners": 0, "quarter_off_chair_i": 0, "seeds": 2, "goal": False,
+    }  # fmt: skip
+    assert arm["mean"] == pytest.approx(found["base"]["figures"])
+    json.dumps(found, allow_nan=False)
+    drawn = ElementTree.fromstring(figure(found))
+    assert len([part for part in drawn if part.tag.endswith("circle")]) == 2 * (2 + 1)
+    assert table(found).splitlines()[3].startswith("| same | ")
+    assert "| 0 of 2 | 2 of 2 |" in table(found)
+
+
+def test_a_caption_that_invents_a_partner_is_counted(told: dict[str, Any]) -> None:
+    items, base = told["items"], told["answers"]
+    scene = next(n for n, item in enumerate(items) if any(probe.split == "absent-adversarial" for probe in item.probes))
+    asked = next(probe.question for probe in items[scene].probes if probe.split == "absent-adversarial")
+    (partner,) = shapes_in(asked)
+    captions = list(base["captions"])
+    captions[scene] += f" There is a red {partner} at the top."
+    counted, before = (count({**base, "captions": texts}, base, items) for texts in (captions, base["captions"]))
+    assert counted.invented[scene]
+    assert not before.invented[scene]
+    assert counted.figures["chair_i"] > before.figures["chair_i"]
+    assert counted.figures["chair_i_matched"] == before.figures["chair_i_matched"]  # the added sentence is cut off
+
+
+def test_a_verdict_needs_both_in_every_seed() -> None:
+    def seed(recall: float, p: float, chair_i: float) -> dict[str, Any]:
+        changes = {"object_recall": {"value": recall}, "partner_hallucination": {"value": -0.03}}
+        return {"changes": changes, "mcnemar": {"p": p}, "figures": {"chair_i": chair_i}}
+
+    base = {"chair_i": 0.06}
+    assert verdict([seed(-0.009, 0.01, 0.044)] * 3, base)["goal"]
+    for worse in (seed(-0.011, 0.01, 0.044), seed(0, 0.06, 0.044), seed(0, 0.01, 0.046)):
+        assert not verdict([seed(0, 0.01, 0.04), worse], base)["goal"]
+
+
+@pytest.mark.slow
+def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ROWS": 12, "PAIRS": 8, "STEPS": 2, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
+        monkeypatch.setattr(prove, name, value)
+    monkeypatch.setattr(prove, "ARMS", {"half": prove.Arm("half", mask="spans"), "sft": prove.Arm("half", "sft")})
+    for made in range(2):
+        found = prove.prove(tmp_path, heldout(4))
+        assert set(found["arms"]) == {"half", "sft"}
+        if not made:
+            stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+    assert stamps == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+    assert not list(tmp_path.rglob("model.safetensors"))
+    assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
+    assert (tmp_path / "proof.md").read_text().count("\n") == 5
