@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from prefgen.errors import UsageError
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import token_logps
 from prefgen.train.losses import Answers, losses, weights
+from prefgen.train.online import Supply
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item
 
@@ -34,6 +36,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
     Args:
         model: what is saved in checkpoints: the loaded model, or PEFT's wrapper around it.
         packed: see `token_logps`.
+        supply: prepares the batches of a step; None takes them as they are loaded.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         optimisation: Optimisation,
         *,
         packed: bool,
+        supply: Supply | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(model=model, **settings)
@@ -52,7 +56,15 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         self._objective = objective
         self._optimisation = optimisation
         self._packed = packed
+        self._supply = supply
         self._measured: dict[str, list[float]] = defaultdict(list)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
+        """The batches of a step; whatever the loss is divided by is known without counting tokens."""
+        if self._supply is None:
+            return list(islice(epoch_iterator, num_batches)), None
+        left = self.state.max_steps - self.state.global_step
+        return self._supply.step(epoch_iterator, num_batches, int(self.state.epoch or 0), left), None
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> torch.Tensor:
         """Mean loss of a batch.
@@ -88,7 +100,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         """Add what was measured since the last time."""
         means = {name: sum(values) / len(values) for name, values in self._measured.items()}
         self._measured.clear()
-        super().log({**logs, **means}, *args)
+        super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
     def _save(self, output_dir: str, state_dict: object = None) -> None:
         """A checkpoint's weights: those that are trained.
@@ -99,6 +111,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         trained = {name: weight.detach().cpu().contiguous() for name, weight in self._trained()}
         save_file(trained, Path(output_dir) / _WEIGHTS)
+        if self._supply:
+            self._supply.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
         """Read what `_save` wrote."""
@@ -106,6 +120,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         with torch.no_grad():
             for name, weight in self._trained():
                 weight.copy_(saved[name])
+        if self._supply:
+            self._supply.load(Path(resume_from_checkpoint))
 
     def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
