@@ -22,7 +22,7 @@ else:
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
 _REPEAT = "repeat with: "
-_LISTS = ("engine_args",)  # options that may be given several times
+_LISTS = ("also", "engine_args", "online_args")  # options that may be given several times
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers")
 

@@ -12,7 +12,7 @@ from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.methods import prompts
-from prefgen.methods.rank import BY, CHOSEN, PAIRINGS, Rank
+from prefgen.methods.rank import BY, CHOSEN, ORDERS, PAIRINGS, Rank
 from prefgen.methods.verdicts import COMPARERS
 
 Prompt = Annotated[Path | None, o.method("--prompt", help="A prompt of your own: prefgen prompts export.")]
@@ -36,6 +36,7 @@ def rank(
     pairs: Annotated[str, o.method("--pairs", help="What stands against the best", choices=PAIRINGS)] = Rank.pairs,
     chosen: Annotated[str, o.method("--chosen", help="What is preferred", choices=CHOSEN)] = Rank.chosen,
     min_margin: Annotated[float, o.method("--min-margin", help="Scores are further apart.")] = Rank.min_margin,
+    order: Annotated[str, o.method("--order", help="Orders that a judge is asked in", choices=ORDERS)] = Rank.order,
     prompt: Prompt = None,
     with_image: WithImage = Rank.with_image,
     temperature: o.Temperature = Rank.temperature,

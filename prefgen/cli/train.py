@@ -10,13 +10,26 @@ import typer
 
 from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
-from prefgen.train.config import AVERAGES, LOSS_MASKS, LOSSES, SAVED, Objective, Optimisation
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.train.config import (
+    AVERAGES,
+    LOSS_MASKS,
+    LOSSES,
+    MAKERS,
+    REFERENCES,
+    SAVED,
+    Objective,
+    Online,
+    Optimisation,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prefgen.train.job import Job, Metrics, Prepared
 
+_ONLINE = ("online_every", "online_args", "with_stored", "mix", "similarity_model", "annotator", "annotator_revision")
+_SERVED = ("judge", "api_key_env", "max_cost")
 _LINES = 40  # of the table of metrics, about
 
 
@@ -26,6 +39,10 @@ def _objective(*names: str, help: str, **settings: Any) -> Any:
 
 def _training(*names: str, help: str, **settings: Any) -> Any:
     return o.option("Training", *names, help=help, **settings)
+
+
+def _online(*names: str, help: str, **settings: Any) -> Any:
+    return o.option("Online", *names, help=help, **settings)
 
 
 def train(
@@ -80,6 +97,37 @@ def train(
     save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
     save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
+    reference: Annotated[
+        str, _training("--reference", help="Read before the first step, or in every step", choices=REFERENCES)
+    ] = Optimisation.reference,
+    online: Annotated[
+        str | None, _online("--online", help="Answers that the policy makes meanwhile", choices=MAKERS)
+    ] = None,
+    online_every: Annotated[
+        int, _online("--online-every", help="Steps that one round of answers is made for.")
+    ] = Online.online_every,
+    online_args: Annotated[
+        list[str] | None, _online("--online-arg", help="An option of the method, name=value; repeatable.")
+    ] = None,
+    with_stored: Annotated[
+        bool | None,
+        _online("--with-stored/--without-stored", help="Average with the stored answers, eq. 5; povid does."),
+    ] = None,
+    mix: Annotated[float, _online("--mix", help="Share of the samples trained on as stored, eq. 4.")] = Online.mix,
+    similarity_model: Annotated[
+        str, _online("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")
+    ] = Online.similarity_model,
+    annotator: Annotated[
+        str, _online("--annotator", help="dpo: model that compares answers, or a server's URL.")
+    ] = Online.annotator,
+    annotator_revision: Annotated[
+        str | None, _online("--annotator-revision", help="Its branch, tag or commit.")
+    ] = None,
+    judge: Annotated[str, _online("--judge", help="A served annotator's name.")] = JudgeConfig.judge,
+    api_key_env: Annotated[
+        str, _online("--api-key-env", help="Environment variable that holds its key.")
+    ] = JudgeConfig.api_key_env,
+    max_cost: Annotated[float | None, _online("--max-cost", help="Dollars it may cost.")] = JudgeConfig.max_cost,
     revision: o.Revision = None,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,
@@ -110,6 +158,14 @@ def train(
     from prefgen.requests import Generate
 
     objective, optimisation = o.build(Objective, ctx.params), o.build(Optimisation, ctx.params)
+    for name in _ONLINE:
+        if online is None and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
+    made = o.build(Online, ctx.params) if online else None
+    for name in _SERVED:
+        if not (made and made.served) and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
+    judged = o.build(JudgeConfig, {**ctx.params, "judge_url": annotator if made and made.served else None})
     engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
     try:
         from prefgen.train import job as job_
@@ -117,7 +173,9 @@ def train(
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     build.hush(engine, (Generate,))
     command = shlex.join(["prefgen", *sys.argv[1:]])
-    job = job_.Job(tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to)
+    job = job_.Job(
+        tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged
+    )
     talk = Console(stderr=True, quiet=quiet, highlight=False)
     with Interrupts() as interrupts:
         prepared = job_.prepare(job)
@@ -162,6 +220,20 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
         f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"
     )
+    if job.online:
+        _print_online(job.online, talk)
+
+
+def _print_online(online: Online, talk: Console) -> None:
+    made = {"bdhs": "rejected answers by BDHS", "povid": "rejected answers by distortion", "dpo": "both answers"}
+    beside = "averaged with the stored ones" if online.averages else "in place of the stored ones"
+    given = f" ({', '.join(online.online_args)})" if online.online_args else ""
+    every = "every step" if online.online_every == 1 else f"{online.online_every:,} steps at a time"
+    talk.print(f"online: {made[online.online]}{given} from the policy, {every}, {beside}", markup=False)
+    if online.annotator:
+        talk.print(f"annotator: {online.annotator}, in random order", markup=False)
+    if online.mix:
+        talk.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")
 
 
 class _Table:

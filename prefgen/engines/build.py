@@ -115,8 +115,11 @@ def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
     return config.engine != "fake" and (of_policy(asks) or Embed in asks)
 
 
-def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
+def build(config: EngineConfig, asks: Sequence[type[Request]], policy: Engine | None = None) -> Engines:
     """Load the models that answer these types of request, in this order; `Chat` is answered elsewhere.
+
+    Args:
+        policy: answers for the policy, where its model is loaded already. The annotator is another one all the same.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -132,14 +135,17 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         makers = dict.fromkeys(makers, lambda _: fake)
+    loads = makers[Generate]
+    if policy is not None:
+        makers |= dict.fromkeys((Generate, Contrast, Score), lambda _: policy)
     asked = [kind for kind in asks if kind in makers]
     made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
     engines = {kind: made[makers[kind]] for kind in asked}
     if Annotate in asks:
         other = annotator(config)
-        engines[Annotate] = engines[Generate] if other == config else makers[Generate](other)
+        engines[Annotate] = engines[Generate] if other == config and policy is None else loads(other)
     if config.also:
-        engines[Generate] = Panel([engines[Generate], *map(makers[Generate], further(config))])
+        engines[Generate] = Panel([engines[Generate], *map(loads, further(config))])
     return engines
 
 

@@ -13,7 +13,8 @@ What tells answers apart, `by`:
 
 Departures from the paper:
 
-1. Both orders are asked instead of a random one; where they disagree, or a verdict cannot be read, it is a tie.
+1. Both orders are asked instead of a random one (``order="random"`` asks one); where they disagree, or a verdict cannot
+   be read, it is a tie.
 2. Equal answers count once, empty ones not at all. A sample whose answers are not apart by more than `min_margin` is
    dropped: a preference that nobody has teaches nothing.
 3. ``pairs="all"`` plans a row for every pair that a sample's answers can make; those that are ties are dropped as such.
@@ -51,9 +52,11 @@ from prefgen.restrict import View
 By = Literal["annotator", "api", "similarity", "image-gain"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
+Order = Literal["both", "random"]
 BY: tuple[By, ...] = ("annotator", "api", "similarity", "image-gain")
 PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random", "all")
 CHOSEN: tuple[Chosen, ...] = ("best", "reference")
+ORDERS: tuple[Order, ...] = ("both", "random")
 _ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
 
 
@@ -68,6 +71,7 @@ class Rank:
         pairs: the best against the worst, or against any worse one, or every answer against every worse one.
         chosen: ``best``, or ``reference``: the sample's own answer against the worst.
         min_margin: scores must be further apart than this.
+        order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
         temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
         seed: the run's seed.
@@ -82,6 +86,7 @@ class Rank:
     pairs: Pairing = "best-worst"
     chosen: Chosen = "best"
     min_margin: float = 0.0
+    order: Order = "both"
     with_image: bool = True
     temperature: float = 1.0
     top_p: float = 1.0
@@ -99,6 +104,7 @@ class Rank:
             ("by", self.by, BY),
             ("pairs", self.pairs, PAIRINGS),
             ("chosen", self.chosen, CHOSEN),
+            ("order", self.order, ORDERS),
         ]
         for option, value, known in choices:
             if value not in known:
@@ -214,16 +220,17 @@ class Rank:
             means = [sum(scored.logps) / len(scored.logps) for scored in read]
             return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], ()
         comparer = self.comparer()
-        matches = list(combinations(range(len(answers)), 2))
+        matches = [self._ordered(sample, match) for match in combinations(range(len(answers)), 2)]
+        asked = 2 if self.order == "both" else 1
         requests = [
             request
             for one, other in matches
-            for request in comparer.requests(sample, answers[one], answers[other], f"{one} {other}")
+            for request in comparer.requests(sample, answers[one], answers[other], f"{one} {other}")[:asked]
         ]
         replies = yield tuple(requests)
         scores, unclear = [0.0] * len(answers), False
         for number, (one, other) in enumerate(matches):
-            comparison = comparer.read(*replies[2 * number : 2 * number + 2])
+            comparison = comparer.read(*replies[asked * number : asked * (number + 1)])
             won = {0: 1.0, 1: 0.0, None: 0.5}[comparison.winner]
             scores[one], scores[other] = scores[one] + won, scores[other] + 1.0 - won
             unclear = unclear or not comparison.is_clear
@@ -235,6 +242,13 @@ class Rank:
         policy = number // self.candidates
         return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed, policy=policy)
 
+    def _ordered(self, sample: Sample, match: tuple[int, int]) -> tuple[int, int]:
+        """Two answers, the one that is read first in front."""
+        if self.order == "both":
+            return match
+        seed = seeds.derive(self.seed, sample.id, 1, f"order {match[0]} {match[1]}")
+        return match if seeds.generator(seed).random() < 0.5 else (match[1], match[0])
+
     def _draw(self, sample: Sample, count: int) -> int:
         return int(seeds.generator(seeds.derive(self.seed, sample.id, 1, "loser")).integers(count))
 
@@ -244,7 +258,7 @@ class Rank:
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
         """What is generated and who judges."""
-        matches = self.answers * (self.answers - 1)
+        matches = self.answers * (self.answers - 1) // (1 if self.order == "both" else 2)
         how = {
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",

@@ -12,7 +12,8 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ import torch
 import transformers
 
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.loading import LoadedModel, load
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UsageError
 from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
-from prefgen.train import card, reference
-from prefgen.train.config import Objective, Optimisation
+from prefgen.train import card, online, reference
+from prefgen.train.config import Objective, Online, Optimisation
 from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item, Reader, Sample
@@ -46,6 +48,7 @@ class Job:
     Attributes:
         runs: folders of finished runs. config: the command's options, as TOML. command: for the model card.
         report_to: ``none``, or a logger of transformers: tensorboard, wandb, trackio …
+        online: answers that the policy makes meanwhile; None trains on the stored ones. judge: a served annotator.
     """
 
     runs: tuple[Path, ...]
@@ -56,6 +59,8 @@ class Job:
     config: str = ""
     command: str = ""
     report_to: str = "none"
+    online: Online | None = None
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
     @property
     def records(self) -> Path:
@@ -86,7 +91,7 @@ class Items(torch.utils.data.Dataset[Item]):
 
     def __init__(self, runs: Sequence[Stored], reader: Reader, samples: Sequence[Sample]) -> None:
         self._runs = runs
-        self._reader = reader
+        self.reader = reader
         self._samples = samples
         self.reference: Sequence[Logps] = ()
 
@@ -97,11 +102,16 @@ class Items(torch.utils.data.Dataset[Item]):
         """One sample by its number."""
         return self.shown(number, number)
 
+    def rows(self, sample: Sample) -> list[dict[str, Any]]:
+        """The stored rows that a sample was made of."""
+        run, row = sample.place
+        return list(self._runs[run].take(range(row, row + len(sample.answers) - 1)).to_pylist())
+
     def shown(self, number: int, other: int) -> Item:
         """A sample with the pictures of another one."""
         run, row = self._samples[other].place
         (stored,) = self._runs[run].take([row]).to_pylist()
-        pixels = self._reader.pixels(loaded_images(stored))
+        pixels = self.reader.pixels(loaded_images(stored))
         return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
 
 
@@ -144,6 +154,7 @@ def prepare(job: Job) -> Prepared:
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
     runs = [Stored(path) for path in job.runs]
+    online.identified(job)
     loaded = load(job.engine)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
     optimisation = job.optimisation
@@ -187,8 +198,8 @@ def train(
     """
     job.records.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(job.records / "lock", timeout=0):
-            return _train(job, prepared, told, progress, stop)
+        with filelock.FileLock(job.records / "lock", timeout=0), ExitStack() as held:
+            return _train(job, prepared, told, progress, stop, held)
     except filelock.Timeout:
         raise Locked(f"another process is training in {job.output}") from None
 
@@ -204,6 +215,7 @@ def _train(
     told: Callable[[Metrics], None],
     progress: Callable[[int], None],
     stop: Asked,
+    held: ExitStack,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
     check_drift(job, prepared)
@@ -214,19 +226,21 @@ def _train(
     model = attach(loaded, job.optimisation)
     kind = "lora" if job.optimisation.lora else "whole"
     file = reference.path(job.records, loaded, digests, prepared.samples, kind)
-    if not file.exists():
+    ahead = job.optimisation.reference == "precompute"
+    if ahead and not file.exists():
         size = job.optimisation.batch_size
         found = reference.compute(
             loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
         )
         reference.save(file, found)
-    prepared.dataset.reference = reference.load(file, prepared.samples)
+    prepared.dataset.reference = reference.load(file, prepared.samples) if ahead else ()
 
     checkpoints = job.records / "checkpoints"
     trainer = PreferenceTrainer(
         Policy(model, loaded, packed=packed),
         job.objective,
         job.optimisation,
+        supply=held.enter_context(online.supply(job, prepared, model)),
         args=_arguments(job, prepared, checkpoints),
         train_dataset=prepared.dataset,
         data_collator=lambda items: {"items": items},
@@ -354,6 +368,7 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         "model": prepared.loaded.revision,
         "dtype": str(prepared.loaded.dtype),
         "data": [Stored(path).digest for path in job.runs],
+        "online": online.identified(job),
     }
     file = job.records / "settings.json"
     if not file.exists():

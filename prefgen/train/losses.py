@@ -85,13 +85,8 @@ def weights(gamma: float, present_BR: torch.Tensor) -> torch.Tensor:
     return torch.where(counts_B1 == 1, 1.0, shared) * present_BR
 
 
-def mixed(offline_B: torch.Tensor, online_B: torch.Tensor, takes_offline_B: torch.Tensor) -> torch.Tensor:
-    """Equation 4: the loss of a sample's stored pair where α = 1, of the one made by the policy elsewhere; (B,)."""
-    return torch.where(takes_offline_B, offline_B, online_B)  # eq. 4
-
-
 def takes_offline(probability: float, seed: int, epoch: int, row: str) -> bool:
-    """α of equation 4: Bernoulli(p), drawn anew for each row and epoch."""
+    """α of equation 4: Bernoulli(p), drawn anew for each row and epoch. Where it is 1 the stored pair is trained on."""
     return bool(seeds.generator(seeds.derive(seed, row, epoch, "alpha")).random() < probability)
 
 

@@ -102,8 +102,13 @@ class Reader:
                 except RowError as error:
                     yield Dropped(error.reason, error.detail, run.name, first["source_id"], id=first["id"])
 
-    def sample(self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0)) -> Sample:
+    def sample(
+        self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0), pixels: vision.Pixels | None = None
+    ) -> Sample:
         """Rows with one prompt and chosen answer as a sample.
+
+        Args:
+            pixels: of their pictures, if they are known.
 
         Raises:
             RowError: it cannot be trained on.
@@ -114,7 +119,7 @@ class Reader:
         texts = [first["chosen_response"], *(row["rejected_response"] for row in rows)]
         if not all(text.strip() for text in texts):
             raise RowError("ANSWER_EMPTY", "an answer has no text")
-        expansions = self.pixels(loaded_images(first)).expansions
+        expansions = (pixels or self.pixels(loaded_images(first))).expansions
         header = self._prompts.header(asked(first))
         whole = [self._whole(header, text, expansions) for text in texts]
         bare = self._prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)

@@ -7,7 +7,8 @@ random numbers, and loggers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from prefgen.errors import UsageError
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
+from prefgen.train.online import Supply
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item
 
@@ -28,15 +30,35 @@ _WEIGHTS = "trained.safetensors"
 
 
 class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transformers has no types
-    """Trains a policy on `Item` batches."""
+    """Trains a policy on `Item` batches.
 
-    def __init__(self, policy: Policy, objective: Objective, optimisation: Optimisation, **settings: Any) -> None:
+    Args:
+        supply: prepares the batches of a step; None takes them as they are loaded.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        objective: Objective,
+        optimisation: Optimisation,
+        *,
+        supply: Supply | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(model=policy, **settings)
         self.model_accepts_loss_kwargs = False  # the loss is a mean over samples: the Trainer divides by `grad_accum`
         self._policy = policy
         self._objective = objective
         self._optimisation = optimisation
+        self._supply = supply
         self._measured: dict[str, list[float]] = defaultdict(list)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
+        """The batches of a step; whatever the loss is divided by is known without counting tokens."""
+        if self._supply is None:
+            return list(islice(epoch_iterator, num_batches)), None
+        left = self.state.max_steps - self.state.global_step
+        return self._supply.step(epoch_iterator, num_batches, int(self.state.epoch or 0), left), None
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> torch.Tensor:
         """Mean loss of a batch.
@@ -75,7 +97,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         """Add what was measured since the last time."""
         means = {name: sum(values) / len(values) for name, values in self._measured.items()}
         self._measured.clear()
-        super().log({**logs, **means}, *args)
+        super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
     def _save(self, output_dir: str, state_dict: object = None) -> None:
         """A checkpoint's weights: those that are trained.
@@ -86,6 +108,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         trained = {name: weight.detach().cpu().contiguous() for name, weight in self._policy.trained()}
         save_file(trained, Path(output_dir) / _WEIGHTS)
+        if self._supply:
+            self._supply.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
         """Read what `_save` wrote."""
@@ -93,6 +117,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         with torch.no_grad():
             for name, weight in self._policy.trained():
                 weight.copy_(saved[name])
+        if self._supply:
+            self._supply.load(Path(resume_from_checkpoint))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted."""

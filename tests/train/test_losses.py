@@ -12,7 +12,7 @@ import torch
 from prefgen.engines.vision import Pixels
 from prefgen.errors import UsageError
 from prefgen.train.config import Objective
-from prefgen.train.losses import Answers, losses, mixed, takes_offline, weights
+from prefgen.train.losses import Answers, losses, takes_offline, weights
 from prefgen.train.rows import Answer, Item, Sample
 from prefgen.train.trainer import gather
 
@@ -96,8 +96,6 @@ def test_weights_sum_to_one_however_many_answers_there_are() -> None:
 
 
 def test_a_mix_takes_one_pair_or_the_other() -> None:
-    offline, online = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
-    assert mixed(offline, online, torch.tensor([True, False])).tolist() == [1.0, 4.0]
     drawn = [takes_offline(0.5, 0, epoch, f"row {row}") for epoch in range(2) for row in range(500)]
     assert 430 < sum(drawn) < 570
     assert drawn[:500] != drawn[500:]  # anew in each epoch
