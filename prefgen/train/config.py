@@ -69,6 +69,8 @@ class Optimisation:
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
         save_steps: steps between checkpoints.
+        validation: share of the samples that is held out and measured, not trained on. eval_steps: steps between these
+            measurements; 0: those of an epoch.
     """
 
     loss_mask: LossMask = "all"
@@ -80,6 +82,8 @@ class Optimisation:
     max_steps: int = 0
     max_length: int = 0
     save_steps: int = 100
+    validation: float = 0.0
+    eval_steps: int = 0
     lora: bool = True
     lora_r: int = 128
     lora_alpha: int = 256
@@ -100,8 +104,10 @@ class Optimisation:
         _check_range("epochs", self.epochs, 0, math.inf, positive=True)
         for option in ("batch_size", "grad_accum", "save_steps", "lora_r", "lora_alpha"):
             _check_range(option.replace("_", "-"), getattr(self, option), 1, math.inf)
-        for option in ("max_steps", "max_length"):
+        for option in ("max_steps", "max_length", "eval_steps"):
             _check_range(option.replace("_", "-"), getattr(self, option), 0, math.inf)
+        if not 0 <= self.validation < 1:
+            raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
         if self.save == "adapter" and not self.lora:
             raise UsageError("--save adapter needs --lora: a whole model has no adapter")
 
