@@ -22,7 +22,7 @@ else:
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
 _REPEAT = "repeat with: "
-_LISTS = ("also", "engine_args", "online_args")  # options that may be given several times
+_LISTS = ("also", "engine_args", "online_args", "sweep")  # options that may be given several times
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers")
 
@@ -122,15 +122,19 @@ def _suggestion(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def lock(ctx: typer.Context) -> str:
-    """The merged configuration as TOML: every option of the command with the value that is in force."""
+def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
+    """The merged configuration as TOML: every option of the command with the value that is in force.
+
+    Args:
+        changed: options with other values than the command's; None leaves one out.
+    """
     import tomli_w
 
     import prefgen
 
     values = {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in ctx.params.items()
+        for name, value in {**ctx.params, **(changed or {})}.items()
         if name in _names(ctx) and name != "preset" and value is not None
     }
     heading = f"# prefgen {prefgen.__version__}, prefgen {ctx.info_name}\n"

@@ -88,6 +88,8 @@ class Optimisation:
         save_steps: steps between checkpoints.
         reference: ``precompute`` reads every sample once before the first step; ``live`` reads a step's samples in that
             step, LoRA switched off and the projector as it was, or with a copy of a model that is trained whole.
+        validation: share of the samples that is held out and measured, not trained on. eval_steps: steps between these
+            measurements; 0: those of an epoch.
     """
 
     loss_mask: LossMask = "all"
@@ -100,6 +102,8 @@ class Optimisation:
     max_steps: int = 0
     max_length: int = 0
     save_steps: int = 100
+    validation: float = 0.0
+    eval_steps: int = 0
     lora: bool = True
     lora_r: int = 128
     lora_alpha: int = 256
@@ -125,8 +129,12 @@ class Optimisation:
         _check_range("epochs", self.epochs, 0, math.inf, positive=True)
         for option in ("batch_size", "grad_accum", "save_steps", "lora_r", "lora_alpha"):
             _check_range(option.replace("_", "-"), getattr(self, option), 1, math.inf)
-        for option in ("max_steps", "max_length"):
+        for option in ("max_steps", "max_length", "eval_steps"):
             _check_range(option.replace("_", "-"), getattr(self, option), 0, math.inf)
+        if not 0 <= self.validation < 1:
+            raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
+        if self.validation and self.reference == "live":
+            raise UsageError("--validation needs --reference precompute: what is held out is measured against it")
         if self.save == "adapter" and not self.lora:
             raise UsageError("--save adapter needs --lora: a whole model has no adapter")
 

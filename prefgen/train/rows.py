@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from prefgen.engines import vision
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.prompts import Header, Prompts
-from prefgen.errors import RowError
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, Image, Span
 from prefgen.restrict import View
+from prefgen.select.splitting import draws
 from prefgen.stored import Stored, asked, loaded_images
 from prefgen.train import spans
 from prefgen.train.config import LossMask, Optimisation
@@ -202,6 +203,22 @@ class Reader:
             if span.start < span.end:
                 found |= set(range(place(span.start, end=False), place(span.end, end=True)))
         return found - {len(ids) - 1}
+
+
+def held_out(runs: Sequence[Stored], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
+    """Numbers of the samples that are not trained on: drawn by their pictures, none of which is trained on.
+
+    Raises:
+        UsageError: all are, or none is.
+    """
+    if not share:
+        return []
+    drawn = draws((row for run in runs for row in run.scan(("id", "meta"))), seed, "validation")
+    starts = [0, *accumulate(map(len, runs))]
+    held = [number for number, sample in enumerate(samples) if drawn[starts[sample.place[0]] + sample.place[1]] < share]
+    if not 0 < len(held) < len(samples):
+        raise UsageError(f"--validation {share:g} holds out {len(held):,} of {len(samples):,} samples: give another")
+    return held
 
 
 def _group(place: int, row: dict[str, Any]) -> object:

@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from prefgen.errors import UsageError
+from prefgen.errors import Diverged
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
@@ -67,7 +67,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             model: the policy, in whatever wraps it.
 
         Raises:
-            UsageError: it is not a number.
+            Diverged: it is not a number.
         """
         items: list[Item] = inputs["items"]
         logps = model(items)
@@ -75,7 +75,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         loss_B = losses(self._objective, answers)
         if not torch.isfinite(loss_B).all():
             ids = ", ".join(item.sample.id for item in items)
-            raise UsageError(
+            raise Diverged(
                 f"the loss of step {self.state.global_step + 1} is not a number; its rows: {ids}. "
                 "Try a lower --lr or --dtype float32"
             )
@@ -93,9 +93,19 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         )
         return self.optimizer
 
+    @torch.no_grad()
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any
+    ) -> tuple[Any, None, None]:
+        """Measure a held-out batch."""
+        loss = self.compute_loss(model, inputs)
+        self._measured["loss"] += [loss.item()] * len(inputs["items"])  # the Trainer's mean takes all batches for full
+        return loss, None, None
+
     def log(self, logs: dict[str, float], *args: Any) -> None:
         """Add what was measured since the last time."""
-        means = {name: sum(values) / len(values) for name, values in self._measured.items()}
+        prefix = "eval_" if "eval_loss" in logs else ""  # every step is logged before anything held out is measured
+        means = {prefix + name: sum(values) / len(values) for name, values in self._measured.items()}
         self._measured.clear()
         super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
