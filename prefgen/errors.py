@@ -2,6 +2,7 @@
 
 PrefgenError                  the base: a message for the user, no traceback without --debug
 ├── UsageError          2     a wrong option, configuration or input file
+│   └── Diverged        2     a loss that is not a number
 ├── ModelUnreachable    5     the model or judge cannot be loaded or reached
 ├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
 ├── Locked              7     another process is writing to the same output
@@ -44,6 +45,10 @@ class UsageError(PrefgenError):
     """A wrong option, configuration value or input file."""
 
     exit_code = ExitCode.USAGE
+
+
+class Diverged(UsageError):
+    """Training led to a loss that is not a number."""
 
 
 class TooManyDropped(PrefgenError):

@@ -11,14 +11,13 @@ from typing import Any
 from prefgen import images
 from prefgen.engines.base import Engines
 from prefgen.images import ImageRoot
-from prefgen.methods.verdicts import Comparer, Comparison, Verdict
+from prefgen.methods.verdicts import SWAPPED, Comparer, Comparison, Verdict
 from prefgen.records import Dropped, Image, ImageRef, Sample, Slot, Turn
 from prefgen.run import Asking, drive
 from prefgen.stored import Stored
 
 _COLUMNS = ("id", "images", "prompt", "chosen_response", "rejected_response", "source", "source_id", "turn")
 _ROWS_AT_ONCE = 256
-_SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first"}
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ def tally(judged: Iterable[Judged | Dropped], labels: Mapping[str, str] | None =
         right = 0 if label == "good" else 1
         pairs += 1
         places.update([one.comparison.forth, one.comparison.back])
-        straight = [one.comparison.forth, _SWAPPED.get(one.comparison.back, one.comparison.back)]
-        single.update(straight if right == 0 else [_SWAPPED.get(verdict, verdict) for verdict in straight])
+        straight = [one.comparison.forth, SWAPPED.get(one.comparison.back, one.comparison.back)]
+        single.update(straight if right == 0 else [SWAPPED.get(verdict, verdict) for verdict in straight])
         agreed += one.comparison.winner is not None
         agreed_right += one.comparison.winner == right
     clear = places["first"] + places["second"]

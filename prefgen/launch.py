@@ -1,4 +1,4 @@
-"""Work through the unfinished shards of a run, in this process."""
+"""What a run is made of, and how one process fills its shards; `prefgen.workers` has several do so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,15 +17,17 @@ from prefgen.engines.album import Album
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.engines.chat.config import JudgeConfig
+from prefgen.images import Fetch, ImageRoot
 from prefgen.layout import Scalar
-from prefgen.methods.base import Method, settings
-from prefgen.pending import Interrupts, pending_shards
-from prefgen.records import Dropped, Outcome, Sample
-from prefgen.requests import Borrow, Chat, Embed, Flow, of_policy
+from prefgen.methods.base import Method, parts, settings
+from prefgen.pending import Interrupts, Rows, load_images
+from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.requests import Borrow, Chat, Embed, of_policy
 from prefgen.run import drive
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
 from prefgen.sources import MissingReport, SourceOptions
+from prefgen.sources.fetch import fetch
 
 if TYPE_CHECKING:
     from prefgen.engines.chat.batch import Batches
@@ -54,38 +57,77 @@ class Job:
     config: str = ""
     judge: JudgeConfig | None = None
 
+    def read(self) -> Iterator[Sample | Dropped]:
+        """All planned rows, images not loaded: a sample stands once for every pair that may be made of it."""
+        for row in sources.read(self.input, self.source):
+            if isinstance(row, Sample):
+                yield from (dataclasses.replace(row, part=part) for part in range(parts(self.method)))
+            else:
+                yield row
+
+    def load(self, row: Sample | Dropped) -> Sample | Dropped:
+        """A row with its images, or the reason why it has none."""
+        return load_images(row, *self._images) if isinstance(row, Sample) else row
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge behind an API is asked."""
+        return self.judge is not None and Chat in self.method.asks
+
+    @cached_property
+    def _images(self) -> tuple[ImageRoot, Fetch | None]:
+        return self.source.root(self.input), fetch if self.source.allow_urls else None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run's progress needs to know of a pair. It is sent from process to process, so it holds no picture."""
+
+    tokens: int
+    iteration: int
+
 
 @dataclass(frozen=True)
 class Survey:
     """What one pass over a job's input found.
 
     Attributes:
-        rows: planned rows, those included that the reader drops.
+        rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
         answers: reference answers of the first samples. head: the very first samples, images not loaded.
     """
 
     rows: int
+    planned: int
     answers: list[str]
     head: list[Sample]
     missing: MissingReport
 
 
 class Listener(Protocol):
-    """Is told of every outcome."""
+    """Is told how a run goes."""
+
+    def begin(self, shard: int) -> None:
+        """Another shard is worked on."""
 
     def advance(self, outcome: Outcome) -> None:
-        """One more sample is done."""
+        """One more of its samples is done."""
+
+    def committed(self, shard: int) -> None:
+        """It is stored for good."""
 
 
 def survey(job: Job) -> Survey:
     """Read the input once: count its rows, look for its images, keep some samples to plan with."""
-    rows = 0
+    rows = planned = 0
     answers: list[str] = []
     head: list[Sample] = []
 
     def counted() -> Iterator[Sample | Dropped]:
-        nonlocal rows
-        for row in sources.read(job.input, job.source):
+        nonlocal rows, planned
+        for row in job.read():
+            planned += 1
+            if isinstance(row, Sample) and row.part:
+                continue
             rows += 1
             if isinstance(row, Sample) and len(answers) < _COUNTED:
                 answers.append(row.answer or "")
@@ -94,7 +136,7 @@ def survey(job: Job) -> Survey:
             yield row
 
     missing = sources.missing_report(counted(), job.source.root(job.input))
-    return Survey(rows, answers, head, missing)
+    return Survey(rows, planned, answers, head, missing)
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
@@ -124,12 +166,14 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
+    if job.engine.also:
+        found |= {"also": " ".join(job.engine.also), "also_revisions": " ".join(identity.also_revisions)}
     if identity.annotator_revision:
         found |= {
             "annotator": job.engine.annotator or job.engine.model,
             "annotator_revision": identity.annotator_revision,
         }
-    if job.judge is not None and Chat in job.method.asks:
+    if job.judge is not None and job.judged:
         found |= {"judge": job.judge.model, "judge_url": job.judge.address}
     arguments = engine_args.recorded(job.engine.engine_args)
     return found | {f"engine_arg.{name}": value for name, value in arguments.items()}
@@ -153,63 +197,58 @@ def provenance(job: Job, identity: Identity) -> Provenance:
         device=identity.device,
         similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
         similarity_revision=identity.similarity_revision,
+        also=list(zip(job.engine.also, identity.also_revisions or [""] * len(job.engine.also), strict=True)),
         versions=build.versions(job.engine),
     )
 
 
-def work(
-    directory: RunDirectory,
-    rows: Iterable[Sample | Dropped],
-    load: Callable[[Sample], Sample | Dropped],
-    method: Callable[[Sample], Flow],
-    engines: Engines,
-    constants: Provenance,
-    listener: Listener,
-) -> None:
-    """Fill and commit every pending shard; the next shard's images are loaded meanwhile.
+class Filling:
+    """Fills shards of a run, in this process.
 
     Args:
-        rows: all planned rows, from the first.
-
-    Raises:
-        CorruptRun: if there are fewer rows than planned.
-        Stopped: if a signal came; the shard that was in flight has been committed, unless it waited for a judge, whose
-            replies so far are in the ledger.
+        engines: answer what the job's method asks for.
+        constants: what every row records.
     """
-    shards = pending_shards(directory, rows, lambda row: load(row) if isinstance(row, Sample) else row)
-    with Interrupts() as interrupts, ThreadPoolExecutor(max_workers=1) as background:
-        upcoming = background.submit(next, shards, None)
-        while (current := upcoming.result()) is not None:
-            upcoming = background.submit(next, shards, None)
-            shard, items = current
-            started = time.monotonic()
-            outcomes = _outcomes(items, method, engines, listener, interrupts.check)
-            directory.commit(shard, outcomes, constants, time.monotonic() - started)
-            interrupts.check()
+
+    def __init__(self, job: Job, directory: RunDirectory, engines: Engines, constants: Provenance) -> None:
+        self._job, self._directory, self._engines, self._constants = job, directory, engines, constants
+        self._rows = Rows(directory.plan, job.read)
+
+    def work(self, shards: Iterable[int], listener: Listener, interrupts: Interrupts) -> None:
+        """Fill and commit shards; the next one's images are loaded meanwhile.
+
+        Raises:
+            CorruptRun: if there are fewer rows than planned.
+            Stopped: if a signal came; the shard that was in flight has been committed, unless it waited for a judge,
+                whose replies so far are in the ledger.
+        """
+        loaded = ((shard, [self._job.load(row) for row in self._rows.of(shard)]) for shard in shards)
+        with ThreadPoolExecutor(max_workers=1) as background:
+            upcoming = background.submit(next, loaded, None)
+            while (current := upcoming.result()) is not None:
+                upcoming = background.submit(next, loaded, None)
+                shard, items = current
+                started = time.monotonic()
+                listener.begin(shard)
+                outcomes = _outcomes(items, self._job.method, self._engines, listener, interrupts.check)
+                self._directory.commit(shard, outcomes, self._constants, time.monotonic() - started)
+                listener.committed(shard)
+                interrupts.check()
 
 
-def ask_in_batches(
-    directory: RunDirectory,
-    rows: Callable[[], Iterable[Sample | Dropped]],
-    load: Callable[[Sample], Sample | Dropped],
-    method: Callable[[Sample], Flow],
-    engines: Engines,
-    batches: Batches,
-) -> None:
+def ask_in_batches(job: Job, directory: RunDirectory, engines: Engines, batches: Batches) -> None:
     """Have everything answered that the pending rows ask of a judge, through its Batch API.
 
     In each round every flow runs as far as the ledger has answers; what is missing becomes the next batches.
-
-    Args:
-        rows: reads all planned rows, from the first; called once a round.
     """
     batches.run()
     while True:
         lines = batches.lines()
         asking = {**engines, Chat: lines}
-        shards = pending_shards(directory, rows(), lambda row: load(row) if isinstance(row, Sample) else row)
-        for _, items in shards:
-            for _ in drive([item for item in items if isinstance(item, Sample)], method, asking):
+        rows = Rows(directory.plan, job.read)
+        for shard in directory.pending():
+            items = [job.load(row) for row in rows.of(shard)]
+            for _ in drive([group[0] for group in _samples(items).values()], job.method, asking):
                 pass
         if not lines.written and not lines.short:
             return
@@ -218,18 +257,37 @@ def ask_in_batches(
 
 def _outcomes(
     items: list[Sample | Dropped],
-    method: Callable[[Sample], Flow],
+    method: Method,
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
 ) -> list[Outcome]:
-    """One outcome per row, in order."""
+    """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
     for outcome in done.values():
         listener.advance(outcome)
-    places = [place for place, item in enumerate(items) if isinstance(item, Sample)]
-    samples = [item for item in items if isinstance(item, Sample)]
-    for index, outcome in drive(samples, method, {**engines, Borrow: Album(samples)}, check):
-        done[places[index]] = outcome
-        listener.advance(outcome)
+    groups = list(_samples(items).values())
+    places = {item.row_id: place for place, item in enumerate(items) if isinstance(item, Sample)}
+    samples = [group[0] for group in groups]
+    for index, found in drive(samples, method, {**engines, Borrow: Album(samples)}, check):
+        for row in groups[index]:
+            outcome = done[places[row.row_id]] = _of_row(found, row)
+            listener.advance(outcome)
     return [done[place] for place in range(len(items))]
+
+
+def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:
+    """The rows of each sample, by its id."""
+    groups: dict[str, list[Sample]] = {}
+    for item in items:
+        if isinstance(item, Sample):
+            groups.setdefault(item.id, []).append(item)
+    return groups
+
+
+def _of_row(found: Outcome | list[Outcome], row: Sample) -> Outcome:
+    """A row's own outcome; one that was dropped as a sample is dropped as each of its rows."""
+    outcome = found[row.part] if isinstance(found, list) else found
+    if isinstance(outcome, Pair):
+        return dataclasses.replace(outcome, sample=row)
+    return dataclasses.replace(outcome, id=row.row_id, tokens=0 if row.part else outcome.tokens)

@@ -6,7 +6,8 @@ OUT/
   preview.html                        a sample of the pairs to look at
   samples/N-N.webp                    the pictures that the dataset card shows
   .prefgen/
-    lock  owner.json                  held while a process writes here, and by whom
+    lock                              held while a writer comes or goes, a shard is recorded, or data/ is made
+    writers/I-of-N.lock  .json        held while a process writes this part of the run (0-of-1: all), and by whom
     config.lock  plan.json            the settings; the rows planned and the fingerprint of what can change output
     tmp/                              everything is written here, fsynced, and renamed into place
     parts/NNNNNN.parquet              committed shards until they are finalised
@@ -146,13 +147,13 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Locked by the process that writes."""
+        """Locked for moments, see `prefgen.writers`."""
         return self.state / "lock"
 
     @property
-    def owner(self) -> Path:
-        """Which process that is."""
-        return self.state / "owner.json"
+    def writers(self) -> Path:
+        """Locks of the processes that write."""
+        return self.state / "writers"
 
     @property
     def config(self) -> Path:
@@ -208,7 +209,7 @@ class Layout:
 
     def folders(self) -> tuple[Path, ...]:
         """What must exist before anything is written."""
-        return (self.temporary, self.part(0).parent, self.drops(0).parent, self.record(0).parent)
+        return (self.temporary, self.writers, self.part(0).parent, self.drops(0).parent, self.record(0).parent)
 
     def read_plan(self) -> Plan:
         """The plan of the run.
@@ -226,13 +227,17 @@ class Layout:
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise CorruptRun(f"{self.plan} or {self.config} is damaged ({error!r}): restore it from a copy") from error
 
+    def recorded(self) -> int:
+        """How many shards are committed; costs one listing."""
+        return sum(1 for _ in self.record(0).parent.glob("*.json"))
+
     def read_commits(self) -> list[Commit]:
         """The commit records, in shard order.
 
         Raises:
             CorruptRun: if one is damaged.
         """
-        return [_read_commit(path) for path in sorted(self.record(0).parent.glob("*.json"))]
+        return [read_commit(path) for path in sorted(self.record(0).parent.glob("*.json"))]
 
     def parquet_files(self) -> list[Path]:
         """Every committed Parquet file, in row order; a run that was killed while finalising has some in each place."""
@@ -248,7 +253,12 @@ class Layout:
                     yield json.loads(line)
 
 
-def _read_commit(path: Path) -> Commit:
+def read_commit(path: Path) -> Commit:
+    """A commit record.
+
+    Raises:
+        CorruptRun: if it is damaged.
+    """
     try:
         return Commit.from_json(path.read_bytes())
     except (ValueError, KeyError, TypeError) as error:

@@ -4,64 +4,81 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from prefgen import images
 from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
 from prefgen.images import ImageRoot
-from prefgen.records import Dropped, ImageRef, Sample
-from prefgen.shards import RunDirectory
+from prefgen.layout import Plan
+from prefgen.records import Dropped, Image, ImageRef, Sample
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
-def pending_shards(directory: RunDirectory, rows: Iterable[T], load: Callable[[T], U]) -> Iterator[tuple[int, list[U]]]:
-    """The pending shards with their rows, each of which `load` has been at.
+class Rows(Generic[T]):
+    """The rows of a run, shard by shard: read on from the shard before, and from the first again for an earlier one.
 
     Args:
-        rows: all planned rows, from the first.
-
-    Raises:
-        CorruptRun: if there are fewer rows than planned.
+        read: all planned rows, from the first.
     """
-    source, position = iter(rows), 0
-    for shard in directory.pending():
-        wanted = directory.plan.shards[shard]
-        next(islice(source, wanted.start - position, wanted.start - position), None)  # skip what is committed
-        items = list(islice(source, len(wanted)))
-        position = wanted.stop
-        if len(items) < len(wanted):
+
+    def __init__(self, plan: Plan, read: Callable[[], Iterable[T]]) -> None:
+        self._plan, self._read = plan, read
+        self._rows: Iterator[T] = iter(())
+        self._position: int | None = None
+
+    def of(self, shard: int) -> list[T]:
+        """The rows of a shard.
+
+        Raises:
+            CorruptRun: if there are fewer rows than planned.
+        """
+        wanted = self._plan.shards[shard]
+        if self._position is None or wanted.start < self._position:
+            self._rows, self._position = iter(self._read()), 0
+        next(islice(self._rows, wanted.start - self._position, wanted.start - self._position), None)
+        found = list(islice(self._rows, len(wanted)))
+        self._position = wanted.stop
+        if len(found) < len(wanted):
             raise CorruptRun(
-                f"the input ends after row {wanted.start + len(items)}, but {directory.plan.rows} rows were planned; "
+                f"the input ends after row {wanted.start + len(found)}, but {self._plan.rows} rows were planned; "
                 "was it changed during the run?"
             )
-        yield shard, [load(item) for item in items]
+        return found
 
 
 def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
     """Replace image references by checked images, or drop the sample with the reason."""
     try:
-        loaded = tuple(
-            images.load(image, root, fetch=fetch) if isinstance(image, ImageRef) else image for image in sample.images
-        )
+        loaded = tuple(_load(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
     except RowError as error:
         return Dropped.of(sample, error.reason, error.detail)
     return dataclasses.replace(sample, images=loaded)
 
 
-class Interrupts:
-    """SIGINT and SIGTERM, once, ask the run to stop at the next commit; a second time they stop it now."""
+@lru_cache(maxsize=8)  # the answers of a conversation are samples one after another, about the same images
+def _load(image: ImageRef, root: ImageRoot, fetch: images.Fetch | None) -> Image:
+    return images.load(image, root, fetch=fetch)
 
-    def __init__(self) -> None:
+
+class Interrupts:
+    """SIGINT and SIGTERM, once, ask the run to stop at the next commit; a second time they stop it now.
+
+    Args:
+        numbers: the signals that do so.
+    """
+
+    def __init__(self, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self._numbers = numbers
         self._received: int | None = None
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._numbers:
             self._previous[number] = signal.signal(number, self._handle)
         return self
 

@@ -75,7 +75,7 @@ class Sample:
     """One thing to make a pair of: a prompt, and usually a reference answer.
 
     Attributes:
-        id: 16 hexadecimal digits, a hash of everything below; every random draw is seeded by it.
+        id: 16 hexadecimal digits, a hash of what the source has of it; every random draw is seeded by it.
         prompt: the conversation before the answer; the last turn is the user's.
         images: one per image slot of the prompt, in order. References until `prefgen.images.load` has been at them.
         answer: the reference answer y+, or None where a method needs none.
@@ -83,6 +83,7 @@ class Sample:
         source_id: the row's own id there; `turn` is the index of the answer among the row's assistant turns.
         meta: columns of the source that prefgen does not interpret (JSON types).
         licence: the source's, as the Hub spells it (``cc-by-4.0``); empty where it states none.
+        part: which row this is of those that are planned for one sample, from 0.
     """
 
     id: str
@@ -94,6 +95,14 @@ class Sample:
     turn: int = 0
     meta: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
+    part: int = 0
+
+    @property
+    def row_id(self) -> str:
+        """What names the row: the sample's id, or of a further row a hash of it."""
+        if not self.part:
+            return self.id
+        return hashlib.blake2b(f"{self.id}\x1f{self.part}".encode(), digest_size=8).hexdigest()
 
     @property
     def loaded_images(self) -> tuple[Image, ...]:
@@ -126,6 +135,7 @@ class Pair:
 
     Attributes:
         method: e.g. ``bdhs``; `variant` is the method's own sub-name, e.g. ``attn``.
+        authors: which of the run's policies wrote the chosen and the rejected answer, from 0; None for the reference.
         chosen: y+. rejected: y-.
         rejected_images: one for each image of the prompt, where the images are what is better or worse; the two answers
             are then equal. References as long as those of the sample are.
@@ -160,6 +170,7 @@ class Pair:
     kept_tokens: int = 0
     tokens: int = 0
     flags: tuple[str, ...] = ()
+    authors: tuple[int | None, int] = (None, 0)
     params: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -180,7 +191,7 @@ class Dropped:
     Attributes:
         reason: stable upper-case code, see README, "Why rows are dropped".
         detail: what was found, for a person.
-        id: the sample's id, or None for a row that could not be read as a sample.
+        id: the row's id, or None for a row that could not be read as a sample.
         similarity: as in `Pair`, where the row got that far; such rows count in the similarity report.
     """
 
@@ -197,7 +208,7 @@ class Dropped:
     @classmethod
     def of(cls, sample: Sample, reason: str, detail: str) -> Dropped:
         """Drop `sample`."""
-        return cls(reason, detail, sample.source, sample.source_id, id=sample.id, turn=sample.turn)
+        return cls(reason, detail, sample.source, sample.source_id, id=sample.row_id, turn=sample.turn)
 
 
 Outcome = Pair | Dropped

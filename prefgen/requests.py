@@ -7,7 +7,7 @@ replies in the same order, and returns an outcome. It does no I/O and knows no e
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from prefgen.records import Image, Outcome, Turn
@@ -47,6 +47,7 @@ class Generate:
         stop: ``sentence`` ends at the first sentence end, ``full-stop`` at the first ".", ``end`` at end of sequence.
         language: ISO 639-1 code, for the abbreviations that do not end a sentence.
         seed: seeds the token draws of this request alone.
+        policy: which of the run's policies is asked, from 0.
     """
 
     prompt: tuple[Turn, ...]
@@ -58,6 +59,7 @@ class Generate:
     language: str
     sampling: Sampling
     seed: int
+    policy: int = field(default=0, kw_only=True)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -216,6 +218,8 @@ class Message:
 Request = Generate | Contrast | Score | Embed | Borrow | Chat
 Reply = Completion | Scored | Vector | Borrowed | Message
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
+Flows = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome | list[Outcome]]
+"""A flow that may return an outcome for each of several rows, see `prefgen.methods.base.Several`."""
 
 
 def of_policy(asks: Sequence[type[Request]]) -> bool:

@@ -19,7 +19,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -133,6 +132,7 @@ class Provenance:
         attention: how hidden image tokens are kept from the model, e.g. ``drop`` or ``mask``.
         positions: ``compact`` or ``preserve``.
         device: kind of device, e.g. ``cpu`` or ``NVIDIA H100``; never its index.
+        also: further policies, each with its revision.
         versions: of the packages that can change output, by name.
     """
 
@@ -145,10 +145,22 @@ class Provenance:
     device: str = ""
     similarity_model: str = ""
     similarity_revision: str = ""
+    also: Sequence[tuple[str, str]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def policies(self) -> list[tuple[str, str]]:
+        """Name and revision of each."""
+        return [(self.model, self.model_revision), *self.also]
 
-_PROVENANCE_COLUMNS = tuple(constant.name for constant in fields(Provenance) if constant.name != "versions")
+    def plain(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**vars(self), "versions": dict(self.versions)}
+
+
+_PROVENANCE_COLUMNS = tuple(
+    constant.name for constant in fields(Provenance) if constant.name in {column.name for column in COLUMNS}
+)
 
 
 def _feature(name: str, kind: pa.DataType) -> object:
@@ -202,6 +214,18 @@ def encode(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
+def llama_factory_info(name: str) -> dict[str, object]:
+    """How LLaMA-Factory is told to read data/, for its ``dataset_dir=OUT dataset=NAME``."""
+    columns = {
+        "prompt": "instruction",
+        "history": "history",
+        "chosen": "chosen_response",
+        "rejected": "rejected_response",
+        "images": "images",
+    }
+    return {name: {"file_name": "data", "formatting": "alpaca", "ranking": True, "columns": columns}}
+
+
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
     """Names of a column's Parquet leaves."""
     if pa.types.is_list(kind):
@@ -236,16 +260,21 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         raise ValueError(f"pair {sample.id}: {len(rejected)} loaded rejected images for {len(images)} images")
     texts = [pair.chosen, pair.rejected, *(turn.text for turn in sample.prompt)]
     tagged = any(_MEDIA_TAG.search(text) for text in texts)
+    preferred, author = pair.authors
+    wrote, revision = provenance.policies[author]
+    record = pair.record
+    if provenance.also and preferred is not None:
+        record = {**record, "chosen_model": provenance.policies[preferred][0]}
     meta = {
         "options": pair.params,
-        "record": pair.record,
+        "record": record,
         "versions": dict(provenance.versions),
         _IMAGES: _described(images),
         _REJECTED_IMAGES: _described(rejected),
         "source": sample.meta,
     }
     return {
-        "id": sample.id,
+        "id": sample.row_id,
         _IMAGES: _encoded(images),
         _REJECTED_IMAGES: _encoded(rejected) if rejected else None,
         **_conversation_columns(sample.prompt, storable(pair.chosen), storable(pair.rejected)),
@@ -269,6 +298,8 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "licence": storable(sample.licence),
         "turn": sample.turn,
         **{name: getattr(provenance, name) for name in _PROVENANCE_COLUMNS},
+        "model": wrote,
+        "model_revision": revision,
         "prefgen_version": prefgen.__version__,
         "meta": json.dumps(_json_value(meta), sort_keys=True),
     }
@@ -297,11 +328,17 @@ def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) 
 
 def _parts(turn: Turn) -> Iterator[str | Slot]:
     """A turn's parts as they are stored; adjacent texts are one, so that no tag can arise where two of them meet."""
-    for is_text, parts in groupby(turn.parts, lambda part: isinstance(part, str)):
-        if is_text:
-            yield storable("".join(part for part in parts if isinstance(part, str)))
-        else:
-            yield from parts
+    text: str | None = None
+    for part in turn.parts:
+        if isinstance(part, str):
+            text = part if text is None else text + part
+            continue
+        if text is not None:
+            yield storable(text)
+        text = None
+        yield part
+    if text is not None:
+        yield storable(text)
 
 
 def _content(turn: Turn) -> list[dict[str, str | None]]:
@@ -329,6 +366,8 @@ def _tagged_text(turn: Turn) -> str:
 
 def storable(text: str) -> str:
     """The text as it is stored: media tags made harmless, lone surrogates replaced, every offset unchanged."""
+    if text.isascii() and "<" not in text:  # nearly every one
+        return text
     return _SURROGATE.sub("\ufffd", _MEDIA_TAG.sub(r"‹\1›", text))
 
 
@@ -351,10 +390,12 @@ def _base_name(image: Image) -> str:
 
 def _json_value(value: object) -> object:
     """`value` with what JSON cannot hold made a string, and NaN and infinities made null: no row may stop a run."""
+    if value is None or isinstance(value, (str, bool, int)):  # nearly every one
+        return value
     if isinstance(value, Mapping):
         return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return str(value)

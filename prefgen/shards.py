@@ -1,8 +1,12 @@
-"""Writing a run directory: lock, plan, atomic commits, resume, and the finished data set.
+"""Writing a run directory: plan, atomic commits, resume, and the finished data set.
 
 `prefgen.layout` says what stands where. A kill at any moment leaves either a file that nothing refers to, which is
 written again, or a completed step, which is not repeated. Nothing that depends on time goes into data/, so a resumed
 run ends with the bytes of an unbroken one.
+
+Several processes may fill one directory. What they share changes only under the run's lock: whoever comes first writes
+the plan, a shard is committed by the rename of its record unless it has one already, and whoever finds that none is
+missing makes the data set. So a shard that two processes made counts once, whichever was first.
 """
 
 from __future__ import annotations
@@ -11,23 +15,22 @@ import contextlib
 import hashlib
 import json
 import os
-import socket
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prefgen import schema
-from prefgen.errors import CorruptRun, EnvironmentFault, Locked, UsageError
-from prefgen.layout import Commit, Digest, Layout, Plan, Scalar, json_bytes
+from prefgen import schema, writers
+from prefgen.errors import CorruptRun, EnvironmentFault, UsageError
+from prefgen.layout import Commit, Digest, Layout, Plan, Scalar, json_bytes, read_commit
 from prefgen.records import Dropped, Outcome, Pair
+from prefgen.writers import Part, Writer
 
 __all__ = ["Plan", "RunDirectory", "Scalar"]
 
@@ -36,18 +39,24 @@ _MANIFEST_VERSION = 1
 
 
 class RunDirectory:
-    """A run's output directory, locked for this process. A context manager; leaving it gives up the lock."""
+    """A run's output directory. A context manager; leaving it makes way for another writer."""
 
-    def __init__(self, out: Path, plan: Plan, lock: filelock.BaseFileLock) -> None:
+    def __init__(self, out: Path, plan: Plan, part: Part) -> None:
         self.out = out
         self.plan = plan
+        self.part = part
         self._at = Layout(out)
-        self._lock = lock
+        self._gate = writers.gate(self._at)
+        self._writer: Writer | None = None
+        self._name = uuid.uuid4().hex[:8]  # of what is ours in tmp/
         self._commits: dict[int, Commit] = {}
 
     @classmethod
-    def open(cls, out: Path, plan: Plan) -> RunDirectory:
+    def open(cls, out: Path, plan: Plan, part: Part | None = None) -> RunDirectory:
         """Start a run in `out`, or go on with the one that is there.
+
+        Args:
+            part: the shards that are ours, beside writers of the other parts; None for all.
 
         Raises:
             UsageError: if `out` holds something else.
@@ -55,18 +64,33 @@ class RunDirectory:
             CorruptRun: if it was started with other settings, or what was committed is gone.
             EnvironmentFault: if it cannot be written to.
         """
-        at = Layout(out)
+        run = cls(out, plan, part or Part())
         with _environment(out):
-            _refuse_foreign(at)
-            for folder in at.folders():
+            _refuse_foreign(run._at)
+            for folder in run._at.folders():
                 os.makedirs(folder, exist_ok=True)
-            lock = _take_lock(at)
-            run = cls(out, plan, lock)
-            try:
-                run._start_or_resume()
-            except BaseException:
-                lock.release()
-                raise
+            with writers.patiently(run._gate, run._at):
+                run._writer = Writer(run._at, run.part)
+                try:
+                    run._start_or_resume()
+                except BaseException:
+                    run._writer.leave()
+                    raise
+        return run
+
+    @classmethod
+    def join(cls, out: Path, plan: Plan | None = None) -> RunDirectory:
+        """Work in a run that another process has opened and hands out the shards of, or that none works on any more.
+
+        Args:
+            plan: what is believed to be the run's; None to take it as it is.
+
+        Raises:
+            UsageError: if there is no run.
+            CorruptRun: if it was started with other settings.
+        """
+        run = cls(out, plan or Layout(out).read_plan(), Part())
+        run._refuse_drift()
         return run
 
     @property
@@ -75,13 +99,26 @@ class RunDirectory:
         return self._at.manifest_digest.exists()
 
     def pending(self) -> list[int]:
-        """Numbers of the shards that are still to do, in order."""
+        """Numbers of the shards that are still to do here, in order."""
+        return [shard for shard in self._missing() if self.part.holds(shard)]
+
+    def remaining(self) -> int:
+        """How many shards of the whole run nobody has committed yet."""
+        return len(self.plan.shards) - self._at.recorded()
+
+    def committed(self, shard: int) -> bool:
+        """Whether anybody has committed a shard."""
+        return self._at.record(shard).exists()
+
+    def _missing(self) -> list[int]:
         return [shard for shard in range(len(self.plan.shards)) if shard not in self._commits]
 
     def commit(
         self, shard: int, outcomes: Sequence[Outcome], provenance: schema.Provenance, seconds: float = 0.0
     ) -> None:
         """Store a shard for good: once this returns, no kill and no power cut undoes it.
+
+        If another process has committed it meanwhile, it stays as it is.
 
         Args:
             outcomes: one per sample of the shard's range, in sample order.
@@ -98,10 +135,10 @@ class RunDirectory:
             raise ValueError(f"shard {shard}: {len(outcomes)} outcomes for {len(rows)} planned rows")
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
         drops = [(row, outcome) for row, outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, Dropped)]
-        if len({pair.sample.id for pair in pairs}) != len(pairs):
+        if len({pair.sample.row_id for pair in pairs}) != len(pairs):
             raise ValueError(f"shard {shard}: two pairs have the same id")
         tokens = sum(outcome.tokens for outcome in outcomes)
-        self._commit(shard, schema.to_table(pairs, provenance), drops, tokens, seconds, _plain(provenance))
+        self._commit(shard, schema.to_table(pairs, provenance), drops, tokens, seconds, provenance.plain())
 
     def commit_rows(self, shard: int, table: pa.Table, provenance: Mapping[str, Any], seconds: float = 0.0) -> None:
         """Like `commit`, for rows that are finished rows of other runs and pass through as they are.
@@ -132,19 +169,30 @@ class RunDirectory:
         encoded = schema.encode(table)
         lines = "".join(json.dumps({"row": row, **asdict(drop)}) + "\n" for row, drop in drops).encode()
         with _environment(self.out):
-            commit = Commit(
-                shard=shard,
-                start=rows.start,
-                stop=rows.stop,
-                pairs=table.num_rows,
-                dropped=dict(Counter(drop.reason for _, drop in drops)),
-                part=self._put_checked(self._at.part(shard), encoded, table.num_rows) if table.num_rows else None,
-                drops=self._put(self._at.drops(shard), lines) if drops else None,
-                tokens=tokens,
-                seconds=seconds,
-                provenance=provenance,
-            )
-            self._put(self._at.record(shard), commit.to_json())
+            staged = self._stage(self._at.part(shard), encoded) if table.num_rows else None
+            if staged:
+                _check_written(staged, encoded, table.num_rows)
+            with self._gate:
+                if self.committed(shard):
+                    self._commits[shard] = read_commit(self._at.record(shard))
+                    if staged:
+                        os.unlink(staged)
+                    return
+                if staged:
+                    _publish(staged, self._at.part(shard))
+                commit = Commit(
+                    shard=shard,
+                    start=rows.start,
+                    stop=rows.stop,
+                    pairs=table.num_rows,
+                    dropped=dict(Counter(drop.reason for _, drop in drops)),
+                    part=_digest(encoded) if staged else None,
+                    drops=self._put(self._at.drops(shard), lines) if drops else None,
+                    tokens=tokens,
+                    seconds=seconds,
+                    provenance=provenance,
+                )
+                self._put(self._at.record(shard), commit.to_json())
         self._commits[shard] = commit
 
     def finalize(
@@ -165,11 +213,13 @@ class RunDirectory:
             EnvironmentFault: if it cannot be written.
             ValueError: if shards are still pending.
         """
-        if self.finished:
-            return
-        if self.pending():
-            raise ValueError(f"{len(self.pending())} shards are still pending")
-        with _environment(self.out):
+        with _environment(self.out), self._gate:
+            if self.finished:
+                return
+            self._read_commits()
+            if self._missing():
+                raise ValueError(f"{len(self._missing())} shards are still pending")
+            self._clear()
             self._move_parts()
             if samples:
                 os.makedirs(self._at.samples, exist_ok=True)
@@ -178,17 +228,16 @@ class RunDirectory:
             self._put(self._at.card, card(self.out).encode())
             if preview and any(commit.pairs for commit in self._commits.values()):
                 self._put(self._at.preview, preview(self.out).encode())
-            self._put(self._at.dataset_info, json_bytes(_llama_factory_info(self.out.resolve().name)))
+            self._put(self._at.dataset_info, json_bytes(schema.llama_factory_info(self.out.resolve().name)))
             digest = self._put(self._at.manifest, json_bytes(self._manifest()))
             self._put(self._at.manifest_digest, f"{digest.sha256}  {self._at.manifest.name}\n".encode())
 
     def close(self) -> None:
-        """Give up the lock."""
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._at.owner)
-        finally:
-            self._lock.release()
+        """Make way for another writer."""
+        if self._writer:
+            with self._gate:
+                self._writer.leave()
+            self._writer = None
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -199,9 +248,8 @@ class RunDirectory:
         self.close()
 
     def _start_or_resume(self) -> None:
-        for leftover in self._at.temporary.iterdir():
-            os.unlink(leftover)
-        self._put(self._at.owner, json_bytes(_this_process()))
+        if self._writer and self._writer.alone:
+            self._clear()
         if not self._at.plan.exists():
             if self._at.data.exists() or any(self._at.record(0).parent.iterdir()):
                 raise CorruptRun(
@@ -210,6 +258,14 @@ class RunDirectory:
             self._put(self._at.config, self.plan.config.encode())
             self._put(self._at.plan, self.plan.to_json())  # last: from here on the directory is a run
         self._refuse_drift()
+        self._read_commits()
+
+    def _clear(self) -> None:
+        """Delete what died before it was renamed."""
+        for leftover in self._at.temporary.iterdir():
+            os.unlink(leftover)
+
+    def _read_commits(self) -> None:
         self._commits = {commit.shard: commit for commit in self._at.read_commits()}
         if not self.finished:
             self._check_commits()
@@ -231,7 +287,7 @@ class RunDirectory:
     def _check_commits(self) -> None:
         """A record that does not fit the plan, or whose pairs are gone, would make a data set that lacks rows."""
         sizes = {path: path.stat().st_size for path in self._at.parquet_files()}
-        targets = {} if self.pending() else self._targets()
+        targets = {} if self._missing() else self._targets()
         for shard, commit in self._commits.items():
             part = self._at.part(shard)
             planned = shard < len(self.plan.shards) and self.plan.shards[shard] == range(commit.start, commit.stop)
@@ -290,25 +346,29 @@ class RunDirectory:
 
     def _put(self, path: Path, content: _Content) -> Digest:
         """Make `path` hold `content`, all of it or not at all, whatever dies meanwhile."""
-        temporary = self._at.temporary / path.name
-        _write(temporary, content)
-        os.replace(temporary, path)
-        _sync_directory(path.parent)
+        _publish(self._stage(path, content), path)
         return _digest(content)
 
-    def _put_checked(self, path: Path, content: _Content, rows: int) -> Digest:
-        """Like `_put`, for a Parquet file that is read back before it counts."""
-        temporary = self._at.temporary / path.name
+    def _stage(self, path: Path, content: _Content) -> Path:
+        """Write what is to become `path`; where."""
+        temporary = self._at.temporary / f"{self._name}-{path.name}"
         _write(temporary, content)
-        written = temporary.read_bytes()
-        if _digest(written) != _digest(content):
-            raise EnvironmentFault(f"{temporary} does not read back as it was written: check the disk")
-        table = pq.read_table(pa.BufferReader(written))
-        if table.num_rows != rows or not table.schema.equals(schema.SCHEMA, check_metadata=True):
-            raise RuntimeError(f"{temporary} holds {table.num_rows} rows instead of {rows}, or another schema")
-        os.replace(temporary, path)
-        _sync_directory(path.parent)
-        return _digest(content)
+        return temporary
+
+
+def _check_written(path: Path, content: _Content, rows: int) -> None:
+    """Read a Parquet file back before it counts."""
+    written = path.read_bytes()
+    if _digest(written) != _digest(content):
+        raise EnvironmentFault(f"{path} does not read back as it was written: check the disk")
+    table = pq.read_table(pa.BufferReader(written))
+    if table.num_rows != rows or not table.schema.equals(schema.SCHEMA, check_metadata=True):
+        raise RuntimeError(f"{path} holds {table.num_rows} rows instead of {rows}, or another schema")
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    os.replace(temporary, path)
+    _sync_directory(path.parent)
 
 
 def _refuse_foreign(at: Layout) -> None:
@@ -316,47 +376,6 @@ def _refuse_foreign(at: Layout) -> None:
         raise UsageError(f"output {at.out} is a file: give a directory")
     if at.out.is_dir() and not at.state.is_dir() and any(at.out.iterdir()):
         raise UsageError(f"output {at.out} is not empty and holds no prefgen run: give an empty or a new directory")
-
-
-def _take_lock(at: Layout) -> filelock.BaseFileLock:
-    """The lock dies with its process, so a stale one is no obstacle."""
-    lock = filelock.FileLock(at.lock, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise Locked(
-            f"{at.out} is being written by {_owner(at)}: wait for it, or give another output directory"
-        ) from None
-    return lock
-
-
-def _owner(at: Layout) -> str:
-    try:
-        owner = json.loads(at.owner.read_bytes())
-    except FileNotFoundError:  # it has just started, or is just ending
-        return "another process"
-    return f"process {owner['pid']} on {owner['host']}, started {owner['started']}"
-
-
-def _this_process() -> dict[str, object]:
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
-
-
-def _llama_factory_info(name: str) -> dict[str, object]:
-    """How LLaMA-Factory is told to read data/, for its ``dataset_dir=OUT dataset=NAME``."""
-    columns = {
-        "prompt": "instruction",
-        "history": "history",
-        "chosen": "chosen_response",
-        "rejected": "rejected_response",
-        "images": "images",
-    }
-    return {name: {"file_name": "data", "formatting": "alpaca", "ranking": True, "columns": columns}}
-
-
-def _plain(provenance: schema.Provenance) -> dict[str, Any]:
-    return {**vars(provenance), "versions": dict(provenance.versions)}
 
 
 def _distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -95,9 +95,9 @@ def test_a_finished_run_has_the_layout_that_loaders_expect(tmp_path: Path) -> No
     assert sorted(path.name for path in out.iterdir()) == [".prefgen", "README.md", "data", "dataset_info.json"]
     assert sorted(data_of(out)) == [f"train-{number:05d}-of-00004.parquet" for number in range(4)]
     state = {path.name for path in (out / ".prefgen").iterdir()}
-    folders = {"parts", "dropped", "shards", "tmp"}
+    folders = {"parts", "dropped", "shards", "tmp", "writers"}
     assert state == folders | {"config.lock", "plan.json", "manifest.json", "manifest.sha256", "lock"}
-    assert not [*(out / ".prefgen" / "parts").iterdir(), *(out / ".prefgen" / "tmp").iterdir()]
+    assert not [path for name in ("parts", "tmp", "writers") for path in (out / ".prefgen" / name).iterdir()]
     info = json.loads((out / "dataset_info.json").read_text())
     assert info["out"]["file_name"] == "data"
     assert info["out"]["columns"]["chosen"] == "chosen_response"
@@ -204,16 +204,17 @@ def test_a_second_process_is_told_who_writes(tmp_path: Path) -> None:
             RunDirectory.open(tmp_path, plan())
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert Layout(tmp_path).owner.exists()
+        [owner] = Layout(tmp_path).writers.glob("*.json")
         with RunDirectory.open(tmp_path, plan()) as run:
-            assert json.loads(Layout(tmp_path).owner.read_text())["pid"] == os.getpid()
+            assert json.loads(owner.read_text())["pid"] == os.getpid()
             assert run.pending() == [0, 1, 2, 3, 4]
-    assert not Layout(tmp_path).owner.exists()
+    assert not [*Layout(tmp_path).writers.iterdir()]
 
 
 def test_a_second_opening_in_the_same_process_is_refused(tmp_path: Path) -> None:
     with RunDirectory.open(tmp_path, plan()):
-        Layout(tmp_path).owner.unlink()
+        [owner] = Layout(tmp_path).writers.glob("*.json")
+        owner.unlink()
         with pytest.raises(Locked, match="another process"):
             RunDirectory.open(tmp_path, plan())
 

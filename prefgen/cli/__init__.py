@@ -38,8 +38,7 @@ app = typer.Typer(
 
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many dropped, or --fail-on · 4 budget · "
-    "5 unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    epilog="Exit: 0 done, 1 bug, 2 usage, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 75/130 stop",
 )
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
@@ -80,6 +79,18 @@ def verify(
     from prefgen.cli import session
 
     session.verify(out, json=json)
+
+
+@app.command("finalize")
+def finalize(
+    out: Annotated[Path, typer.Argument(help="Folder of a run whose shards are all there.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the final figures.")] = False,
+) -> None:
+    """Make the data set of a run that several processes filled."""
+    from prefgen.cli import session
+
+    session.finalize_run(out, json=json, quiet=quiet)
 
 
 def _version(show: bool) -> None:

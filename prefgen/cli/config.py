@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +21,10 @@ else:
 
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
-_LISTS = ("engine_args",)  # options that may be given several times
+_REPEAT = "repeat with: "
+_LISTS = ("also", "engine_args", "online_args", "sweep")  # options that may be given several times
 # Options that are about this invocation, not about the run.
-_NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs")
+_NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers")
 
 
 def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -120,18 +122,28 @@ def _suggestion(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def lock(ctx: typer.Context) -> str:
-    """The merged configuration as TOML: every option of the command with the value that is in force."""
+def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
+    """The merged configuration as TOML: every option of the command with the value that is in force.
+
+    Args:
+        changed: options with other values than the command's; None leaves one out.
+    """
     import tomli_w
 
     import prefgen
 
     values = {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in ctx.params.items()
+        for name, value in {**ctx.params, **(changed or {})}.items()
         if name in _names(ctx) and name != "preset" and value is not None
     }
     heading = f"# prefgen {prefgen.__version__}, prefgen {ctx.info_name}\n"
     if "config_file" in ctx.params:
-        heading = f"# prefgen {prefgen.__version__}; repeat with: prefgen {ctx.info_name} --config FILE\n"
+        heading = f"# prefgen {prefgen.__version__}; {_REPEAT}prefgen {ctx.info_name} --config FILE\n"
     return heading + tomli_w.dumps(dict(sorted(values.items())))
+
+
+def repeating(path: Path) -> str:
+    """The command that repeats the run whose configuration `lock` wrote there."""
+    heading = path.read_text(encoding="utf-8").partition("\n")[0]
+    return heading.partition(_REPEAT)[2].replace("FILE", shlex.quote(str(path)))

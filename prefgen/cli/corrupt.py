@@ -64,6 +64,8 @@ def corrupt(
     shard_size: o.ShardSize = config.SHARD_SIZE,
     max_dropped: o.MaxDropped = 1.0,
     license: o.License = "other",
+    shard: o.Shard = None,
+    workers: o.Workers = 1,
     config_file: o.ConfigFile = None,
     dry_run: o.DryRun = False,
     json: o.Json = False,

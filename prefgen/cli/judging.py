@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from prefgen.layout import Layout
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer
 from prefgen.pending import Interrupts
-from prefgen.records import Dropped, Sample
 from prefgen.report import costs
 from prefgen.report.view.votes import Votes
 from prefgen.requests import Annotate, Chat, Generate
@@ -37,17 +36,11 @@ if TYPE_CHECKING:
 def engines(
     job: Job,
     directory: RunDirectory,
-    read: Callable[[], Iterable[Sample | Dropped]],
-    load: Callable[[Sample], Sample | Dropped],
     talk: Console,
 ) -> Iterator[Engines]:
-    """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts.
-
-    Args:
-        read: the job's rows, from the first. load: loads a row's images.
-    """
+    """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts."""
     local = build.build(job.engine, job.method.asks)
-    if job.judge is None or Chat not in job.method.asks:
+    if not job.judged or job.judge is None:
         yield local
         return
     from prefgen.engines.chat.batch import Batches
@@ -60,7 +53,7 @@ def engines(
             if job.judge.batch_api or job.judge.batch_files:
                 with Interrupts() as interrupts, closing(_service(job.judge, interrupts, talk)) as service:
                     batches = Batches(job.judge, ledger, at.batches, service)
-                    launch.ask_in_batches(directory, read, load, job.method, local, batches)
+                    launch.ask_in_batches(job, directory, local, batches)
                 yield {**local, Chat: batches.answers()}
             else:
                 with closing(ChatEngine(job.judge, ledger)) as asked:

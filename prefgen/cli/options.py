@@ -136,6 +136,8 @@ ConfigFile = Annotated[
     Path | None,
     run("--config", help="TOML or YAML file of options.", callback=config.load_callback, is_eager=True),
 ]
+Shard = Annotated[str | None, run("--shard", help="Fill part i of n of the shards (0/n …), beside other processes.")]
+Workers = Annotated[int, run("--workers", help="Processes on this machine, each with GPUs or cores of its own.")]
 DryRun = Annotated[bool, run("--dry-run", help="Print the plan and one prompt, then stop.")]
 Json = Annotated[bool, run("--json", help="Print the final figures as JSON.")]
 Quiet = Annotated[bool, run("--quiet", "-q", help="Only errors and the final figures.")]

@@ -12,7 +12,7 @@ from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.methods import prompts
-from prefgen.methods.rank import BY, CHOSEN, PAIRINGS, Rank
+from prefgen.methods.rank import BY, CHOSEN, ORDERS, PAIRINGS, Rank
 from prefgen.methods.verdicts import COMPARERS
 
 Prompt = Annotated[Path | None, o.method("--prompt", help="A prompt of your own: prefgen prompts export.")]
@@ -32,10 +32,11 @@ def rank(
     split: o.Split = None,
     allow_urls: o.AllowUrls = False,
     by: Annotated[str, o.method("--by", help="What tells answers apart", choices=BY)] = Rank.by,
-    candidates: Annotated[int, o.method("--candidates", "-k", help="Answers per prompt.")] = Rank.candidates,
+    candidates: Annotated[int, o.method("--candidates", "-k", help="Answers per prompt and policy.")] = Rank.candidates,
     pairs: Annotated[str, o.method("--pairs", help="What stands against the best", choices=PAIRINGS)] = Rank.pairs,
     chosen: Annotated[str, o.method("--chosen", help="What is preferred", choices=CHOSEN)] = Rank.chosen,
     min_margin: Annotated[float, o.method("--min-margin", help="Scores are further apart.")] = Rank.min_margin,
+    order: Annotated[str, o.method("--order", help="Orders that a judge is asked in", choices=ORDERS)] = Rank.order,
     prompt: Prompt = None,
     with_image: WithImage = Rank.with_image,
     temperature: o.Temperature = Rank.temperature,
@@ -43,6 +44,9 @@ def rank(
     max_new_tokens: o.MaxNewTokens = Rank.max_new_tokens,
     verdict_tokens: VerdictTokens = Rank.verdict_tokens,
     revision: o.Revision = None,
+    also: Annotated[
+        list[str] | None, o.model("--also", help="A further policy that answers, MODEL or MODEL@REVISION; repeatable.")
+    ] = None,
     annotator: o.Annotator = EngineConfig.annotator,
     annotator_revision: o.AnnotatorRevision = None,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
@@ -67,6 +71,8 @@ def rank(
     shard_size: o.ShardSize = config.SHARD_SIZE,
     max_dropped: o.MaxDropped = 1.0,
     license: o.License = "other",
+    shard: o.Shard = None,
+    workers: o.Workers = 1,
     config_file: o.ConfigFile = None,
     dry_run: o.DryRun = False,
     json: o.Json = False,
@@ -81,7 +87,7 @@ def rank(
     from prefgen.cli import session
 
     name = "rank" if by == "api" else "rank-text"
-    session.make_pairs(ctx, Rank, prompt=prompts.load(name, prompt))
+    session.make_pairs(ctx, Rank, prompt=prompts.load(name, prompt), policies=1 + len(also or ()))
 
 
 def judge(

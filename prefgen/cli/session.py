@@ -6,18 +6,18 @@ import dataclasses
 import json as json_
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from prefgen import launch, sources
+from prefgen import launch
 from prefgen import verify as verify_
-from prefgen.cli import config, judging
+from prefgen.cli import config
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
+from prefgen.cli.spreading import Spread, fill, take_own_gpus
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -27,13 +27,11 @@ from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
 from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
-from prefgen.pending import load_images
-from prefgen.records import Dropped, Sample
+from prefgen.records import Sample
 from prefgen.report import plan
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
 from prefgen.sources import SourceOptions
-from prefgen.sources.fetch import fetch
 
 
 def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
@@ -55,6 +53,7 @@ def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> 
     )
     run(
         job,
+        Spread.of(options),
         Manner(
             command=shlex.join(["prefgen", *sys.argv[1:]]),
             licence=options["license"],
@@ -66,7 +65,7 @@ def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> 
     )
 
 
-def run(job: Job, manner: Manner) -> None:
+def run(job: Job, spread: Spread, manner: Manner) -> None:
     """Plan, run and report a job.
 
     Raises:
@@ -74,13 +73,16 @@ def run(job: Job, manner: Manner) -> None:
         Stopped: by a signal.
     """
     try:
-        _run(job, manner)
+        _run(job, spread, manner)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
 
 
-def _run(job: Job, manner: Manner) -> None:
+def _run(job: Job, spread: Spread, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
+    spread.check(job)
+    if spread.workers == 1:
+        take_own_gpus(job.engine)
     build.hush(job.engine, job.method.asks)
     engine, why = build.resolve(job.engine, job.method.asks)
     if why:
@@ -94,32 +96,30 @@ def _run(job: Job, manner: Manner) -> None:
         rows = Layout(job.output).read_plan().rows
     else:
         found = launch.survey(job)
-        rows = found.rows
+        rows = found.planned
         _print_plan(job, found, talk, with_prompt=manner.dry_run)
     if manner.dry_run:
         return
     planned = Plan(rows, job.shard_size, settings, job.config)
-    root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
-
-    def read() -> Iterator[Sample | Dropped]:
-        return sources.read(job.input, job.source)
-
-    def load(sample: Sample) -> Sample | Dropped:
-        return load_images(sample, root, download)
-
-    with RunDirectory.open(job.output, planned) as directory:
+    spread.announce(talk)
+    with RunDirectory.open(job.output, planned, spread.part) as directory:
         pending = sum(len(planned.shards[shard]) for shard in directory.pending())
+        own = sum(len(rows) for shard, rows in enumerate(planned.shards) if spread.part.holds(shard))
         if pending:
-            if pending < planned.rows:
-                talk.print(f"resuming {job.output}: {pending:,} of {planned.rows:,} rows to do")
-            with (
-                judging.engines(job, directory, read, load, talk) as engines,
-                Progress(planned.rows, planned.rows - pending, talk) as progress,
-            ):
-                constants = launch.provenance(job, identity)
-                launch.work(directory, read(), load, job.method, engines, constants, progress)
+            if pending < own:
+                talk.print(f"resuming {job.output}: {pending:,} of {own:,} rows to do")
+            with Progress(own, own - pending, talk) as progress:
+                fill(spread, job, directory, launch.provenance(job, identity), progress, talk)
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
+        if left := directory.remaining():
+            talk.print(
+                f"part {spread.part} is done; {left:,} of {len(planned.shards):,} shards are left to other parts. The "
+                f"last one makes the data set; should one have died, so does the same command without its part"
+            )
+            return
+        if not spread.part.whole:  # of which this command makes a part
+            manner = dataclasses.replace(manner, command=config.repeating(Layout(job.output).config))
         finalize(directory, manner)
     finish(job.output, manner, talk)
 
@@ -134,8 +134,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
         talk.print(found.missing.describe(), style="yellow", highlight=False, markup=False)
     if not found.answers or 0 < found.missing.missing == found.missing.images:
         raise UsageError(f"{job.input} has no row with an answer and an image that is there")
-    root, download = job.source.root(job.input), fetch if job.source.allow_urls else None
-    loaded = (load_images(sample, root, download) for sample in found.head)
+    loaded = map(job.load, found.head)
     shown = [sample for sample in loaded if isinstance(sample, Sample)]
     if not shown:
         talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
@@ -164,6 +163,26 @@ def print_presets() -> None:
     console.print(
         "\nThese are rows of `prefgen bdhs`; `prefgen povid` as it stands is table 6's POVID-style distortion."
     )
+
+
+def finalize_run(out: Path, *, json: bool, quiet: bool) -> None:
+    """Make the data set of a run whose shards are all committed, and print its figures.
+
+    Raises:
+        UsageError: if there is no run, or shards are pending.
+        TooManyDropped: as the run itself would.
+    """
+    directory = RunDirectory.join(out)
+    command = config.repeating(Layout(out).config)
+    if left := directory.remaining():
+        raise UsageError(
+            f"{left:,} of {len(directory.plan.shards):,} shards of {out} are pending: finish it with {command} -o {out}"
+        )
+    options = config.read(Layout(out).config)
+    share = options.get("max_dropped", 1.0)
+    manner = Manner(command, options.get("license") or "", share, json, quiet)
+    finalize(directory, manner)
+    finish(out, manner, Console(stderr=True, quiet=quiet))
 
 
 def verify(out: Path, *, json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +11,30 @@ import typer
 
 from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
-from prefgen.train.config import AVERAGES, LOSS_MASKS, LOSSES, SAVED, Objective, Optimisation
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.errors import UsageError
+from prefgen.train.config import (
+    AVERAGES,
+    LOSS_MASKS,
+    LOSSES,
+    MAKERS,
+    REFERENCES,
+    SAVED,
+    Objective,
+    Online,
+    Optimisation,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prefgen.train.job import Job, Metrics, Prepared
+    from prefgen.train.callbacks import Asked
+    from prefgen.train.job import Job, Prepared
+    from prefgen.train.sweep import Point
 
-_LINES = 40  # of the table of metrics, about
+_ONLINE = ("online_every", "online_args", "with_stored", "mix", "similarity_model", "annotator", "annotator_revision")
+_SERVED = ("judge", "api_key_env", "max_cost")
+_ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
 
 def _objective(*names: str, help: str, **settings: Any) -> Any:
@@ -26,6 +43,10 @@ def _objective(*names: str, help: str, **settings: Any) -> Any:
 
 def _training(*names: str, help: str, **settings: Any) -> Any:
     return o.option("Training", *names, help=help, **settings)
+
+
+def _online(*names: str, help: str, **settings: Any) -> Any:
+    return o.option("Online", *names, help=help, **settings)
 
 
 def train(
@@ -38,6 +59,9 @@ def train(
     loss_mask: Annotated[
         str, _objective("--loss-mask", help="Tokens that count; spans: where the answers differ", choices=LOSS_MASKS)
     ] = Optimisation.loss_mask,
+    span_weight: Annotated[
+        float, _objective("--span-weight", help="dense: γ of RLHF-V, what a differing token counts.")
+    ] = Optimisation.span_weight,
     gamma: Annotated[
         float, _objective("--gamma", help="γ of eq. 5: weight of the first of several rejected answers.")
     ] = Objective.gamma,
@@ -76,7 +100,48 @@ def train(
     ] = Optimisation.gradient_checkpointing,
     save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
     save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
+    validation: Annotated[
+        float | None, _training("--validation", help="Share of samples held out and measured. [0; a sweep: 0.1]")
+    ] = None,
+    eval_steps: Annotated[
+        int, _training("--eval-steps", help="Steps between their measurements; 0: an epoch's.")
+    ] = Optimisation.eval_steps,
+    sweep: Annotated[
+        list[str] | None, _training("--sweep", help="Grid: paper, or name=value,value; repeatable.")
+    ] = None,
+    keep_all: Annotated[bool, _training("--keep-all", help="Keep all models of a sweep, not the best alone.")] = False,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
+    reference: Annotated[
+        str, _training("--reference", help="Read before the first step, or in every step", choices=REFERENCES)
+    ] = Optimisation.reference,
+    online: Annotated[
+        str | None, _online("--online", help="Answers that the policy makes meanwhile", choices=MAKERS)
+    ] = None,
+    online_every: Annotated[
+        int, _online("--online-every", help="Steps that one round of answers is made for.")
+    ] = Online.online_every,
+    online_args: Annotated[
+        list[str] | None, _online("--online-arg", help="An option of the method, name=value; repeatable.")
+    ] = None,
+    with_stored: Annotated[
+        bool | None,
+        _online("--with-stored/--without-stored", help="Average with the stored answers, eq. 5; povid does."),
+    ] = None,
+    mix: Annotated[float, _online("--mix", help="Share of the samples trained on as stored, eq. 4.")] = Online.mix,
+    similarity_model: Annotated[
+        str, _online("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")
+    ] = Online.similarity_model,
+    annotator: Annotated[
+        str, _online("--annotator", help="dpo: model that compares answers, or a server's URL.")
+    ] = Online.annotator,
+    annotator_revision: Annotated[
+        str | None, _online("--annotator-revision", help="Its branch, tag or commit.")
+    ] = None,
+    judge: Annotated[str, _online("--judge", help="A served annotator's name.")] = JudgeConfig.judge,
+    api_key_env: Annotated[
+        str, _online("--api-key-env", help="Environment variable that holds its key.")
+    ] = JudgeConfig.api_key_env,
+    max_cost: Annotated[float | None, _online("--max-cost", help="Dollars it may cost.")] = JudgeConfig.max_cost,
     revision: o.Revision = None,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,
@@ -102,11 +167,19 @@ def train(
 
     from prefgen.cli import config
     from prefgen.engines import build
-    from prefgen.errors import UsageError
     from prefgen.pending import Interrupts
+    from prefgen.report.training import Steps
     from prefgen.requests import Generate
 
     objective, optimisation = o.build(Objective, ctx.params), o.build(Optimisation, ctx.params)
+    for name in _ONLINE:
+        if online is None and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
+    made = o.build(Online, ctx.params) if online else None
+    for name in _SERVED:
+        if not (made and made.served) and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
+    judged = o.build(JudgeConfig, {**ctx.params, "judge_url": annotator if made and made.served else None})
     engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
     try:
         from prefgen.train import job as job_
@@ -114,22 +187,81 @@ def train(
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     build.hush(engine, (Generate,))
     command = shlex.join(["prefgen", *sys.argv[1:]])
-    job = job_.Job(tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to)
+    job = job_.Job(
+        tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged
+    )
     talk = Console(stderr=True, quiet=quiet, highlight=False)
     with Interrupts() as interrupts:
+        if sweep:
+            best = _sweep(ctx, job, talk, lambda: interrupts.code)
+            if json and best:
+                Console().print_json(json_.dumps(best.result))
+            return
         prepared = job_.prepare(job)
         _print_plan(job, prepared, talk)
+        _print_steps(job, prepared, talk)
         if dry_run:
             return
         if job_.finished(job):
             job_.check_drift(job, prepared)
             talk.print(f"{output} is finished already; nothing to do")
             return
-        table = _Table(prepared.steps, talk)
-        last = job_.train(job, prepared, table.add, table.reference, lambda: interrupts.code)
+        with Steps(talk) as steps:
+            steps.begin("", prepared.steps, len(prepared.samples))
+            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code)
     if json:
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
+
+
+def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
+    """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
+    from prefgen.cli import config
+    from prefgen.report.training import Steps
+    from prefgen.train import job as job_
+    from prefgen.train import sweep
+
+    axes = sweep.parse(ctx.params["sweep"], job.objective.loss)
+    for name in axes:
+        if config.is_given(ctx, "grad_accum" if name == "batch" else name.replace("-", "_")):
+            raise UsageError(f"{name} is swept: give its values with --sweep {name}= alone")
+    if ctx.params["validation"] is None:
+        job = replace(job, optimisation=replace(job.optimisation, validation=sweep.VALIDATION))
+    if job_.finished(job):
+        raise UsageError(f"{job.output} holds a trained model: give another --output")
+    runs = sweep.points(job, axes, lambda changed: config.lock(ctx, changed))
+    prepared = job_.prepare(job)
+    _print_plan(job, prepared, talk)
+    steps = sum(job_.steps_of(run.job.optimisation, len(prepared.trained_on)) for run in runs)
+    grid = "; ".join(f"{name} {', '.join(f'{value:g}' for value in values)}" for name, values in axes.items())
+    talk.print(f"{job.objective.loss}, {len(runs):,} runs, {steps:,} steps in all: {grid}")
+    ended = sum(run.result is not None for run in runs)
+    if ended:
+        talk.print(f"{ended:,} of the runs have ended")
+    if ctx.params["dry_run"]:
+        return None
+    sweep.check_drift(runs, prepared)
+    rows = [*prepared.samples, *prepared.dropped]
+    del prepared  # each run loads the model anew
+    with Steps(talk, brief=True) as shown:
+        ranked = sweep.run(job, runs, rows, shown, stop, keep_all=ctx.params["keep_all"])
+    _print_ranked(ranked, talk)
+    best = ranked[0]
+    kept = "model" if best.has_model else "its model was deleted by an earlier sweep; metrics"
+    talk.print(f"best: {kept} in {best.job.output}; all runs in {job.output / 'README.md'}", markup=False)
+    return best
+
+
+def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
+    from rich.table import Table
+
+    from prefgen.train.sweep import table
+
+    head, *lines = table(ranked)
+    shown = Table(*head, box=None)
+    for cells in lines[:_ROWS]:
+        shown.add_row(*cells)
+    talk.print(shown)
 
 
 def _dtype(name: str) -> Any:
@@ -143,7 +275,7 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
     samples = prepared.samples
     rejected = sum(len(sample.answers) - 1 for sample in samples)
     tokens = sum(sample.length for sample in samples) / len(samples)
-    counted = sum(sum(answer.counts) for sample in samples for answer in sample.answers)
+    counted = sum(weight > 0 for sample in samples for answer in sample.answers for weight in answer.weights)
     share = counted / sum(len(answer.ids) for sample in samples for answer in sample.answers)
     talk.print(
         f"{len(samples):,} samples, {rejected:,} rejected answers, {tokens:,.0f} tokens a sample on average; "
@@ -153,41 +285,28 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
         talk.print(f"{count:,} rows dropped: {reason}")
     if prepared.separate:
         talk.print(f"answers are read in separate sequences: {prepared.separate}")
+    if prepared.held_out:
+        talk.print(f"{len(prepared.held_out):,} samples are held out, {len(prepared.trained_on):,} trained on")
+
+
+def _print_steps(job: Job, prepared: Prepared, talk: Console) -> None:
     kind = f"LoRA {job.optimisation.lora_r}/{job.optimisation.lora_alpha}" if job.optimisation.lora else "whole"
     effective = job.optimisation.batch_size * job.optimisation.grad_accum
     talk.print(
         f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"
     )
+    if job.online:
+        _print_online(job.online, talk)
 
 
-class _Table:
-    """Metrics as they come, a line for every so many steps."""
-
-    _HEADS = ("step", "loss", "margin", "accuracy", "chosen", "rejected", "end")
-    _NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "logps/end")
-
-    def __init__(self, steps: int, talk: Console) -> None:
-        self._steps = steps
-        self._talk = talk
-        self._headed = False
-        self._read = 0
-
-    def reference(self, done: int) -> None:
-        """How far the reference is."""
-        if done // 1000 > self._read // 1000:
-            self._talk.print(f"reference: {done:,} samples")
-        self._read = done
-
-    def add(self, metrics: Metrics) -> None:
-        """A step's metrics."""
-        step = int(metrics["step"])
-        if "loss" not in metrics or (step > 1 and step < self._steps and step % max(1, self._steps // _LINES)):
-            return
-        if not self._headed:
-            self._print(self._HEADS)
-            self._headed = True
-        self._print([f"{step:,}", *(f"{metrics[name]:.3f}" for name in self._NAMES)])
-
-    def _print(self, cells: Sequence[str]) -> None:
-        self._talk.print("".join(f"{cell:>10}" for cell in cells), soft_wrap=True)
+def _print_online(online: Online, talk: Console) -> None:
+    made = {"bdhs": "rejected answers by BDHS", "povid": "rejected answers by distortion", "dpo": "both answers"}
+    beside = "averaged with the stored ones" if online.averages else "in place of the stored ones"
+    given = f" ({', '.join(online.online_args)})" if online.online_args else ""
+    every = "every step" if online.online_every == 1 else f"{online.online_every:,} steps at a time"
+    talk.print(f"online: {made[online.online]}{given} from the policy, {every}, {beside}", markup=False)
+    if online.annotator:
+        talk.print(f"annotator: {online.annotator}, in random order", markup=False)
+    if online.mix:
+        talk.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")

@@ -66,6 +66,7 @@ class EngineConfig:
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
         engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.engine_args`.
         base_url: of an OpenAI-compatible server, for ``openai``.
+        also: further policies, like `model`, ``@`` and a revision behind each where it matters.
         annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.
     """
 
@@ -80,6 +81,7 @@ class EngineConfig:
     batch_tokens: int = 0
     image_workers: int | None = None
     similarity_model: str = "mpnet"
+    also: Sequence[str] = ()
     annotator: str = ""
     annotator_revision: str | None = None
     trust_remote_code: bool = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
+from prefgen.engines.panel import Panel
 from prefgen.errors import UsageError
 from prefgen.requests import Annotate, Contrast, Embed, Generate, Request, Score, of_policy
 from prefgen.restrict import View
@@ -21,12 +22,13 @@ class Identity:
     """What pins the models of a run, known before any weight is read. Empty where no model is asked for.
 
     Attributes:
-        device: kind of device, never its index.
+        also_revisions: of the further policies. device: kind of device, never its index.
     """
 
     model_revision: str = ""
     similarity_revision: str = ""
     annotator_revision: str = ""
+    also_revisions: tuple[str, ...] = ()
     dtype: str = ""
     device: str = ""
 
@@ -102,6 +104,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         loading.revision_of(config.model, config.revision) if policy else "",
         embedder.pin(config.similarity_model) if Embed in asks else "",
         loading.revision_of(other.model, other.revision) if Annotate in asks else "",
+        tuple(loading.revision_of(each.model, each.revision) for each in further(config)),
         loading.torch_dtype(config.dtype, device) if policy else "",
         loading.device_kind(device),
     )
@@ -112,8 +115,11 @@ def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
     return config.engine != "fake" and (of_policy(asks) or Embed in asks)
 
 
-def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
+def build(config: EngineConfig, asks: Sequence[type[Request]], policy: Engine | None = None) -> Engines:
     """Load the models that answer these types of request, in this order; `Chat` is answered elsewhere.
+
+    Args:
+        policy: answers for the policy, where its model is loaded already. The annotator is another one all the same.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -129,12 +135,17 @@ def build(config: EngineConfig, asks: Sequence[type[Request]]) -> Engines:
     if config.engine == "fake":
         fake = FakeEngine(config.batch_size)
         makers = dict.fromkeys(makers, lambda _: fake)
+    loads = makers[Generate]
+    if policy is not None:
+        makers |= dict.fromkeys((Generate, Contrast, Score), lambda _: policy)
     asked = [kind for kind in asks if kind in makers]
     made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
     engines = {kind: made[makers[kind]] for kind in asked}
     if Annotate in asks:
         other = annotator(config)
-        engines[Annotate] = engines[Generate] if other == config else makers[Generate](other)
+        engines[Annotate] = engines[Generate] if other == config and policy is None else loads(other)
+    if config.also:
+        engines[Generate] = Panel([engines[Generate], *map(loads, further(config))])
     return engines
 
 
@@ -143,6 +154,12 @@ def annotator(config: EngineConfig) -> EngineConfig:
     if not config.annotator:
         return config
     return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision)
+
+
+def further(config: EngineConfig) -> list[EngineConfig]:
+    """The configurations of the further policies."""
+    named = [each.partition("@") for each in config.also]
+    return [dataclasses.replace(config, model=name, revision=revision or None) for name, _, revision in named]
 
 
 def _embedder(config: EngineConfig) -> Engine:

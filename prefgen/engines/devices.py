@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+
+from prefgen.errors import UsageError
 
 
 def describe() -> list[str]:
@@ -27,3 +30,35 @@ def free_bytes(device: str) -> int:
         fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def shares(processes: int, device: str) -> list[Mapping[str, str]]:
+    """Environment variables that give each of so many processes GPUs, or processor cores, of its own.
+
+    Args:
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: if there are fewer GPUs, or one of them is asked for.
+    """
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // processes)))}] * processes
+    if device not in ("auto", "cuda"):
+        raise UsageError(
+            f"--device {device} is one device, but there are {processes} processes: give auto, cuda or cpu"
+        )
+    gpus = _visible()
+    each = len(gpus) // processes
+    if not each:
+        raise UsageError(f"{processes} processes cannot have a GPU each: there are {len(gpus)} here")
+    groups = [gpus[start : start + each] for start in range(0, each * processes, each)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(group)} for group in groups]
+
+
+def _visible() -> list[str]:
+    """The GPUs that may be used here, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    return [str(index) for index in range(torch.cuda.device_count())]

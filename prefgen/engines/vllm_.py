@@ -60,6 +60,8 @@ def why_not(config: EngineConfig) -> str:
     Raises:
         ModelUnreachable: if it cannot be read.
     """
+    if config.also:
+        return "several policies answer (--also), and each vLLM takes a device for itself"
     if config.attention != "drop":
         return f"--attention {config.attention} needs a mask per request, which vLLM has not"
     if config.positions != "compact":

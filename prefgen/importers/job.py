@@ -15,7 +15,7 @@ from prefgen import sources
 from prefgen.images import Fetch
 from prefgen.importers import Importer
 from prefgen.layout import Scalar
-from prefgen.pending import Interrupts, load_images, pending_shards
+from prefgen.pending import Interrupts, Rows, load_images
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
@@ -118,9 +118,11 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
         sample = dataclasses.replace(loaded, images=loaded.images[:count])
         return dataclasses.replace(outcome, sample=sample, rejected_images=loaded.images[count:])
 
+    rows = Rows(directory.plan, job.read)
     started = time.monotonic()
     with Interrupts() as interrupts:
-        for shard, outcomes in pending_shards(directory, job.read(), load):
+        for shard in directory.pending():
+            outcomes = [load(row) for row in rows.of(shard)]
             for outcome in outcomes:
                 advance(outcome)
             directory.commit(shard, outcomes, constants, time.monotonic() - started)

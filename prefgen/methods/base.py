@@ -10,7 +10,7 @@ from prefgen import seeds
 from prefgen.errors import RowError, UsageError
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
-from prefgen.requests import Embed, Flow, Reply, Request, Vector
+from prefgen.requests import Embed, Flows, Reply, Request, Vector
 from prefgen.restrict import NoiseSpace, Schedule, View, alpha_bar
 
 Scalar = str | int | float | bool | None
@@ -37,7 +37,7 @@ class Method(Protocol):
     def asks(self) -> tuple[type[Request], ...]:
         """See above."""
 
-    def __call__(self, sample: Sample) -> Flow:
+    def __call__(self, sample: Sample) -> Flows:
         """The flow of one sample."""
 
     def explain(self, image_tokens: float) -> Iterable[tuple[str, str]]:
@@ -49,6 +49,20 @@ class Method(Protocol):
 
     def rehearse(self, sample: Sample) -> Iterable[str]:
         """What the first round would ask for one sample, line by line, for a dry run; its images need not be loaded."""
+
+
+@runtime_checkable
+class Several(Protocol):
+    """A method that makes several pairs of a sample. Its flow returns one outcome for each row that is planned."""
+
+    @property
+    def parts(self) -> int:
+        """Rows planned for a sample, the most pairs that it can give."""
+
+
+def parts(method: object) -> int:
+    """Rows planned for a sample."""
+    return method.parts if isinstance(method, Several) else 1
 
 
 @runtime_checkable

@@ -8,7 +8,6 @@ each epoch, mDPO's even between policy and reference model; here an image is dis
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
@@ -95,7 +94,7 @@ class ImagePairs:
             iteration=1,
             similarity=None,
             seed=self.seed,
-            params=dataclasses.asdict(self),
+            params=dict(vars(self)),
         )
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,6 @@ Departures (``fidelity="paper"`` takes back 1):
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -106,7 +105,7 @@ class Povid:
             image_tokens=scored.image_tokens,
             kept_tokens=scored.kept_tokens,
             tokens=len(scored.ids) + beyond,
-            params=dataclasses.asdict(self),
+            params=dict(vars(self)),
             record={
                 "chosen_token_ids": list(scored.ids),
                 "rejected_token_ids": list(scored.drawn if beyond else scored.drawn[:-1]),

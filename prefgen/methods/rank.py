@@ -13,17 +13,17 @@ What tells answers apart, `by`:
 
 Departures from the paper:
 
-1. Both orders are asked instead of a random one; where they disagree, or a verdict cannot be read, it is a tie.
+1. Both orders are asked instead of a random one (``order="random"`` asks one); where they disagree, or a verdict cannot
+   be read, it is a tie.
 2. Equal answers count once, empty ones not at all. A sample whose answers are not apart by more than `min_margin` is
    dropped: a preference that nobody has teaches nothing.
-3. One pair per sample: the unit of resuming, seeding and conservation is the sample. "All pairs" of a ranking would be
-   several rows of one sample; ``pairs="best-random"`` draws one of them.
+3. ``pairs="all"`` plans a row for every pair that a sample's answers can make; those that are ties are dropped as such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import ClassVar, Literal, cast
 
@@ -38,7 +38,7 @@ from prefgen.requests import (
     Chat,
     Completion,
     Embed,
-    Flow,
+    Flows,
     Generate,
     Reply,
     Request,
@@ -50,11 +50,13 @@ from prefgen.requests import (
 from prefgen.restrict import View
 
 By = Literal["annotator", "api", "similarity", "image-gain"]
-Pairing = Literal["best-worst", "best-random"]
+Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
+Order = Literal["both", "random"]
 BY: tuple[By, ...] = ("annotator", "api", "similarity", "image-gain")
-PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random")
+PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random", "all")
 CHOSEN: tuple[Chosen, ...] = ("best", "reference")
+ORDERS: tuple[Order, ...] = ("both", "random")
 _ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
 
 
@@ -65,10 +67,11 @@ class Rank:
     Attributes:
         prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer`.
         by: what tells answers apart.
-        candidates: answers per prompt, each with draws of its own.
-        pairs: the best against the worst, or against any worse one.
+        candidates: answers per prompt of each policy, each with draws of its own. policies: how many there are.
+        pairs: the best against the worst, or against any worse one, or every answer against every worse one.
         chosen: ``best``, or ``reference``: the sample's own answer against the worst.
         min_margin: scores must be further apart than this.
+        order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
         temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
         seed: the run's seed.
@@ -79,9 +82,11 @@ class Rank:
     prompt: Template
     by: By = "annotator"
     candidates: int = 4
+    policies: int = 1
     pairs: Pairing = "best-worst"
     chosen: Chosen = "best"
     min_margin: float = 0.0
+    order: Order = "both"
     with_image: bool = True
     temperature: float = 1.0
     top_p: float = 1.0
@@ -99,12 +104,13 @@ class Rank:
             ("by", self.by, BY),
             ("pairs", self.pairs, PAIRINGS),
             ("chosen", self.chosen, CHOSEN),
+            ("order", self.order, ORDERS),
         ]
         for option, value, known in choices:
             if value not in known:
                 raise UsageError(f"--{option} {value!r} is unknown; choose from {', '.join(known)}")
         ranges: list[tuple[str, float, float, float]] = [
-            ("candidates", self.candidates, 2, 64),
+            ("candidates", self.candidates, 1 if self.policies > 1 else 2, 64),
             ("min-margin", self.min_margin, 0.0, 2.0),
             ("temperature", self.temperature, 0.0, 100.0),
             ("top-p", self.top_p, 1e-6, 1.0),
@@ -114,6 +120,10 @@ class Rank:
         for option, number, low, high in ranges:
             if not low <= number <= high:
                 raise UsageError(f"--{option} {number} is outside {low:g} … {high:g}")
+        if self.pairs == "all" and self.chosen == "reference":
+            raise UsageError(
+                "--pairs all are pairs of the policy's own answers; it does not go with --chosen reference"
+            )
         if self.by in ("annotator", "api"):
             self.comparer()
 
@@ -122,50 +132,72 @@ class Rank:
         """The policy, and whoever judges."""
         return (_ASKS[self.by], Generate)
 
+    @property
+    def answers(self) -> int:
+        """Answers per prompt."""
+        return self.candidates * self.policies
+
+    @property
+    def parts(self) -> int:
+        """Pairs that a sample can give."""
+        return self.answers * (self.answers - 1) // 2 if self.pairs == "all" else 1
+
     def comparer(self) -> Comparer:
         """Who compares two answers."""
         by: Literal["annotator", "api"] = "api" if self.by == "api" else "annotator"
         return Comparer(by, self.prompt, self.with_image, max_new_tokens=self.verdict_tokens, seed=self.seed)
 
-    def __call__(self, sample: Sample) -> Flow:
+    def __call__(self, sample: Sample) -> Flows:
         """Generate, judge, pair."""
         reference = (sample.answer or "").strip()
         if not reference and (self.by == "similarity" or self.chosen == "reference"):
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no reference to compare with")
-        requests = tuple(self._generate(sample, number) for number in range(self.candidates))
+        requests = tuple(self._generate(sample, number) for number in range(self.answers))
         completions = cast("tuple[Completion, ...]", (yield requests))
-        drawn = {completion.text.strip(): completion for completion in reversed(completions)}
-        answers = [text for text in dict.fromkeys(completion.text.strip() for completion in completions) if text]
+        texts = [completion.text.strip() for completion in completions]
+        answers = [text for text in dict.fromkeys(texts) if text]
         tokens = sum(completion.tokens for completion in completions)
         if len(answers) < 2:
-            return self._drop(sample, f"{self.candidates} answers, all of them alike or empty", tokens)
+            return self._drop(sample, f"{self.answers} answers, all of them alike or empty", tokens)
         scores, flags = yield from self._scores(sample, answers)
         ranked = sorted(range(len(answers)), key=lambda place: (-scores[place], place))
-        best, worse = ranked[0], [place for place in ranked if scores[ranked[0]] - scores[place] > self.min_margin]
-        if not worse:
-            return self._drop(sample, f"scores from {scores[ranked[-1]]:.3f} to {scores[best]:.3f}", tokens)
-        loser = worse[-1] if self.pairs == "best-worst" else worse[self._draw(sample, len(worse))]
-        chosen, rejected = reference if self.chosen == "reference" else answers[best], answers[loser]
-        if chosen == rejected:
+        apart = [
+            (one, other) for one, other in combinations(ranked, 2) if scores[one] - scores[other] > self.min_margin
+        ]
+        if not apart:
+            return self._drop(sample, f"scores from {scores[ranked[-1]]:.3f} to {scores[ranked[0]]:.3f}", tokens)
+        if self.pairs != "all":
+            worse = [other for one, other in apart if one == ranked[0]]
+            apart = [(ranked[0], worse[-1 if self.pairs == "best-worst" else self._draw(sample, len(worse))])]
+        if self.chosen == "reference" and answers[apart[0][1]] == reference:
             return self._drop(sample, "the worst answer is the reference", tokens)
-        made = drawn[rejected]
-        return Pair(
-            sample=sample,
-            method=self.name,
-            variant=self.by,
-            chosen=chosen,
-            rejected=rejected,
-            iteration=1,
-            similarity=None,
-            seed=self.seed,
-            spans=(Span(0, len(rejected)),),
-            finish=(made.finish,),
-            image_tokens=made.image_tokens,
-            kept_tokens=made.kept_tokens,
-            tokens=tokens,
-            flags=(*flags, *(("length",) if made.finish == "length" else ())),
-            params={**settings(self), "scores": [round(scores[place], 4) for place in (best, loser)]},
-        )
+        outcomes: list[Outcome] = []
+        for winner, loser in apart:
+            first, second = texts.index(answers[winner]), texts.index(answers[loser])
+            finish = completions[second].finish
+            pair = Pair(
+                sample=sample,
+                method=self.name,
+                variant=self.by,
+                chosen=answers[winner],
+                rejected=answers[loser],
+                iteration=1,
+                similarity=None,
+                seed=self.seed,
+                spans=(Span(0, len(answers[loser])),),
+                finish=(finish,),
+                image_tokens=completions[second].image_tokens,
+                kept_tokens=completions[second].kept_tokens,
+                tokens=0 if outcomes else tokens,
+                flags=(*flags, *(("length",) if finish == "length" else ())),
+                authors=(first // self.candidates, second // self.candidates),
+                params={**settings(self), "scores": [round(scores[place], 4) for place in (winner, loser)]},
+            )
+            if self.chosen == "reference":
+                pair = replace(pair, chosen=reference, authors=(None, pair.authors[1]))
+            outcomes.append(pair)
+        outcomes += [self._drop(sample, "fewer answers are apart", 0)] * (self.parts - len(outcomes))
+        return outcomes if self.parts > 1 else outcomes[0]
 
     def _scores(
         self, sample: Sample, answers: list[str]
@@ -188,16 +220,17 @@ class Rank:
             means = [sum(scored.logps) / len(scored.logps) for scored in read]
             return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], ()
         comparer = self.comparer()
-        matches = list(combinations(range(len(answers)), 2))
+        matches = [self._ordered(sample, match) for match in combinations(range(len(answers)), 2)]
+        asked = 2 if self.order == "both" else 1
         requests = [
             request
             for one, other in matches
-            for request in comparer.requests(sample, answers[one], answers[other], f"{one} {other}")
+            for request in comparer.requests(sample, answers[one], answers[other], f"{one} {other}")[:asked]
         ]
         replies = yield tuple(requests)
         scores, unclear = [0.0] * len(answers), False
         for number, (one, other) in enumerate(matches):
-            comparison = comparer.read(*replies[2 * number : 2 * number + 2])
+            comparison = comparer.read(*replies[asked * number : asked * (number + 1)])
             won = {0: 1.0, 1: 0.0, None: 0.5}[comparison.winner]
             scores[one], scores[other] = scores[one] + won, scores[other] + 1.0 - won
             unclear = unclear or not comparison.is_clear
@@ -206,7 +239,15 @@ class Rank:
     def _generate(self, sample: Sample, number: int) -> Generate:
         sampling = Sampling(self.temperature, self.top_p, self.max_new_tokens)
         seed = seeds.derive(self.seed, sample.id, 1, f"candidate {number}")
-        return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed)
+        policy = number // self.candidates
+        return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed, policy=policy)
+
+    def _ordered(self, sample: Sample, match: tuple[int, int]) -> tuple[int, int]:
+        """Two answers, the one that is read first in front."""
+        if self.order == "both":
+            return match
+        seed = seeds.derive(self.seed, sample.id, 1, f"order {match[0]} {match[1]}")
+        return match if seeds.generator(seed).random() < 0.5 else (match[1], match[0])
 
     def _draw(self, sample: Sample, count: int) -> int:
         return int(seeds.generator(seeds.derive(self.seed, sample.id, 1, "loser")).integers(count))
@@ -217,18 +258,19 @@ class Rank:
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
         """What is generated and who judges."""
-        matches = self.candidates * (self.candidates - 1)
+        matches = self.answers * (self.answers - 1) // (1 if self.order == "both" else 2)
         how = {
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
             "similarity": "similarity to the reference",
             "image-gain": "log-probability with the image minus without it",
         }
+        who = f" of {self.policies} policies" if self.policies > 1 else ""
         return (
             ("method", f"{self.name} by {how[self.by]}"),
             (
                 "answers",
-                f"{self.candidates} a row; {self.chosen} as chosen, {self.pairs}, margin above {self.min_margin:g}",
+                f"{self.answers} a row{who}; {self.chosen} as chosen, {self.pairs}, margin above {self.min_margin:g}",
             ),
         )
 

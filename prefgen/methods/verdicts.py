@@ -2,13 +2,14 @@
 
 The task is that of table 14 of arXiv:2407.02477 in our own words: image, question, both answers; fewer hallucinations
 first, then helpfulness, with a reason. The paper randomises the order; here both orders are asked, and a verdict counts
-only if it is the same in both.
+only if it is the same in both. Who asks in one order alone takes that verdict for both.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,8 @@ By = Literal["annotator", "api"]
 COMPARERS: tuple[By, ...] = ("annotator", "api")
 Verdict = Literal["first", "second", "tie", "unclear"]
 _VERDICTS: dict[str, Verdict] = {"a": "first", "b": "second", "tie": "tie"}
+SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first"}
+"""A verdict as it would be with the answers in the other order; the others stay as they are."""
 _WORDS = re.compile(r"\bverdict\b\W{1,8}(A|B|tie)\b", re.IGNORECASE)
 _BARE = re.compile(r"\A\s*(?:answer\s+)?\W{0,2}(A|B|tie)\W{0,3}\s*\Z", re.IGNORECASE)
 _SCHEMA = json.dumps(
@@ -85,9 +88,10 @@ class Comparer:
         """Both orders. `purpose` tells the comparisons of a sample apart."""
         return self._ask(sample, one, other, f"{purpose} forth"), self._ask(sample, other, one, f"{purpose} back")
 
-    def read(self, forth: Reply, back: Reply) -> Comparison:
-        """Both verdicts."""
-        return Comparison(_verdict(forth), _verdict(back))
+    def read(self, forth: Reply, back: Reply | None = None) -> Comparison:
+        """Both verdicts; one that was not asked for is the other's."""
+        verdict = _verdict(forth)
+        return Comparison(verdict, SWAPPED.get(verdict, verdict) if back is None else _verdict(back))
 
     def _ask(self, sample: Sample, first: str, second: str, purpose: str) -> Request:
         seed = seeds.derive(self.seed, sample.id, 1, f"verdict {purpose}")

@@ -10,6 +10,7 @@ from types import TracebackType
 import rich.progress
 from rich.console import Console
 
+from prefgen.launch import Made
 from prefgen.records import Dropped, Outcome
 
 _PLAIN_EVERY_S = 15.0
@@ -32,6 +33,7 @@ class Progress:
             console=console,
         )
         self._task = self._bar.add_task("", total=total, completed=done)
+        self._workers: dict[int, rich.progress.TaskID] = {}
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -46,7 +48,24 @@ class Progress:
         elif kind is None and self._done_before < self._total:
             self._say()
 
-    def advance(self, outcome: Outcome) -> None:
+    def begin(self, shard: int) -> None:
+        """Shards are not shown."""
+
+    def committed(self, shard: int) -> None:
+        """Nor are commits."""
+
+    def work(self, worker: int, shard: int, done: int, total: int) -> None:
+        """Show what one of several workers is at, on a line of its own.
+
+        Args:
+            done: rows of its shard that it has done, of `total`.
+        """
+        if worker not in self._workers:
+            self._workers[worker] = self._bar.add_task("")
+        about = f"worker {worker}, shard {shard}"
+        self._bar.update(self._workers[worker], completed=done, total=total, description=about)
+
+    def advance(self, outcome: Outcome | Made) -> None:
         """Count one outcome."""
         self._tokens += outcome.tokens
         if isinstance(outcome, Dropped):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from typing import Any
 
 from prefgen.errors import UsageError
 from prefgen.seeds import derive
@@ -28,22 +29,38 @@ def split(stored: Stored, shares: Mapping[str, float], seed: int, exclude: Exclu
     if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         raise UsageError(f"the shares of {', '.join(shares)} are {list(shares.values())}: they should add up to 1")
     left_out: Counter[str] = Counter()
+    numbers: list[int] = []
+
+    def kept() -> Iterable[Mapping[str, Any]]:
+        for number, row in exclude.kept(stored, ("id", "meta"), left_out):
+            numbers.append(number)
+            yield row
+
+    drawn = draws(kept(), seed, "split")
+    rows: dict[str, list[int]] = {name: [] for name in shares}
+    bounds = list(zip(shares, accumulate(shares.values()), strict=True))
+    for number, draw in zip(numbers, drawn, strict=True):
+        rows[next((name for name, bound in bounds if draw < bound), bounds[-1][0])].append(number)
+    return {
+        name: of_one(stored, chosen, +(left_out + Counter({OTHER_SPLIT: len(numbers) - len(chosen)})))
+        for name, chosen in rows.items()
+    }
+
+
+def draws(rows: Iterable[Mapping[str, Any]], seed: int, purpose: str) -> list[float]:
+    """A number in [0, 1) for each row, the same for rows that share a picture, directly or through others.
+
+    Args:
+        rows: with `id` and `meta`. purpose: draws for another purpose are independent of these.
+    """
     groups = _Groups()
-    members: list[tuple[int, int]] = []
-    for number, row in exclude.kept(stored, ("id", "meta"), left_out):
+    first: list[int] = []
+    for row in rows:
         pictures = [int(digest[:16], 16) for digest in digests(row)] or [int(row["id"], 16)]
         for other in pictures[1:]:
             groups.unite(pictures[0], other)
-        members.append((number, pictures[0]))
-    rows: dict[str, list[int]] = {name: [] for name in shares}
-    bounds = list(zip(shares, accumulate(shares.values()), strict=True))
-    for number, picture in members:
-        draw = derive(seed, f"{groups.smallest(picture):016x}", 0, "split") / 2**64
-        rows[next((name for name, bound in bounds if draw < bound), bounds[-1][0])].append(number)
-    return {
-        name: of_one(stored, chosen, +(left_out + Counter({OTHER_SPLIT: len(members) - len(chosen)})))
-        for name, chosen in rows.items()
-    }
+        first.append(pictures[0])
+    return [derive(seed, f"{groups.smallest(picture):016x}", 0, purpose) / 2**64 for picture in first]
 
 
 class _Groups:

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 import prefgen
 
 if TYPE_CHECKING:
-    from prefgen.train.job import Job
+    from prefgen.train.job import Job, Metrics, Prepared
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 
 
-def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps: Sequence[dict[str, float]]) -> str:
+def render(
+    job: Job, prepared: Prepared, digests: Sequence[str], steps: Sequence[Metrics], held_out: Sequence[Metrics]
+) -> str:
     """README.md of a trained model.
 
     Args:
-        steps: metrics of every step.
+        steps: metrics of every step. held_out: of every measurement of the held-out samples; empty if there are none.
     """
     settings = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation)}
-    first, last = steps[0], steps[-1]
+    columns = [(f"step {entry['step']}", "", entry) for entry in (steps[0], steps[-1])]
+    columns += [(f"held out, step {entry['step']}", "eval_", entry) for entry in (*held_out[:1], *held_out[-1:])]
+    without = f"; {len(prepared.held_out):,} more are held out" if held_out else ""
     library = "peft" if job.optimisation.save == "adapter" else "transformers"
     return "\n".join(
         [
@@ -34,8 +38,9 @@ def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps:
             "",
             f"# {job.output.resolve().name}",
             "",
-            f"`{job.engine.model}` ({revision}) aligned with {job.objective.loss} on {samples:,} samples by "
-            f"[prefgen](https://pypi.org/project/prefgen/) {prefgen.__version__}.",
+            f"`{job.engine.model}` ({prepared.loaded.revision}) aligned with {job.objective.loss} on "
+            f"{len(prepared.trained_on):,} samples by [prefgen](https://pypi.org/project/prefgen/) "
+            f"{prefgen.__version__}{without}.",
             "",
             "```",
             job.command,
@@ -45,9 +50,11 @@ def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps:
             "| --- | --- |",
             *(f"| {run.resolve().name} | `{digest}` |" for run, digest in zip(job.runs, digests, strict=True)),
             "",
-            f"| metric | step {first['step']} | step {last['step']} |",
-            "| --- | --- | --- |",
-            *(f"| {name} | {first[name]:.4f} | {last[name]:.4f} |" for name in _SHOWN),
+            "![loss, margin, accuracy and log-probabilities by step](training/curves.svg)",
+            "",
+            _line("metric", *(head for head, _, _ in columns)),
+            _line(*["---"] * (1 + len(columns))),
+            *(_line(name, *(f"{entry[kind + name]:.4f}" for _, kind, entry in columns)) for name in _SHOWN),
             "",
             "At the first step policy and reference are one model. `logps/end` is the log-probability of the chosen "
             "answers' end token: where it falls, answers grow longer.",
@@ -58,3 +65,7 @@ def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps:
             "",
         ]
     )
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from prefgen.errors import UsageError
+from prefgen.methods import prompts
+from prefgen.methods.base import parts
+from prefgen.methods.bdhs import BDHS
+from prefgen.methods.povid import Povid
+from prefgen.methods.rank import Rank
 
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
-LossMask = Literal["all", "no-eos", "spans"]
+LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
 Saved = Literal["merged", "adapter"]
+Reference = Literal["precompute", "live"]
+Maker = Literal["bdhs", "dpo", "povid"]
 LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic", "sft")
-LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans")
+LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans", "dense")
 AVERAGES: tuple[Average, ...] = ("losses", "margins")
 SAVED: tuple[Saved, ...] = ("merged", "adapter")
+REFERENCES: tuple[Reference, ...] = ("precompute", "live")
+MAKERS: tuple[Maker, ...] = ("bdhs", "dpo", "povid")
+_KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {"bdhs": BDHS, "dpo": Rank, "povid": Povid}
+_OURS = ("seed", "prompt", "by", "policies")  # options of the methods that are decided here
 
 
 @dataclass(frozen=True)
@@ -66,15 +79,21 @@ class Optimisation:
     """How the objective is pursued. Defaults lie in the paper's search space (appendix A); LoRA is its 128 / 256.
 
     Attributes:
-        loss_mask: tokens that count: ``all``, all but the end token, or only those in which the answers differ.
+        loss_mask: tokens that count: ``all``, all but the end token, only those in which the answers differ, or all,
+            those in which they differ as much as `span_weight` of the others (``dense``).
         lr: of LoRA's matrices, or of the language model with `lora` off. projector_lr: of the projector; 0 freezes it.
         batch_size: samples of a forward pass. grad_accum: passes of a step.
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
         save_steps: steps between checkpoints.
+        reference: ``precompute`` reads every sample once before the first step; ``live`` reads a step's samples in that
+            step, LoRA switched off and the projector as it was, or with a copy of a model that is trained whole.
+        validation: share of the samples that is held out and measured, not trained on. eval_steps: steps between these
+            measurements; 0: those of an epoch.
     """
 
     loss_mask: LossMask = "all"
+    span_weight: float = 5.0
     lr: float = 1e-6
     projector_lr: float = 2e-6
     epochs: float = 3.0
@@ -83,11 +102,14 @@ class Optimisation:
     max_steps: int = 0
     max_length: int = 0
     save_steps: int = 100
+    validation: float = 0.0
+    eval_steps: int = 0
     lora: bool = True
     lora_r: int = 128
     lora_alpha: int = 256
     gradient_checkpointing: bool = True
     save: Saved = "merged"
+    reference: Reference = "precompute"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -98,15 +120,113 @@ class Optimisation:
         """
         _check_choice("loss-mask", self.loss_mask, LOSS_MASKS)
         _check_choice("save", self.save, SAVED)
+        _check_range("span-weight", self.span_weight, 0, math.inf, positive=True)
+        if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
+            raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
+        _check_choice("reference", self.reference, REFERENCES)
         _check_range("lr", self.lr, 0, math.inf, positive=True)
         _check_range("projector-lr", self.projector_lr, 0, math.inf)
         _check_range("epochs", self.epochs, 0, math.inf, positive=True)
         for option in ("batch_size", "grad_accum", "save_steps", "lora_r", "lora_alpha"):
             _check_range(option.replace("_", "-"), getattr(self, option), 1, math.inf)
-        for option in ("max_steps", "max_length"):
+        for option in ("max_steps", "max_length", "eval_steps"):
             _check_range(option.replace("_", "-"), getattr(self, option), 0, math.inf)
+        if not 0 <= self.validation < 1:
+            raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
+        if self.validation and self.reference == "live":
+            raise UsageError("--validation needs --reference precompute: what is held out is measured against it")
         if self.save == "adapter" and not self.lora:
             raise UsageError("--save adapter needs --lora: a whole model has no adapter")
+
+
+@dataclass(frozen=True)
+class Online:
+    """Answers that the policy makes while it is trained, in place of the stored ones or beside them.
+
+    Attributes:
+        online: ``bdhs`` makes the rejected answer by BDHS, ``povid`` by distortion of the chosen one; ``dpo`` draws two
+            answers, of which the annotator prefers one (online DPO).
+        online_every: steps that one round of answers is made for, by the policy before the first of them.
+        online_args: ``name=value``: options of the method, which otherwise has its own defaults.
+        with_stored: average the answer with the stored rejected ones (eq. 5); None does so for ``povid`` alone.
+        mix: p of eq. 4: share of the samples, drawn anew in every epoch, that is trained on as stored.
+        similarity_model: as of `prefgen.engines.base.EngineConfig`, and `annotator_revision` likewise.
+        annotator: folder or Hub id of the model that compares two answers, or URL of an OpenAI-compatible server.
+    """
+
+    online: Maker
+    online_every: int = 1
+    online_args: Sequence[str] = ()
+    with_stored: bool | None = None
+    mix: float = 0.0
+    similarity_model: str = "mpnet"
+    annotator: str = ""
+    annotator_revision: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            UsageError: naming the option and its value.
+        """
+        _check_choice("online", self.online, MAKERS)
+        _check_range("online-every", self.online_every, 1, math.inf)
+        _check_range("mix", self.mix, 0, 1)
+        if (self.online == "dpo") != bool(self.annotator):
+            raise UsageError(
+                "--online dpo and --annotator go together: a model, or the URL of a server, to compare with"
+            )
+        if self.online == "dpo" and self.with_stored:
+            raise UsageError(
+                "--with-stored is for bdhs and povid: the pairs of --online dpo have another chosen answer"
+            )
+        self.method(0)
+
+    @property
+    def averages(self) -> bool:
+        """Whether answers stand beside the stored ones."""
+        return self.online == "povid" if self.with_stored is None else self.with_stored
+
+    @property
+    def served(self) -> bool:
+        """Whether a server compares answers."""
+        return self.annotator.startswith(("http://", "https://"))
+
+    def method(self, seed: int) -> BDHS | Povid | Rank:
+        """The method that makes the answers.
+
+        Raises:
+            UsageError: for an argument that is none of its options, or has no such value.
+        """
+        kind = _KINDS[self.online]
+        settings: dict[str, Any] = {"seed": seed, **_arguments(kind, self.online_args)}
+        if self.online == "dpo":
+            by, name = ("api", "rank") if self.served else ("annotator", "rank-text")
+            settings = {"by": by, "prompt": prompts.load(name), "candidates": 2, "order": "random", **settings}
+        made = kind(**settings)
+        if parts(made) > 1:
+            raise UsageError("--online-arg pairs=all makes several pairs of a row; training takes one")
+        return made
+
+
+def _arguments(kind: type[Any], given: Sequence[str]) -> dict[str, Any]:
+    """``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default."""
+    known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in _OURS}
+    found: dict[str, Any] = {}
+    for argument in given:
+        name, _, value = argument.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in known:
+            raise UsageError(f"--online-arg {argument!r} is no option of {kind.name}; choose from {', '.join(known)}")
+        default = known[name]
+        try:
+            if isinstance(default, bool):
+                found[name] = {"true": True, "false": False}[value.strip().lower()]
+            else:
+                found[name] = (int if default is None else type(default))(value.strip())
+        except (KeyError, ValueError):
+            raise UsageError(f"--online-arg {argument!r} has no such value; its default is {default}") from None
+    return found
 
 
 def _check_choice(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -11,8 +11,9 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,21 @@ import torch
 import transformers
 
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.loading import LoadedModel, load
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UsageError
 from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
-from prefgen.train import card, reference
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.logprobs import token_logps, why_separate
+from prefgen.train import card, online, reference
+from prefgen.train.callbacks import Asked, Log, Metrics, Stop
+from prefgen.train.config import Objective, Online, Optimisation
+from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.reference import Logps
-from prefgen.train.rows import Item, Reader, Sample
+from prefgen.train.rows import Item, Reader, Sample, held_out
 from prefgen.train.trainer import PROJECTORS, PreferenceTrainer, is_projector
 
 _WARMUP = 0.03  # share of the steps, then a cosine: POVID's, which the paper's search space follows
-_FREE = ("save_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
-Metrics = dict[str, float]
-Asked = Callable[[], ExitCode | None]
+_FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Job:
     Attributes:
         runs: folders of finished runs. config: the command's options, as TOML. command: for the model card.
         report_to: ``none``, or a logger of transformers: tensorboard, wandb, trackio …
+        online: answers that the policy makes meanwhile; None trains on the stored ones. judge: a served annotator.
+        reference: folder of the reference; None: that of the records. Runs may share one.
     """
 
     runs: tuple[Path, ...]
@@ -56,6 +59,9 @@ class Job:
     config: str = ""
     command: str = ""
     report_to: str = "none"
+    online: Online | None = None
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    reference: Path | None = None
 
     @property
     def records(self) -> Path:
@@ -68,17 +74,24 @@ class Prepared:
     """A run before its first step.
 
     Attributes:
-        dropped: rows that are not trained on.
+        samples: all of them. held_out: numbers of those that are not trained on.
+        dropped: rows that are in no sample.
         separate: why answers are read in separate sequences; empty where they stand behind one prompt.
         steps: optimizer steps.
     """
 
     loaded: LoadedModel
     samples: tuple[Sample, ...]
+    held_out: tuple[int, ...]
     dropped: tuple[Dropped, ...]
     separate: str
     steps: int
     dataset: Items
+
+    @property
+    def trained_on(self) -> list[int]:
+        """Numbers of the samples that are trained on."""
+        return sorted(set(range(len(self.samples))) - set(self.held_out))
 
 
 class Items(torch.utils.data.Dataset[Item]):
@@ -86,7 +99,7 @@ class Items(torch.utils.data.Dataset[Item]):
 
     def __init__(self, runs: Sequence[Stored], reader: Reader, samples: Sequence[Sample]) -> None:
         self._runs = runs
-        self._reader = reader
+        self.reader = reader
         self._samples = samples
         self.reference: Sequence[Logps] = ()
 
@@ -97,46 +110,24 @@ class Items(torch.utils.data.Dataset[Item]):
         """One sample by its number."""
         return self.shown(number, number)
 
+    def rows(self, sample: Sample) -> list[dict[str, Any]]:
+        """The stored rows that a sample was made of."""
+        run, row = sample.place
+        return list(self._runs[run].take(range(row, row + len(sample.answers) - 1)).to_pylist())
+
     def shown(self, number: int, other: int) -> Item:
         """A sample with the pictures of another one."""
         run, row = self._samples[other].place
         (stored,) = self._runs[run].take([row]).to_pylist()
-        pixels = self._reader.pixels(loaded_images(stored))
+        pixels = self.reader.pixels(loaded_images(stored))
         return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
 
 
-class _Stop(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Ends a run after the step it is at, with a checkpoint, once it is asked to."""
-
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """After every step."""
-        if self._asked() and state.global_step < state.max_steps:
-            control.should_save = control.should_training_stop = True
-
-
-class _Log(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Writes ``metrics.jsonl``: after a resumption, what the checkpoint knows, then what follows."""
-
-    def __init__(self, file: Path, told: Callable[[Metrics], None]) -> None:
-        self._file = file
-        self._told = told
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """Before the first step."""
-        self._file.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
-
-    def on_log(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """After every step, and at the end."""
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(state.log_history[-1]) + "\n")
-        self._told(state.log_history[-1])
-
-
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepared:
     """Load the model, tokenise every row and make the checks that need no training.
+
+    Args:
+        rows: what another run with this model, mask and limit of length has read of these runs; None: read them.
 
     Raises:
         UsageError: nothing can be trained on, or the model does not look at the pictures.
@@ -144,18 +135,23 @@ def prepare(job: Job) -> Prepared:
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
     runs = [Stored(path) for path in job.runs]
+    online.identified(job)
     loaded = load(job.engine)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
-    reader = Reader(loaded, job.optimisation.loss_mask, min(job.optimisation.max_length or limit, limit))
-    read = list(reader.read(runs))
+    optimisation = job.optimisation
+    longest = min(optimisation.max_length or limit, limit)
+    reader = Reader(loaded, optimisation.loss_mask, longest, optimisation.span_weight)
+    read = list(reader.read(runs) if rows is None else rows)
     samples = tuple(sample for sample in read if isinstance(sample, Sample))
     dropped = tuple(row for row in read if isinstance(row, Dropped))
     if not samples:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in reasons_of(dropped).items()) or "no rows"
         raise UsageError(f"no row of {', '.join(map(str, job.runs))} can be trained on: {reasons}")
+    held = held_out(runs, samples, job.optimisation.validation, job.optimisation.seed)
     dataset = Items(runs, reader, samples)
     _check_sight(loaded, dataset, samples, packed=not why_separate(loaded))
-    return Prepared(loaded, samples, dropped, why_separate(loaded), _steps(job.optimisation, len(samples)), dataset)
+    steps = steps_of(optimisation, len(samples) - len(held))
+    return Prepared(loaded, samples, tuple(held), dropped, why_separate(loaded), steps, dataset)
 
 
 def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:
@@ -177,7 +173,7 @@ def train(
         stop: asked after every step; an exit code ends the run there, with a checkpoint.
 
     Returns:
-        The last step's metrics.
+        The last step's metrics, and those of the held-out samples.
 
     Raises:
         CorruptRun: the output was begun with other settings. Locked: another process trains there.
@@ -185,8 +181,8 @@ def train(
     """
     job.records.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(job.records / "lock", timeout=0):
-            return _train(job, prepared, told, progress, stop)
+        with filelock.FileLock(job.records / "lock", timeout=0), ExitStack() as open_:
+            return _train(job, prepared, told, progress, stop, open_)
     except filelock.Timeout:
         raise Locked(f"another process is training in {job.output}") from None
 
@@ -196,12 +192,18 @@ def finished(job: Job) -> bool:
     return (job.records / "finished.json").exists()
 
 
+def result(job: Job) -> Metrics:
+    """What `train` returned for a run that is finished."""
+    return dict(json.loads((job.records / "finished.json").read_text(encoding="utf-8")))
+
+
 def _train(
     job: Job,
     prepared: Prepared,
     told: Callable[[Metrics], None],
     progress: Callable[[int], None],
     stop: Asked,
+    open_: ExitStack,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
     check_drift(job, prepared)
@@ -210,42 +212,44 @@ def _train(
     (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
     digests = [Stored(path).digest for path in job.runs]
     model = attach(loaded, job.optimisation)
-    kind = "lora" if job.optimisation.lora else "whole"
-    file = reference.path(job.records, loaded, digests, prepared.samples, kind)
-    if not file.exists():
+    kind = f"{'lora' if job.optimisation.lora else 'whole'}, projector {job.optimisation.projector_lr > 0}"
+    file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
+    ahead = job.optimisation.reference == "precompute"
+    if ahead and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         size = job.optimisation.batch_size
         found = reference.compute(
             loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
         )
         reference.save(file, found)
-    prepared.dataset.reference = reference.load(file, prepared.samples)
+    prepared.dataset.reference = reference.load(file, prepared.samples) if ahead else ()
 
     checkpoints = job.records / "checkpoints"
+    last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
     trainer = PreferenceTrainer(
-        model,
-        loaded,
+        Policy(model, loaded, packed=packed),
         job.objective,
         job.optimisation,
-        packed=packed,
-        args=_arguments(job, prepared, checkpoints),
-        train_dataset=prepared.dataset,
+        supply=open_.enter_context(online.supply(job, prepared, model)),
+        args=_arguments(job, prepared, checkpoints, resumed=last is not None),
+        train_dataset=torch.utils.data.Subset(prepared.dataset, prepared.trained_on),
+        eval_dataset=torch.utils.data.Subset(prepared.dataset, prepared.held_out),
         data_collator=lambda items: {"items": items},
-        callbacks=[_Log(job.records / "metrics.jsonl", told), _Stop(stop)],
+        callbacks=[Log(job.records, told), Stop(stop)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
     trainer.train(resume_from_checkpoint=last)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
         raise Stopped(said, stop() or ExitCode.TERMINATED)
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    held = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     _save(job, model, loaded)
-    (job.output / "README.md").write_text(
-        card.render(job, prepared.loaded.revision, digests, len(prepared.samples), steps), encoding="utf-8"
-    )
-    (job.records / "finished.json").write_text(json.dumps(steps[-1]) + "\n", encoding="utf-8")
+    (job.output / "README.md").write_text(card.render(job, prepared, digests, steps, held), encoding="utf-8")
+    found = {**steps[-1], **(held[-1] if held else {})}
+    (job.records / "finished.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return dict(steps[-1])
+    return found
 
 
 def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
@@ -278,10 +282,12 @@ def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    if optimisation.gradient_checkpointing:
+        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
 
 
-def _arguments(job: Job, prepared: Prepared, checkpoints: Path) -> Any:
+def _arguments(job: Job, prepared: Prepared, checkpoints: Path, *, resumed: bool) -> Any:
     optimisation, device = job.optimisation, prepared.loaded.device
     arguments = transformers.TrainingArguments(
         output_dir=str(checkpoints),
@@ -295,9 +301,11 @@ def _arguments(job: Job, prepared: Prepared, checkpoints: Path) -> Any:
         logging_nan_inf_filter=False,
         save_steps=optimisation.save_steps,
         save_total_limit=1,
+        per_device_eval_batch_size=optimisation.batch_size,
+        eval_strategy="steps" if prepared.held_out else "no",
+        eval_steps=optimisation.eval_steps or _steps_of_epoch(optimisation, len(prepared.trained_on)),
+        eval_on_start=bool(prepared.held_out) and not resumed,
         seed=optimisation.seed,
-        gradient_checkpointing=optimisation.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         remove_unused_columns=False,
         report_to=job.report_to,
         disable_tqdm=True,
@@ -310,12 +318,15 @@ def _arguments(job: Job, prepared: Prepared, checkpoints: Path) -> Any:
     return arguments
 
 
-def _steps(optimisation: Optimisation, samples: int) -> int:
-    """Optimizer steps of the whole run; an epoch's last step may have fewer samples."""
-    if optimisation.max_steps:
-        return optimisation.max_steps
+def steps_of(optimisation: Optimisation, samples: int) -> int:
+    """Optimizer steps of a whole run on so many samples."""
+    return optimisation.max_steps or max(1, round(optimisation.epochs * _steps_of_epoch(optimisation, samples)))
+
+
+def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
+    """An epoch's last step may have fewer samples."""
     passes = -(-samples // optimisation.batch_size)
-    return max(1, round(optimisation.epochs * -(-passes // optimisation.grad_accum)))
+    return -(-passes // optimisation.grad_accum)
 
 
 def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample], *, packed: bool) -> None:
@@ -354,6 +365,7 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         "model": prepared.loaded.revision,
         "dtype": str(prepared.loaded.dtype),
         "data": [Stored(path).digest for path in job.runs],
+        "online": online.identified(job),
     }
     file = job.records / "settings.json"
     if not file.exists():

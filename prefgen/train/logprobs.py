@@ -14,7 +14,7 @@ Shapes: B sequences, L tokens (padded on the left), N answer tokens of a batch, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,33 @@ class _Sequence:
     owner: npt.NDArray[np.int64]
     places: list[int]
     targets: list[int]
+
+
+class Policy(torch.nn.Module):
+    """A model as it is trained: what goes in is samples, what comes out is their answers' log-probabilities.
+
+    All that is computed in a step is computed in its `forward`, so that whatever wraps it to train in several
+    processes (DDP, FSDP, DeepSpeed) sees every use of every weight.
+
+    Args:
+        model: the loaded model, or PEFT's wrapper around it.
+        packed: see `token_logps`.
+    """
+
+    def __init__(self, model: torch.nn.Module, loaded: LoadedModel, *, packed: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.config = loaded.model.config
+        self._loaded = loaded
+        self._packed = packed
+
+    def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
+        """`token_logps` of these samples."""
+        return token_logps(self._loaded, items, packed=self._packed)
+
+    def trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """The weights that are trained, under the model's own names."""
+        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
 
 
 def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> list[list[torch.Tensor]]:

@@ -1,8 +1,8 @@
 """The objectives of section 5 and appendix A of arXiv 2407.02477, as functions of log-probabilities.
 
-Shapes: B samples, R rejected answers of each. With l(y) = Σ_t log π_θ(y_t | x, y_<t), taken over the tokens that
-count, and l_ref(y) the same under the reference, r(y) = l(y) - l_ref(y) is an answer's log-ratio and Δ = r(y+) - r(y-)
-a pair's margin; β r(y) is what DPO calls the reward of y.
+Shapes: B samples, R rejected answers of each. With l(y) = Σ_t w_t log π_θ(y_t | x, y_<t), w_t being 1 for the tokens
+that count (other weights: `prefgen.train.spans`), and l_ref(y) the same under the reference, r(y) = l(y) - l_ref(y) is
+an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what DPO calls the reward of y.
 
 * DPO, eq. 3 (Rafailov et al., NeurIPS 2023): -log σ(βΔ). With label smoothing ε (Mitchell, 2023):
   -(1-ε) log σ(βΔ) - ε log σ(-βΔ).
@@ -31,7 +31,7 @@ class Answers:
     """What the objectives need of a batch. Rejected answers that a sample lacks have ``present`` False.
 
     Attributes:
-        chosen, chosen_ref: l(y+) and l_ref(y+) in nats, (B,). chosen_tokens: how many tokens they are over, (B,).
+        chosen, chosen_ref: l(y+) and l_ref(y+) in nats, (B,). chosen_tokens: the tokens' weights in sum, (B,).
         rejected, rejected_ref, rejected_tokens: likewise, (B, R).
         present: bool, (B, R).
     """
@@ -85,13 +85,8 @@ def weights(gamma: float, present_BR: torch.Tensor) -> torch.Tensor:
     return torch.where(counts_B1 == 1, 1.0, shared) * present_BR
 
 
-def mixed(offline_B: torch.Tensor, online_B: torch.Tensor, takes_offline_B: torch.Tensor) -> torch.Tensor:
-    """Equation 4: the loss of a sample's stored pair where α = 1, of the one made by the policy elsewhere; (B,)."""
-    return torch.where(takes_offline_B, offline_B, online_B)  # eq. 4
-
-
 def takes_offline(probability: float, seed: int, epoch: int, row: str) -> bool:
-    """α of equation 4: Bernoulli(p), drawn anew for each row and epoch."""
+    """α of equation 4: Bernoulli(p), drawn anew for each row and epoch. Where it is 1 the stored pair is trained on."""
     return bool(seeds.generator(seeds.derive(seed, row, epoch, "alpha")).random() < probability)
 
 

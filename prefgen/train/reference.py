@@ -4,15 +4,23 @@ It is read as it is about to be trained, LoRA's matrices in it and still without
 rounded otherwise would not give the same numbers, and the first step's margins would not be 0. Every token has its own
 log-probability, so that they serve every objective and mask. No adapter has to be switched off for them, no second
 model kept in memory, and a projector that is trained cannot change them.
+
+Answers that the policy makes while it is trained are not known before. They are read by the same reference, `Live`: the
+model with LoRA switched off and the projector as it was, or a copy of a model that is trained whole.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import peft
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -54,6 +62,30 @@ def compute(
             found += [tuple(logps.cpu() for logps in each) for each in token_logps(loaded, items, packed=packed)]
         progress(len(found))
     return found
+
+
+class Live:
+    """The reference beside the policy, for answers of which nothing was computed before.
+
+    Args:
+        model: before its first step: PEFT's wrapper, or one that is trained whole and is copied.
+        packed: see `token_logps`.
+    """
+
+    def __init__(self, model: Any, loaded: LoadedModel, *, packed: bool) -> None:
+        self._packed = packed
+        if isinstance(model, peft.PeftModel):
+            self._without_adapters, self._loaded = model.disable_adapter, loaded
+        else:
+            self._without_adapters = nullcontext
+            self._loaded = replace(loaded, model=copy.deepcopy(loaded.model).requires_grad_(False))
+
+    @torch.no_grad()
+    def __call__(self, items: Sequence[Item]) -> list[Logps]:
+        """Read samples, whose own reference is not asked for."""
+        with self._without_adapters():
+            found = token_logps(self._loaded, items, packed=self._packed)
+        return [tuple(logps.cpu() for logps in each) for each in found]
 
 
 def save(file: Path, found: Sequence[Logps]) -> None:

@@ -10,28 +10,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from prefgen.engines import vision
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.prompts import Header, Prompts
-from prefgen.errors import RowError
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, Image, Span
 from prefgen.restrict import View
+from prefgen.select.splitting import draws
 from prefgen.stored import Stored, asked, loaded_images
 from prefgen.train import spans
-from prefgen.train.config import LossMask
+from prefgen.train.config import LossMask, Optimisation
 
 _CLEAR = View()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's token ids, its end token last, and whether each of them counts in the loss."""
+    """An answer's token ids, its end token last, and the weight of each in the loss: 0 where it does not count."""
 
     ids: tuple[int, ...]
-    counts: tuple[bool, ...]
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,20 @@ class Reader:
 
     Args:
         max_length: tokens of a prompt with an answer at most.
+        span_weight: see `Optimisation`.
     """
 
-    def __init__(self, loaded: LoadedModel, loss_mask: LossMask, max_length: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        loss_mask: LossMask,
+        max_length: int,
+        span_weight: float = Optimisation.span_weight,
+    ) -> None:
         self._loaded = loaded
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._loss_mask = loss_mask
+        self._span_weight = span_weight
         self._max_length = max_length
 
     def pixels(self, pictures: tuple[Image, ...]) -> vision.Pixels:
@@ -94,8 +103,13 @@ class Reader:
                 except RowError as error:
                     yield Dropped(error.reason, error.detail, run.name, first["source_id"], id=first["id"])
 
-    def sample(self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0)) -> Sample:
+    def sample(
+        self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0), pixels: vision.Pixels | None = None
+    ) -> Sample:
         """Rows with one prompt and chosen answer as a sample.
+
+        Args:
+            pixels: of their pictures, if they are known.
 
         Raises:
             RowError: it cannot be trained on.
@@ -106,7 +120,7 @@ class Reader:
         texts = [first["chosen_response"], *(row["rejected_response"] for row in rows)]
         if not all(text.strip() for text in texts):
             raise RowError("ANSWER_EMPTY", "an answer has no text")
-        expansions = self.pixels(loaded_images(first)).expansions
+        expansions = (pixels or self.pixels(loaded_images(first))).expansions
         header = self._prompts.header(asked(first))
         whole = [self._whole(header, text, expansions) for text in texts]
         bare = self._prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)
@@ -114,8 +128,8 @@ class Reader:
         ids = [tuple(tokens[start:]) for tokens in whole]
         if ids[0] in ids[1:]:
             raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
-        counts = self._counts(rows, header, expansions, start, ids)
-        answers = tuple(Answer(*parts) for parts in zip(ids, counts, strict=True))
+        weights = self._weights(rows, header, expansions, start, ids)
+        answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
         sample = Sample(first["id"], place, tuple(whole[0][:start]), answers)
         if sample.length > self._max_length:
             raise RowError("ROW_TOO_LONG", f"{sample.length:,} tokens, {self._max_length:,} allowed")
@@ -130,19 +144,19 @@ class Reader:
                 return ids[: place + 1]
         return [*self._prompts.encode(header, answer, expansions), int(self._loaded.processor.tokenizer.eos_token_id)]
 
-    def _counts(
+    def _weights(
         self,
         rows: Sequence[dict[str, Any]],
         header: Header,
         expansions: Sequence[str],
         start: int,
         ids: Sequence[tuple[int, ...]],
-    ) -> list[tuple[bool, ...]]:
-        """Which tokens of each answer count. Of a chosen one, all that differ from any rejected one."""
+    ) -> list[tuple[float, ...]]:
+        """How much each token counts. A chosen answer's tokens differ that differ from any rejected answer's."""
         if self._loss_mask == "all":
-            return [(True,) * len(own) for own in ids]
+            return [(1.0,) * len(own) for own in ids]
         if self._loss_mask == "no-eos":
-            return [(True,) * (len(own) - 1) + (False,) for own in ids]
+            return [(1.0,) * (len(own) - 1) + (0.0,) for own in ids]
         chosen: set[int] = set()
         rejected: list[set[int]] = []
         for row, own in zip(rows, ids[1:], strict=True):
@@ -161,8 +175,9 @@ class Reader:
                 ]
             chosen |= sides[0]
             rejected.append(sides[1])
+        inside, outside = (self._span_weight, 1.0) if self._loss_mask == "dense" else (1.0, 0.0)
         return [
-            tuple(place in side for place in range(len(own)))
+            tuple(inside if place in side else outside for place in range(len(own)))
             for own, side in zip(ids, [chosen, *rejected], strict=True)
         ]
 
@@ -188,6 +203,22 @@ class Reader:
             if span.start < span.end:
                 found |= set(range(place(span.start, end=False), place(span.end, end=True)))
         return found - {len(ids) - 1}
+
+
+def held_out(runs: Sequence[Stored], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
+    """Numbers of the samples that are not trained on: drawn by their pictures, none of which is trained on.
+
+    Raises:
+        UsageError: all are, or none is.
+    """
+    if not share:
+        return []
+    drawn = draws((row for run in runs for row in run.scan(("id", "meta"))), seed, "validation")
+    starts = [0, *accumulate(map(len, runs))]
+    held = [number for number, sample in enumerate(samples) if drawn[starts[sample.place[0]] + sample.place[1]] < share]
+    if not 0 < len(held) < len(samples):
+        raise UsageError(f"--validation {share:g} holds out {len(held):,} of {len(samples):,} samples: give another")
+    return held
 
 
 def _group(place: int, row: dict[str, Any]) -> object:

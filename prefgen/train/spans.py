@@ -1,7 +1,12 @@
 """Where two answers differ: what is left of their log-probabilities when all that they have in common is taken out.
 
 Both answers of a guided pair end alike, and a loss over all tokens pushes the end token of the rejected one down with
-the rest, so that answers grow. RLHF-V's dense DPO counts only the stretches that were corrected (Yu et al., CVPR 2024).
+the rest, so that answers grow. The span loss counts the differing stretches alone. RLHF-V's dense DPO (Yu et al., CVPR
+2024) counts those that were corrected, y_c, γ > 1 times as much as the unchanged ones, y_u:
+
+    log π(y|x) = 1/N [ Σ_{y_u} log p(y_i|x, y_<i) + γ Σ_{y_c} log p(y_i|x, y_<i) ],  N = |y_u| + γ |y_c|
+
+in the policy as in the reference. Their code divides by N if asked to; so do we (``length_normalised``).
 """
 
 from __future__ import annotations

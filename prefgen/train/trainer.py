@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from prefgen.engines.loading import LoadedModel
-from prefgen.errors import UsageError
+from prefgen.errors import Diverged
 from prefgen.train.config import Objective, Optimisation
-from prefgen.train.logprobs import token_logps
+from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
+from prefgen.train.online import Supply
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item
 
@@ -29,44 +30,52 @@ _WEIGHTS = "trained.safetensors"
 
 
 class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transformers has no types
-    """Trains a loaded model, which may have adapters in it, on `Item` batches.
+    """Trains a policy on `Item` batches.
 
     Args:
-        model: what is saved in checkpoints: the loaded model, or PEFT's wrapper around it.
-        packed: see `token_logps`.
+        supply: prepares the batches of a step; None takes them as they are loaded.
     """
 
     def __init__(
         self,
-        model: Any,
-        loaded: LoadedModel,
+        policy: Policy,
         objective: Objective,
         optimisation: Optimisation,
         *,
-        packed: bool,
+        supply: Supply | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(model=model, **settings)
+        super().__init__(model=policy, **settings)
         self.model_accepts_loss_kwargs = False  # the loss is a mean over samples: the Trainer divides by `grad_accum`
-        self._loaded = loaded
+        self._policy = policy
         self._objective = objective
         self._optimisation = optimisation
-        self._packed = packed
+        self._supply = supply
         self._measured: dict[str, list[float]] = defaultdict(list)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
+        """The batches of a step; whatever the loss is divided by is known without counting tokens."""
+        if self._supply is None:
+            return list(islice(epoch_iterator, num_batches)), None
+        left = self.state.max_steps - self.state.global_step
+        return self._supply.step(epoch_iterator, num_batches, int(self.state.epoch or 0), left), None
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> torch.Tensor:
         """Mean loss of a batch.
 
+        Args:
+            model: the policy, in whatever wraps it.
+
         Raises:
-            UsageError: it is not a number.
+            Diverged: it is not a number.
         """
         items: list[Item] = inputs["items"]
-        logps = token_logps(self._loaded, items, packed=self._packed)
+        logps = model(items)
         answers = gather(items, logps)
         loss_B = losses(self._objective, answers)
         if not torch.isfinite(loss_B).all():
             ids = ", ".join(item.sample.id for item in items)
-            raise UsageError(
+            raise Diverged(
                 f"the loss of step {self.state.global_step + 1} is not a number; its rows: {ids}. "
                 "Try a lower --lr or --dtype float32"
             )
@@ -76,7 +85,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
         """AdamW; the projector has its own rate."""
         groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
-        for name, parameter in self._trained():
+        for name, parameter in self._policy.trained():
             groups[is_projector(name)].append(parameter)
         rates = {False: self._optimisation.lr, True: self._optimisation.projector_lr}
         self.optimizer = torch.optim.AdamW(
@@ -84,11 +93,21 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         )
         return self.optimizer
 
+    @torch.no_grad()
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any
+    ) -> tuple[Any, None, None]:
+        """Measure a held-out batch."""
+        loss = self.compute_loss(model, inputs)
+        self._measured["loss"] += [loss.item()] * len(inputs["items"])  # the Trainer's mean takes all batches for full
+        return loss, None, None
+
     def log(self, logs: dict[str, float], *args: Any) -> None:
         """Add what was measured since the last time."""
-        means = {name: sum(values) / len(values) for name, values in self._measured.items()}
+        prefix = "eval_" if "eval_loss" in logs else ""  # every step is logged before anything held out is measured
+        means = {prefix + name: sum(values) / len(values) for name, values in self._measured.items()}
         self._measured.clear()
-        super().log({**logs, **means}, *args)
+        super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
     def _save(self, output_dir: str, state_dict: object = None) -> None:
         """A checkpoint's weights: those that are trained.
@@ -97,18 +116,19 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         in memory: a resumed run would start from the first weights, with nothing but a warning.
         """
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        trained = {name: weight.detach().cpu().contiguous() for name, weight in self._trained()}
+        trained = {name: weight.detach().cpu().contiguous() for name, weight in self._policy.trained()}
         save_file(trained, Path(output_dir) / _WEIGHTS)
+        if self._supply:
+            self._supply.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
         """Read what `_save` wrote."""
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         with torch.no_grad():
-            for name, weight in self._trained():
+            for name, weight in self._policy.trained():
                 weight.copy_(saved[name])
-
-    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+        if self._supply:
+            self._supply.load(Path(resume_from_checkpoint))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted."""
@@ -137,7 +157,7 @@ def is_projector(name: str) -> bool:
 
 
 def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> Answers:
-    """Sums over the tokens that count."""
+    """Sums over the tokens, each with its weight."""
     most = max(len(each) for each in logps)
     device = logps[0][0].device
     sums, refs, tokens = (torch.zeros(len(items), most, device=device) for _ in range(3))
@@ -147,10 +167,10 @@ def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> An
         reference: Logps = item.reference
         row = []
         for place, (answer, own) in enumerate(zip(item.sample.answers, policy, strict=True)):
-            counts = torch.tensor(answer.counts, device=device)
-            row.append((own * counts).sum())
-            refs[number, place] = (reference[place].to(device) * counts).sum()
-            tokens[number, place] = counts.sum()
+            weights_T = torch.tensor(answer.weights, device=device)
+            row.append((own * weights_T).sum())
+            refs[number, place] = (reference[place].to(device) * weights_T).sum()
+            tokens[number, place] = weights_T.sum()
             present[number, place] = True
         rows.append(torch.stack([*row, *sums[number, len(row) :]]))
     found = torch.stack(rows)

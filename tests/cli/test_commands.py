@@ -55,6 +55,7 @@ OPTIONS_OF_BDHS = [
     "--sample",
     "--schedule",
     "--seed",
+    "--shard",
     "--shard-size",
     "--similarity-model",
     "--similarity-threshold",
@@ -65,14 +66,15 @@ OPTIONS_OF_BDHS = [
     "--trust-remote-code",
     "--turns",
     "--variant",
+    "--workers",
 ]
 
 # What every command that makes pairs with a model has.
 COMMON = {
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--output", "--positions", "--quiet", "--revision", "--sample", "--seed", "--shard-size", "--similarity-model"),
-    *("--split", "--temperature", "--top-p", "--trust-remote-code", "--turns"),
+    *("--output", "--positions", "--quiet", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
+    *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
 NOISE = {"--noise-space", "--noise-steps", "--schedule"}
 OPTIONS = {

@@ -33,8 +33,8 @@ OPTIONS_OF_CORRUPT = [
     *("--device", "--dry-run", "--help", "--image-root", "--input", "--json", "--judge", "--judge-url", "--kinds"),
     *("--length-ratio", "--license", "--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--output"),
     *("--price-in", "--price-out", "--prompt", "--quiet", "--reply", "--request-deadline", "--request-timeout"),
-    *("--rpm", "--sample", "--seed", "--shard-size", "--similarity-model", "--similarity-threshold", "--split"),
-    *("--temperature", "--top-p", "--tpm", "--turns", "--with-image"),
+    *("--rpm", "--sample", "--seed", "--shard", "--shard-size", "--similarity-model", "--similarity-threshold"),
+    *("--split", "--temperature", "--top-p", "--tpm", "--turns", "--with-image", "--workers"),
 ]
 
 

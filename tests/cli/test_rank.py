@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *("--allow-urls", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
+    *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *("--dtype", "--engine", "--help", "--image-root", "--input", "--json", "--judge", "--judge-url", "--license"),
     *("--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--min-margin", "--model", "--no-image"),
-    *("--output", "--pairs", "--price-in", "--price-out", "--prompt", "--quiet", "--request-deadline"),
-    *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard-size", "--similarity-model"),
-    *("--split", "--temperature", "--top-p", "--tpm", "--trust-remote-code", "--turns", "--verdict-tokens"),
-    "--with-image",
+    *("--order", "--output", "--pairs", "--price-in", "--price-out", "--prompt", "--quiet", "--request-deadline"),
+    *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard", "--shard-size"),
+    *("--similarity-model", "--split", "--temperature", "--top-p", "--tpm", "--trust-remote-code", "--turns"),
+    *("--verdict-tokens", "--with-image", "--workers"),
 ]
 
 
@@ -100,3 +101,23 @@ def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:
     made = rows(tmp_path / "out")
     assert made
     assert {row["chosen_response"] for row in made} == best
+
+
+def test_all_pairs_of_two_policies(tmp_path: Path) -> None:
+    """One sample is a row for each pair it may give; what a row says of its authors is true."""
+    also = tmp_path / "other"
+    shutil.copytree(SCENES / "model", also)
+    options = ("--by", "similarity", "--similarity-model", "minilm", "-k", "2", "--also", also, "--pairs", "all")
+    out = tmp_path / "out"
+    figures = rank(out, *options, "--shard-size", "8", limit=3)  # 6 rows a sample: some lie in two shards
+    assert figures["pairs"] + sum(figures["dropped"].values()) == 18
+    assert figures["pairs"] >= 6
+    assert called("verify", out).returncode == 0
+    table = pq.read_table(out / "data").to_pylist()
+    assert {row["model"] for row in table} == {str(SCENES / "model"), str(also)}
+    assert {json.loads(row["meta"])["record"]["chosen_model"] for row in table} == {str(SCENES / "model"), str(also)}
+    whole = tmp_path / "whole"
+    rank(whole, *options, limit=3)
+    written = [row["id"] for row in pq.read_table(whole / "data").to_pylist()]
+    assert sorted(row["id"] for row in table) == sorted(written)
+    assert len(set(written)) == len(written)

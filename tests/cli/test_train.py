@@ -50,6 +50,7 @@ OPTIONS = [
     "--save-steps",
     "--seed",
     "--sft-weight",
+    "--span-weight",
     "--trust-remote-code",
 ]
 MODEL = ("--model", SCENES / "model")
@@ -92,10 +93,10 @@ def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) ->
     assert all(name in shown for name in ("chair_i", "object_recall", "yes_no/accuracy", "caption_words"))
 
 
-@pytest.mark.parametrize("loss", ["ipo", "ipo-sum", "slic"])
-def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("loss", "mask"), [("ipo", "spans"), ("ipo-sum", "dense"), ("slic", "spans")])
+def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = called(*("train", loss, data, *QUICK, "--max-steps", "1", "--output", out, "--loss-mask", "spans", "--json"))
+    done = called(*("train", loss, data, *QUICK, "--max-steps", "1", "--output", out, "--loss-mask", mask, "--json"))
     assert done.returncode == 0, done.stderr
     expected = {"ipo": 25.0, "ipo-sum": 25.0, "slic": 1.0}  # at Δ = 0 and β = 0.1
     assert json.loads(done.stdout)["loss"] == pytest.approx(expected[loss], rel=1e-3)
@@ -109,6 +110,7 @@ def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
         (("ipo", "--label-smoothing", "0.1"), "--label-smoothing"),
         (("sft", "--sft-weight", "1"), "--sft-weight"),
         (("dpo", "--loss-mask", "some"), "--loss-mask"),
+        (("dpo", "--loss-mask", "spans", "--span-weight", "3"), "--span-weight"),
         (("dpo", "--save", "adapter", "--no-lora"), "--save"),
         (("dpo", "--dtype", "float16"), "--dtype"),
     ],

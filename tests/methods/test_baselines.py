@@ -41,6 +41,7 @@ def run(method: Method, what: Sample, text: str = " a green dog.", image_tokens:
 
     engine = Canned()
     ((_, outcome),) = drive([what], method, dict.fromkeys(method.asks, engine))
+    assert not isinstance(outcome, list)
     return outcome, asked[0]
 
 

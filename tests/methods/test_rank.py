@@ -39,6 +39,13 @@ def fair(first: str, second: str) -> str:
 
 def run(method: Rank, answers: list[str], verdict: Verdict = fair) -> tuple[Outcome, list[Request]]:
     """The outcome, and what was asked beside the answers."""
+    outcome, asked = run_all(method, answers, verdict)
+    assert not isinstance(outcome, list)
+    return outcome, asked
+
+
+def run_all(method: Rank, answers: list[str], verdict: Verdict = fair) -> tuple[Outcome | list[Outcome], list[Request]]:
+    """The same, of a method that may make several pairs."""
     flow, said, asked = method(sample()), iter(answers), list[Request]()
 
     def reply(request: Request) -> Reply:
@@ -98,6 +105,46 @@ def test_any_worse_answer_may_be_the_rejected_one() -> None:
     assert losers == {"quality 5", "quality 3", "quality 1"}
 
 
+def test_all_pairs_of_a_ranking() -> None:
+    method = replace(TEXT, pairs="all")
+    outcomes, asked = run_all(method, ANSWERS)
+    assert isinstance(outcomes, list)
+    assert [texts(outcome) for outcome in outcomes] == [
+        *(("quality 7", f"quality {n}") for n in (5, 3, 1)),
+        *(("quality 5", f"quality {n}") for n in (3, 1)),
+        ("quality 3", "quality 1"),
+    ]
+    assert method.parts == 6
+    assert sum(outcome.tokens for outcome in outcomes) == 20
+    assert len(asked) == 12
+
+
+def test_pairs_that_are_ties_are_dropped_from_all() -> None:
+    outcomes, _ = run_all(replace(TEXT, pairs="all"), ["quality 3", "quality 3!", "quality 1", "quality 5"])
+    assert isinstance(outcomes, list)
+    assert [type(outcome) for outcome in outcomes] == [Pair] * 5 + [Dropped]
+    assert {frozenset(texts(outcome)) for outcome in outcomes[:5]}.isdisjoint({frozenset(("quality 3", "quality 3!"))})
+
+
+def test_all_pairs_and_a_fixed_chosen_answer_do_not_go_together() -> None:
+    with pytest.raises(UsageError, match="--chosen reference"):
+        replace(TEXT, pairs="all", chosen="reference")
+
+
+def test_every_policy_answers_and_pairs_name_their_authors() -> None:
+    method = replace(TEXT, candidates=2, policies=2)
+    flow = method(sample())
+    requests = next(flow)
+    assert [request.policy for request in requests if isinstance(request, Generate)] == [0, 0, 1, 1]
+    assert len({request.seed for request in requests if isinstance(request, Generate)}) == 4
+    outcome, _ = run(method, ANSWERS)
+    assert isinstance(outcome, Pair)
+    assert (texts(outcome), outcome.authors) == (("quality 7", "quality 1"), (0, 1))
+    outcome, _ = run(replace(method, chosen="reference"), ANSWERS)
+    assert isinstance(outcome, Pair)
+    assert outcome.authors == (None, 1)
+
+
 def test_a_judge_that_goes_by_the_order_decides_nothing() -> None:
     outcome, _ = run(TEXT, ANSWERS, lambda first, second: "A")
     assert isinstance(outcome, Dropped)
@@ -149,7 +196,7 @@ def test_both_orders_must_agree() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"by": "dice"}, "--by 'dice'"), ({"candidates": 1}, "--candidates 1"), ({"pairs": "all"}, "--pairs 'all'")],
+    [({"by": "dice"}, "--by 'dice'"), ({"candidates": 1}, "--candidates 1"), ({"pairs": "some"}, "--pairs 'some'")],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):

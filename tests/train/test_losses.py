@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from prefgen.engines.vision import Pixels
 from prefgen.errors import UsageError
 from prefgen.train.config import Objective
-from prefgen.train.losses import Answers, losses, mixed, takes_offline, weights
+from prefgen.train.losses import Answers, losses, takes_offline, weights
+from prefgen.train.rows import Answer, Item, Sample
+from prefgen.train.trainer import gather
 
 # Δ = (-10 + 12) - (-9 + 8) = 3 in sums, 2/4 - (-1/2) = 1 per token.
 PAIR = Answers(
@@ -31,6 +34,17 @@ TWO = replace(
     rejected_tokens=torch.tensor([[2.0, 8.0]]),
     present=torch.tensor([[True, True]]),
 )
+
+
+def test_dense_weights_give_the_score_of_rlhf_v() -> None:
+    # y+ = u c u, y- = u c, γ = 3; log-ratios u .2, c .4, u .1 and u -.1, c -.5.
+    # 1/N [Σ_u + γ Σ_c]: (.3 + 3 * .4) / (2 + 3) = .3 and (-.1 - 3 * .5) / (1 + 3) = -.4.
+    answers = (Answer((5, 6, 2), (1.0, 3.0, 1.0)), Answer((5, 2), (1.0, 3.0)))
+    reference = (torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([-1.0, -4.0]))
+    policy = [torch.tensor([-0.8, -1.6, -2.9]), torch.tensor([-1.1, -4.5])]
+    found = gather([Item(Sample("0", (0, 0), (1,), answers), Pixels({}, ()), reference)], [policy])
+    assert value(found, loss="dpo", beta=0.5, length_normalised=True) == pytest.approx(nll(0.5 * 0.7), abs=1e-6)
+    assert value(found, loss="dpo", beta=0.5) == pytest.approx(nll(0.5 * (1.5 + 1.6)), abs=1e-6)
 
 
 def nll(scaled: float) -> float:
@@ -82,8 +96,6 @@ def test_weights_sum_to_one_however_many_answers_there_are() -> None:
 
 
 def test_a_mix_takes_one_pair_or_the_other() -> None:
-    offline, online = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
-    assert mixed(offline, online, torch.tensor([True, False])).tolist() == [1.0, 4.0]
     drawn = [takes_offline(0.5, 0, epoch, f"row {row}") for epoch in range(2) for row in range(500)]
     assert 430 < sum(drawn) < 570
     assert drawn[:500] != drawn[500:]  # anew in each epoch

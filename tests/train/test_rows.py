@@ -35,14 +35,14 @@ def test_prompt_and_answer_are_those_of_the_models_own_processor(name: str) -> N
     assert list(whole[:at]) == ours[:at]
     decoded = loaded.processor.tokenizer.decode(sample.answers[0].ids, skip_special_tokens=True)
     assert decoded.strip() == CHOSEN
-    assert sample.answers[0].counts == (True,) * len(sample.answers[0].ids)
+    assert sample.answers[0].weights == (1.0,) * len(sample.answers[0].ids)
 
 
 def counted(sample: Sample, answer: int) -> str:
     """The text of the tokens that count."""
     own = sample.answers[answer]
     tokenizer = tiny.llava().processor.tokenizer
-    return str(tokenizer.decode([token for token, counts in zip(own.ids, own.counts, strict=True) if counts]))
+    return str(tokenizer.decode([token for token, weight in zip(own.ids, own.weights, strict=True) if weight]))
 
 
 def read(loss_mask: Any, *rows: dict[str, Any]) -> Sample:
@@ -63,17 +63,26 @@ def test_spans_count_what_differs_by_the_record() -> None:
 
 def test_spans_count_what_differs_by_a_diff_where_nothing_is_recorded() -> None:
     sample = read("spans", row())
-    assert 0 < sum(sample.answers[0].counts) < len(sample.answers[0].ids) // 2
+    assert 0 < sum(sample.answers[0].weights) < len(sample.answers[0].ids) // 2
     assert "circle".startswith(counted(sample, 0).replace(".", "").strip()[:1])
-    assert not sample.answers[0].counts[-1]
+    assert not sample.answers[0].weights[-1]
+
+
+def test_dense_counts_all_and_what_differs_several_times() -> None:
+    both = row(spans=(Span(11, 20),), cuts=(11,), finish=("stop",))
+    alone = Reader(tiny.llava(), "spans", 10_000).sample([both])
+    dense = Reader(tiny.llava(), "dense", 10_000, span_weight=4.0).sample([both])
+    for one, other in zip(alone.answers, dense.answers, strict=True):
+        assert set(one.weights) == {0.0, 1.0}
+        assert other.weights == tuple(4.0 if differs else 1.0 for differs in one.weights)
 
 
 def test_a_chosen_answer_counts_where_it_differs_from_any_rejected_one() -> None:
     one, other, both = (
         read("spans", *rows) for rows in ([row()], [row(rejected=REJECTED[1])], [row(), row(rejected=REJECTED[1])])
     )
-    union = [a or b for a, b in zip(one.answers[0].counts, other.answers[0].counts, strict=True)]
-    assert list(both.answers[0].counts) == union
+    union = [max(a, b) for a, b in zip(one.answers[0].weights, other.answers[0].weights, strict=True)]
+    assert list(both.answers[0].weights) == union
     assert both.answers[1:] == (one.answers[1], other.answers[1])
 
 

@@ -1,0 +1,129 @@
+"""Which shards this process fills, and with how many others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from prefgen import launch
+from prefgen.cli import judging
+from prefgen.engines.base import EngineConfig
+from prefgen.errors import UsageError
+from prefgen.launch import Job
+from prefgen.pending import Interrupts
+from prefgen.report.progress import Progress
+from prefgen.schema import Provenance
+from prefgen.shards import RunDirectory
+from prefgen.workers.task import Task
+from prefgen.writers import Part
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a run is spread.
+
+    Attributes:
+        part: the shards that are filled from here. why: where that was found, if no option said it.
+        workers: processes on this machine that fill them.
+    """
+
+    part: Part
+    why: str
+    workers: int
+
+    @staticmethod
+    def of(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Spread:
+        """What the options say, and of the part, where they say nothing, the environment.
+
+        Raises:
+            UsageError: for numbers that cannot be.
+        """
+        if options["workers"] < 1:
+            raise UsageError(f"--workers {options['workers']} must be at least 1")
+        part, why = Part.parse(options["shard"]) if options["shard"] else None, ""
+        if part is None:
+            part, why = _part_of(environment)
+        return Spread(part, why, options["workers"])
+
+    def check(self, job: Job) -> None:
+        """Refuse what cannot be spread.
+
+        Raises:
+            UsageError: if a judge is asked.
+        """
+        if job.judged and (self.workers > 1 or not self.part.whole):
+            raise UsageError(
+                "--workers and --shard are not for a run that asks a judge: one process keeps its budget, its limits "
+                "and the record of what was paid. Raise --concurrency instead"
+                + (f", and unset {self.why} or give --shard 0/1" if self.why else "")
+            )
+
+    def announce(self, talk: Console) -> None:
+        """Say which part this is."""
+        if not self.part.whole:
+            by = f" (by {self.why})" if self.why else ""
+            talk.print(f"part {self.part} of the shards is filled from here{by}", highlight=False)
+
+
+def fill(
+    spread: Spread, job: Job, directory: RunDirectory, constants: Provenance, progress: Progress, talk: Console
+) -> None:
+    """Have the pending shards of a part filled.
+
+    Raises:
+        Stopped: by a signal.
+    """
+    if spread.workers == 1:
+        with judging.engines(job, directory, talk) as engines, Interrupts() as interrupts:
+            launch.Filling(job, directory, engines, constants).work(directory.pending(), progress, interrupts)
+        return
+    from prefgen.workers.local import LocalWorkers
+
+    def say(words: str) -> None:
+        talk.print(words, highlight=False, markup=False)
+
+    task = Task(job, directory.plan, constants)
+    LocalWorkers(task, directory, shares(spread.workers, job.engine), progress, say).work()
+
+
+def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
+    """What each of so many processes on this machine has in its environment.
+
+    Raises:
+        UsageError: if there are not enough GPUs.
+    """
+    if config.engine == "fake":
+        return [{}] * processes
+    from prefgen.engines import devices
+
+    return devices.shares(processes, config.device)
+
+
+def take_own_gpus(config: EngineConfig, environment: Mapping[str, str] = os.environ) -> None:
+    """Where torchrun started several processes on this machine, leave each the GPUs that are its own."""
+    rank, size = environment.get("LOCAL_RANK"), environment.get("LOCAL_WORLD_SIZE")
+    if rank is not None and size is not None:
+        os.environ.update(shares(int(size), config)[int(rank)])
+
+
+def _part_of(environment: Mapping[str, str]) -> tuple[Part, str]:
+    """The part that a launcher's variables name, and these variables."""
+
+    def number(name: str, default: int) -> int:
+        value = environment.get(name, "")
+        if value and not value.isdecimal():
+            raise UsageError(f"{name}={value} is no number: unset it, or give --shard i/n")
+        return int(value) if value else default
+
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        return Part(number("RANK", 0), number("WORLD_SIZE", 1)), "RANK and WORLD_SIZE"
+    # A job array of n tasks, each of which srun may start m times: n * m processes.
+    tasks, task = number("SLURM_NTASKS", 1), number("SLURM_PROCID", 0)
+    jobs, step = number("SLURM_ARRAY_TASK_COUNT", 1), number("SLURM_ARRAY_TASK_STEP", 1)
+    job = (number("SLURM_ARRAY_TASK_ID", 0) - number("SLURM_ARRAY_TASK_MIN", 0)) // step
+    names = [name for name, count in (("SLURM_ARRAY_TASK_ID", jobs), ("SLURM_PROCID", tasks)) if count > 1]
+    return Part(job * tasks + task, jobs * tasks), " and ".join(names)

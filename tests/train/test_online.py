@@ -1,0 +1,192 @@
+"""Training on answers that the policy makes meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from prefgen.engines.base import EngineConfig
+from prefgen.errors import CorruptRun, ExitCode, Stopped
+from prefgen.train import online as online_
+from prefgen.train import reference
+from prefgen.train.config import Objective, Online, Optimisation
+from prefgen.train.job import Job, attach, prepare, train
+from prefgen.train.logprobs import token_logps
+from prefgen.train.rows import Item
+from tests.cli.runs import called
+from tests.trainers.sets import SCENES
+
+MODEL = SCENES / "model"
+QUICK = Optimisation(
+    lr=1e-3, projector_lr=1e-3, batch_size=1, grad_accum=2, max_steps=3, save_steps=100, lora_r=4, lora_alpha=8
+)
+BDHS = Online("bdhs", similarity_model="minilm")
+POVID = Online("povid", similarity_model="minilm")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pairs by the fake engine: none of their rejected answers is what the model would write."""
+    out = tmp_path_factory.mktemp("data") / "pairs"
+    scenes = ("-i", SCENES / "llava_instruct.json", "--limit", "6", "-m", "fake", "--engine", "fake")
+    done = called("bdhs", *scenes, "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def job(data: Path, output: Path, online: Online | None = BDHS, **changes: Any) -> Job:
+    engine = EngineConfig(model=str(MODEL))
+    return Job((data,), output, engine, Objective(), replace(QUICK, **changes), online=online)
+
+
+def run(given: Job, stop_after: int = 0) -> list[dict[str, float]]:
+    """Metrics of the steps that were taken."""
+    told: list[dict[str, float]] = []
+
+    def stop() -> ExitCode | None:
+        return ExitCode.TERMINATED if told and told[-1]["step"] == stop_after else None
+
+    train(given, prepare(given), told.append, stop=stop)
+    return [metrics for metrics in told if "loss" in metrics]
+
+
+def losses(steps: list[dict[str, float]]) -> list[float]:
+    return [step["loss"] for step in steps]
+
+
+class Step:
+    """The first steps' batches of a job, without a trainer."""
+
+    def __init__(self, given: Job) -> None:
+        self.prepared = prepare(given)
+        given.records.mkdir(parents=True, exist_ok=True)
+        self.model = attach(self.prepared.loaded, given.optimisation)
+        self._held = ExitStack()
+        supply = self._held.enter_context(online_.supply(given, self.prepared, self.model))
+        assert supply is not None
+        self.supply = supply
+
+    def __enter__(self) -> Step:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def items(self, count: int = 6, epoch: int = 0) -> list[Item]:
+        """The first samples of an epoch, as they are trained on."""
+        loader = iter([{"items": [self.prepared.dataset[number] for number in range(count)]}])
+        (batch,) = self.supply.step(loader, 1, epoch, 1)
+        found: list[Item] = batch["items"]
+        return found
+
+    def texts(self, item: Item) -> list[str]:
+        decode = self.prepared.loaded.processor.tokenizer.decode
+        return [decode(answer.ids, skip_special_tokens=True).strip() for answer in item.sample.answers]
+
+
+def test_the_first_answers_are_those_of_prefgen_bdhs(data: Path, tmp_path: Path) -> None:
+    """The same method, driver, engine and draws: the policy is still the model that it started from."""
+    scenes = ("-i", SCENES / "llava_instruct.json", "--limit", "4", "-m", MODEL, "--similarity-model", "minilm")
+    done = called("bdhs", *scenes, "--rho", "0.9", "--seed", "3", "--device", "cpu", "-o", tmp_path / "offline")
+    assert done.returncode == 0, done.stderr
+    columns = ["id", "chosen_response", "rejected_response"]
+    offline = {row["id"]: row for row in pq.read_table(tmp_path / "offline" / "data", columns=columns).to_pylist()}
+    given = job(data, tmp_path / "out", replace(BDHS, online_args=("rho=0.9",)), seed=3)
+    with Step(given) as step:
+        renewed = {item.sample.id: step.texts(item) for item in step.items(4)}
+        assert len(offline) >= 3
+        assert {name: renewed[name] for name in offline} == {
+            name: [row["chosen_response"], row["rejected_response"]] for name, row in offline.items()
+        }
+        measured = step.supply.measured()
+        assert measured[online_.ASKED] == 4
+        assert measured[online_.FALLBACK] == 4 - len(offline)
+        assert [step.texts(item) for item in step.items(4, epoch=1)] != [*renewed.values()]  # other draws
+
+
+def test_answers_come_from_the_weights_as_they_are(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", replace(BDHS, online_args=("temperature=0",)))
+    with Step(given) as step:
+        before = [step.texts(item) for item in step.items(4)]
+        assert [step.texts(item) for item in step.items(4)] == before
+        for name, weight in step.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.05)
+        after = [step.texts(item) for item in step.items(4)]
+        assert all(len({own[0], other[0]}) == 1 for own, other in zip(before, after, strict=True))
+        assert any(own[1] != other[1] for own, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("lora", [True, False], ids=["lora", "whole"])
+def test_the_live_reference_is_the_precomputed_one_whatever_is_trained(data: Path, tmp_path: Path, lora: bool) -> None:
+    given = job(data, tmp_path / "out", None, lora=lora, reference="live")
+    with Step(given) as step:
+        loaded, samples, dataset = step.prepared.loaded, step.prepared.samples, step.prepared.dataset
+        known = reference.compute(
+            loaded, samples, dataset.__getitem__, 4, packed=not step.prepared.separate, progress=lambda done: None
+        )
+        trained = [weight for weight in step.model.parameters() if weight.requires_grad]
+        for weight in trained:
+            torch.nn.init.normal_(weight, std=0.05)  # the projector, too
+        for expected, item in zip(known, step.items(), strict=True):
+            assert all(torch.allclose(*both, atol=1e-5) for both in zip(expected, item.reference, strict=True))
+        assert all(weight.requires_grad for weight in trained)
+        assert not torch.allclose(token_logps(loaded, [dataset[0]], packed=True)[0][0], known[0][0], atol=1e-2)
+
+
+def test_a_mix_of_stored_pairs_alone_is_a_run_without_any_policy(data: Path, tmp_path: Path) -> None:
+    stored = run(job(data, tmp_path / "stored", None))
+    mixed = run(job(data, tmp_path / "mixed", replace(BDHS, mix=1.0)))
+    assert losses(mixed) == losses(stored)
+    assert not any(online_.ASKED in step for step in mixed)
+
+
+def test_a_mix_takes_some_samples_as_stored_others_in_other_epochs(data: Path, tmp_path: Path) -> None:
+    with Step(job(data, tmp_path / "out", replace(POVID, mix=0.5))) as step:
+        found = []
+        for epoch in (0, 1):
+            items = step.items(epoch=epoch)
+            found.append([len(item.sample.answers) for item in items])
+            assert step.supply.measured()[online_.ASKED] == found[-1].count(3)
+        assert {*found[0], *found[1]} == {2, 3}
+        assert found[0] != found[1]
+
+
+def test_distortion_stands_beside_the_stored_answer(data: Path, tmp_path: Path) -> None:
+    with Step(job(data, tmp_path / "out", POVID)) as step:
+        for item, sample in zip(step.items(4), step.prepared.samples, strict=False):
+            assert [answer.ids for answer in item.sample.answers[:2]] == [answer.ids for answer in sample.answers]
+            assert len({answer.ids for answer in item.sample.answers}) == 3
+            assert len(item.reference) == 3
+    with Step(job(data, tmp_path / "alone", replace(POVID, with_stored=False))) as step:
+        assert all(len(item.sample.answers) == 2 for item in step.items(4))
+
+
+def test_answers_that_are_no_preference_fall_back_and_are_counted(data: Path, tmp_path: Path) -> None:
+    nothing_new = ("similarity_threshold=-1", "iterations=1", "drop_similar=true")  # every answer is too similar
+    steps = run(job(data, tmp_path / "out", replace(BDHS, online_args=nothing_new), max_steps=2))
+    assert [step[online_.ASKED] for step in steps] == [step[online_.FALLBACK] for step in steps] == [2.0, 2.0]
+    reasons = {name.rpartition("/")[2] for step in steps for name in step if name.startswith(f"{online_.FALLBACK}/")}
+    assert "REJECTED_SIMILAR" in reasons <= {"REJECTED_SIMILAR", "REJECTED_EQUALS_CHOSEN"}
+    assert losses(steps) == losses(run(job(data, tmp_path / "stored", None, max_steps=2)))
+
+
+@pytest.mark.parametrize(("online", "changes"), [(BDHS, {}), (replace(POVID, online_every=3), {"lora": False})])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    online: Online, changes: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    """The second one stops amid answers that were made for three steps."""
+    whole = run(job(data, tmp_path / "whole", online, **changes))
+    given = job(data, tmp_path / "stopped", online, **changes)
+    with pytest.raises(Stopped):
+        run(given, stop_after=1)
+    rest = run(given)
+    assert losses(rest) == losses(whole)[2:]
+    with pytest.raises(CorruptRun, match="online"):
+        run(job(data, tmp_path / "stopped", replace(online, mix=0.5), **changes))
