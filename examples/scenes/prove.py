@@ -19,7 +19,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ SEEDS = (0, 1, 2)  # each changes rows, generation and the order of training
 ROWS, PAIRS, STEPS, BATCH = 208, 192, 24, 8  # one epoch
 ROWS_SEED = 50_001  # a series of training scenes of its own: no row of llava_instruct.json, none that the model knows
 VALIDATION_SEED, VALIDATION_SCENES = 60_001, 300
-WATCHED = ("chair_i", "object_recall", "partner_hallucination")
+WATCHED = ("chair_i", "object_recall", "partner_hallucination", "caption_words")
 ATTRIBUTE_SCENES = 100  # attributes are asked of the first of the 600 scenes only
 
 METHODS = {
@@ -233,22 +233,17 @@ def ask(model: Path, items: Sequence[Heldout], *, captions_only: bool = False) -
     return examiner.examine(items, ATTRIBUTE_SCENES, captions_only=captions_only)
 
 
-def prove(output: Path, items: Sequence[Heldout], *, only_report: bool = False) -> dict[str, Any]:
-    """Whatever is not done yet; then all figures, in ``proof.json``, ``proof.md`` and ``proof.svg``.
-
-    Args:
-        only_report: count what there is, and make nothing.
-    """
+def prove(output: Path, items: Sequence[Heldout], arms: Collection[str] = ARMS) -> dict[str, Any]:
+    """Whatever is not done yet of these arms; then the figures of all, in ``proof.json``, ``.md`` and ``.svg``."""
     run = Run(output)
     base = read(run.answers("base", None, 0, items))
     told: dict[str, list[dict[str, Any]]] = {}
     for seed in SEEDS:  # all arms of one seed first, so that a run that is cut short compares all of them
         for name, arm in ARMS.items():
-            if only_report and not run.file(name, seed).exists():
-                continue
-            told.setdefault(name, []).append(read(run.answers(name, arm, seed, items)))
-            print(f"{name}, seed {seed}: done", flush=True)
-    return write(output, told, base, items)
+            if name in arms or run.file(name, seed).exists():
+                told.setdefault(name, []).append(read(run.answers(name, arm, seed, items)))
+                print(f"{name}, seed {seed}: done", flush=True)
+    return write(output, {name: told[name] for name in ARMS if name in told}, base, items)
 
 
 def write(
@@ -283,16 +278,18 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def search(output: Path) -> None:
-    """Train the settings of `SEARCH` with one seed, and print what they do on validation scenes."""
+    """Train the settings of `SEARCH` with one seed, and write down what they do on validation scenes."""
     items = heldout(VALIDATION_SCENES, VALIDATION_SEED)
     arms: dict[str, Arm | None] = {"base": None, **SEARCH}
+    found: dict[str, dict[str, float]] = {}
     for name, arm in arms.items():
         captions = read(Run(output).answers(f"search/{name}", arm, 0, items, captions_only=True))["captions"]
         tally = Tally(len(items))
         for scene, (item, text) in enumerate(zip(items, captions, strict=True)):
             tally.add_caption(scene, text, {thing.shape: thing.colour for thing in item.scene.things})
-        shown = (f"{metric} {100 * ratio(tally.sums(metric)):.1f}" for metric in WATCHED)
-        print(f"{name}: {', '.join(shown)}, words {ratio(tally.sums('caption_words')):.1f}", flush=True)
+        found[name] = {metric: ratio(tally.sums(metric)) for metric in WATCHED}
+        print(f"{name}: {rounded(found[name])}", flush=True)
+    (output / "search.json").write_text(json.dumps(rounded(found), indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -301,7 +298,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for all that is made; give it again to go on"
     )
-    parser.add_argument("--report", action="store_true", help="make nothing, count what there is")
+    parser.add_argument("--arms", nargs="*", choices=list(ARMS), default=list(ARMS), help="these; none: only count")
     parser.add_argument("--search", action="store_true", help="try the settings of SEARCH on validation scenes")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -310,7 +307,7 @@ def main() -> None:
     if options.search:
         search(options.output)
     else:
-        prove(options.output, heldout(HELDOUT_SCENES), only_report=options.report)
+        prove(options.output, heldout(HELDOUT_SCENES), options.arms)
         print((options.output / "proof.md").read_text(encoding="utf-8"))
 
 
