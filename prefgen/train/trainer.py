@@ -51,6 +51,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         **settings: Any,
     ) -> None:
         super().__init__(model=model, **settings)
+        if supply and self.accelerator.num_processes > 1:
+            raise UsageError("--online and --reference live work in one process; start it without torchrun")
         self.model_accepts_loss_kwargs = False  # the loss is a mean over samples: the Trainer divides by `grad_accum`
         self._loaded = loaded
         self._objective = objective
@@ -72,7 +74,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         Raises:
             UsageError: it is not a number.
         """
-        items: list[Item] = inputs["items"]
+        items: list[Item] = self._supply.referred(inputs["items"]) if self._supply else inputs["items"]
         logps = token_logps(self._loaded, items, packed=self._packed)
         answers = gather(items, logps)
         loss_B = losses(self._objective, answers)
