@@ -40,9 +40,9 @@ class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one token of every row."""
-        self.keys.index_copy_(2, self.slot, key_states)
-        self.values.index_copy_(2, self.slot, value_states)
+        """Write one token of every row; under autocast keys and values may come in types of their own."""
+        self.keys.index_copy_(2, self.slot, key_states.to(self.keys.dtype))
+        self.values.index_copy_(2, self.slot, value_states.to(self.values.dtype))
         return self.keys, self.values
 
     def get_seq_length(self) -> torch.Tensor:

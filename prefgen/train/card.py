@@ -22,7 +22,8 @@ def render(
     Args:
         steps: metrics of every step. held_out: of every measurement of the held-out samples; empty if there are none.
     """
-    settings = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation)}
+    parts = (job.objective, job.optimisation, *([job.online] if job.online else []))
+    settings = {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
     columns = [(f"step {entry['step']}", "", entry) for entry in (steps[0], steps[-1])]
     columns += [(f"held out, step {entry['step']}", "eval_", entry) for entry in (*held_out[:1], *held_out[-1:])]
     without = f"; {len(prepared.held_out):,} more are held out" if held_out else ""

@@ -133,8 +133,6 @@ class Optimisation:
             _check_range(option.replace("_", "-"), getattr(self, option), 0, math.inf)
         if not 0 <= self.validation < 1:
             raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
-        if self.validation and self.reference == "live":
-            raise UsageError("--validation needs --reference precompute: what is held out is measured against it")
         if self.save == "adapter" and not self.lora:
             raise UsageError("--save adapter needs --lora: a whole model has no adapter")
 

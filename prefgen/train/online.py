@@ -127,7 +127,7 @@ class Renewal:
 
 
 class Supply:
-    """The batches of each step, with answers and reference as they are to be trained on.
+    """The batches of each step with the answers that are to be trained on, and the reference of these.
 
     Args:
         model: that is trained; it rests while it generates. renewal: None where only the reference is read live.
@@ -165,7 +165,7 @@ class Supply:
             kept = [[next(made) for _ in batch] for batch in batches]
         for place, batch in enumerate(batches):
             own: list[Made] = kept[place] if kept else [None] * len(batch)
-            self._ahead.append((self._referred([*map(self._renewed, batch, own)]), own))
+            self._ahead.append(([*map(self._renewed, batch, own)], own))
         self._model.train(trains)
         self._counted[SECONDS] += time.monotonic() - started
 
@@ -185,10 +185,10 @@ class Supply:
             self._counted[f"{FALLBACK}/{reason}"] += 1
         return renewed
 
-    def _referred(self, batch: list[Item]) -> list[Item]:
+    def referred(self, batch: list[Item]) -> list[Item]:
         """The batch with the reference of items that have none yet."""
         unknown = [item for item in batch if not item.reference]
-        found = iter(self._live(unknown)) if unknown else iter(())
+        found = iter(self._live(unknown) if unknown else ())
         return [item if item.reference else replace(item, reference=next(found)) for item in batch]
 
     def measured(self) -> dict[str, float]:

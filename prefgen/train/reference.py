@@ -83,8 +83,11 @@ class Live:
     @torch.no_grad()
     def __call__(self, items: Sequence[Item]) -> list[Logps]:
         """Read samples, whose own reference is not asked for."""
+        trains = self._loaded.model.training
+        self._loaded.model.eval()
         with self._without_adapters():
             found = token_logps(self._loaded, items, packed=self._packed)
+        self._loaded.model.train(trains)
         return [tuple(logps.cpu() for logps in each) for each in found]
 
 

@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from prefgen.errors import Diverged
+from prefgen.errors import Diverged, UsageError
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
@@ -46,6 +46,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         **settings: Any,
     ) -> None:
         super().__init__(model=policy, **settings)
+        if supply and self.accelerator.num_processes > 1:
+            raise UsageError("--online and --reference live work in one process; start it without torchrun")
         self.model_accepts_loss_kwargs = False  # the loss is a mean over samples: the Trainer divides by `grad_accum`
         self._policy = policy
         self._objective = objective
@@ -69,7 +71,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         Raises:
             Diverged: it is not a number.
         """
-        items: list[Item] = inputs["items"]
+        items: list[Item] = self._supply.referred(inputs["items"]) if self._supply else inputs["items"]
         logps = model(items)
         answers = gather(items, logps)
         loss_B = losses(self._objective, answers)

@@ -16,6 +16,9 @@ from tests.cli.runs import called, prefgen, start
 from tests.trainers.sets import SCENES, mixture
 
 OPTIONS = [
+    "--annotator",
+    "--annotator-revision",
+    "--api-key-env",
     "--average",
     "--batch-size",
     "--beta",
@@ -29,6 +32,7 @@ OPTIONS = [
     "--gradient-checkpointing",
     "--help",
     "--json",
+    "--judge",
     "--label-smoothing",
     "--length-normalised",
     "--lora",
@@ -36,14 +40,20 @@ OPTIONS = [
     "--lora-r",
     "--loss-mask",
     "--lr",
+    "--max-cost",
     "--max-length",
     "--max-steps",
+    "--mix",
     "--model",
     "--no-gradient-checkpointing",
     "--no-lora",
+    "--online",
+    "--online-arg",
+    "--online-every",
     "--output",
     "--projector-lr",
     "--quiet",
+    "--reference",
     "--report-to",
     "--revision",
     "--save",
@@ -51,7 +61,10 @@ OPTIONS = [
     "--seed",
     "--sft-weight",
     "--span-weight",
+    "--similarity-model",
     "--trust-remote-code",
+    "--with-stored",
+    "--without-stored",
 ]
 MODEL = ("--model", SCENES / "model")
 QUICK = (*MODEL, "--lr", "1e-4", "--batch-size", "4", "--grad-accum", "1", "--lora-r", "4")
@@ -74,7 +87,13 @@ def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) ->
     planned = called("train", "dpo", data, *QUICK, "--max-steps", "2", "--output", aligned, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "17 samples" in planned.stderr
+    assert "online" not in planned.stderr
     assert not aligned.exists()
+    online = ("--online", "bdhs", "--online-arg", "rho=0.9", "--mix", "0.5", "--similarity-model", "minilm")
+    planned = called("train", "dpo", data, *QUICK, *online, "--output", aligned, "--dry-run")
+    said = " ".join(planned.stderr.split())
+    assert "online: rejected answers by BDHS (rho=0.9) from the policy, every step, in place of" in said
+    assert "mix: 50%" in said
     done = called("train", "dpo", data, *QUICK, "--max-steps", "2", "--output", aligned, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["step"] == 2
@@ -113,6 +132,9 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--loss-mask", "spans", "--span-weight", "3"), "--span-weight"),
         (("dpo", "--save", "adapter", "--no-lora"), "--save"),
         (("dpo", "--dtype", "float16"), "--dtype"),
+        (("dpo", "--mix", "0.5"), "--mix needs --online"),
+        (("dpo", "--online", "bdhs", "--online-arg", "roh=1"), "--online-arg"),
+        (("dpo", "--online", "bdhs", "--judge", "gpt4"), "--judge"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

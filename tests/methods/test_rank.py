@@ -151,6 +151,18 @@ def test_a_judge_that_goes_by_the_order_decides_nothing() -> None:
     assert (outcome.reason, outcome.tokens) == ("ANSWER_TIE", 20)
 
 
+def test_one_random_order_is_half_the_verdicts_and_the_same_judgement() -> None:
+    random = replace(API, order="random")
+    outcome, asked = run(random, ANSWERS)
+    assert texts(outcome) == ("quality 7", "quality 1")
+    assert len(asked) == 6
+    pair = replace(random, candidates=2)
+    winners = {texts(run(replace(pair, seed=seed), ANSWERS[:2], lambda *shown: "A")[0])[0] for seed in range(20)}
+    assert winners == {"quality 3", "quality 7"}  # a judge that goes by the order favours nobody
+    outcome, _ = run(pair, ANSWERS[:2], lambda *shown: "tie")
+    assert isinstance(outcome, Dropped)
+
+
 def test_unclear_verdicts_are_ties_and_flagged() -> None:
     def mumbling(first: str, second: str) -> str:
         return "maybe" if "7" in first + second and "5" in first + second else fair(first, second)

@@ -178,7 +178,9 @@ def test_a_verdict_needs_both_in_every_seed() -> None:
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ROWS": 12, "PAIRS": 8, "STEPS": 2, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
         monkeypatch.setattr(prove, name, value)
-    monkeypatch.setattr(prove, "ARMS", {"half": prove.Arm("bdhs+append", mask="spans"), "online": prove.ARMS["mixed bdhs"]})
+    monkeypatch.setattr(
+        prove, "ARMS", {"half": prove.Arm("bdhs+append", mask="spans"), "online": prove.ARMS["mixed bdhs"]}
+    )
     for made in range(2):
         found = prove.prove(tmp_path, heldout(4))
         assert set(found["arms"]) == {"half", "online"}

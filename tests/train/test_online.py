@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from prefgen import methods
 from prefgen.engines.base import EngineConfig
-from prefgen.errors import CorruptRun, ExitCode, Stopped
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
@@ -20,6 +24,8 @@ from prefgen.train.job import Job, attach, prepare, train
 from prefgen.train.logprobs import token_logps
 from prefgen.train.rows import Item
 from tests.cli.runs import called
+from tests.judge import MODEL as MODEL_NAME
+from tests.judge import Judge
 from tests.trainers.sets import SCENES
 
 MODEL = SCENES / "model"
@@ -134,17 +140,23 @@ def test_the_live_reference_is_the_precomputed_one_whatever_is_trained(data: Pat
         trained = [weight for weight in step.model.parameters() if weight.requires_grad]
         for weight in trained:
             torch.nn.init.normal_(weight, std=0.05)  # the projector, too
-        for expected, item in zip(known, step.items(), strict=True):
+        for expected, item in zip(known, step.supply.referred(step.items()), strict=True):
             assert all(torch.allclose(*both, atol=1e-5) for both in zip(expected, item.reference, strict=True))
         assert all(weight.requires_grad for weight in trained)
         assert not torch.allclose(token_logps(loaded, [dataset[0]], packed=True)[0][0], known[0][0], atol=1e-2)
 
 
 def test_a_mix_of_stored_pairs_alone_is_a_run_without_any_policy(data: Path, tmp_path: Path) -> None:
-    stored = run(job(data, tmp_path / "stored", None))
-    mixed = run(job(data, tmp_path / "mixed", replace(BDHS, mix=1.0)))
+    stored = run(job(data, tmp_path / "stored", None, max_steps=2))
+    mixed = run(job(data, tmp_path / "mixed", replace(BDHS, mix=1.0), max_steps=2))
     assert losses(mixed) == losses(stored)
     assert not any(online_.ASKED in step for step in mixed)
+
+
+def test_a_run_with_a_live_reference_is_one_with_a_precomputed_one(data: Path, tmp_path: Path) -> None:
+    found = [run(job(data, tmp_path / kind, None, reference=kind)) for kind in ("precompute", "live")]
+    assert losses(found[1]) == pytest.approx(losses(found[0]), rel=1e-4)
+    assert not [*(tmp_path / "live" / "training").glob("reference-*")]
 
 
 def test_a_mix_takes_some_samples_as_stored_others_in_other_epochs(data: Path, tmp_path: Path) -> None:
@@ -163,7 +175,6 @@ def test_distortion_stands_beside_the_stored_answer(data: Path, tmp_path: Path) 
         for item, sample in zip(step.items(4), step.prepared.samples, strict=False):
             assert [answer.ids for answer in item.sample.answers[:2]] == [answer.ids for answer in sample.answers]
             assert len({answer.ids for answer in item.sample.answers}) == 3
-            assert len(item.reference) == 3
     with Step(job(data, tmp_path / "alone", replace(POVID, with_stored=False))) as step:
         assert all(len(item.sample.answers) == 2 for item in step.items(4))
 
@@ -190,3 +201,82 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert losses(rest) == losses(whole)[2:]
     with pytest.raises(CorruptRun, match="online"):
         run(job(data, tmp_path / "stopped", replace(online, mix=0.5), **changes))
+
+
+def shorter(number: int, body: dict[str, Any]) -> str:
+    """A verdict for the shorter answer; every third one is a tie, or no verdict."""
+    text = body["messages"][-1]["content"][-1]["text"]
+    found = re.search(r"answer A\n(.*)\n--- \w+ answer B\n(.*)\n--- \w+ end", text, re.DOTALL)
+    assert found
+    digest = sum(map(len, found.groups())) % 3
+    if digest == 0:
+        return "neither of them, I would say"
+    verdict = "A" if len(found[1]) < len(found[2]) else "B"
+    return json.dumps({"reason": "length", "verdict": "tie" if digest == 1 and number % 2 else verdict})
+
+
+def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_path: Path) -> None:
+    with Judge(shorter) as judge:
+        served = Online("dpo", annotator=judge.url, online_args=("max_new_tokens=32",))
+        given = replace(job(data, tmp_path / "out", served), judge=JudgeConfig(MODEL_NAME, judge.url))
+        with Step(given) as step:
+            stored = [[answer.ids for answer in sample.answers] for sample in step.prepared.samples]
+            items = step.items()
+            measured = step.supply.measured()
+            answers = [[answer.ids for answer in item.sample.answers] for item in items]
+            fallen = [own == known for own, known in zip(answers, stored, strict=True)]
+            assert measured[online_.FALLBACK] == measured[f"{online_.FALLBACK}/ANSWER_TIE"] == sum(fallen) > 0
+            for item, own, known in zip(items, answers, stored, strict=True):
+                if own != known:
+                    chosen, rejected = step.texts(item)
+                    assert len(chosen) <= len(rejected)
+            assert not all(fallen)
+            asked = len(judge.bodies)
+            assert fallen.count(False) <= asked <= len(fallen)  # once each; nothing about answers that are alike
+            again = [[answer.ids for answer in item.sample.answers] for item in step.items()]
+            assert again == answers
+            assert len(judge.bodies) == asked  # their replies are in the ledger
+
+
+def test_an_annotator_that_says_nothing_of_use_decides_nothing(data: Path, tmp_path: Path) -> None:
+    """The model beside itself: what compares is not what is trained."""
+    silent = Online("dpo", annotator=str(MODEL), online_args=("max_new_tokens=8", "verdict_tokens=4"))
+    with Step(job(data, tmp_path / "out", silent)) as step:
+        items = step.items(2)
+        assert [item.sample for item in items] == [*step.prepared.samples[:2]]
+        assert step.supply.measured()[f"{online_.FALLBACK}/ANSWER_TIE"] == 2
+
+
+@pytest.mark.parametrize("lora", [True, False], ids=["lora", "whole"])
+def test_a_bfloat16_model_generates_while_its_weights_are_float32(data: Path, tmp_path: Path, lora: bool) -> None:
+    given = job(data, tmp_path / "out", lora=lora, max_steps=1)
+    (step,) = run(replace(given, engine=EngineConfig(model=str(MODEL), dtype="bfloat16")))
+    assert step[online_.ASKED] > step[online_.FALLBACK]
+    assert step["rewards/margins"] == pytest.approx(0, abs=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("online", "settings", "named"),
+    [
+        ("ppo", {}, "--online"),
+        ("bdhs", {"online_every": 0}, "--online-every"),
+        ("bdhs", {"mix": 1.5}, "--mix"),
+        ("bdhs", {"annotator": "x"}, "--annotator"),
+        ("dpo", {}, "--annotator"),
+        ("dpo", {"annotator": "x", "with_stored": True}, "--with-stored"),
+        ("bdhs", {"online_args": ("rho",)}, "--online-arg"),
+        ("bdhs", {"online_args": ("rho=much",)}, "--online-arg"),
+        ("bdhs", {"online_args": ("rho=2",)}, "--rho"),
+        ("bdhs", {"online_args": ("seed=2",)}, "--online-arg"),
+        ("povid", {"online_args": ("rho=0.5",)}, "--online-arg"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(online: Any, settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        Online(online, **settings)
+
+
+def test_arguments_become_what_the_method_takes() -> None:
+    given = ("rho=0.5", "keep-tokens=3", "guidance=false", "variant=both", "iterations=2")
+    method = Online("bdhs", online_args=given).method(7)
+    assert method == methods.BDHS(rho=0.5, keep_tokens=3, guidance=False, variant="both", iterations=2, seed=7)
