@@ -76,6 +76,7 @@ def train(
     ] = Optimisation.gradient_checkpointing,
     save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
     save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
+    gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
     revision: o.Revision = None,
     device: o.Device = EngineConfig.device,
@@ -109,25 +110,32 @@ def train(
     objective, optimisation = o.build(Objective, ctx.params), o.build(Optimisation, ctx.params)
     engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
     try:
+        from prefgen.train import processes
+
+        if processes.count() == 1 and gpus > 1:
+            raise typer.Exit(int(processes.start(gpus, device)))
         from prefgen.train import job as job_
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
+    if gpus not in (1, processes.count()):
+        raise UsageError(f"--gpus {gpus}, but {processes.count()} processes were started")
     build.hush(engine, (Generate,))
     command = shlex.join(["prefgen", *sys.argv[1:]])
     job = job_.Job(tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to)
-    talk = Console(stderr=True, quiet=quiet, highlight=False)
+    talk = Console(stderr=True, quiet=quiet or not processes.first(), highlight=False)
     with Interrupts() as interrupts:
         prepared = job_.prepare(job)
         _print_plan(job, prepared, talk)
         if dry_run:
             return
         if job_.finished(job):
-            job_.check_drift(job, prepared)
+            with processes.together():
+                job_.check_drift(job, prepared)
             talk.print(f"{output} is finished already; nothing to do")
             return
         table = _Table(prepared.steps, talk)
         last = job_.train(job, prepared, table.add, table.reference, lambda: interrupts.code)
-    if json:
+    if json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
 
@@ -138,6 +146,7 @@ def _dtype(name: str) -> Any:
 
 
 def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
+    from prefgen.train import processes
     from prefgen.train.job import reasons_of
 
     samples = prepared.samples
@@ -154,7 +163,7 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
     if prepared.separate:
         talk.print(f"answers are read in separate sequences: {prepared.separate}")
     kind = f"LoRA {job.optimisation.lora_r}/{job.optimisation.lora_alpha}" if job.optimisation.lora else "whole"
-    effective = job.optimisation.batch_size * job.optimisation.grad_accum
+    effective = job.optimisation.batch_size * job.optimisation.grad_accum * processes.count()
     talk.print(
         f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"

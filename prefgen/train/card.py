@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import prefgen
+from prefgen.train import processes
 
 if TYPE_CHECKING:
     from prefgen.train.job import Job
@@ -20,7 +21,8 @@ def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps:
     Args:
         steps: metrics of every step.
     """
-    settings = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation)}
+    settings: dict[str, object] = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation)}
+    settings["processes"] = processes.count()
     first, last = steps[0], steps[-1]
     library = "peft" if job.optimisation.save == "adapter" else "transformers"
     return "\n".join(

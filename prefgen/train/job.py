@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
-import peft
 import torch
 import transformers
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.loading import LoadedModel, load
+from prefgen.engines.vision import Pixels
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UsageError
 from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
-from prefgen.train import card, reference
+from prefgen.train import card, processes, reference
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy, token_logps, why_separate
+from prefgen.train.model import attach, save
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item, Reader, Sample
-from prefgen.train.trainer import PROJECTORS, PreferenceTrainer, is_projector
+from prefgen.train.trainer import PreferenceTrainer
 
 _WARMUP = 0.03  # share of the steps, then a cosine: POVID's, which the paper's search space follows
 _FREE = ("save_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
@@ -104,16 +105,21 @@ class Items(torch.utils.data.Dataset[Item]):
         pixels = self._reader.pixels(loaded_images(stored))
         return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
 
+    def spare(self) -> Pixels | None:
+        """The pictures of the first sample that has any."""
+        pixels = (self[number].pixels for number in range(len(self)))
+        return next((own for own in pixels if own.expansions), None)
+
 
 class _Stop(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Ends a run after the step it is at, with a checkpoint, once it is asked to."""
+    """Ends a run after the step it is at, with a checkpoint, once any of its processes is asked to."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
 
     def on_step_end(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
         """After every step."""
-        if self._asked() and state.global_step < state.max_steps:
+        if processes.most(self._asked() or 0) and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 
 
@@ -143,8 +149,14 @@ def prepare(job: Job) -> Prepared:
     """
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
+    engine = processes.join(job.engine)
+    with processes.together():
+        return _prepare(job, engine)
+
+
+def _prepare(job: Job, engine: EngineConfig) -> Prepared:
     runs = [Stored(path) for path in job.runs]
-    loaded = load(job.engine)
+    loaded = load(engine)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
     reader = Reader(loaded, job.optimisation.loss_mask, min(job.optimisation.max_length or limit, limit))
     read = list(reader.read(runs))
@@ -183,12 +195,28 @@ def train(
         CorruptRun: the output was begun with other settings. Locked: another process trains there.
         Stopped: as `stop` asked for.
     """
+    with ExitStack() as held:
+        with processes.together():
+            if processes.first():
+                held.enter_context(_begun(job, prepared))
+        return _train(job, prepared, told, progress, stop)
+
+
+@contextmanager
+def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
+    """Hold the output, and write down what is known before the first step."""
     job.records.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(job.records / "lock", timeout=0)
     try:
-        with filelock.FileLock(job.records / "lock", timeout=0):
-            return _train(job, prepared, told, progress, stop)
+        lock.acquire()
     except filelock.Timeout:
         raise Locked(f"another process is training in {job.output}") from None
+    with lock:
+        check_drift(job, prepared)
+        (job.records / "config.toml").write_text(job.config, encoding="utf-8")
+        lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
+        (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
+        yield
 
 
 def finished(job: Job) -> bool:
@@ -204,10 +232,6 @@ def _train(
     stop: Asked,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
-    check_drift(job, prepared)
-    (job.records / "config.toml").write_text(job.config, encoding="utf-8")
-    lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
-    (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
     digests = [Stored(path).digest for path in job.runs]
     model = attach(loaded, job.optimisation)
     kind = "lora" if job.optimisation.lora else "whole"
@@ -217,68 +241,40 @@ def _train(
         found = reference.compute(
             loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
         )
-        reference.save(file, found)
+        with processes.together():
+            if processes.first():
+                reference.save(file, found)
     prepared.dataset.reference = reference.load(file, prepared.samples)
 
     checkpoints = job.records / "checkpoints"
+    logs = [_Log(job.records / "metrics.jsonl", told)] if processes.first() else []
     trainer = PreferenceTrainer(
-        Policy(model, loaded, packed=packed),
+        Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
         job.objective,
         job.optimisation,
         args=_arguments(job, prepared, checkpoints),
         train_dataset=prepared.dataset,
         data_collator=lambda items: {"items": items},
-        callbacks=[_Log(job.records / "metrics.jsonl", told), _Stop(stop)],
+        callbacks=[*logs, _Stop(stop)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
     trainer.train(resume_from_checkpoint=last)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
-        raise Stopped(said, stop() or ExitCode.TERMINATED)
+        with processes.together():
+            raise Stopped(said, ExitCode(processes.most(stop() or 0) or ExitCode.TERMINATED))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
-    _save(job, model, loaded)
-    (job.output / "README.md").write_text(
-        card.render(job, prepared.loaded.revision, digests, len(prepared.samples), steps), encoding="utf-8"
-    )
-    (job.records / "finished.json").write_text(json.dumps(steps[-1]) + "\n", encoding="utf-8")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    trained = trainer.trained() if processes.sharding() else None
+    with processes.together():
+        if processes.first():
+            save(model, loaded, trained, job.engine, job.optimisation, job.output)
+            (job.output / "README.md").write_text(
+                card.render(job, prepared.loaded.revision, digests, len(prepared.samples), steps), encoding="utf-8"
+            )
+            (job.records / "finished.json").write_text(json.dumps(steps[-1]) + "\n", encoding="utf-8")
+            shutil.rmtree(checkpoints, ignore_errors=True)
     return dict(steps[-1])
-
-
-def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
-    """Choose what is trained, and put LoRA into the language model's linear layers. What is trained is float32.
-
-    The vision encoder stays frozen; with LoRA, so does the output layer.
-    """
-    model = loaded.model
-    decoder = model.model.get_decoder()
-    (name,) = (name for name, module in model.named_modules() if module is decoder)
-    trains_projector = optimisation.projector_lr > 0
-    if optimisation.lora:
-        layers = {key.rsplit(".", 1)[-1] for key, part in decoder.named_modules() if isinstance(part, torch.nn.Linear)}
-        found = [part for part in PROJECTORS if any(key.split(".")[-1] == part for key, _ in model.named_modules())]
-        torch.manual_seed(optimisation.seed)  # LoRA's first matrices are drawn
-        settings = peft.LoraConfig(
-            r=optimisation.lora_r,
-            lora_alpha=optimisation.lora_alpha,
-            target_modules=rf"{re.escape(name)}\..*\.({'|'.join(sorted(layers))})",
-            modules_to_save=found if trains_projector and found else None,
-        )
-        model = peft.get_peft_model(model, settings)
-    else:
-        model.requires_grad_(False)
-        decoder.requires_grad_(True)
-        model.get_output_embeddings().requires_grad_(True)
-        for key, parameter in model.named_parameters():
-            if is_projector(key):
-                parameter.requires_grad_(trains_projector)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    if optimisation.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model
 
 
 def _arguments(job: Job, prepared: Prepared, checkpoints: Path) -> Any:
@@ -301,18 +297,21 @@ def _arguments(job: Job, prepared: Prepared, checkpoints: Path) -> Any:
         disable_tqdm=True,
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,  # `Policy` sees to it that there are none
     )
-    if arguments.world_size > 1:
-        raise UsageError("this version trains in one process, on one device; start it without torchrun")
     arguments._n_gpu = min(arguments.n_gpu, 1)  # else the Trainer would split batches over all GPUs that it sees
     return arguments
 
 
 def _steps(optimisation: Optimisation, samples: int) -> int:
-    """Optimizer steps of the whole run; an epoch's last step may have fewer samples."""
+    """Optimizer steps of the whole run.
+
+    An epoch's last step may have fewer samples; of several processes, though, each gets a whole batch, which the
+    epoch's first samples fill up.
+    """
     if optimisation.max_steps:
         return optimisation.max_steps
-    passes = -(-samples // optimisation.batch_size)
+    passes = -(-samples // (optimisation.batch_size * processes.count()))
     return max(1, round(optimisation.epochs * -(-passes // optimisation.grad_accum)))
 
 
@@ -352,6 +351,8 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         "model": prepared.loaded.revision,
         "dtype": str(prepared.loaded.dtype),
         "data": [Stored(path).digest for path in job.runs],
+        "processes": processes.count(),
+        "sharding": processes.sharding(),
     }
     file = job.records / "settings.json"
     if not file.exists():
@@ -363,13 +364,3 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         raise CorruptRun(
             f"{job.output} was begun with other settings ({', '.join(differing)}): give another --output, or delete it"
         )
-
-
-def _save(job: Job, model: Any, loaded: LoadedModel) -> None:
-    """The model, or its adapter in PEFT's layout, with the processor."""
-    if job.optimisation.lora and job.optimisation.save == "merged":
-        model = model.merge_and_unload()
-    if job.optimisation.save == "merged":
-        model.to(loaded.dtype)
-    model.save_pretrained(job.output)
-    loaded.processor.save_pretrained(job.output)

@@ -25,6 +25,7 @@ OPTIONS = [
     "--dtype",
     "--epochs",
     "--gamma",
+    "--gpus",
     "--grad-accum",
     "--gradient-checkpointing",
     "--help",
