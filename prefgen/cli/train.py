@@ -71,6 +71,9 @@ def train(
     ] = Optimisation.lora,
     lora_r: Annotated[int, _training("--lora-r", help="LoRA's rank.")] = Optimisation.lora_r,
     lora_alpha: Annotated[int, _training("--lora-alpha", help="LoRA's scale.")] = Optimisation.lora_alpha,
+    qlora: Annotated[
+        bool, _training("--qlora", help="LoRA beside a language model in 4 bit; with --save adapter.")
+    ] = Optimisation.qlora,
     gradient_checkpointing: Annotated[
         bool, _training("--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, more time.")
     ] = Optimisation.gradient_checkpointing,
@@ -162,8 +165,10 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
         talk.print(f"{count:,} rows dropped: {reason}")
     if prepared.separate:
         talk.print(f"answers are read in separate sequences: {prepared.separate}")
-    kind = f"LoRA {job.optimisation.lora_r}/{job.optimisation.lora_alpha}" if job.optimisation.lora else "whole"
-    effective = job.optimisation.batch_size * job.optimisation.grad_accum * processes.count()
+    settings = job.optimisation
+    lora = f"{'QLoRA' if settings.qlora else 'LoRA'} {settings.lora_r}/{settings.lora_alpha}"
+    kind = lora if settings.lora else "whole"
+    effective = settings.batch_size * settings.grad_accum * processes.count()
     talk.print(
         f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"

@@ -69,6 +69,7 @@ class Optimisation:
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
         save_steps: steps between checkpoints.
+        qlora: LoRA beside a language model in 4 bit (NF4), as in arXiv 2305.14314.
     """
 
     loss_mask: LossMask = "all"
@@ -83,6 +84,7 @@ class Optimisation:
     lora: bool = True
     lora_r: int = 128
     lora_alpha: int = 256
+    qlora: bool = False
     gradient_checkpointing: bool = True
     save: Saved = "merged"
     seed: int = 0
@@ -104,6 +106,10 @@ class Optimisation:
             _check_range(option.replace("_", "-"), getattr(self, option), 0, math.inf)
         if self.save == "adapter" and not self.lora:
             raise UsageError("--save adapter needs --lora: a whole model has no adapter")
+        if self.qlora and not self.lora:
+            raise UsageError("--qlora needs --lora: weights in 4 bit cannot be trained")
+        if self.qlora and self.save != "adapter":
+            raise UsageError("--qlora trains an adapter of a model in 4 bit, which is no other's: say --save adapter")
 
 
 def _check_choice(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ import torch
 import transformers
 
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import LoadedModel, load
+from prefgen.engines.loading import LoadedModel
 from prefgen.engines.vision import Pixels
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UsageError
 from prefgen.records import Dropped
@@ -29,7 +29,7 @@ from prefgen.stored import Stored, loaded_images
 from prefgen.train import card, processes, reference
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy, token_logps, why_separate
-from prefgen.train.model import attach, save
+from prefgen.train.model import attach, loaded_for, save
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item, Reader, Sample
 from prefgen.train.trainer import PreferenceTrainer
@@ -156,7 +156,7 @@ def prepare(job: Job) -> Prepared:
 
 def _prepare(job: Job, engine: EngineConfig) -> Prepared:
     runs = [Stored(path) for path in job.runs]
-    loaded = load(engine)
+    loaded = loaded_for(engine, job.optimisation)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
     reader = Reader(loaded, job.optimisation.loss_mask, min(job.optimisation.max_length or limit, limit))
     read = list(reader.read(runs))
@@ -234,7 +234,7 @@ def _train(
     loaded, packed = prepared.loaded, not prepared.separate
     digests = [Stored(path).digest for path in job.runs]
     model = attach(loaded, job.optimisation)
-    kind = "lora" if job.optimisation.lora else "whole"
+    kind = "qlora" if job.optimisation.qlora else "lora" if job.optimisation.lora else "whole"
     file = reference.path(job.records, loaded, digests, prepared.samples, kind)
     if not file.exists():
         size = job.optimisation.batch_size

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import peft
 import torch
+import transformers
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import LoadedModel, load
+from prefgen.engines.loading import LoadedModel, load, read_config, resolve_device, torch_dtype
+from prefgen.errors import UsageError
+from prefgen.train import processes
 from prefgen.train.config import Optimisation
 
 PROJECTORS = ("multi_modal_projector", "connector", "merger")
@@ -22,6 +26,36 @@ PROJECTORS = ("multi_modal_projector", "connector", "merger")
 def is_projector(name: str) -> bool:
     """Whether a module or parameter belongs to the projector, by its name."""
     return any(part in PROJECTORS for part in name.split("."))
+
+
+def loaded_for(engine: EngineConfig, how: Optimisation) -> LoadedModel:
+    """The model that is trained; for QLoRA with its decoder's linear layers in 4 bit, NF4, scales quantised too.
+
+    Raises:
+        UsageError: bitsandbytes is missing, or weights are to be shared out, for which those in 4 bit are not made.
+    """
+    if not how.qlora:
+        return load(engine)
+    if not find_spec("bitsandbytes"):
+        raise UsageError("--qlora needs bitsandbytes, which is missing: pip install 'prefgen[qlora]'")
+    if processes.sharding():
+        raise UsageError("--qlora works in one process or several, but not with FSDP or DeepSpeed")
+    with torch.device("meta"):
+        model = transformers.AutoModelForImageTextToText.from_config(read_config(engine))
+    decoder = set(model.model.get_decoder().modules())
+    linear = [(name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
+    settings = transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch_dtype(engine.dtype, resolve_device(engine.device)),
+        llm_int8_skip_modules=[name for name, part in linear if part not in decoder],
+    )
+    loaded = load(engine, settings)
+    for part in loaded.model.modules():
+        if hasattr(part, "support_avx512bf16_for_cpu"):  # a kernel for inference, with other numbers than training's
+            part.support_avx512bf16_for_cpu = False
+    return loaded
 
 
 def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:

@@ -44,6 +44,7 @@ OPTIONS = [
     "--no-lora",
     "--output",
     "--projector-lr",
+    "--qlora",
     "--quiet",
     "--report-to",
     "--revision",
@@ -111,6 +112,8 @@ def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
         (("dpo", "--loss-mask", "some"), "--loss-mask"),
         (("dpo", "--save", "adapter", "--no-lora"), "--save"),
         (("dpo", "--dtype", "float16"), "--dtype"),
+        (("dpo", "--qlora"), "--save adapter"),
+        (("dpo", "--gpus", "1000", "--device", "cuda"), "--gpus 1000"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
