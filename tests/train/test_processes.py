@@ -58,7 +58,7 @@ def accelerate(folder: Path, config: dict[str, Any]) -> tuple[object, ...]:
         pytest.skip("deepspeed is not installed")
     file = folder / "accelerate.json"
     common = {"compute_environment": "LOCAL_MACHINE", "use_cpu": True, "num_machines": 1, "num_processes": 2}
-    file.write_text(json.dumps({**common, "mixed_precision": "no", **config}))
+    file.write_text(json.dumps({**common, **config}))
     return ("accelerate.commands.launch", "--config_file", file, "-m")
 
 
