@@ -95,6 +95,9 @@ def train(
     ] = Optimisation.lora,
     lora_r: Annotated[int, _training("--lora-r", help="LoRA's rank.")] = Optimisation.lora_r,
     lora_alpha: Annotated[int, _training("--lora-alpha", help="LoRA's scale.")] = Optimisation.lora_alpha,
+    qlora: Annotated[
+        bool, _training("--qlora", help="LoRA beside a language model in 4 bit; with --save adapter.")
+    ] = Optimisation.qlora,
     gradient_checkpointing: Annotated[
         bool, _training("--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, more time.")
     ] = Optimisation.gradient_checkpointing,
@@ -110,6 +113,7 @@ def train(
         list[str] | None, _training("--sweep", help="Grid: paper, or name=value,value; repeatable.")
     ] = None,
     keep_all: Annotated[bool, _training("--keep-all", help="Keep all models of a sweep, not the best alone.")] = False,
+    gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
     reference: Annotated[
         str, _training("--reference", help="Read before the first step, or in every step", choices=REFERENCES)
@@ -182,15 +186,21 @@ def train(
     judged = o.build(JudgeConfig, {**ctx.params, "judge_url": annotator if made and made.served else None})
     engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
     try:
+        from prefgen.train import processes
+
+        if processes.count() == 1 and gpus > 1:
+            raise typer.Exit(int(processes.start(gpus, device)))
         from prefgen.train import job as job_
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
+    if gpus not in (1, processes.count()):
+        raise UsageError(f"--gpus {gpus}, but {processes.count()} processes were started")
     build.hush(engine, (Generate,))
     command = shlex.join(["prefgen", *sys.argv[1:]])
     job = job_.Job(
         tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged
     )
-    talk = Console(stderr=True, quiet=quiet, highlight=False)
+    talk = Console(stderr=True, quiet=quiet or not processes.first(), highlight=False)
     with Interrupts() as interrupts:
         if sweep:
             best = _sweep(ctx, job, talk, lambda: interrupts.code)
@@ -203,13 +213,14 @@ def train(
         if dry_run:
             return
         if job_.finished(job):
-            job_.check_drift(job, prepared)
+            with processes.together():
+                job_.check_drift(job, prepared)
             talk.print(f"{output} is finished already; nothing to do")
             return
         with Steps(talk) as steps:
             steps.begin("", prepared.steps, len(prepared.samples))
             last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code)
-    if json:
+    if json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
 
@@ -290,8 +301,12 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
 
 
 def _print_steps(job: Job, prepared: Prepared, talk: Console) -> None:
-    kind = f"LoRA {job.optimisation.lora_r}/{job.optimisation.lora_alpha}" if job.optimisation.lora else "whole"
-    effective = job.optimisation.batch_size * job.optimisation.grad_accum
+    from prefgen.train import processes
+
+    settings = job.optimisation
+    lora = f"{'QLoRA' if settings.qlora else 'LoRA'} {settings.lora_r}/{settings.lora_alpha}"
+    kind = lora if settings.lora else "whole"
+    effective = settings.batch_size * settings.grad_accum * processes.count()
     talk.print(
         f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"

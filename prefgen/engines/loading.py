@@ -70,8 +70,11 @@ class LoadedModel:
         return {int(token) for token in {*ids, self.processor.tokenizer.eos_token_id} if token is not None}
 
 
-def load(config: EngineConfig) -> LoadedModel:
+def load(config: EngineConfig, quantization: Any = None) -> LoadedModel:
     """Load a model from a folder or the Hub, and check first that its architecture is known.
+
+    Args:
+        quantization: how transformers quantises its weights; None: not.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -88,11 +91,15 @@ def load(config: EngineConfig) -> LoadedModel:
             trust_remote_code=config.trust_remote_code,
             dtype=dtype,
             use_safetensors=True,
+            quantization_config=quantization,
+            device_map=None if quantization is None else {"": device},
         )
     except (OSError, ValueError) as error:
         raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
     revision = revision_of(config.model, config.revision)
-    return LoadedModel(model.to(device).eval(), processor, family, config.model, revision, torch.device(device), dtype)
+    if quantization is None:  # else it is there, and may not be moved
+        model.to(device)
+    return LoadedModel(model.eval(), processor, family, config.model, revision, torch.device(device), dtype)
 
 
 def read_config(config: EngineConfig) -> Any:

@@ -10,21 +10,21 @@ from typing import Any
 import transformers
 
 from prefgen.errors import ExitCode
-from prefgen.train import curves
+from prefgen.train import curves, processes
 
 Metrics = dict[str, float]
 Asked = Callable[[], ExitCode | None]
 
 
 class Stop(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Ends a run after the step it is at, with a checkpoint, once it is asked to."""
+    """Ends a run after the step it is at, with a checkpoint, once any of its processes is asked to."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
 
     def on_step_end(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
         """After every step."""
-        if self._asked() and state.global_step < state.max_steps:
+        if processes.most(self._asked() or 0) and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import prefgen
+from prefgen.train import processes
 
 if TYPE_CHECKING:
     from prefgen.train.job import Job, Metrics, Prepared
@@ -24,6 +25,7 @@ def render(
     """
     parts = (job.objective, job.optimisation, *([job.online] if job.online else []))
     settings = {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
+    settings["processes"] = processes.count()
     columns = [(f"step {entry['step']}", "", entry) for entry in (steps[0], steps[-1])]
     columns += [(f"held out, step {entry['step']}", "eval_", entry) for entry in (*held_out[:1], *held_out[-1:])]
     without = f"; {len(prepared.held_out):,} more are held out" if held_out else ""

@@ -90,6 +90,7 @@ class Optimisation:
             step, LoRA switched off and the projector as it was, or with a copy of a model that is trained whole.
         validation: share of the samples that is held out and measured, not trained on. eval_steps: steps between these
             measurements; 0: those of an epoch.
+        qlora: LoRA beside a language model in 4 bit (NF4), as in arXiv 2305.14314.
     """
 
     loss_mask: LossMask = "all"
@@ -107,6 +108,7 @@ class Optimisation:
     lora: bool = True
     lora_r: int = 128
     lora_alpha: int = 256
+    qlora: bool = False
     gradient_checkpointing: bool = True
     save: Saved = "merged"
     reference: Reference = "precompute"
@@ -135,6 +137,10 @@ class Optimisation:
             raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
         if self.save == "adapter" and not self.lora:
             raise UsageError("--save adapter needs --lora: a whole model has no adapter")
+        if self.qlora and not self.lora:
+            raise UsageError("--qlora needs --lora: weights in 4 bit cannot be trained")
+        if self.qlora and self.save != "adapter":
+            raise UsageError("--qlora trains an adapter of a model in 4 bit, which is no other's: say --save adapter")
 
 
 @dataclass(frozen=True)

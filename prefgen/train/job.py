@@ -8,33 +8,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import filelock
-import peft
 import torch
 import transformers
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.engines.loading import LoadedModel, load
+from prefgen.engines.loading import LoadedModel
+from prefgen.engines.vision import Pixels
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UsageError
 from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
-from prefgen.train import card, online, reference
+from prefgen.train import card, online, processes, reference
 from prefgen.train.callbacks import Asked, Log, Metrics, Stop
 from prefgen.train.config import Objective, Online, Optimisation
 from prefgen.train.logprobs import Policy, token_logps, why_separate
+from prefgen.train.model import attach, loaded_for, save
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item, Reader, Sample, held_out
-from prefgen.train.trainer import PROJECTORS, PreferenceTrainer, is_projector
+from prefgen.train.trainer import PreferenceTrainer
 
 _WARMUP = 0.03  # share of the steps, then a cosine: POVID's, which the paper's search space follows
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
@@ -122,6 +122,11 @@ class Items(torch.utils.data.Dataset[Item]):
         pixels = self.reader.pixels(loaded_images(stored))
         return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
 
+    def spare(self) -> Pixels | None:
+        """The pictures of the first sample that has any."""
+        pixels = (self[number].pixels for number in range(len(self)))
+        return next((own for own in pixels if own.expansions), None)
+
 
 def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepared:
     """Load the model, tokenise every row and make the checks that need no training.
@@ -134,9 +139,15 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
     """
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
+    engine = processes.join(job.engine)
+    with processes.together():
+        return _prepare(job, engine, rows)
+
+
+def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | None) -> Prepared:
     runs = [Stored(path) for path in job.runs]
     online.identified(job)
-    loaded = load(job.engine)
+    loaded = loaded_for(engine, job.optimisation)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
     optimisation = job.optimisation
     longest = min(optimisation.max_length or limit, limit)
@@ -179,12 +190,28 @@ def train(
         CorruptRun: the output was begun with other settings. Locked: another process trains there.
         Stopped: as `stop` asked for.
     """
+    with ExitStack() as held:
+        with processes.together():
+            if processes.first():
+                held.enter_context(_begun(job, prepared))
+        return _train(job, prepared, told, progress, stop, held)
+
+
+@contextmanager
+def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
+    """Hold the output, and write down what is known before the first step."""
     job.records.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(job.records / "lock", timeout=0)
     try:
-        with filelock.FileLock(job.records / "lock", timeout=0), ExitStack() as open_:
-            return _train(job, prepared, told, progress, stop, open_)
+        lock.acquire()
     except filelock.Timeout:
         raise Locked(f"another process is training in {job.output}") from None
+    with lock:
+        check_drift(job, prepared)
+        (job.records / "config.toml").write_text(job.config, encoding="utf-8")
+        lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
+        (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
+        yield
 
 
 def finished(job: Job) -> bool:
@@ -203,88 +230,59 @@ def _train(
     told: Callable[[Metrics], None],
     progress: Callable[[int], None],
     stop: Asked,
-    open_: ExitStack,
+    held: ExitStack,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
-    check_drift(job, prepared)
-    (job.records / "config.toml").write_text(job.config, encoding="utf-8")
-    lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
-    (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
     digests = [Stored(path).digest for path in job.runs]
     model = attach(loaded, job.optimisation)
-    kind = f"{'lora' if job.optimisation.lora else 'whole'}, projector {job.optimisation.projector_lr > 0}"
+    settings = job.optimisation
+    kind = "qlora" if settings.qlora else "lora" if settings.lora else "whole"
+    kind = f"{kind}, projector {settings.projector_lr > 0}"
     file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
-    ahead = job.optimisation.reference == "precompute"
+    ahead = settings.reference == "precompute"
     if ahead and not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
         size = job.optimisation.batch_size
         found = reference.compute(
             loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
         )
-        reference.save(file, found)
+        with processes.together():
+            if processes.first():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                reference.save(file, found)
     prepared.dataset.reference = reference.load(file, prepared.samples) if ahead else ()
 
     checkpoints = job.records / "checkpoints"
     last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
+    logs = [Log(job.records, told)] if processes.first() else []
     trainer = PreferenceTrainer(
-        Policy(model, loaded, packed=packed),
+        Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
         job.objective,
         job.optimisation,
-        supply=open_.enter_context(online.supply(job, prepared, model)),
+        supply=held.enter_context(online.supply(job, prepared, model)),
         args=_arguments(job, prepared, checkpoints, resumed=last is not None),
         train_dataset=torch.utils.data.Subset(prepared.dataset, prepared.trained_on),
         eval_dataset=torch.utils.data.Subset(prepared.dataset, prepared.held_out),
         data_collator=lambda items: {"items": items},
-        callbacks=[Log(job.records, told), Stop(stop)],
+        callbacks=[*logs, Stop(stop)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train(resume_from_checkpoint=last)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
-        raise Stopped(said, stop() or ExitCode.TERMINATED)
+        with processes.together():
+            raise Stopped(said, ExitCode(processes.most(stop() or 0) or ExitCode.TERMINATED))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
-    held = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    _save(job, model, loaded)
-    (job.output / "README.md").write_text(card.render(job, prepared, digests, steps, held), encoding="utf-8")
-    found = {**steps[-1], **(held[-1] if held else {})}
-    (job.records / "finished.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    measured = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    found = {**steps[-1], **(measured[-1] if measured else {})}
+    trained = trainer.trained() if processes.sharding() else None
+    with processes.together():
+        if processes.first():
+            save(model, loaded, trained, job.engine, job.optimisation, job.output)
+            described = card.render(job, prepared, digests, steps, measured)
+            (job.output / "README.md").write_text(described, encoding="utf-8")
+            (job.records / "finished.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+            shutil.rmtree(checkpoints, ignore_errors=True)
     return found
-
-
-def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
-    """Choose what is trained, and put LoRA into the language model's linear layers. What is trained is float32.
-
-    The vision encoder stays frozen; with LoRA, so does the output layer.
-    """
-    model = loaded.model
-    decoder = model.model.get_decoder()
-    (name,) = (name for name, module in model.named_modules() if module is decoder)
-    trains_projector = optimisation.projector_lr > 0
-    if optimisation.lora:
-        layers = {key.rsplit(".", 1)[-1] for key, part in decoder.named_modules() if isinstance(part, torch.nn.Linear)}
-        found = [part for part in PROJECTORS if any(key.split(".")[-1] == part for key, _ in model.named_modules())]
-        torch.manual_seed(optimisation.seed)  # LoRA's first matrices are drawn
-        settings = peft.LoraConfig(
-            r=optimisation.lora_r,
-            lora_alpha=optimisation.lora_alpha,
-            target_modules=rf"{re.escape(name)}\..*\.({'|'.join(sorted(layers))})",
-            modules_to_save=found if trains_projector and found else None,
-        )
-        model = peft.get_peft_model(model, settings)
-    else:
-        model.requires_grad_(False)
-        decoder.requires_grad_(True)
-        model.get_output_embeddings().requires_grad_(True)
-        for key, parameter in model.named_parameters():
-            if is_projector(key):
-                parameter.requires_grad_(trains_projector)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    if optimisation.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model
 
 
 def _arguments(job: Job, prepared: Prepared, checkpoints: Path, *, resumed: bool) -> Any:
@@ -311,9 +309,8 @@ def _arguments(job: Job, prepared: Prepared, checkpoints: Path, *, resumed: bool
         disable_tqdm=True,
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,  # `Policy` sees to it that there are none
     )
-    if arguments.world_size > 1:
-        raise UsageError("this version trains in one process, on one device; start it without torchrun")
     arguments._n_gpu = min(arguments.n_gpu, 1)  # else the Trainer would split batches over all GPUs that it sees
     return arguments
 
@@ -324,8 +321,11 @@ def steps_of(optimisation: Optimisation, samples: int) -> int:
 
 
 def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
-    """An epoch's last step may have fewer samples."""
-    passes = -(-samples // optimisation.batch_size)
+    """Steps of an epoch, the last of which may have fewer samples.
+
+    Of several processes, though, each gets a whole batch, which the epoch's first samples fill up.
+    """
+    passes = -(-samples // (optimisation.batch_size * processes.count()))
     return -(-passes // optimisation.grad_accum)
 
 
@@ -366,6 +366,8 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         "dtype": str(prepared.loaded.dtype),
         "data": [Stored(path).digest for path in job.runs],
         "online": online.identified(job),
+        "processes": processes.count(),
+        "sharding": processes.sharding(),
     }
     file = job.records / "settings.json"
     if not file.exists():
@@ -377,13 +379,3 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         raise CorruptRun(
             f"{job.output} was begun with other settings ({', '.join(differing)}): give another --output, or delete it"
         )
-
-
-def _save(job: Job, model: Any, loaded: LoadedModel) -> None:
-    """The model, or its adapter in PEFT's layout, with the processor."""
-    if job.optimisation.lora and job.optimisation.save == "merged":
-        model = model.merge_and_unload()
-    if job.optimisation.save == "merged":
-        model.to(loaded.dtype)
-    model.save_pretrained(job.output)
-    loaded.processor.save_pretrained(job.output)

@@ -14,7 +14,7 @@ Shapes: B sequences, L tokens (padded on the left), N answer tokens of a batch, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from prefgen.engines import vision
 from prefgen.engines.decode import Tokens, pad, pad_id, token_types
 from prefgen.engines.loading import LoadedModel
+from prefgen.train import processes
 from prefgen.train.rows import Item
 
 _CHUNK = 1024  # answer tokens whose logits are in memory at a time
@@ -62,23 +63,31 @@ class Policy(torch.nn.Module):
     """A model as it is trained: what goes in is samples, what comes out is their answers' log-probabilities.
 
     All that is computed in a step is computed in its `forward`, so that whatever wraps it to train in several
-    processes (DDP, FSDP, DeepSpeed) sees every use of every weight.
+    processes (DDP, FSDP, DeepSpeed) sees every use of every weight. Where weights are shared out, processes that use
+    them wait for each other, so each uses them as often as the others.
 
     Args:
         model: the loaded model, or PEFT's wrapper around it.
         packed: see `token_logps`.
+        spare: pictures to encode, to no effect, where another process has more; None if no sample has any.
     """
 
-    def __init__(self, model: torch.nn.Module, loaded: LoadedModel, *, packed: bool) -> None:
+    def __init__(
+        self, model: torch.nn.Module, loaded: LoadedModel, *, packed: bool, spare: vision.Pixels | None = None
+    ) -> None:
         super().__init__()
         self.model = model
-        self.config = loaded.model.config
+        self.config = loaded.model.config  # DeepSpeed reads its hidden size
+        present = {type(module).__name__ for module in model.modules()}
+        self._no_split_modules = sorted(present & set(loaded.model._no_split_modules))  # what FSDP shards one by one
         self._loaded = loaded
         self._packed = packed
+        self._spare = spare
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
         """`token_logps` of these samples."""
-        return token_logps(self._loaded, items, packed=self._packed)
+        with _autocast(self._loaded):
+            return _token_logps(self._loaded, items, self._packed, processes.most, self._spare)
 
     def trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """The weights that are trained, under the model's own names."""
@@ -96,15 +105,31 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     Returns:
         For each item and each of its answers (T,), float32.
     """
-    with torch.autocast(loaded.device.type, torch.bfloat16, enabled=loaded.dtype == torch.bfloat16):
+    with _autocast(loaded):
         return _token_logps(loaded, items, packed)
 
 
-def _token_logps(loaded: LoadedModel, items: Sequence[Item], packed: bool) -> list[list[torch.Tensor]]:
+def _autocast(loaded: LoadedModel) -> torch.autocast:
+    return torch.autocast(loaded.device.type, torch.bfloat16, enabled=loaded.dtype == torch.bfloat16)
+
+
+def _token_logps(
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    packed: bool,
+    most: Callable[[int], int] = int,
+    spare: vision.Pixels | None = None,
+) -> list[list[torch.Tensor]]:
+    """`token_logps`.
+
+    Args:
+        most: of a number of calls of a module, those of the process that has most. spare: see `Policy`.
+    """
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
+    features, idle = _features(loaded, items, sequences, most, spare)
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device)
     inputs = {
-        **vision.merged(loaded, padded.ids, _features(loaded, items, sequences)),
+        **vision.merged(loaded, padded.ids, features),
         **token_types(loaded, padded.ids),
         "attention_mask": _block_mask(sequences, loaded) if packed else padded.attention,
         "position_ids": padded.positions,
@@ -114,7 +139,7 @@ def _token_logps(loaded: LoadedModel, items: Sequence[Item], packed: bool) -> li
     line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
     place_N = [length - len(line.tokens.ids) + place for line in sequences for place in line.places]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
-    logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N)
+    logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N, most) + idle
     lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
     each = torch.split(logps_N, lengths)
     answers = iter(each)
@@ -143,13 +168,25 @@ def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool) -> lis
     return lines
 
 
-def _features(loaded: LoadedModel, items: Sequence[Item], sequences: list[_Sequence]) -> torch.Tensor | None:
-    """What stands in the image tokens' places, one sequence behind the other; each picture is encoded once."""
+def _features(
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    sequences: list[_Sequence],
+    most: Callable[[int], int],
+    spare: vision.Pixels | None,
+) -> tuple[torch.Tensor | None, torch.Tensor | float]:
+    """What stands in the image tokens' places, one sequence behind the other; each picture is encoded once.
+
+    With it comes a zero, by which what was encoded to no effect has its part in the gradient.
+    """
     seeing = [number for number, item in enumerate(items) if item.pixels.expansions]
+    pixels = [items[number].pixels for number in seeing]
+    calls = len(vision.alike(pixels))
+    idle = [0 * part.sum() for _ in range(most(calls) - calls) if spare for part in vision.encode(loaded, [spare])]
     if not seeing:
-        return None
-    encoded = dict(zip(seeing, vision.encode(loaded, [items[number].pixels for number in seeing]), strict=True))
-    return torch.cat([encoded[line.item] for line in sequences if line.item in encoded])
+        return None, sum(idle, 0.0)
+    encoded = dict(zip(seeing, vision.encode(loaded, pixels), strict=True))
+    return torch.cat([encoded[line.item] for line in sequences if line.item in encoded]), sum(idle, 0.0)
 
 
 def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor:
@@ -165,11 +202,12 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
     return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
 
 
-def _logps(head: Any, hidden_NH: torch.Tensor, target_N: torch.Tensor) -> torch.Tensor:
+def _logps(head: Any, hidden_NH: torch.Tensor, target_N: torch.Tensor, most: Callable[[int], int]) -> torch.Tensor:
     """Log-probabilities of the targets, (N,), by the output layer."""
 
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(head(hidden).float(), target, reduction="none").neg()
 
-    chunks = zip(torch.split(hidden_NH, _CHUNK), torch.split(target_N, _CHUNK), strict=True)
+    count = most(-(-len(target_N) // _CHUNK))
+    chunks = zip(torch.tensor_split(hidden_NH, count), torch.tensor_split(target_N, count), strict=True)
     return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])

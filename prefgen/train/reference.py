@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prefgen.engines.loading import LoadedModel
+from prefgen.train import processes
 from prefgen.train.logprobs import token_logps
 from prefgen.train.rows import Item, Sample
 
@@ -50,18 +51,20 @@ def compute(
     packed: bool,
     progress: Callable[[int], None],
 ) -> list[Logps]:
-    """Read every sample once.
+    """Read every sample once; of several processes, each reads its share.
 
     Args:
         item: a sample by its number. progress: told how many samples are done.
     """
-    found: list[Logps] = []
-    for start in range(0, len(samples), batch_size):
-        items = [item(number) for number in range(start, min(start + batch_size, len(samples)))]
+    batches = [range(len(samples))[start : start + batch_size] for start in range(0, len(samples), batch_size)]
+    found: dict[int, Logps] = {}
+    for batch in batches[processes.number() :: processes.count()]:
         with torch.no_grad():
-            found += [tuple(logps.cpu() for logps in each) for each in token_logps(loaded, items, packed=packed)]
-        progress(len(found))
-    return found
+            logps = token_logps(loaded, [item(number) for number in batch], packed=packed)
+        found |= {number: tuple(own.cpu() for own in each) for number, each in zip(batch, logps, strict=True)}
+        progress(min(len(found) * processes.count(), len(samples)))
+    everywhere = {number: logps for each in processes.gathered(found) for number, logps in each.items()}
+    return [everywhere[number] for number in range(len(samples))]
 
 
 class Live:

@@ -17,15 +17,15 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from prefgen.errors import Diverged, UsageError
+from prefgen.train import processes
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
+from prefgen.train.model import is_projector
 from prefgen.train.online import Supply
 from prefgen.train.reference import Logps
 from prefgen.train.rows import Item
 
-PROJECTORS = ("multi_modal_projector", "connector", "merger")
-"""What the modules between vision encoder and language model are called."""
 _WEIGHTS = "trained.safetensors"
 
 
@@ -105,30 +105,36 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         return loss, None, None
 
     def log(self, logs: dict[str, float], *args: Any) -> None:
-        """Add what was measured since the last time."""
-        prefix = "eval_" if "eval_loss" in logs else ""  # every step is logged before anything held out is measured
-        means = {prefix + name: sum(values) / len(values) for name, values in self._measured.items()}
+        """Add what all processes measured since the last time."""
+        each = processes.gathered(dict(self._measured))
         self._measured.clear()
+        prefix = "eval_" if "eval_loss" in logs else ""  # every step is logged before anything held out is measured
+        values = {name: [value for own in each for value in own[name]] for name in each[0]}
+        means = {prefix + name: sum(own) / len(own) for name, own in values.items()}
         super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
-    def _save(self, output_dir: str, state_dict: object = None) -> None:
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The weights that are trained, whole and on the CPU; every process has to ask for them."""
+        return {name: processes.whole(weight) for name, weight in self._policy.trained()}
+
+    def save_model(self, output_dir: str, *args: Any, **settings: Any) -> None:
         """A checkpoint's weights: those that are trained.
 
         The `Trainer` saves whole models under their published names and then does not find them by those of the model
         in memory: a resumed run would start from the first weights, with nothing but a warning.
         """
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        trained = {name: weight.detach().cpu().contiguous() for name, weight in self._policy.trained()}
-        save_file(trained, Path(output_dir) / _WEIGHTS)
-        if self._supply:
-            self._supply.save(Path(output_dir))
+        trained = self.trained()
+        if self.args.should_save:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            save_file(trained, Path(output_dir) / _WEIGHTS)
+            if self._supply:
+                self._supply.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
-        """Read what `_save` wrote."""
+        """Read what `save_model` wrote."""
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
-        with torch.no_grad():
-            for name, weight in self._policy.trained():
-                weight.copy_(saved[name])
+        for name, weight in self._policy.trained():
+            processes.assign(weight, saved[name])
         if self._supply:
             self._supply.load(Path(resume_from_checkpoint))
 
@@ -151,11 +157,6 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         self._measured["logps/chosen"] += answers.chosen.tolist()
         self._measured["logps/rejected"] += (shares_BR * answers.rejected).sum(-1).tolist()
         self._measured["logps/end"] += [each[0][-1].item() for each in logps]
-
-
-def is_projector(name: str) -> bool:
-    """Whether a module or parameter belongs to the projector, by its name."""
-    return any(part in PROJECTORS for part in name.split("."))
 
 
 def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> Answers:

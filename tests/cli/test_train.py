@@ -28,6 +28,7 @@ OPTIONS = [
     "--dtype",
     "--epochs",
     "--gamma",
+    "--gpus",
     "--grad-accum",
     "--gradient-checkpointing",
     "--help",
@@ -52,6 +53,7 @@ OPTIONS = [
     "--online-every",
     "--output",
     "--projector-lr",
+    "--qlora",
     "--quiet",
     "--reference",
     "--report-to",
@@ -135,6 +137,8 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--mix", "0.5"), "--mix needs --online"),
         (("dpo", "--online", "bdhs", "--online-arg", "roh=1"), "--online-arg"),
         (("dpo", "--online", "bdhs", "--judge", "gpt4"), "--judge"),
+        (("dpo", "--qlora"), "--save adapter"),
+        (("dpo", "--gpus", "1000", "--device", "cuda"), "--gpus 1000"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import peft
 import pytest
 import torch
 import transformers
@@ -121,6 +124,43 @@ def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(data:
             found.append(token_logps(replace(prepared.loaded, model=model), [prepared.dataset[0]], packed=True)[0])
     for one, other in zip(*found, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_qlora_trains_an_adapter_of_the_model_in_4_bit_that_is_its_reference(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    given = job(data, tmp_path / "out", qlora=True, save="adapter")
+    prepared = prepare(given)
+    model = prepared.loaded.model
+    quantised = {name for name, part in model.named_modules() if type(part).__name__ == "Linear4bit"}
+    assert len(quantised) == 7 * model.config.text_config.num_hidden_layers
+    assert all("language_model.layers" in name for name in quantised)
+    steps: list[dict[str, float]] = []
+    train(given, prepared, steps.append)
+    assert steps[0]["rewards/margins"] == pytest.approx(0, abs=1e-4)
+    assert steps[STEPS - 1]["loss"] < steps[0]["loss"]
+    fresh = prepare(job(data, tmp_path / "unused", qlora=True, save="adapter"))
+    adapted = peft.PeftModel.from_pretrained(fresh.loaded.model, tmp_path / "out").eval()
+    with torch.no_grad():
+        (own,) = token_logps(prepared.loaded, [prepared.dataset[0]], packed=True)
+        (loaded,) = token_logps(replace(fresh.loaded, model=adapted.base_model.model), [fresh.dataset[0]], packed=True)
+    assert not any(torch.allclose(*pair, atol=1e-3) for pair in zip(own, prepared.dataset.reference[0], strict=True))
+    assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in zip(own, loaded, strict=True))
+
+
+def test_qlora_says_what_it_needs(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", qlora=True, save="adapter")
+    with (
+        patch("prefgen.train.model.find_spec", lambda name: None),
+        pytest.raises(UsageError, match=r"prefgen\[qlora\]"),
+    ):
+        prepare(given)
+    shared = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
+    with (
+        patch("prefgen.train.model.find_spec", lambda name: name),
+        patch.dict(os.environ, shared),
+        pytest.raises(UsageError, match="not with FSDP or DeepSpeed"),
+    ):
+        prepare(given)
 
 
 def test_joined_rows_are_one_sample_with_several_rejected_answers(data: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
 from prefgen.engines import vision
 from prefgen.engines.loading import LoadedModel
-from prefgen.train.logprobs import token_logps, why_separate
+from prefgen.train import processes
+from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.rows import Item
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
@@ -97,3 +100,25 @@ def test_an_answer_does_not_see_the_others() -> None:
         one = token_logps(loaded, [item(loaded, row())], packed=True)[0][0]
         other = token_logps(loaded, [item(loaded, row(rejected="No!"))], packed=True)[0][0]
     assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_what_is_encoded_because_another_process_has_more_pictures_has_no_effect() -> None:
+    """A process without pictures takes part in all that those with pictures wait for, the gradient included."""
+    loaded = tiny.llava()
+    blind = item(loaded, row(pictures=()))
+    spare = item(loaded, row()).pixels
+    calls: list[int] = []
+
+    def most(own: int) -> int:
+        calls.append(own)
+        return own + 2
+
+    policy = Policy(loaded.model, loaded, packed=True, spare=spare)
+    with patch.object(processes, "most", most):
+        (found,) = policy([blind])
+    (alone,) = policy([blind])
+    assert calls == [0, 1]  # of the vision encoder, and of the output layer
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, alone, strict=True))
+    sum(logps.sum() for logps in found).backward()  # type: ignore[union-attr]  # not 0
+    projector = loaded.model.model.multi_modal_projector
+    assert all(weight.grad is not None and not weight.grad.any() for weight in projector.parameters())
