@@ -232,10 +232,10 @@ def _train(
     held = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     _save(job, model, loaded)
     (job.output / "README.md").write_text(card.render(job, prepared, digests, steps, held), encoding="utf-8")
-    found = {**steps[-1], **(held[-1] if held else {})}
-    (job.records / "finished.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+    last_metrics = {**steps[-1], **(held[-1] if held else {})}
+    (job.records / "finished.json").write_text(json.dumps(last_metrics) + "\n", encoding="utf-8")
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return found
+    return last_metrics
 
 
 def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:

@@ -140,7 +140,7 @@ def points(job: Job, axes: Axes, config: Callable[[Mapping[str, Any]], str] = la
 
 
 def _point(job: Job, settings: Mapping[str, float], config: Callable[[Mapping[str, Any]], str]) -> Point:
-    changed: dict[str, float] = {}
+    changed: dict[str, Any] = {}
     for name, value in settings.items():
         if name == "batch":
             changed["grad_accum"], rest = divmod(int(value), job.optimisation.batch_size)
