@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import prefgen
 
 if TYPE_CHECKING:
-    from prefgen.train.job import Job, Metrics, Prepared
+    from prefgen.train.callbacks import Metrics
+    from prefgen.train.job import Job, Prepared
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 

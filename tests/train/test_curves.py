@@ -67,7 +67,9 @@ def test_many_steps_are_drawn_as_means_over_pale_single_ones() -> None:
     assert 400 < len(points(loss, "mean")) <= 600
 
 
-@pytest.mark.parametrize("entries", [[], history(1), history(3, **{"logps/end": float("nan")}), history(3, loss=-2.0)])
+@pytest.mark.parametrize(
+    "entries", [[], history(1), [{**history(1)[0], "logps/end": float("nan")}], history(3, loss=-2.0)]
+)
 def test_whatever_was_measured_can_be_drawn(entries: list[dict[str, float]]) -> None:
     assert len(panels(curves.draw(entries))) == 6
 
