@@ -28,8 +28,10 @@ from prefgen.train.config import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
     from prefgen.train.job import Job, Prepared
+    from prefgen.train.rows import Sample
     from prefgen.train.sweep import Point
 
 _ONLINE = ("online_every", "online_args", "with_stored", "mix", "similarity_model", "annotator", "annotator_revision")
@@ -104,13 +106,13 @@ def train(
     save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
     save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
     validation: Annotated[
-        float | None, _training("--validation", help="Share of samples held out and measured. [0; a sweep: 0.1]")
+        float | None, _training("--validation", help="Share held out and measured; by default 0, and 0.1 in a sweep.")
     ] = None,
     eval_steps: Annotated[
         int, _training("--eval-steps", help="Steps between their measurements; 0: an epoch's.")
     ] = Optimisation.eval_steps,
     sweep: Annotated[
-        list[str] | None, _training("--sweep", help="Grid: paper, or name=value,value; repeatable.")
+        list[str] | None, _training("--sweep", help="Grid: paper, or name=value,value; repeatable.", metavar="<grid>")
     ] = None,
     keep_all: Annotated[bool, _training("--keep-all", help="Keep all models of a sweep, not the best alone.")] = False,
     gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
@@ -188,6 +190,10 @@ def train(
     try:
         from prefgen.train import processes
 
+        if sweep and max(gpus, processes.count()) > 1:
+            raise UsageError(
+                "--sweep trains in one process; give each GPU a part of the grid and an --output of its own"
+            )
         if processes.count() == 1 and gpus > 1:
             raise typer.Exit(int(processes.start(gpus, device)))
         from prefgen.train import job as job_
@@ -252,14 +258,14 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
     if ctx.params["dry_run"]:
         return None
     sweep.check_drift(runs, prepared)
-    rows = [*prepared.samples, *prepared.dropped]
+    rows: list[Sample | Dropped] = [*prepared.samples, *prepared.dropped]
     del prepared  # each run loads the model anew
     with Steps(talk, brief=True) as shown:
         ranked = sweep.run(job, runs, rows, shown, stop, keep_all=ctx.params["keep_all"])
     _print_ranked(ranked, talk)
     best = ranked[0]
     kept = "model" if best.has_model else "its model was deleted by an earlier sweep; metrics"
-    talk.print(f"best: {kept} in {best.job.output}; all runs in {job.output / 'README.md'}", markup=False)
+    talk.print(f"best: {kept} in {best.job.output}; table in {job.output}", markup=False, soft_wrap=True)
     return best
 
 

@@ -10,7 +10,8 @@ import prefgen
 from prefgen.train import processes
 
 if TYPE_CHECKING:
-    from prefgen.train.job import Job, Metrics, Prepared
+    from prefgen.train.callbacks import Metrics
+    from prefgen.train.job import Job, Prepared
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 

@@ -8,6 +8,7 @@ never cut.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
@@ -209,15 +210,17 @@ def held_out(runs: Sequence[Stored], samples: Sequence[Sample], share: float, se
     """Numbers of the samples that are not trained on: drawn by their pictures, none of which is trained on.
 
     Raises:
-        UsageError: all are, or none is.
+        UsageError: all are, since they share pictures.
     """
     if not share:
         return []
-    drawn = draws((row for run in runs for row in run.scan(("id", "meta"))), seed, "validation")
+    of_rows = draws((row for run in runs for row in run.scan(("id", "meta"))), seed, "validation")
     starts = [0, *accumulate(map(len, runs))]
-    held = [number for number, sample in enumerate(samples) if drawn[starts[sample.place[0]] + sample.place[1]] < share]
-    if not 0 < len(held) < len(samples):
-        raise UsageError(f"--validation {share:g} holds out {len(held):,} of {len(samples):,} samples: give another")
+    drawn = [of_rows[starts[run] + row] for run, row in (sample.place for sample in samples)]
+    bound = sorted(drawn)[math.ceil(share * len(drawn)) - 1]
+    held = [number for number, draw in enumerate(drawn) if draw <= bound]
+    if len(held) == len(samples):
+        raise UsageError(f"--validation {share:g} holds out all {len(held):,} samples, since they share pictures")
     return held
 
 

@@ -140,7 +140,7 @@ def points(job: Job, axes: Axes, config: Callable[[Mapping[str, Any]], str] = la
 
 
 def _point(job: Job, settings: Mapping[str, float], config: Callable[[Mapping[str, Any]], str]) -> Point:
-    changed: dict[str, float] = {}
+    changed: dict[str, Any] = {}
     for name, value in settings.items():
         if name == "batch":
             changed["grad_accum"], rest = divmod(int(value), job.optimisation.batch_size)
@@ -178,7 +178,13 @@ def check_drift(runs: Sequence[Point], prepared: Prepared) -> None:
 
 
 def run(
-    job: Job, runs: Sequence[Point], rows: Sequence[Sample | Dropped], watch: Watch, stop: Asked, *, keep_all: bool
+    job: Job,
+    runs: Sequence[Point],
+    rows: Sequence[Sample | Dropped],
+    watch: Watch,
+    stop: Asked = lambda: None,
+    *,
+    keep_all: bool = False,
 ) -> list[Point]:
     """Make every run that has not ended. Writes ``sweep.json`` and a README.md with the table after each.
 
@@ -195,6 +201,8 @@ def run(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--sweep runs in one process; start it without torchrun")
+    job.records.mkdir(parents=True, exist_ok=True)
+    (job.records / "config.toml").write_text(job.config, encoding="utf-8")
     for point in runs:
         if point.result is None:
             _train(point, rows, watch, stop)
@@ -260,8 +268,8 @@ def _page(job: Job, ended: Sequence[Point], planned: int) -> str:
             job.command,
             "```",
             "",
-            "Figures are of the held-out samples after the last step; ordered by accuracy, then by loss. Losses under "
-            "different β are on different scales.",
+            f"Figures are of the held-out samples (a share of {job.optimisation.validation:g}) after the last step; "
+            "ordered by accuracy, then by loss. Losses under different β are on different scales.",
             "",
             *(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)),
             "",

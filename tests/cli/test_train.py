@@ -27,6 +27,7 @@ OPTIONS = [
     "--dry-run",
     "--dtype",
     "--epochs",
+    "--eval-steps",
     "--gamma",
     "--gpus",
     "--grad-accum",
@@ -34,6 +35,7 @@ OPTIONS = [
     "--help",
     "--json",
     "--judge",
+    "--keep-all",
     "--label-smoothing",
     "--length-normalised",
     "--lora",
@@ -62,9 +64,11 @@ OPTIONS = [
     "--save-steps",
     "--seed",
     "--sft-weight",
-    "--span-weight",
     "--similarity-model",
+    "--span-weight",
+    "--sweep",
     "--trust-remote-code",
+    "--validation",
     "--with-stored",
     "--without-stored",
 ]
@@ -139,6 +143,10 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--online", "bdhs", "--judge", "gpt4"), "--judge"),
         (("dpo", "--qlora"), "--save adapter"),
         (("dpo", "--gpus", "1000", "--device", "cuda"), "--gpus 1000"),
+        (("dpo", "--validation", "1"), "--validation"),
+        (("dpo", "--sweep", "paper", "--gpus", "2"), "--sweep trains in one process"),
+        (("dpo", "--sweep", "paper", "--lr", "1e-4"), "--sweep lr="),
+        (("dpo", "--sweep", "lr=1", "--validation", "0"), "--validation"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -149,6 +157,27 @@ def test_settings_that_make_no_sense_are_refused(
     assert done.returncode == 2
     assert named in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_is_planned_run_and_repeated_by_the_files_it_leaves(data: Path, tmp_path: Path) -> None:
+    small = (*MODEL, "--batch-size", "4", "--lora-r", "4")
+    planned = called("train", "slic", data, *small, "--output", tmp_path / "out", "--sweep", "paper", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "324 runs" in planned.stderr
+    assert "3 samples are held out" in planned.stderr  # a tenth of 17, and one with the same picture
+    assert not (tmp_path / "out").exists()
+    sweep = ("--sweep", "beta=0.1,0.2", "--max-steps", "1", "--grad-accum", "1", "--output", tmp_path / "out")
+    done = called("train", "slic", data, *small, *sweep, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["eval_loss"] > 0
+    assert re.search(r"beta +accuracy +loss", done.stderr)
+    (best,) = (tmp_path / "out").glob("beta=*/config.json")
+    assert f"best: model in {best.parent}" in done.stderr
+    again = called("train", "slic", data, "--config", best.parent / "training" / "config.toml")
+    assert "finished already" in again.stderr, again.stderr
+    refused = called("train", "slic", data, *small, "--sweep", "beta=0.1", "--output", best.parent)
+    assert refused.returncode == 2
+    assert "trained model" in refused.stderr
 
 
 def test_evaluation_says_what_it_lacks(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
-from prefgen.train.job import Job, attach, prepare, train
+from prefgen.train.job import Job, prepare, train
 from prefgen.train.logprobs import token_logps
+from prefgen.train.model import attach
 from prefgen.train.rows import Item
 from tests.cli.runs import called
 from tests.judge import MODEL as MODEL_NAME
