@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Padded:
-    """Sequences as left-padded arrays, (B, L).
+    """Sequences as padded arrays, (B, L).
 
     Attributes:
         attention: 1 where the token may be attended to.
@@ -106,15 +106,16 @@ def kept_sequence(row: Row, image_token_id: int, *, preserve: bool) -> Tokens:
     return Tokens(kept.ids, kept.attention, np.arange(len(kept.ids)))
 
 
-def pad(sequences: list[Tokens], pad_id: int, device: torch.device) -> Padded:
-    """Pad sequences on the left to one length."""
+def pad(sequences: list[Tokens], pad_id: int, device: torch.device, *, right: bool = False) -> Padded:
+    """Pad sequences to one length, on the left or on the right."""
     length = max(len(sequence.ids) for sequence in sequences)
 
     def stack(arrays: list[npt.NDArray[np.int64]], fill: int) -> torch.Tensor:
-        padded = [
-            np.pad(array, [(0, 0)] * (array.ndim - 1) + [(length - array.shape[-1], 0)], constant_values=fill)
-            for array in arrays
-        ]
+        padded = []
+        for array in arrays:
+            missing = length - array.shape[-1]
+            widths = [(0, 0)] * (array.ndim - 1) + [(0, missing) if right else (missing, 0)]
+            padded.append(np.pad(array, widths, constant_values=fill))
         return torch.from_numpy(np.stack(padded, axis=-2)).to(device)
 
     return Padded(

@@ -9,7 +9,7 @@ sequences, the pictures still encoded once.
 Logits are computed at answers' places only, in chunks that are computed again for the gradient: for a prompt of
 thousands of image tokens and a vocabulary of 150,000 they would be most of the memory.
 
-Shapes: B sequences, L tokens (padded on the left), N answer tokens of a batch, H hidden.
+Shapes: B sequences, L tokens (padded on the right), N answer tokens of a batch, H hidden.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from prefgen.engines import vision
 from prefgen.engines.decode import Tokens, pad, pad_id, token_types
 from prefgen.engines.loading import LoadedModel
-from prefgen.train import processes
+from prefgen.train import attention, processes
 from prefgen.train.rows import Item
 
 _CHUNK = 1024  # answer tokens whose logits are in memory at a time
@@ -127,17 +127,22 @@ def _token_logps(
     """
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
     features, idle = _features(loaded, items, sequences, most, spare)
-    padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device)
+    padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
     inputs = {
         **vision.merged(loaded, padded.ids, features),
         **token_types(loaded, padded.ids),
-        "attention_mask": _block_mask(sequences, loaded) if packed else padded.attention,
+        "attention_mask": padded.attention,
         "position_ids": padded.positions,
     }
+    if packed:
+        attention.install(loaded)
+        inputs |= {
+            "attention_mask": _block_mask(sequences, loaded),
+            "causal_rows": min(len(item.sample.prompt) for item in items),
+        }
     hidden_BLH = loaded.model.model(**inputs, use_cache=False).last_hidden_state
-    length = padded.ids.shape[1]
     line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
-    place_N = [length - len(line.tokens.ids) + place for line in sequences for place in line.places]
+    place_N = [place for line in sequences for place in line.places]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
     logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N, most) + idle
     lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
@@ -192,7 +197,7 @@ def _features(
 def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor:
     """What is added to attention scores, (B, 1, L, L): 0 where a token may look, the least number elsewhere."""
     length = max(len(line.owner) for line in sequences)
-    padded = [np.pad(line.owner, (length - len(line.owner), 0), constant_values=-1) for line in sequences]
+    padded = [np.pad(line.owner, (0, length - len(line.owner)), constant_values=-1) for line in sequences]
     owner_BL = torch.from_numpy(np.stack(padded)).to(loaded.device)
     same_BLL = owner_BL[:, :, None] == owner_BL[:, None, :]
     seen_BLL = (same_BLL | (owner_BL == 0)[:, None, :]) & (owner_BL >= 0)[:, :, None]

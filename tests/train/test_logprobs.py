@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from prefgen.engines import vision
 from prefgen.engines.loading import LoadedModel
-from prefgen.train import processes
+from prefgen.train import attention, processes
 from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.rows import Item
 from tests.engines import tiny
@@ -61,6 +62,24 @@ def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str)
             for one, other in zip(ours, theirs, strict=True):
                 assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
                 assert float(one.sum()) == pytest.approx(float(other.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_every_layer_reads_the_prompts_without_a_mask(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = ZOO[name]()
+    given = items(loaded)
+    rows: list[int] = []
+
+    def watched(*arguments: Any, causal_rows: int = 0, **settings: Any) -> tuple[torch.Tensor, None]:
+        rows.append(causal_rows)
+        return attend(*arguments, causal_rows=causal_rows, **settings)
+
+    attend = attention.attend
+    monkeypatch.setattr(attention, "attend", watched)
+    with torch.no_grad():
+        token_logps(loaded, given, packed=True)
+    shortest = min(len(each.sample.prompt) for each in given)
+    assert rows == [shortest] * loaded.model.config.get_text_config().num_hidden_layers
 
 
 @pytest.mark.parametrize("name", ["llava", "llava_next"])
