@@ -155,6 +155,7 @@ ConfigFile = Annotated[
 ]
 Shard = Annotated[str | None, run("--shard", help="Fill part i of n of the shards (0/n …), beside other processes.")]
 Workers = Annotated[int, run("--workers", help="Processes on this machine, each with GPUs or cores of its own.")]
+Ray = Annotated[str | None, run("--ray", help="Address of a Ray cluster whose machines do the work: auto, host:port.")]
 DryRun = Annotated[bool, run("--dry-run", help="Print the plan and one prompt, then stop.")]
 Json = Annotated[bool, run("--json", help="Print the final figures as JSON.")]
 Quiet = Annotated[bool, run("--quiet", "-q", help="Only errors and the final figures.")]

@@ -51,6 +51,7 @@ OPTIONS_OF_BDHS = [
     "--positions",
     "--preset",
     "--quiet",
+    "--ray",
     "--revision",
     "--rho",
     "--sample",
@@ -74,7 +75,7 @@ OPTIONS_OF_BDHS = [
 COMMON = {
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--output", "--positions", "--quiet", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
+    *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
 NOISE = {"--noise-space", "--noise-steps", "--schedule"}

@@ -18,7 +18,7 @@ OPTIONS_OF_RANK = [
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *("--dtype", "--engine", "--help", "--image-root", "--input", "--json", "--judge", "--judge-url", "--license"),
     *("--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--min-margin", "--model", "--no-image"),
-    *("--output", "--pairs", "--price-in", "--price-out", "--prompt", "--quiet", "--request-deadline"),
+    *("--output", "--pairs", "--price-in", "--price-out", "--prompt", "--quiet", "--ray", "--request-deadline"),
     *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--tpm", "--trust-remote-code", "--turns"),
     *("--verdict-tokens", "--with-image", "--workers"),
