@@ -24,7 +24,7 @@ _SIZE_MAX = 2**20
 _REPEAT = "repeat with: "
 _LISTS = ("also", "engine_args", "online_args", "sweep")  # options that may be given several times
 # Options that are about this invocation, not about the run.
-_NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers")
+_NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers", "ray")
 
 
 def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:

@@ -66,6 +66,7 @@ def corrupt(
     license: o.License = "other",
     shard: o.Shard = None,
     workers: o.Workers = 1,
+    ray: o.Ray = None,
     config_file: o.ConfigFile = None,
     dry_run: o.DryRun = False,
     json: o.Json = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli.options import on_disk
 from prefgen.errors import EnvironmentFault, UsageError
 
 _SIZE = "640x480"
@@ -15,7 +16,9 @@ _SIZE = "640x480"
 def doctor(
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
     image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that a run would write.")] = Path(),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder that a run would write.", callback=on_disk)
+    ] = Path(),
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
     revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of the Hub.")] = None,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli.options import on_disk
+
 LOADED_ROWS = 1000
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -14,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
     to: Annotated[str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's), mmpr or argilla.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.", callback=on_disk)],
     json: Json = False,
 ) -> None:
     """Write a run in the format of a trainer.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from prefgen.cli import config
-from prefgen.cli.options import ConfigFile, Json, Quiet, field_names, option
+from prefgen.cli.options import ConfigFile, Json, Quiet, field_names, on_disk, option
 from prefgen.errors import UsageError
 
 NAMES = (
@@ -46,7 +46,9 @@ def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
     src: Annotated[str, typer.Argument(help="File, folder or Hub id.", metavar="SRC")],
-    output: Annotated[Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.")],
+    output: Annotated[
+        Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
+    ],
     image_root: Annotated[
         Path | None, option("Data", "--image-root", help="Where images are; default: beside SRC.")
     ] = None,

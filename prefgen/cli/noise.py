@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli.options import on_disk
 from prefgen.restrict import SCHEDULES
 
 
 def noise(
     image: Annotated[Path, typer.Argument(help="A picture.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("noise.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.", callback=on_disk)] = Path("noise.png"),
     schedule: Annotated[str, typer.Option("--schedule", help=f"Noise schedule: {', '.join(SCHEDULES)}.")] = "paper",
     seed: Annotated[int, typer.Option("--seed", help="Seeds the noise.")] = 0,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -42,6 +43,22 @@ def refuse_foreign(ctx: typer.Context, kind: type[Any], names: Sequence[str], of
             raise UsageError(f"--{name.replace('_', '-')} is no option of {of}")
 
 
+def on_disk(path: Path) -> Path:
+    """Refuse an address where a folder or file is to be written.
+
+    Raises:
+        UsageError: saying what to do instead.
+    """
+    scheme = path.parts[0] if path.parts else ""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", scheme):  # of which Path keeps one slash
+        address = str(path).replace(":/", "://", 1)
+        raise UsageError(
+            f"--output {address}: commits need the renames and locks of a file system, which {scheme}// has not. Write "
+            f"to a folder, on disk or shared, and copy all of it, .prefgen too; `prefgen verify` checks the copy"
+        )
+    return path
+
+
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
     """A Typer option; `choices` are listed in its help and checked by the dataclass that owns the field."""
     text = f"{help}: {', '.join(choices)}." if choices else help
@@ -79,7 +96,7 @@ def run(*names: str, help: str, **settings: Any) -> Any:
 
 
 Input = Annotated[str, data("--input", "-i", help="SFT data: JSON, JSONL, Parquet, folder or Hub id.")]
-Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.")]
+Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
 ImageRoot = Annotated[Path | None, data("--image-root", help="Folder of the images; else beside the input.")]
 Turns = Annotated[str, data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))]
 Limit = Annotated[int | None, data("--limit", help="Use the first N rows only.")]
@@ -138,6 +155,7 @@ ConfigFile = Annotated[
 ]
 Shard = Annotated[str | None, run("--shard", help="Fill part i of n of the shards (0/n …), beside other processes.")]
 Workers = Annotated[int, run("--workers", help="Processes on this machine, each with GPUs or cores of its own.")]
+Ray = Annotated[str | None, run("--ray", help="Address of a Ray cluster whose machines do the work: auto, host:port.")]
 DryRun = Annotated[bool, run("--dry-run", help="Print the plan and one prompt, then stop.")]
 Json = Annotated[bool, run("--json", help="Print the final figures as JSON.")]
 Quiet = Annotated[bool, run("--quiet", "-q", help="Only errors and the final figures.")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefgen.cli import config
+from prefgen.cli.options import on_disk
 from prefgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; resumed if unfinished.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seeds every draw.")]
 Exclude = Annotated[
     Path | None,

@@ -6,7 +6,9 @@ import dataclasses
 import json as json_
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,7 +19,7 @@ from prefgen import verify as verify_
 from prefgen.cli import config
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
-from prefgen.cli.spreading import Spread, fill, take_own_gpus
+from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -32,6 +34,11 @@ from prefgen.report import plan
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
 from prefgen.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from prefgen.workers.ray_ import Cluster
+
+T = TypeVar("T")
 
 
 def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
@@ -73,24 +80,26 @@ def run(job: Job, spread: Spread, manner: Manner) -> None:
         Stopped: by a signal.
     """
     try:
-        _run(job, spread, manner)
+        spread.check(job)
+        with cluster(spread, job.engine) as there:
+            _run(job, spread, there, manner)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
 
 
-def _run(job: Job, spread: Spread, manner: Manner) -> None:
+def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
-    spread.check(job)
-    if spread.workers == 1:
+    if spread.workers == 1 and there is None:
         take_own_gpus(job.engine)
     build.hush(job.engine, job.method.asks)
-    engine, why = build.resolve(job.engine, job.method.asks)
+    ask = there.call if there else _call  # what there is, where the work is done
+    engine, why = ask(build.resolve, job.engine, job.method.asks)
     if why:
         talk.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)
     if isinstance(job.method, Restricting):
         build.check_view(engine, job.method.view("", 1))
-    identity = build.identify(job.engine, job.method.asks)
+    identity = ask(build.identify, job.engine, job.method.asks)
     settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
         rows = Layout(job.output).read_plan().rows
@@ -109,7 +118,7 @@ def _run(job: Job, spread: Spread, manner: Manner) -> None:
             if pending < own:
                 talk.print(f"resuming {job.output}: {pending:,} of {own:,} rows to do")
             with Progress(own, own - pending, talk) as progress:
-                fill(spread, job, directory, launch.provenance(job, identity), progress, talk)
+                fill(spread, there, job, directory, launch.provenance(job, identity), progress, talk)
         elif directory.finished:
             talk.print(f"{job.output} is finished already; nothing to do")
         if left := directory.remaining():
@@ -122,6 +131,10 @@ def _run(job: Job, spread: Spread, manner: Manner) -> None:
             manner = dataclasses.replace(manner, command=config.repeating(Layout(job.output).config))
         finalize(directory, manner)
     finish(job.output, manner, talk)
+
+
+def _call(function: Callable[..., T], *arguments: object) -> T:
+    return function(*arguments)
 
 
 def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -21,6 +22,9 @@ from prefgen.shards import RunDirectory
 from prefgen.workers.task import Task
 from prefgen.writers import Part
 
+if TYPE_CHECKING:
+    from prefgen.workers.ray_ import Cluster
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -28,12 +32,13 @@ class Spread:
 
     Attributes:
         part: the shards that are filled from here. why: where that was found, if no option said it.
-        workers: processes on this machine that fill them.
+        workers: processes on this machine that fill them. ray: address of the cluster that does so instead.
     """
 
     part: Part
     why: str
     workers: int
+    ray: str | None
 
     @staticmethod
     def of(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Spread:
@@ -44,10 +49,12 @@ class Spread:
         """
         if options["workers"] < 1:
             raise UsageError(f"--workers {options['workers']} must be at least 1")
+        if options["ray"] and options["workers"] > 1:
+            raise UsageError("--workers is for this machine; --ray has as many workers as the cluster has room for")
         part, why = Part.parse(options["shard"]) if options["shard"] else None, ""
         if part is None:
             part, why = _part_of(environment)
-        return Spread(part, why, options["workers"])
+        return Spread(part, why, options["workers"], options["ray"])
 
     def check(self, job: Job) -> None:
         """Refuse what cannot be spread.
@@ -55,10 +62,10 @@ class Spread:
         Raises:
             UsageError: if a judge is asked.
         """
-        if job.judged and (self.workers > 1 or not self.part.whole):
+        if job.judged and (self.workers > 1 or self.ray or not self.part.whole):
             raise UsageError(
-                "--workers and --shard are not for a run that asks a judge: one process keeps its budget, its limits "
-                "and the record of what was paid. Raise --concurrency instead"
+                "--workers, --shard and --ray are not for a run that asks a judge: one process keeps its budget, its "
+                "limits and the record of what was paid. Raise --concurrency instead"
                 + (f", and unset {self.why} or give --shard 0/1" if self.why else "")
             )
 
@@ -69,24 +76,48 @@ class Spread:
             talk.print(f"part {self.part} of the shards is filled from here{by}", highlight=False)
 
 
+@contextmanager
+def cluster(spread: Spread, config: EngineConfig) -> Iterator[Cluster | None]:
+    """The Ray cluster that is to do the work, if one is."""
+    if spread.ray is None:
+        yield None
+        return
+    from prefgen.workers.ray_ import Cluster
+
+    with Cluster(spread.ray, config) as connected:
+        yield connected
+
+
 def fill(
-    spread: Spread, job: Job, directory: RunDirectory, constants: Provenance, progress: Progress, talk: Console
+    spread: Spread,
+    there: Cluster | None,
+    job: Job,
+    directory: RunDirectory,
+    constants: Provenance,
+    progress: Progress,
+    talk: Console,
 ) -> None:
-    """Have the pending shards of a part filled.
+    """Have the pending shards of a part filled: here, by processes of this machine, or in a cluster.
 
     Raises:
         Stopped: by a signal.
     """
-    if spread.workers == 1:
+    if spread.workers == 1 and there is None:
         with judging.engines(job, directory, talk) as engines, Interrupts() as interrupts:
             launch.Filling(job, directory, engines, constants).work(directory.pending(), progress, interrupts)
         return
-    from prefgen.workers.local import LocalWorkers
 
     def say(words: str) -> None:
         talk.print(words, highlight=False, markup=False)
 
     task = Task(job, directory.plan, constants)
+    if there is not None:
+        from prefgen.workers.ray_ import RayWorkers
+
+        RayWorkers(there, task, directory, progress, say).work()
+        return
+    from prefgen.workers.local import LocalWorkers
+
     LocalWorkers(task, directory, shares(spread.workers, job.engine), progress, say).work()
 
 

@@ -56,7 +56,7 @@ def train(
     loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
     model: o.Model,
-    output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.")],
+    output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.", callback=o.on_disk)],
     beta: Annotated[float, _objective("--beta", help="β: pull towards the reference.")] = Objective.beta,
     loss_mask: Annotated[
         str, _objective("--loss-mask", help="Tokens that count; spans: where the answers differ", choices=LOSS_MASKS)

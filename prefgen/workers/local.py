@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from prefgen.errors import PrefgenError, Stopped
+from prefgen.errors import EnvironmentFault, PrefgenError, Stopped
 from prefgen.launch import Made
 from prefgen.pending import Interrupts
 from prefgen.records import Dropped, Outcome
@@ -164,14 +164,17 @@ class LocalWorkers:
         if self._stopping or not self._queue.open:
             return
         code = worker.process.exitcode or 0
-        why = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        if not self._queue.holds(number):
+            self._stop(EnvironmentFault(f"worker {number} {how} before it had a shard; what was committed is safe"))
+            return
         try:
-            lost = self._queue.lost(number, why)
-        except PrefgenError as error:
+            lost = self._queue.lost(number, how)
+        except EnvironmentFault as error:
             self._stop(error)
             return
         again = ", ".join(map(str, lost)) or "none"
-        self._say(f"worker {number} {why}; started again (shards to make again: {again})")
+        self._say(f"worker {number} {how}; started again (shards to make again: {again})")
         self._start(number)
 
 

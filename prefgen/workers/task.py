@@ -41,10 +41,14 @@ class Board(Protocol):
 
 
 class Queue:
-    """Hands out the pending shards, each to one worker at a time; what a dead one had goes to another, once."""
+    """Hands out the pending shards, each to one worker at a time; what a dead one had goes to another.
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self._directory = directory
+    Args:
+        losses: how often a shard may be lost with its worker before it is taken for the cause.
+    """
+
+    def __init__(self, directory: RunDirectory, losses: int = 1) -> None:
+        self._directory, self._may_lose = directory, losses
         self._waiting = deque(directory.pending())
         self._holder: dict[int, int] = {}
         self._losses: Counter[int] = Counter()
@@ -66,11 +70,11 @@ class Queue:
         """A shard has been committed."""
         self._holder.pop(shard, None)
 
-    def lost(self, worker: int, why: str) -> list[int]:
-        """Take back what a dead worker had and had not committed.
+    def lost(self, worker: int, how: str) -> list[int]:
+        """Take back what a lost worker had and had not committed.
 
         Raises:
-            EnvironmentFault: if it had none yet, or one of them has killed a worker before.
+            EnvironmentFault: if one of these shards was lost too often.
         """
         held = [shard for shard, holder in self._holder.items() if holder == worker]
         for shard in held:
@@ -78,14 +82,16 @@ class Queue:
         lost = [shard for shard in sorted(held) if not self._directory.committed(shard)]
         self._losses.update(lost)
         self._waiting.extendleft(reversed(lost))
-        if not held:
-            raise EnvironmentFault(f"worker {worker} {why} before it had a shard; what was committed is safe")
-        if twice := [shard for shard in lost if self._losses[shard] > 1]:
+        if often := [shard for shard in lost if self._losses[shard] > self._may_lose]:
             raise EnvironmentFault(
-                f"worker {worker} {why} at shard {twice[0]}, like another one before it. What was committed is safe; "
-                "give each worker more memory (fewer --workers, a smaller --batch-size) and repeat the command to go on"
+                f"worker {worker} {how} at shard {often[0]}, like others before it. What was committed is safe; give "
+                "each worker more memory (fewer --workers, a smaller --batch-size) and repeat the command to go on"
             )
         return lost
+
+    def holds(self, worker: int) -> bool:
+        """Whether a worker has a shard."""
+        return worker in self._holder.values()
 
 
 def told(outcome: Outcome) -> Made | Dropped:

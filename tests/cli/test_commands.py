@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ OPTIONS_OF_BDHS = [
     "--positions",
     "--preset",
     "--quiet",
+    "--ray",
     "--revision",
     "--rho",
     "--sample",
@@ -73,7 +75,7 @@ OPTIONS_OF_BDHS = [
 COMMON = {
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--output", "--positions", "--quiet", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
+    *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
 NOISE = {"--noise-space", "--noise-steps", "--schedule"}
@@ -315,3 +317,30 @@ def test_presets_are_listed() -> None:
     shown = prefgen("presets").stdout
     for name in ("bdhs-attn", "bdhs-attn-0.98", "bdhs-noise-300", "attention-masking-0.99"):
         assert name in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bdhs", "-i", "x.json", "-m", "none"),
+        ("import", "trl", "x.json"),
+        ("sample", "run", "--rows", "3"),
+        ("export", "run", "--to", "trl"),
+        ("train", "dpo", "run", "-m", "none"),
+        ("noise", "photo.jpg"),
+        ("doctor",),
+    ],
+    ids=lambda arguments: str(arguments[0]),
+)
+def test_an_address_is_no_output(arguments: tuple[str, ...]) -> None:
+    done = called(*arguments, "-o", "s3://bucket/out")
+    assert done.returncode == 2
+    assert "--output s3://bucket/out: commits need the renames and locks of a file system" in done.stderr
+    assert not Path("s3:").exists()
+
+
+def test_a_copy_of_a_run_verifies(source: Path, tmp_path: Path) -> None:
+    """What the refusal of an address advises."""
+    assert called("bdhs", "-i", source, "-m", "none", "--engine", "fake", "-o", tmp_path / "out").returncode == 0
+    shutil.copytree(tmp_path / "out", tmp_path / "elsewhere" / "copy")
+    assert called("verify", tmp_path / "elsewhere" / "copy").returncode == 0

@@ -32,7 +32,16 @@ OPTIONS_OF_CORRUPT = [
     ),
     *("--device", "--dry-run", "--help", "--image-root", "--input", "--json", "--judge", "--judge-url", "--kinds"),
     *("--length-ratio", "--license", "--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--output"),
-    *("--price-in", "--price-out", "--prompt", "--quiet", "--reply", "--request-deadline", "--request-timeout"),
+    *(
+        "--price-in",
+        "--price-out",
+        "--prompt",
+        "--quiet",
+        "--ray",
+        "--reply",
+        "--request-deadline",
+        "--request-timeout",
+    ),
     *("--rpm", "--sample", "--seed", "--shard", "--shard-size", "--similarity-model", "--similarity-threshold"),
     *("--split", "--temperature", "--top-p", "--tpm", "--turns", "--with-image", "--workers"),
 ]

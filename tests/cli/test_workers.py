@@ -161,16 +161,17 @@ ARRAY = {"SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRA
     ],
 )
 def test_what_a_launcher_says(environment: dict[str, str], part: Part) -> None:
-    assert Spread.of({"shard": None, "workers": 1}, environment).part == part
-    assert Spread.of({"shard": "1/7", "workers": 1}, environment).part == Part(1, 7)
+    assert Spread.of({"shard": None, "workers": 1, "ray": None}, environment).part == part
+    assert Spread.of({"shard": "1/7", "workers": 1, "ray": None}, environment).part == Part(1, 7)
 
 
 @pytest.mark.parametrize(
     ("options", "environment", "named"),
     [
-        ({"shard": None, "workers": 0}, {}, "--workers 0"),
-        ({"shard": None, "workers": 1}, {"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x"),
-        ({"shard": None, "workers": 1}, {"RANK": "2", "WORLD_SIZE": "2"}, "2/2"),
+        ({"shard": None, "workers": 0, "ray": None}, {}, "--workers 0"),
+        ({"shard": None, "workers": 2, "ray": "auto"}, {}, "--workers is for this machine"),
+        ({"shard": None, "workers": 1, "ray": None}, {"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x"),
+        ({"shard": None, "workers": 1, "ray": None}, {"RANK": "2", "WORLD_SIZE": "2"}, "2/2"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(
@@ -184,7 +185,7 @@ def test_a_run_with_a_judge_is_not_spread(source: Path, tmp_path: Path, monkeypa
     arguments = ("corrupt", "-i", source, "--judge", "gpt4o-mini", "-o", tmp_path / "out")
     refused = called(*arguments, "--workers", "2")
     assert refused.returncode == 2
-    assert "--workers and --shard are not for a run that asks a judge" in refused.stderr
+    assert "--workers, --shard and --ray are not for a run that asks a judge" in refused.stderr
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     refused = called(*arguments)
