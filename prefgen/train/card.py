@@ -24,8 +24,8 @@ def render(
     Args:
         steps: metrics of every step. held_out: of every measurement of the held-out samples; empty if there are none.
     """
-    parts = (job.objective, job.optimisation, *([job.online] if job.online else []))
-    settings = {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
+    settings = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation)}
+    settings |= dataclasses.asdict(job.online) if job.online else {}
     settings["processes"] = processes.count()
     columns = [(f"step {entry['step']}", "", entry) for entry in (steps[0], steps[-1])]
     columns += [(f"held out, step {entry['step']}", "eval_", entry) for entry in (*held_out[:1], *held_out[-1:])]

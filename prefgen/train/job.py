@@ -242,13 +242,13 @@ def _train(
     ahead = settings.reference == "precompute"
     if ahead and not file.exists():
         size = job.optimisation.batch_size
-        found = reference.compute(
+        read = reference.compute(
             loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
         )
         with processes.together():
             if processes.first():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                reference.save(file, found)
+                reference.save(file, read)
     prepared.dataset.reference = reference.load(file, prepared.samples) if ahead else ()
 
     checkpoints = job.records / "checkpoints"
@@ -273,7 +273,7 @@ def _train(
             raise Stopped(said, ExitCode(processes.most(stop() or 0) or ExitCode.TERMINATED))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     measured = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    found = {**steps[-1], **(measured[-1] if measured else {})}
+    found: Metrics = {**steps[-1], **(measured[-1] if measured else {})}
     trained = trainer.trained() if processes.sharding() else None
     with processes.together():
         if processes.first():

@@ -128,7 +128,7 @@ def _token_logps(
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
     features, idle = _features(loaded, items, sequences, most, spare)
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
-    inputs = {
+    inputs: dict[str, Any] = {
         **vision.merged(loaded, padded.ids, features),
         **token_types(loaded, padded.ids),
         "attention_mask": padded.attention,

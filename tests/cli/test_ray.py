@@ -127,9 +127,9 @@ def test_actors_that_die_are_replaced_and_what_they_raise_ends_the_run(source: P
     with Cluster("local", job.engine) as cluster, RunDirectory.open(job.output, planned) as directory:
         with pytest.raises(ModelUnreachable, match="nowhere"):
             RayWorkers(cluster, UnloadableTask(job, planned, constants), directory, board, said.append).work()
+        fatal = UnloadableTask(job, planned, constants, fatal=True)
         with pytest.raises(EnvironmentFault, match="workers were lost in a row"):
-            task = UnloadableTask(job, planned, constants, fatal=True)
-            RayWorkers(cluster, task, directory, board, [].append).work()
+            RayWorkers(cluster, fatal, directory, board, list[str]().append).work()
         deadly = DeadlyTask(job, planned, constants, frozenset({2, 7}), graves)
         RayWorkers(cluster, deadly, directory, board, said.append).work()
         assert directory.remaining() == 0

@@ -70,9 +70,9 @@ def test_every_layer_reads_the_prompts_without_a_mask(name: str, monkeypatch: py
     given = items(loaded)
     rows: list[int] = []
 
-    def watched(*arguments: Any, causal_rows: int = 0, **settings: Any) -> tuple[torch.Tensor, None]:
-        rows.append(causal_rows)
-        return attend(*arguments, causal_rows=causal_rows, **settings)
+    def watched(*arguments: Any, **settings: Any) -> tuple[torch.Tensor, None]:
+        rows.append(settings.get("causal_rows", 0))
+        return attend(*arguments, **settings)
 
     attend = attention.attend
     monkeypatch.setattr(attention, "attend", watched)
@@ -138,6 +138,6 @@ def test_what_is_encoded_because_another_process_has_more_pictures_has_no_effect
     (alone,) = policy([blind])
     assert calls == [0, 1]  # of the vision encoder, and of the output layer
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, alone, strict=True))
-    sum(logps.sum() for logps in found).backward()  # type: ignore[union-attr]  # not 0
+    torch.autograd.backward(torch.cat(found).sum())
     projector = loaded.model.model.multi_modal_projector
     assert all(weight.grad is not None and not weight.grad.any() for weight in projector.parameters())

@@ -158,5 +158,5 @@ def second(launcher: int) -> int:
     """The process with rank 1 among what a launcher started."""
     for child in psutil.Process(launcher).children(recursive=True):
         if child.environ().get("RANK") == "1":
-            return child.pid
+            return int(child.pid)
     raise AssertionError("no process has rank 1")
