@@ -20,8 +20,8 @@ def render(job: Job, revision: str, digests: Sequence[str], samples: int, steps:
     Args:
         steps: metrics of every step.
     """
-    parts = (job.objective, job.optimisation, *([job.online] if job.online else []))
-    settings = {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
+    online = dataclasses.asdict(job.online) if job.online else {}
+    settings = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation), **online}
     first, last = steps[0], steps[-1]
     library = "peft" if job.optimisation.save == "adapter" else "transformers"
     return "\n".join(

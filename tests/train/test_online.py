@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from prefgen import methods
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
+from prefgen.methods import bdhs
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
@@ -283,4 +283,4 @@ def test_settings_that_make_no_sense_are_refused(online: Any, settings: dict[str
 def test_arguments_become_what_the_method_takes() -> None:
     given = ("rho=0.5", "keep-tokens=3", "guidance=false", "variant=both", "iterations=2")
     method = Online("bdhs", online_args=given).method(7)
-    assert method == methods.BDHS(rho=0.5, keep_tokens=3, guidance=False, variant="both", iterations=2, seed=7)
+    assert method == bdhs.BDHS(rho=0.5, keep_tokens=3, guidance=False, variant="both", iterations=2, seed=7)
