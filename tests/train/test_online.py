@@ -189,7 +189,11 @@ def test_answers_that_are_no_preference_fall_back_and_are_counted(data: Path, tm
     assert losses(steps) == losses(run(job(data, tmp_path / "stored", None, max_steps=2)))
 
 
-@pytest.mark.parametrize(("online", "changes"), [(BDHS, {}), (replace(POVID, online_every=3), {"lora": False})])
+@pytest.mark.parametrize(
+    ("online", "changes"),
+    [pytest.param(BDHS, {}, marks=pytest.mark.slow), (replace(POVID, online_every=3), {"lora": False})],
+    ids=["bdhs", "povid"],
+)
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     online: Online, changes: dict[str, Any], data: Path, tmp_path: Path
 ) -> None:
