@@ -79,7 +79,9 @@ def train(
     ] = Optimisation.gradient_checkpointing,
     save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
     save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
-    gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
+    gpus: Annotated[
+        int, _training("--gpus", min=1, help="Processes, one on each GPU; with --device cpu, on the CPU.")
+    ] = 1,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
     revision: o.Revision = None,
     device: o.Device = EngineConfig.device,

@@ -119,6 +119,6 @@ def test_what_is_encoded_because_another_process_has_more_pictures_has_no_effect
     (alone,) = policy([blind])
     assert calls == [0, 1]  # of the vision encoder, and of the output layer
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, alone, strict=True))
-    sum(logps.sum() for logps in found).backward()  # type: ignore[union-attr]  # not 0
+    sum(logps.sum() for logps in found).backward()
     projector = loaded.model.model.multi_modal_projector
     assert all(weight.grad is not None and not weight.grad.any() for weight in projector.parameters())
