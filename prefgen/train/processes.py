@@ -46,7 +46,7 @@ def sharding() -> str:
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         return "fsdp"
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        return f"zero-{os.environ['ACCELERATE_DEEPSPEED_ZERO_STAGE']}"
+        return f"deepspeed-{os.environ.get('ACCELERATE_DEEPSPEED_ZERO_STAGE', '')}"
     return ""
 
 
@@ -59,17 +59,17 @@ def join(config: EngineConfig) -> EngineConfig:
     Raises:
         UsageError: they were asked to be on one device, or to do what cannot be done together.
     """
-    if count() == 1:
-        return config
-    device = resolve_device(config.device)
-    if ":" in device:
-        raise UsageError(f"--device {device} is one device, and there are {count()} processes; say --device cuda")
     if sharding() == "fsdp" and os.environ.get("FSDP_VERSION", "1") != "2":
         raise UsageError("fsdp_version 1 is not supported; set fsdp_version: 2 in accelerate's configuration")
     if os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "false") == "true":
         raise UsageError("set fsdp_activation_checkpointing: false; --gradient-checkpointing is what does it here")
     os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # `--dtype` says what is computed in
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # each reads its part of the data with the whole model first
+    if count() == 1:
+        return config
+    device = resolve_device(config.device)
+    if ":" in device:
+        raise UsageError(f"--device {device} is one device, and there are {count()} processes; say --device cuda")
     accelerate.PartialState(cpu=device == "cpu")
     return dataclasses.replace(config, device=device if device == "cpu" else f"{device}:{os.environ['LOCAL_RANK']}")
 

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import psutil
 import pytest
 import torch
 import transformers
 
+from prefgen.engines.base import EngineConfig
+from prefgen.errors import UsageError
+from prefgen.train import processes
 from tests.cli.runs import ENVIRONMENT, called, prefgen
 from tests.trainers.sets import SCENES, mixture
 
@@ -116,6 +120,7 @@ def test_shared_out_weights_learn_the_same(how: str, changes: tuple[str, ...], d
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the process in /proc")
 @pytest.mark.parametrize("how", ["gpus", "fsdp2", "zero-3"])
 def test_a_signal_to_any_of_them_stops_all_and_they_go_on_as_if_it_had_not(
     how: str, data: Path, tmp_path: Path
@@ -139,7 +144,7 @@ def test_a_signal_to_any_of_them_stops_all_and_they_go_on_as_if_it_had_not(
         while not metrics.exists() or not metrics.read_text():
             assert process.poll() is None
             time.sleep(0.05)
-        os.kill(second(process.pid), signal.SIGTERM)
+        os.kill(second(stopped), signal.SIGTERM)
         said, _ = process.communicate(timeout=300)
     assert "stopped after step" in said
     assert said.count("error: stopped") == 1
@@ -154,9 +159,28 @@ def test_a_signal_to_any_of_them_stops_all_and_they_go_on_as_if_it_had_not(
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
 
 
-def second(launcher: int) -> int:
-    """The process with rank 1 among what a launcher started."""
-    for child in psutil.Process(launcher).children(recursive=True):
-        if child.environ().get("RANK") == "1":
-            return int(child.pid)
+def second(output: Path) -> int:
+    """The process with rank 1 among those that train there."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            named = str(output).encode() in (process / "cmdline").read_bytes()
+            if named and b"RANK=1" in (process / "environ").read_bytes().split(b"\0"):
+                return int(process.name)
     raise AssertionError("no process has rank 1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "device", "named"),
+    [
+        ({"WORLD_SIZE": "2"}, "cuda:1", "--device cuda"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "cpu", "fsdp_version: 2"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_ACTIVATION_CHECKPOINTING": "true"},
+            "cpu",
+            "fsdp_activation_checkpointing: false",
+        ),
+    ],
+)
+def test_what_cannot_be_done_together_is_refused(environment: dict[str, str], device: str, named: str) -> None:
+    with patch.dict(os.environ, environment), pytest.raises(UsageError, match=named):
+        processes.join(EngineConfig(model="any", device=device))
