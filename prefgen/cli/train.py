@@ -122,6 +122,8 @@ def train(
     from prefgen.report.training import Steps
     from prefgen.requests import Generate
 
+    if keep_all and not sweep:
+        raise UsageError("--keep-all belongs to --sweep")
     objective, optimisation = o.build(Objective, ctx.params), o.build(Optimisation, ctx.params)
     engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
     try:

@@ -115,6 +115,7 @@ def test_other_losses_and_masks(loss: str, data: Path, tmp_path: Path) -> None:
         (("dpo", "--save", "adapter", "--no-lora"), "--save"),
         (("dpo", "--dtype", "float16"), "--dtype"),
         (("dpo", "--validation", "1"), "--validation"),
+        (("dpo", "--keep-all"), "--keep-all"),
         (("dpo", "--sweep", "paper", "--lr", "1e-4"), "--sweep lr="),
         (("dpo", "--sweep", "lr=1", "--validation", "0"), "--validation"),
     ],
