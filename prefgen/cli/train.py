@@ -179,6 +179,8 @@ def train(
     from prefgen.report.training import Steps
     from prefgen.requests import Generate
 
+    if keep_all and not sweep:
+        raise UsageError("--keep-all belongs to --sweep")
     objective, optimisation = o.build(Objective, ctx.params), o.build(Optimisation, ctx.params)
     for name in _ONLINE:
         if online is None and config.is_given(ctx, name):

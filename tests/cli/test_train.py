@@ -145,6 +145,7 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--gpus", "1000", "--device", "cuda"), "--gpus 1000"),
         (("dpo", "--validation", "1"), "--validation"),
         (("dpo", "--sweep", "paper", "--gpus", "2"), "--sweep trains in one process"),
+        (("dpo", "--keep-all"), "--keep-all"),
         (("dpo", "--sweep", "paper", "--lr", "1e-4"), "--sweep lr="),
         (("dpo", "--sweep", "lr=1", "--validation", "0"), "--validation"),
     ],

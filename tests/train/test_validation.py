@@ -131,7 +131,7 @@ def test_the_share_is_met_as_nearly_as_pictures_allow(data: Path, tmp_path: Path
 
 
 def test_by_default_it_is_measured_once_an_epoch(data: Path, tmp_path: Path) -> None:
-    given = held_out_job(data, tmp_path / "out", eval_steps=0, max_steps=0, epochs=2, grad_accum=1)
+    given = held_out_job(data, tmp_path / "out", eval_steps=0, max_steps=0, epochs=2, grad_accum=1, batch_size=4)
     prepared = prepare(given)
     train(given, prepared, lambda metrics: None)
     assert [entry["step"] for entry in measured(given)] == [0, prepared.steps // 2, prepared.steps]
