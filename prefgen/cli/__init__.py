@@ -20,11 +20,13 @@ from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
 from prefgen.cli.noise import noise
+from prefgen.cli.plan import plan
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.rank import judge, rank
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.train import train
+from prefgen.cli.tune import tune
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
@@ -35,7 +37,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     help="""Build preference datasets for multimodal LLMs: SFT data in, Parquet shards for trainers out.
-
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
     epilog="Exit: 0 done, 1 bug, 2 usage, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 75/130 stop",
@@ -45,6 +46,8 @@ app.command("povid")(povid)
 app.command("baseline")(baseline)
 app.command("corrupt")(corrupt)
 app.command("rank")(rank)
+app.command("plan")(plan)
+app.command("tune")(tune)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
@@ -62,7 +65,7 @@ app.command("noise")(noise)
 app.add_typer(prompts, name="prompts")
 
 
-@app.command("presets")
+@app.command("presets", hidden=True)  # what --preset refers to: the list of commands is to fit one screen
 def presets() -> None:
     """List what `--preset` takes: rows of the paper's tables."""
     from prefgen.cli import session

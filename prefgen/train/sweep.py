@@ -120,7 +120,8 @@ def parse(given: Sequence[str], loss: Loss) -> dict[str, tuple[float, ...]]:
         if name in _WHOLE and not all(value.is_integer() for value in found):
             raise UsageError(f"--sweep {text!r}: give whole numbers")
         named[name] = found
-    return {**({"beta": PAPER_BETA[loss], **PAPER} if "paper" in given else {}), **named}
+    betas = {"beta": PAPER_BETA[loss]} if loss in PAPER_BETA else {}  # sft has none
+    return {**({**betas, **PAPER} if "paper" in given else {}), **named}
 
 
 def points(job: Job, axes: Axes, config: Callable[[Mapping[str, Any]], str] = lambda changed: "") -> list[Point]:
