@@ -67,7 +67,13 @@ def losses(given: Job) -> list[float]:
 def test_the_papers_grid_has_its_size(tmp_path: Path) -> None:
     given = job(tmp_path, tmp_path / "out", validation=0.1, max_steps=0)
     sizes = {loss: len(sweep.points(given, sweep.parse(["paper"], loss))) for loss in LOSSES}
-    assert sizes == {"dpo": 432, "ipo": 324, "ipo-sum": 324, "slic": 324}  # 4 x 3 x 3 x 3 by the number of β
+    assert sizes == {
+        "dpo": 432,
+        "ipo": 324,
+        "ipo-sum": 324,
+        "slic": 324,
+        "sft": 108,
+    }  # 4 x 3 x 3 x 3 by the number of β
     narrow = sweep.points(given, sweep.parse(["epochs=3", "paper", "batch=16"], "dpo"))
     assert len(narrow) == 48
     assert len({point.job.output for point in narrow}) == 48
