@@ -73,7 +73,7 @@ def test_the_papers_grid_has_its_size(tmp_path: Path) -> None:
         "ipo-sum": 324,
         "slic": 324,
         "sft": 108,
-    }  # 4 x 3 x 3 x 3 by the number of β
+    }  # 108 by the number of β
     narrow = sweep.points(given, sweep.parse(["epochs=3", "paper", "batch=16"], "dpo"))
     assert len(narrow) == 48
     assert len({point.job.output for point in narrow}) == 48
