@@ -178,13 +178,20 @@ def test_a_verdict_needs_both_in_every_seed() -> None:
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ROWS": 12, "PAIRS": 8, "STEPS": 2, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
         monkeypatch.setattr(prove, name, value)
-    monkeypatch.setattr(prove, "ARMS", {"half": prove.Arm("bdhs+append", mask="spans"), "online": prove.ARMS["mixed bdhs"]})
-    for made in range(2):
-        found = prove.prove(tmp_path, heldout(4))
-        assert set(found["arms"]) == {"half", "online"}
-        if not made:
-            stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
-    assert stamps == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+    monkeypatch.setattr(
+        prove, "ARMS", {"half": prove.Arm("bdhs+append", mask="spans"), "online": prove.ARMS["mixed bdhs"]}
+    )
+
+    def stamps() -> dict[Path, int]:
+        return {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.suffix in (".parquet", ".json")}
+
+    found = prove.prove(tmp_path, heldout(4), ["half"])
+    assert set(found["arms"]) == {"half"}
+    found = prove.prove(tmp_path, heldout(4))
+    assert set(found["arms"]) == {"half", "online"}
+    before = stamps()
+    assert prove.prove(tmp_path, heldout(4)) == found
+    assert {file for file, stamp in stamps().items() if before[file] != stamp} == {tmp_path / "proof.json"}
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
     assert (tmp_path / "proof.md").read_text() == tables(found)
