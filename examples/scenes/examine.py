@@ -126,7 +126,8 @@ class Examiner:
             past_key_values=own,
             logits_to_keep=1,
         ).logits
-        return logits[:, -1].float().log_softmax(-1)
+        logps: torch.Tensor = logits[:, -1].float().log_softmax(-1)
+        return logps
 
     def _ends(self, cache: Any, captions: Sequence[str]) -> list[float]:
         texts = [f"{prompt(self._processor, CAPTION_QUESTION)} {text}" for text in captions]

@@ -6,6 +6,7 @@
 * AUC: the probability that a question about something present has a larger margin than one about something absent.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
 def difference(before: np.ndarray, after: np.ndarray, seed: int = 0, resamples: int = 10_000) -> Difference:
     """Ratio of sums of `after` minus that of `before`; numerators and denominators of each scene, (2, S) each."""
     scenes = before.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)  # (R, S)
+    drawn = _drawn(scenes, seed, resamples)
     low, high = np.percentile(_ratios(after, drawn) - _ratios(before, drawn), [2.5, 97.5])
     whole = np.ones((1, scenes))
     value = (_ratios(after, whole) - _ratios(before, whole))[0]
@@ -43,6 +44,13 @@ def auc(present: np.ndarray, absent: np.ndarray) -> float:
     """Share of (present, absent) pairs whose margins are in the right order; ties count half. (N,) and (M,)."""
     above = present[:, None] - absent
     return float(((above > 0) + (above == 0) / 2).mean())
+
+
+@functools.cache
+def _drawn(scenes: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each resample has each scene, (R, S)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples).astype(float)
 
 
 def _ratios(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -181,12 +181,17 @@ def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(
         prove, "ARMS", {"half": prove.Arm("bdhs+append", mask="spans"), "online": prove.ARMS["mixed bdhs"]}
     )
-    for made in range(2):
-        found = prove.prove(tmp_path, heldout(4))
-        assert set(found["arms"]) == {"half", "online"}
-        if not made:
-            stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
-    assert stamps == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
+
+    def stamps() -> dict[Path, int]:
+        return {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.suffix in (".parquet", ".json")}
+
+    found = prove.prove(tmp_path, heldout(4), ["half"])
+    assert set(found["arms"]) == {"half"}
+    found = prove.prove(tmp_path, heldout(4))
+    assert set(found["arms"]) == {"half", "online"}
+    before = stamps()
+    assert prove.prove(tmp_path, heldout(4)) == found
+    assert {file for file, stamp in stamps().items() if before[file] != stamp} == {tmp_path / "proof.json"}
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
     assert (tmp_path / "proof.md").read_text() == tables(found)
