@@ -143,6 +143,9 @@ def prepare(job: Job) -> Prepared:
     """
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
+    loggers = ["none", *transformers.integrations.get_available_reporting_integrations()]
+    if job.report_to not in loggers:
+        raise UsageError(f"--report-to {job.report_to} is unknown or not installed; here are: {', '.join(loggers)}")
     runs = [Stored(path) for path in job.runs]
     loaded = load(job.engine)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
@@ -235,6 +238,9 @@ def _train(
         callbacks=[_Log(job.records / "metrics.jsonl", told), _Stop(stop)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, transformers.integrations.TensorBoardCallback):
+            callback.logging_dir = str(job.records / "tensorboard")  # not among the checkpoints, which are deleted
     last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
     trainer.train(resume_from_checkpoint=last)
     if trainer.state.global_step < trainer.state.max_steps:

@@ -112,6 +112,7 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--loss-mask", "spans", "--span-weight", "3"), "--span-weight"),
         (("dpo", "--save", "adapter", "--no-lora"), "--save"),
         (("dpo", "--dtype", "float16"), "--dtype"),
+        (("dpo", "--report-to", "tensorbored"), "--report-to tensorbored is unknown or not installed; here are: none"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
