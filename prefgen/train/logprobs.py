@@ -77,7 +77,7 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
 def _token_logps(loaded: LoadedModel, items: Sequence[Item], packed: bool) -> list[list[torch.Tensor]]:
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
-    inputs = {
+    inputs: dict[str, Any] = {
         **vision.merged(loaded, padded.ids, _features(loaded, items, sequences)),
         **token_types(loaded, padded.ids),
         "attention_mask": padded.attention,

@@ -69,9 +69,9 @@ def test_every_layer_reads_the_prompts_without_a_mask(name: str, monkeypatch: py
     given = items(loaded)
     rows: list[int] = []
 
-    def watched(*arguments: Any, causal_rows: int = 0, **settings: Any) -> tuple[torch.Tensor, None]:
-        rows.append(causal_rows)
-        return attend(*arguments, causal_rows=causal_rows, **settings)
+    def watched(*arguments: Any, **settings: Any) -> tuple[torch.Tensor, None]:
+        rows.append(settings.get("causal_rows", 0))
+        return attend(*arguments, **settings)
 
     attend = attention.attend
     monkeypatch.setattr(attention, "attend", watched)
