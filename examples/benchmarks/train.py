@@ -277,6 +277,24 @@ class Rounds:
         return found
 
 
+def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds) -> dict[str, Any]:
+    """What is kept."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"device": where, "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "settings": settings,
+        "time": clock,
+        "figures": rounds.figures(),
+        "rounds": rounds.by_way,
+    }
+
+
 def main() -> None:
     """Measure, print the table, keep the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -312,6 +330,9 @@ def main() -> None:
             "modules_to_save": ["multi_modal_projector"],
         },
     }
+    where = loading.device_kind(device)
+    output = arguments.output or HERE / "results" / f"train-{arguments.model}-{device.split(':')[0]}.json"
+    output.parent.mkdir(exist_ok=True)
     clock = "wall_s" if device.startswith("cuda") else "cpu_s"
     rounds = Rounds(clock, arguments.batch_size / arguments.epochs)
     with tempfile.TemporaryDirectory() as temporary:
@@ -336,26 +357,10 @@ def main() -> None:
             per_s = rate(arguments.model, device, getattr(torch, dtype), int(work["tokens"]))
             best = {"limit_s": flops / per_s, "gflops": flops / 1e9, "gflops_per_s": per_s / 1e9}
             rounds.by_way.setdefault("limit", []).append(best)
-    where = loading.device_kind(device)
+            report = record(where, settings, clock, rounds)
+            output.write_text(json.dumps(report, indent=2) + "\n")  # after each round: they take long
     title = f"{arguments.model} on {where}, {dtype}, {arguments.threads} threads, batches of {arguments.batch_size}"
     Console(width=120).print(rounds.table(title), rounds.figures())
-    report = {
-        "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"device": where, "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "settings": settings,
-        "time": clock,
-        "figures": rounds.figures(),
-        "rounds": rounds.by_way,
-    }
-    output = arguments.output or HERE / "results" / f"train-{arguments.model}-{device.split(':')[0]}.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
