@@ -139,6 +139,9 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
     """
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
+    loggers = ["none", *transformers.integrations.get_available_reporting_integrations()]
+    if job.report_to not in loggers:
+        raise UsageError(f"--report-to {job.report_to} is unknown or not installed; here are: {', '.join(loggers)}")
     engine = processes.join(job.engine)
     with processes.together():
         return _prepare(job, engine, rows)
@@ -266,6 +269,9 @@ def _train(
         callbacks=[*logs, Stop(stop)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, transformers.integrations.TensorBoardCallback):
+            callback.logging_dir = str(job.records / "tensorboard")  # not among the checkpoints, which are deleted
     trainer.train(resume_from_checkpoint=last)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"

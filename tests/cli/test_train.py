@@ -148,6 +148,7 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--keep-all"), "--keep-all"),
         (("dpo", "--sweep", "paper", "--lr", "1e-4"), "--sweep lr="),
         (("dpo", "--sweep", "lr=1", "--validation", "0"), "--validation"),
+        (("dpo", "--report-to", "tensorbored"), "--report-to tensorbored is unknown or not installed; here are: none"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,38 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(changes: dict[str, Any], da
     assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in whole]
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_tensorboard_gets_every_step_and_keeps_it(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[tuple[str, int], float] = {}
+    folders = []
+
+    class Writer:
+        """Stands for tensorboard's, which the tests do not install."""
+
+        def __init__(self, log_dir: str) -> None:
+            folders.append(Path(log_dir))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            found[name, step] = value
+
+        def add_text(self, *_: object) -> None:
+            """Arguments and configuration."""
+
+        def flush(self) -> None:
+            """After every step."""
+
+        close = flush
+
+    package = types.ModuleType("torch.utils.tensorboard")
+    package.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", package)
+    monkeypatch.setattr(transformers.integrations.integration_utils, "is_tensorboard_available", lambda: True)
+    given = replace(job(data, tmp_path / "out", max_steps=2), report_to="tensorboard")
+    steps = run(given)
+    assert folders == [given.records / "tensorboard"]
+    for name in ("loss", "rewards/margins", "logps/end"):
+        assert [found[f"train/{name}", step] for step in (1, 2)] == [metrics[name] for metrics in steps]
 
 
 def test_going_on_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
