@@ -129,7 +129,7 @@ def test_actors_that_die_are_replaced_and_what_they_raise_ends_the_run(source: P
             RayWorkers(cluster, UnloadableTask(job, planned, constants), directory, board, said.append).work()
         task = UnloadableTask(job, planned, constants, fatal=True)
         with pytest.raises(EnvironmentFault, match="workers were lost in a row"):
-            RayWorkers(cluster, task, directory, board, [].append).work()
+            RayWorkers(cluster, task, directory, board, list[str]().append).work()
         deadly = DeadlyTask(job, planned, constants, frozenset({2, 7}), graves)
         RayWorkers(cluster, deadly, directory, board, said.append).work()
         assert directory.remaining() == 0
