@@ -244,7 +244,7 @@ def test_what_one_worker_raises_ends_the_run(source: Path, tmp_path: Path) -> No
     with opened(job) as directory:
         with pytest.raises(ModelUnreachable, match="nowhere"):
             with_workers(UnloadableTask(job, directory.plan, constants), directory, [])
-        with pytest.raises(EnvironmentFault, match="died of SIGKILL before it had a shard"):
+        with pytest.raises(EnvironmentFault, match="died of SIGKILL with no shard in hand"):
             with_workers(UnloadableTask(job, directory.plan, constants, fatal=True), directory, [])
 
 
