@@ -60,6 +60,13 @@ class Plan:
         """Everything that must be the same for a run to be resumed."""
         return {**self.fingerprint, "rows": self.rows, "shard_size": self.shard_size}
 
+    def changes_to(self, other: Plan) -> list[str]:
+        """Each setting in which another plan differs, with both values."""
+        # As JSON, in which 1, 1.0 and true differ, as they may in what they do.
+        before, now = ({name: json.dumps(value) for name, value in plan.settings().items()} for plan in (self, other))
+        differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        return [f"  {name}: {before.get(name, 'not set')} -> {now.get(name, 'not set')}" for name in differing]
+
     def to_json(self) -> bytes:
         """All but `config`, which has a file of its own."""
         values = {"rows": self.rows, "shard_size": self.shard_size, "fingerprint": dict(self.fingerprint)}

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefgen import schema, writers
-from prefgen.errors import CorruptRun, EnvironmentFault, UsageError
+from prefgen.errors import CorruptRun, EnvironmentFault
 from prefgen.layout import Commit, Digest, Layout, Plan, Scalar, json_bytes, read_commit
 from prefgen.records import Dropped, Outcome, Pair
 from prefgen.writers import Part, Writer
@@ -59,14 +59,13 @@ class RunDirectory:
             part: the shards that are ours, beside writers of the other parts; None for all.
 
         Raises:
-            UsageError: if `out` holds something else.
-            Locked: if another process is writing to it.
+            UsageError: if `out` holds something else. Locked: if another process is writing to it.
             CorruptRun: if it was started with other settings, or what was committed is gone.
             EnvironmentFault: if it cannot be written to.
         """
         run = cls(out, plan, part or Part())
         with _environment(out):
-            _refuse_foreign(run._at)
+            writers.refuse_foreign(run._at)
             for folder in run._at.folders():
                 os.makedirs(folder, exist_ok=True)
             with writers.patiently(run._gate, run._at):
@@ -86,8 +85,7 @@ class RunDirectory:
             plan: what is believed to be the run's; None to take it as it is.
 
         Raises:
-            UsageError: if there is no run.
-            CorruptRun: if it was started with other settings.
+            UsageError: if there is no run. CorruptRun: if it was started with other settings.
         """
         run = cls(out, plan or Layout(out).read_plan(), Part())
         run._refuse_drift()
@@ -129,8 +127,6 @@ class RunDirectory:
             ValueError: if the outcomes are not those of this shard.
         """
         rows = self.plan.shards[shard]
-        if shard in self._commits:
-            raise ValueError(f"shard {shard} is committed already")
         if len(outcomes) != len(rows):
             raise ValueError(f"shard {shard}: {len(outcomes)} outcomes for {len(rows)} planned rows")
         pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
@@ -150,8 +146,6 @@ class RunDirectory:
         Raises:
             EnvironmentFault, ValueError: as `commit`.
         """
-        if shard in self._commits:
-            raise ValueError(f"shard {shard} is committed already")
         if table.num_rows != len(self.plan.shards[shard]):
             raise ValueError(f"shard {shard}: {table.num_rows} rows for {len(self.plan.shards[shard])} planned")
         self._commit(shard, table, [], 0, seconds, provenance)
@@ -165,6 +159,8 @@ class RunDirectory:
         seconds: float,
         provenance: Mapping[str, Any],
     ) -> None:
+        if shard in self._commits:
+            raise ValueError(f"shard {shard} is committed already")
         rows = self.plan.shards[shard]
         encoded = schema.encode(table)
         lines = "".join(json.dumps({"row": row, **asdict(drop)}) + "\n" for row, drop in drops).encode()
@@ -210,8 +206,7 @@ class RunDirectory:
 
         Raises:
             CorruptRun: if the counts do not add up, or something foreign stands in data/.
-            EnvironmentFault: if it cannot be written.
-            ValueError: if shards are still pending.
+            EnvironmentFault: if it cannot be written. ValueError: if shards are still pending.
         """
         with _environment(self.out), self._gate:
             if self.finished:
@@ -271,14 +266,8 @@ class RunDirectory:
             self._check_commits()
 
     def _refuse_drift(self) -> None:
-        # As JSON, in which 1, 1.0 and true differ, as they may in what they do.
-        before, now = (
-            {name: json.dumps(value) for name, value in plan.settings().items()}
-            for plan in (self._at.read_plan(), self.plan)
-        )
-        differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-        if differing:
-            changes = (f"  {name}: {before.get(name, 'not set')} -> {now.get(name, 'not set')}" for name in differing)
+        changes = self._at.read_plan().changes_to(self.plan)
+        if changes:
             raise CorruptRun(
                 "\n".join([f"{self.out} was started with other settings:", *changes])
                 + f"\nSet them back to resume it (they are all in {self._at.config}), or give another output directory."
@@ -369,13 +358,6 @@ def _check_written(path: Path, content: _Content, rows: int) -> None:
 def _publish(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
     _sync_directory(path.parent)
-
-
-def _refuse_foreign(at: Layout) -> None:
-    if at.out.exists() and not at.out.is_dir():
-        raise UsageError(f"output {at.out} is a file: give a directory")
-    if at.out.is_dir() and not at.state.is_dir() and any(at.out.iterdir()):
-        raise UsageError(f"output {at.out} is not empty and holds no prefgen run: give an empty or a new directory")
 
 
 def _distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -93,6 +93,18 @@ class Writer:
         _forget(self._at, self._part, self._lock)
 
 
+def refuse_foreign(at: Layout) -> None:
+    """Refuse to write where something else is.
+
+    Raises:
+        UsageError: if it is.
+    """
+    if at.out.exists() and not at.out.is_dir():
+        raise UsageError(f"output {at.out} is a file: give a directory")
+    if at.out.is_dir() and not at.state.is_dir() and any(at.out.iterdir()):
+        raise UsageError(f"output {at.out} is not empty and holds no prefgen run: give an empty or a new directory")
+
+
 @contextmanager
 def patiently(gate: filelock.BaseFileLock, at: Layout) -> Iterator[None]:
     """Hold the run's lock.

@@ -89,7 +89,7 @@ def run(job: Job, spread: Spread, manner: Manner) -> None:
 
 def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
-    if spread.workers == 1 and there is None:
+    if there is None:
         take_own_gpus(job.engine)
     build.hush(job.engine, job.method.asks)
     ask = there.call if there else _call  # what there is, where the work is done

@@ -154,7 +154,7 @@ class LocalWorkers:
             shard = None if done else self._queue.take(number)
             if done or shard is not None:
                 self._asking.remove(number)
-                with contextlib.suppress(BrokenPipeError, KeyError):  # it has just died, and is buried next
+                with contextlib.suppress(ConnectionError):  # it has just died, and is buried next
                     self._workers[number].link.send(shard)
 
     def _bury(self, number: int, worker: _Worker) -> None:
@@ -166,7 +166,7 @@ class LocalWorkers:
         code = worker.process.exitcode or 0
         how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         if not self._queue.holds(number):
-            self._stop(EnvironmentFault(f"worker {number} {how} before it had a shard; what was committed is safe"))
+            self._stop(EnvironmentFault(f"worker {number} {how} with no shard in hand; what was committed is safe"))
             return
         try:
             lost = self._queue.lost(number, how)

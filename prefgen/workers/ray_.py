@@ -8,6 +8,7 @@ seemed lost, its commit and the other's are one. Ray is imported when it is used
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOOK_S = 0.5  # between two looks at whether the user wants to stop
+_KNOCK_S = 10.0
 _LOSSES = 5  # of one shard; machines may be taken away for no fault of its own
 
 
@@ -46,8 +48,9 @@ class Cluster:
         except ImportError as error:
             raise UsageError('--ray needs Ray: pip install "prefgen[ray]", here and on every machine') from error
         try:
+            _knock(address)
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise EnvironmentFault(f"--ray {address}: no Ray cluster can be reached there: {error}") from error
         self._ray: Any = ray
         gpus = _gpus(config) if self._total("GPU") else 0
@@ -105,8 +108,8 @@ class Cluster:
         return float(self._ray.cluster_resources().get(resource, 0))
 
 
-class Lost(Exception):
-    """An actor, or its machine, is gone."""
+class Lost(EnvironmentFault):
+    """Whoever was called is gone, or the machine it was on."""
 
 
 class RayWorkers:
@@ -236,6 +239,17 @@ def _enter(folder: str) -> None:
             "that every machine of the cluster shares, and have input and output shared as well"
         )
     os.chdir(folder)
+
+
+def _knock(address: str) -> None:
+    """Find out whether anybody listens: Ray itself tries for minutes.
+
+    Raises:
+        OSError: if nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), _KNOCK_S).close()
 
 
 def _gpus(config: EngineConfig) -> int:

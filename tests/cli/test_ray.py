@@ -29,7 +29,7 @@ from tests.cli.test_kill import committed, fake, scenes
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("default")]  # Ray warns of its own affairs
 ROOT = Path(__file__).parent.parent.parent
-ROWS, SHARD = 3000, 10
+ROWS, SHARD = 1500, 10
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,9 +127,9 @@ def test_actors_that_die_are_replaced_and_what_they_raise_ends_the_run(source: P
     with Cluster("local", job.engine) as cluster, RunDirectory.open(job.output, planned) as directory:
         with pytest.raises(ModelUnreachable, match="nowhere"):
             RayWorkers(cluster, UnloadableTask(job, planned, constants), directory, board, said.append).work()
-        fatal = UnloadableTask(job, planned, constants, fatal=True)
+        task = UnloadableTask(job, planned, constants, fatal=True)
         with pytest.raises(EnvironmentFault, match="workers were lost in a row"):
-            RayWorkers(cluster, fatal, directory, board, list[str]().append).work()
+            RayWorkers(cluster, task, directory, board, list[str]().append).work()
         deadly = DeadlyTask(job, planned, constants, frozenset({2, 7}), graves)
         RayWorkers(cluster, deadly, directory, board, said.append).work()
         assert directory.remaining() == 0

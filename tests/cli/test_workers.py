@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from prefgen import launch
+from prefgen.cli import spreading
 from prefgen.cli.spreading import Spread
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.build import Identity, build
@@ -204,6 +205,8 @@ def test_each_worker_has_gpus_or_cores_of_its_own(monkeypatch: pytest.MonkeyPatc
         devices.shares(6, "cuda")
     with pytest.raises(UsageError, match="cuda:1 is one device"):
         devices.shares(2, "cuda:1")
+    spreading.take_own_gpus(EngineConfig(device="cuda"), {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})  # torchrun's
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,7"
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))
     assert devices.shares(cores, "cpu") == [{"OMP_NUM_THREADS": "1"}] * cores
@@ -241,7 +244,7 @@ def test_what_one_worker_raises_ends_the_run(source: Path, tmp_path: Path) -> No
     with opened(job) as directory:
         with pytest.raises(ModelUnreachable, match="nowhere"):
             with_workers(UnloadableTask(job, directory.plan, constants), directory, [])
-        with pytest.raises(EnvironmentFault, match="died of SIGKILL before it had a shard"):
+        with pytest.raises(EnvironmentFault, match="died of SIGKILL with no shard in hand"):
             with_workers(UnloadableTask(job, directory.plan, constants, fatal=True), directory, [])
 
 
@@ -284,7 +287,7 @@ def test_a_signal_to_the_parent_ends_all(number: signal.Signals, code: int, tmp_
 
 
 def test_workers_on_the_scenes_give_the_same_bytes(tmp_path: Path) -> None:
-    arguments = scenes(18, 6)
+    arguments = scenes(12, 4)
     for workers in (1, 2):
         done = called(*arguments, "-o", tmp_path / str(workers), "--workers", str(workers))
         assert done.returncode == 0, done.stderr
