@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from types import FrameType, TracebackType
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 from prefgen import images
 from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
 from prefgen.images import ImageRoot
-from prefgen.records import Dropped, ImageRef, Sample
+from prefgen.records import Dropped, Image, ImageRef, Sample
 from prefgen.shards import RunDirectory
 
 T = TypeVar("T")
@@ -45,12 +46,15 @@ def pending_shards(directory: RunDirectory, rows: Iterable[T], load: Callable[[T
 def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
     """Replace image references by checked images, or drop the sample with the reason."""
     try:
-        loaded = tuple(
-            images.load(image, root, fetch=fetch) if isinstance(image, ImageRef) else image for image in sample.images
-        )
+        loaded = tuple(_load(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
     except RowError as error:
         return Dropped.of(sample, error.reason, error.detail)
     return dataclasses.replace(sample, images=loaded)
+
+
+@lru_cache(maxsize=8)  # the answers of a conversation are samples one after another, about the same images
+def _load(image: ImageRef, root: ImageRoot, fetch: images.Fetch | None) -> Image:
+    return images.load(image, root, fetch=fetch)
 
 
 class Interrupts:

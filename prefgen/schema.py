@@ -19,7 +19,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -297,11 +296,17 @@ def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) 
 
 def _parts(turn: Turn) -> Iterator[str | Slot]:
     """A turn's parts as they are stored; adjacent texts are one, so that no tag can arise where two of them meet."""
-    for is_text, parts in groupby(turn.parts, lambda part: isinstance(part, str)):
-        if is_text:
-            yield storable("".join(part for part in parts if isinstance(part, str)))
-        else:
-            yield from parts
+    text: str | None = None
+    for part in turn.parts:
+        if isinstance(part, str):
+            text = part if text is None else text + part
+            continue
+        if text is not None:
+            yield storable(text)
+        text = None
+        yield part
+    if text is not None:
+        yield storable(text)
 
 
 def _content(turn: Turn) -> list[dict[str, str | None]]:
@@ -329,6 +334,8 @@ def _tagged_text(turn: Turn) -> str:
 
 def storable(text: str) -> str:
     """The text as it is stored: media tags made harmless, lone surrogates replaced, every offset unchanged."""
+    if text.isascii() and "<" not in text:  # nearly every one
+        return text
     return _SURROGATE.sub("\ufffd", _MEDIA_TAG.sub(r"‹\1›", text))
 
 
@@ -351,10 +358,12 @@ def _base_name(image: Image) -> str:
 
 def _json_value(value: object) -> object:
     """`value` with what JSON cannot hold made a string, and NaN and infinities made null: no row may stop a run."""
+    if value is None or isinstance(value, (str, bool, int)):  # nearly every one
+        return value
     if isinstance(value, Mapping):
         return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return str(value)

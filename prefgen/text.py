@@ -35,6 +35,7 @@ _WORD = regex.compile(r"\S+")
 # Scripts written without spaces between words: there, a cut may fall between any two characters.
 _SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _LETTER = regex.compile(r"\w")
+_LAST_LETTER = regex.compile(r"(?r)\w")
 _OPPOSITE = {"yes": "no", "no": "yes"}
 
 
@@ -188,11 +189,12 @@ def cut_points(body: str) -> tuple[int, ...]:
     In scripts that write no spaces, also between characters. Empty for a single word.
     """
     points: list[int] = []
+    spaceless, last = _SPACELESS.search(body), _LAST_LETTER.search(body)
     for word in _WORD.finditer(body):
-        if _SPACELESS.search(word.group()):
+        if spaceless and _SPACELESS.search(word.group()):
             points.extend(_points_in_spaceless(word.group(), word.start()))
         points.append(word.end())
-    return tuple(point for point in points if _LETTER.search(body, point))
+    return tuple(point for point in points if last and point <= last.start())
 
 
 def _points_in_spaceless(word: str, start: int) -> list[int]:

@@ -31,13 +31,13 @@ PAGES = {
 }
 
 
-def make(folder: Path, rows: int) -> Path:
-    """The finished run `folder`/rows."""
+def write_input(path: Path, rows: int) -> None:
+    """JSON Lines of at least so many answers: the scenes' conversations over and over, their questions numbered."""
     given = itertools.cycle(json.loads((SCENES / "llava_instruct.json").read_bytes()))
     turns = 0
-    with (folder / "input.jsonl").open("w") as file:
+    with path.open("w") as file:
         while turns < rows:
-            row = next(given)
+            row = dict(next(given))
             row["id"] = f"{row['id']}-{turns}"
             # Told apart, or they would be dropped as duplicates.
             row["conversations"] = [
@@ -46,6 +46,11 @@ def make(folder: Path, rows: int) -> Path:
             ]
             turns += len(row["conversations"]) // 2
             file.write(json.dumps(row) + "\n")
+
+
+def make(folder: Path, rows: int) -> Path:
+    """The finished run `folder`/rows."""
+    write_input(folder / "input.jsonl", rows)
     command = ["bdhs", "-i", folder / "input.jsonl", "-m", "fake", "--engine", "fake", "--limit", str(rows)]
     settings = ["--image-root", SCENES / "images", "--no-guidance", "--shard-size", "10000", "--quiet"]
     subprocess.run([*PREFGEN, *command, *settings, "-o", folder / "rows"], check=True, stdout=subprocess.DEVNULL)

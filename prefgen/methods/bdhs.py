@@ -272,7 +272,7 @@ class BDHS:
             kept_tokens=first.kept_tokens,
             tokens=tokens,
             flags=tuple(flag for flag, is_set in flags.items() if is_set),
-            params=dataclasses.asdict(self),
+            params=dict(vars(self)),
         )
 
     def _seed(self, sample_id: str, iteration: int, purpose: str) -> int:

@@ -95,7 +95,7 @@ class ImagePairs:
             iteration=1,
             similarity=None,
             seed=self.seed,
-            params=dataclasses.asdict(self),
+            params=dict(vars(self)),
         )
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:

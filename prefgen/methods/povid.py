@@ -106,7 +106,7 @@ class Povid:
             image_tokens=scored.image_tokens,
             kept_tokens=scored.kept_tokens,
             tokens=len(scored.ids) + beyond,
-            params=dataclasses.asdict(self),
+            params=dict(vars(self)),
             record={
                 "chosen_token_ids": list(scored.ids),
                 "rejected_token_ids": list(scored.drawn if beyond else scored.drawn[:-1]),

@@ -26,6 +26,7 @@ _TAG = re.compile(
     r"Response|Instruction)|[\[(](incorrect|hallucinat\w*|corrupt\w*|modified|wrong|fake|rejected)[\])]|"
     r"^\s*(rejected|corrupted|incorrect|hallucinated|modified)( (answer|response|caption|text))?:"
 )
+_TAG_SIGN = re.compile(r"[<‹\[(#:]")  # every tag has one, and few answers do
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _ROWS_OF_A_WORD_MAX = 2  # more than once is all that matters
 _SCRIPTS = {
@@ -91,7 +92,7 @@ class AnswerKinds:
         """Look for each kind of phrase in both answers."""
         for name, pattern in (("refusals", REFUSAL), ("blur-talk", _BLUR), ("tags", _TAG)):
             for tally, text in zip(self._found[name], (row.chosen, row.rejected), strict=True):
-                match = pattern.search(text)
+                match = pattern.search(text) if pattern is not _TAG or _TAG_SIGN.search(text) else None
                 if match:
                     tally.add(row, text[max(match.start() - 40, 0) : match.end() + 60])
 

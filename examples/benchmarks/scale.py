@@ -1,0 +1,206 @@
+"""How prefgen itself scales: time, memory and the time to resume, at growing numbers of rows, without a model.
+
+    python examples/benchmarks/scale.py --rows 1000 10000 100000
+
+Each size is one `prefgen bdhs --engine fake` over conversations about the scenes' 500 pictures of 64 x 64 pixels, read,
+checked and stored like any others, in a process of its own. Shortly before its end the run is stopped by SIGTERM, and
+the same command goes on. Columns:
+
+- wall: of both processes together, waiting for the disk and for whoever else uses the machine included;
+- CPU: what both used, user and system, all threads added up, so that it is the time on one core;
+- overhead: CPU without the engine's own, per planned row: everything but the model;
+- memory: the largest resident size of either;
+- resume: from the start of the second process to its first commit: imports, checks, and reading past all done rows;
+- finish: CPU from its last commit on: card, lint, preview, figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from data import SCENES, write_input
+
+SHARD_ROWS = 256
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """One size; times in seconds, sizes in bytes."""
+
+    rows: int
+    wall_s: float
+    cpu_s: float
+    engine_s: float
+    overhead_ms: float  # per row
+    memory_bytes: int
+    resume_s: float
+    finish_s: float
+    output_bytes: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one invocation used."""
+
+    wall_s: float
+    cpu_s: float
+    engine_s: float
+    finish_s: float
+    memory_bytes: int
+
+
+def child(arguments: list[str]) -> None:
+    """Run prefgen here; the CPU time of the fake engine, and of what follows the last commit, goes to stderr's last line."""
+    from prefgen.cli import main
+    from prefgen.engines.fake import FakeEngine
+    from prefgen.shards import RunDirectory
+
+    collect, commit = FakeEngine.collect, RunDirectory.commit
+    engine_s, committed_s = 0.0, 0.0
+
+    def timed(engine: FakeEngine) -> object:
+        nonlocal engine_s
+        started = time.thread_time()
+        replies = collect(engine)
+        engine_s += time.thread_time() - started
+        return replies
+
+    def noted(*positional: object) -> None:
+        nonlocal committed_s
+        commit(*positional)  # type: ignore[arg-type]
+        committed_s = time.process_time()
+
+    FakeEngine.collect, RunDirectory.commit = timed, noted  # type: ignore[assignment, method-assign]
+    sys.argv = ["prefgen", *arguments]
+    try:
+        main()
+    finally:
+        used = {"engine_s": engine_s, "finish_s": time.process_time() - committed_s}
+        print(json.dumps(used), file=sys.stderr, flush=True)
+
+
+def run(arguments: list[str], watch: Callable[[subprocess.Popen[str], float], None]) -> Process:
+    """One process; `watch` is given it and its start, and returns when it may be waited for."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--child", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watch(process, started)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 75):  # done, or stopped by SIGTERM
+        raise SystemExit(f"exit code {process.returncode}: {said}")
+    wall_s = time.monotonic() - started
+    cpu_s, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    return Process(wall_s, cpu_s, memory_bytes=memory, **json.loads(said.splitlines()[-1]))
+
+
+def measure(rows: int, folder: Path) -> Row:
+    """Make a run of so many rows, stopped once."""
+    write_input(folder / "input.jsonl", rows)
+    out = folder / "out"
+    arguments = ["bdhs", "-i", folder / "input.jsonl", "--image-root", SCENES / "images", "--limit", rows, "-m", "fake"]
+    arguments += ["--engine", "fake", "--shard-size", SHARD_ROWS, "--quiet", "-o", out]
+    command = list(map(str, arguments))
+    records = out / ".prefgen" / "shards"
+    last = (rows - 1) // SHARD_ROWS
+    resume_s = 0.0
+
+    def stop(process: subprocess.Popen[str], started: float) -> None:
+        _await(process, lambda: (records / f"{max(last - 3, 0):06d}.json").exists())
+        process.send_signal(signal.SIGTERM)
+
+    def resume(process: subprocess.Popen[str], started: float) -> None:
+        nonlocal resume_s
+        done = len(list(records.iterdir()))
+        _await(process, lambda: len(list(records.iterdir())) > done)
+        resume_s = time.monotonic() - started
+
+    first, second = run(command, stop), run(command, resume)
+    cpu_s, engine_s = first.cpu_s + second.cpu_s, first.engine_s + second.engine_s
+    return Row(
+        rows=rows,
+        wall_s=first.wall_s + second.wall_s,
+        cpu_s=cpu_s,
+        engine_s=engine_s,
+        overhead_ms=1000 * (cpu_s - engine_s) / rows,
+        memory_bytes=max(first.memory_bytes, second.memory_bytes),
+        resume_s=resume_s,
+        finish_s=second.finish_s,
+        output_bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
+    )
+
+
+def _await(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    while process.poll() is None and not reached():
+        time.sleep(_POLL_S)
+    if process.returncode is not None:
+        raise SystemExit(f"it ended by itself with {process.returncode}: {process.communicate()[1]}")
+
+
+def keep(measured: list[Row], path: Path) -> None:
+    """Write what was measured so far, with the load that others put on the machine."""
+    report = {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[2], 1),
+        },
+        "versions": {"python": platform.python_version()},
+        "rows": [asdict(row) for row in measured],
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def main() -> None:
+    """Measure every size, print the table, keep the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", type=int, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--folder", type=Path, help="where to make the runs, 4 KB a row; default: a temporary one")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "scale-cpu.json")
+    options = parser.parse_args()
+    measured = []
+    print("| rows | wall | CPU | overhead a row | memory | resume | finish | output |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for rows in options.rows:
+        folder = Path(tempfile.mkdtemp(prefix=f"scale-{rows}-", dir=options.folder))
+        row = measure(rows, folder)
+        shutil.rmtree(folder)
+        measured.append(row)
+        print(
+            f"| {row.rows:,} | {row.wall_s:,.1f} s | {row.cpu_s:,.1f} s | {row.overhead_ms:.2f} ms "
+            f"| {row.memory_bytes / 2**20:,.0f} MiB | {row.resume_s:.1f} s | {row.finish_s:.1f} s "
+            f"| {row.output_bytes / 1e6:,.0f} MB |",
+            flush=True,
+        )
+        keep(measured, options.output)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2:])
+    else:
+        main()
