@@ -20,6 +20,7 @@ from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
 from prefgen.cli.noise import noise
+from prefgen.cli.plan import plan
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.rank import judge, rank
@@ -35,17 +36,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     help="""Build preference datasets for multimodal LLMs: SFT data in, Parquet shards for trainers out.
-
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit codes: 0 done · 1 bug · 2 usage or input · 3 too many dropped, or --fail-on · 4 budget · "
-    "5 unreachable · 6 corrupt run or drift · 7 locked · 8 environment · 75 and 130 stopped, resumable",
+    epilog="Exit codes: 0 done · 2 usage · 3 dropped · 4 budget · 5 unreachable · 6 corrupt · 7 locked · 8 system",
 )
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
 app.command("baseline")(baseline)
 app.command("corrupt")(corrupt)
 app.command("rank")(rank)
+app.command("plan")(plan)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
@@ -63,7 +63,7 @@ app.command("noise")(noise)
 app.add_typer(prompts, name="prompts")
 
 
-@app.command("presets")
+@app.command("presets", hidden=True)  # what --preset refers to: the list of commands is to fit one screen
 def presets() -> None:
     """List what `--preset` takes: rows of the paper's tables."""
     from prefgen.cli import session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 
 import PIL.Image
@@ -22,6 +23,7 @@ from prefgen.restrict import View
 
 PROMPT = (Turn("user", (Slot.IMAGE, "What is in the image?")),)
 BEGINNING = "The image shows a"
+_VISION = re.compile(r"vision|visual")  # how every architecture calls its tower
 _HIDDEN = View(rho=0.9, mask_seed=1)
 # Largest difference that rounding explains, as a share of the largest logit.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
@@ -33,13 +35,19 @@ class Architecture:
 
     Attributes:
         name: the class that transformers would load.
-        parameters: their number. kv_bytes: keys and values of one token in the data type that would be used.
+        parameters: their number; `vision_parameters` of them are in the vision tower, `embedding_parameters`
+            in the table of input embeddings, which costs no arithmetic.
+        patches: patches that the tower sees for each image token, where it merges some into one.
+        kv_bytes: keys and values of one token in the data type that would be used.
     """
 
     family: Family
     model_type: str
     name: str
     parameters: int
+    vision_parameters: int
+    embedding_parameters: int
+    patches: float
     weight_bytes: int
     kv_bytes: int
     dtype: str
@@ -103,11 +111,17 @@ def architecture(config: EngineConfig) -> Architecture:
     with torch.device("meta"):
         model = transformers.AutoModelForImageTextToText.from_config(settings)
     parameters = sum(weights.numel() for weights in model.parameters())
+    looked_up = model.get_input_embeddings().weight.numel()
+    vision = sum(weights.numel() for name, weights in model.named_parameters() if _VISION.search(name))
+    merged = getattr(getattr(settings, "vision_config", None), "spatial_merge_size", 1)
     return Architecture(
         family,
         settings.model_type,
         type(model).__name__,
         parameters,
+        vision,
+        looked_up,
+        float(merged) ** 2,
         parameters * dtype.itemsize,
         loading.kv_bytes(settings, dtype),
         name,

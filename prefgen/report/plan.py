@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -15,8 +15,8 @@ from prefgen.engines.preview import Preview
 from prefgen.launch import Job
 from prefgen.methods.base import Method
 from prefgen.records import Sample
-from prefgen.report import costs
-from prefgen.requests import Chat, Embed
+from prefgen.report import costs, forecast, hardware, workload
+from prefgen.requests import Chat, Embed, of_policy
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,32 @@ def render(expected: Estimate, job: Job, samples: Sequence[Sample]) -> Renderabl
     if job.judge is not None and Chat in job.method.asks:
         for name, sentence in costs.expect(job.judge, job.method, samples, expected.rows):
             table.add_row(name, Text(sentence))
+    if not fake and job.engine.engine != "openai" and of_policy(job.method.asks):
+        for name, sentence in _forecast(expected, job, samples):
+            table.add_row(name, Text(sentence))
     table.add_row("output", Text(f"{job.output}, shards of {job.shard_size}"))
     return table
+
+
+def _forecast(expected: Estimate, job: Job, samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
+    """How long it will take on this machine's device, and how much room."""
+    from prefgen.engines import loading, shape
+
+    characters = sum(len(turn.text) for sample in samples for turn in sample.prompt)
+    characters += sum(len(sample.answer or "") for sample in samples)
+    rate = expected.text_tokens / expected.rows * len(samples) / max(characters, 1)
+    device = hardware.of_device(loading.resolve_device(job.engine.device))
+    found = forecast.forecast(
+        expected.rows,
+        workload.work(job.method, samples, expected.image_tokens, lambda written: rate * len(written)),
+        workload.rounds(job.method),
+        shape.of_model(job.engine),
+        device,
+        embedder=job.engine.similarity_model if Embed in job.method.asks else "",
+        picture_bytes=statistics.mean(sum(len(image.data) for image in sample.loaded_images) for sample in samples),
+    )
+    yield "device", device.describe()
+    yield from forecast.lines(found)
 
 
 def render_prompt(expected: Estimate, sample: Sample, method: Method) -> RenderableType:

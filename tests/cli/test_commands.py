@@ -78,6 +78,29 @@ NOISE = {"--noise-space", "--noise-steps", "--schedule"}
 OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
+    "plan": [
+        *(
+            "--answer-tokens",
+            "--base-url",
+            "--batch-api",
+            "--gpu",
+            "--gpus",
+            "--help",
+            "--image-tokens",
+            "--iterations",
+        ),
+        *(
+            "--judge",
+            "--judge-url",
+            "--model",
+            "--model-size",
+            "--price-in",
+            "--price-out",
+            "--price-per-hour",
+            "--rho",
+        ),
+        *("--samples", "--variant"),
+    ],
     "baseline": sorted(
         COMMON | NOISE | {"--alpha", "--keep-share", "--keep-tokens", "--max-new-tokens", "--plausibility", "--rho"}
     ),
@@ -196,6 +219,35 @@ def test_a_dry_run_shows_the_plan_and_a_prompt_and_writes_nothing(source: Path, 
     for expected in ("40 (80 sentences", "0.6 of 64 expected to stay visible", "user: Describe it.", "▏"):
         assert expected in shown.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_needs_neither_data_nor_model() -> None:
+    done = called("plan", "--model-size", "7b", "--samples", "5000", "--gpu", "h100", "--price-per-hour", "2.5")
+    assert done.returncode == 0, done.stderr
+    for expected in ("23.4 of 2340 expected to stay visible", "NVIDIA H100 datasheet", "at $2.5 an hour", "818 MB"):
+        assert expected in done.stdout
+    paid = called("plan", "corrupt", "--judge", "gpt4", "--samples", "10").stdout
+    assert "gpt-4.1" in paid
+    assert "cost" in paid
+    for options, message in (
+        (("--gpu", "tpu"), "choose from b200"),
+        (("blind", "--rho", "0.5"), "--rho is no option of prefgen plan blind"),
+        (("unheard",), "--method 'unheard' is unknown"),
+    ):
+        wrong = called("plan", *options)
+        assert wrong.returncode == 2
+        assert message in wrong.stderr
+
+
+def test_a_dry_run_tells_time_and_room_on_this_device(tmp_path: Path) -> None:
+    scenes = Path(__file__).parent.parent.parent / "examples" / "scenes"
+    options = ("--limit", "20", "--similarity-model", "minilm", "--dry-run", "--device", "cpu")
+    shown = called(
+        "bdhs", "-i", scenes / "llava_instruct.json", "-m", scenes / "model", "-o", tmp_path / "out", *options
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "measured just now" in shown.stderr
+    assert "64 image tokens encoded" in shown.stderr
 
 
 def test_quiet_prints_the_figures_alone(source: Path, tmp_path: Path) -> None:
