@@ -65,7 +65,7 @@ class Process:
 
 
 def child(arguments: list[str]) -> None:
-    """Run prefgen here; the CPU time of the fake engine, and of what follows the last commit, goes to stderr's last line."""
+    """Run prefgen here; stderr ends with the CPU time of the fake engine, and of what follows the last commit."""
     from prefgen.cli import main
     from prefgen.engines.fake import FakeEngine
     from prefgen.shards import RunDirectory

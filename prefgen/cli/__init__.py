@@ -26,6 +26,7 @@ from prefgen.cli.push import push
 from prefgen.cli.rank import judge, rank
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.train import train
+from prefgen.cli.tune import tune
 from prefgen.cli.view import view
 from prefgen.errors import PrefgenError
 
@@ -46,6 +47,7 @@ app.command("baseline")(baseline)
 app.command("corrupt")(corrupt)
 app.command("rank")(rank)
 app.command("plan")(plan)
+app.command("tune")(tune)
 app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)

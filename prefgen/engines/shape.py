@@ -19,7 +19,7 @@ class Shape:
     """A vision-language model.
 
     Attributes:
-        parameters: of the language model without its table of input embeddings; `vision_parameters` of the tower before it.
+        parameters: of the language model without its table of input embeddings. vision_parameters: of the tower before.
         patches: patches that the tower sees, for each image token.
         kv_bytes: keys and values of one token, in all layers.
         weight_bytes: all weights.

@@ -8,7 +8,6 @@ each epoch, mDPO's even between policy and reference model; here an image is dis
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast

@@ -26,7 +26,6 @@ Departures (``fidelity="paper"`` takes back 1):
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, cast

@@ -1,4 +1,4 @@
-"""How long a run will take and how much room, from first principles, and what of a device's speed is reached in practice.
+"""How long a run will take, and how much room: first principles, and what of a device's speed is reached in practice.
 
     vision    2 P_vision · patches                      by the arithmetic that is reached
     reading   2 P · tokens read                         likewise; the sentence embedder likewise

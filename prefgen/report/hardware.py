@@ -54,7 +54,7 @@ def gpu(name: str) -> Hardware:
 
 
 def of_device(device: str) -> Hardware:
-    """This machine's device, as torch calls it: from the table if it is there, else measured in a fraction of a second."""
+    """A device of this machine, as torch calls it: from the table if it is there, else measured in a moment."""
     from prefgen.engines import devices, loading
 
     kind = loading.device_kind(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -44,7 +44,7 @@ class Outlook:
     gpu: str = "h100"
     gpus: int = 1
     price_per_hour: float | None = None
-    judge: JudgeConfig = JudgeConfig()
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 def render(outlook: Outlook) -> RenderableType:

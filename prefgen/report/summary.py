@@ -136,10 +136,10 @@ def figure10(at: Layout, iterations: Iterable[pa.Array], similarities: Iterable[
     for row in at.read_dropped():
         if row["similarity"] is not None:
             accepted[row["iteration"], row["similarity"] < threshold] += 1
-    return _cumulative(accepted, last)
+    return cumulative(accepted, last)
 
 
-def _cumulative(accepted: Counter[tuple[int, bool]], iterations: int) -> tuple[float, ...]:
+def cumulative(accepted: Counter[tuple[int, bool]], iterations: int) -> tuple[float, ...]:
     """Share of rows accepted as non-similar by iteration 1 ... `iterations`."""
     if not accepted:
         return ()

@@ -1,4 +1,4 @@
-"""What a method asks of its models for a row: pictures encoded, tokens read and written. Its flows tell, without a model.
+"""What a method asks of its models for a row: pictures encoded, tokens read and written. Its flows tell, modelless.
 
 Each flow is run for one round on an engine that notes the requests and answers with seeded words. How long the answers
 of a real model are is not known before; they are taken to be as long as the reference, with two measured exceptions.

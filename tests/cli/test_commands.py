@@ -78,6 +78,21 @@ NOISE = {"--noise-space", "--noise-steps", "--schedule"}
 OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
+    "tune": [
+        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--engine", "--help", "--image-root", "--input"),
+        *(
+            "--iterations",
+            "--json",
+            "--keep-tokens",
+            "--limit",
+            "--model",
+            "--noise-space",
+            "--noise-steps",
+            "--output",
+        ),
+        *("--revision", "--rho", "--sample", "--seed", "--similarity-model", "--similarity-threshold", "--split"),
+        *("--temperature", "--top-p", "--trust-remote-code", "--turns"),
+    ],
     "plan": [
         *(
             "--answer-tokens",
@@ -235,6 +250,32 @@ def test_a_plan_needs_neither_data_nor_model() -> None:
         (("unheard",), "--method 'unheard' is unknown"),
     ):
         wrong = called("plan", *options)
+        assert wrong.returncode == 2
+        assert message in wrong.stderr
+
+
+def test_a_pilot_recommends_a_value_with_its_command(source: Path, tmp_path: Path) -> None:
+    tune = ("tune", "bdhs", "-i", source, "-m", "none", "--engine", "fake", "--limit", "20", "-o", tmp_path / "a.svg")
+    done = called(*tune, "--rho", "1,0.5", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("ρ = 0.5") < done.stdout.index("ρ = 1")  # the weaker restriction first
+    command = done.stdout.strip().splitlines()[-1].split()
+    assert command[:2] == ["prefgen", "bdhs"]
+    assert command[command.index("--seed") + 1] == "3"
+    assert command[command.index("--rho") + 1] in ("0.5", "1.0")
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+    assert called(*command[1:-1], tmp_path / "out").returncode == 0  # it can be typed as it stands
+    settings = json.loads((tmp_path / "out/.prefgen/plan.json").read_text())["fingerprint"]
+    assert settings["method.seed"] == 3
+    noised = json.loads(called(*tune, "--noise-steps", "300", "--json").stdout)
+    assert noised["trials"][0]["method"]["variant"] == "noise"
+    assert "--variant noise --noise-steps 300" in noised["recommended"]
+    for options, message in (
+        (("--rho", "0.5", "--keep-tokens", "3"), "one at a time"),
+        (("--keep-tokens", "few"), "numbers with commas"),
+        (("--rho", "7"), "--rho 7.0 is outside"),
+    ):
+        wrong = called(*tune, *options)
         assert wrong.returncode == 2
         assert message in wrong.stderr
 

@@ -14,7 +14,7 @@ from prefgen.report.lint.rows import Row
 from prefgen.text import REFUSAL
 
 _YES_NO = re.compile(r"\s*(yes|no)\b", re.IGNORECASE)
-_BLUR = re.compile(
+BLUR = re.compile(
     r"\b(blurr?(y|ed|iness)|pixel(l?ated|ation)|grainy|out of focus|low[- ]resolution|distort(ed|ion)|static noise|"
     r"(visual|image|random) noise|noisy (image|picture|photo)|(too|very) (dark|noisy) to|no image (is|was|has)|"
     r"(cannot|can['’]t|unable to) see (the|any) (image|picture|photo))\b",
@@ -90,7 +90,7 @@ class AnswerKinds:
 
     def see(self, row: Row) -> None:
         """Look for each kind of phrase in both answers."""
-        for name, pattern in (("refusals", REFUSAL), ("blur-talk", _BLUR), ("tags", _TAG)):
+        for name, pattern in (("refusals", REFUSAL), ("blur-talk", BLUR), ("tags", _TAG)):
             for tally, text in zip(self._found[name], (row.chosen, row.rejected), strict=True):
                 match = pattern.search(text) if pattern is not _TAG or _TAG_SIGN.search(text) else None
                 if match:

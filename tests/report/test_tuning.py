@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from prefgen.engines.fake import FakeEngine
+from prefgen.methods.bdhs import BDHS
+from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
+from prefgen.report import tuning
+from prefgen.requests import Embed, Generate
+
+BASE = BDHS(iterations=3)
+PROMPT = (Turn("user", (Slot.IMAGE, "What is it?")),)
+CHOSEN = "A red ball lies there."
+
+
+def sample(number: int) -> Sample:
+    return Sample(f"{number:016x}", PROMPT, (Image(b"", "", 64, 64),), CHOSEN, "test", str(number))
+
+
+def pair(iteration: int, similarity: float, rejected: str = "A red cube stands here") -> Pair:
+    made = Pair(sample(iteration), "bdhs", "attn", CHOSEN, rejected, iteration, similarity, 0)
+    return dataclasses.replace(made, image_tokens=64, kept_tokens=16, tokens=10)
+
+
+def trial(setting: str, last: float, length: float = 1.0, blur: float = 0.0) -> tuning.Trial:
+    return tuning.Trial(BASE, setting, 10, 10, (last / 2, last), 1.0, 64.0, length, blur, 20.0, 0.1)
+
+
+def test_measures_are_those_of_the_outcomes() -> None:
+    equal = dataclasses.replace(Dropped.of(sample(9), "REJECTED_EQUALS_CHOSEN", ""), iteration=3, similarity=1.0)
+    outcomes: list[Outcome] = [
+        pair(1, 0.5),
+        pair(2, 0.9),
+        pair(3, 0.99),  # similar to the end, but kept
+        pair(1, 0.1, "It is too blurry to tell."),
+        equal,
+    ]
+    found = tuning.measure(BASE, "ρ = 0.99", outcomes, 8.0)
+    assert (found.rows, found.pairs) == (5, 4)
+    assert found.non_similar == pytest.approx((0.4, 0.6, 0.6))
+    assert (found.kept_tokens, found.image_tokens) == (16, 64)
+    assert found.blur_talk == 0.25
+    assert found.length_ratio == pytest.approx((3 * 22 + 25) / (4 * 22))
+    assert (found.tokens, found.seconds) == (10, 2)
+
+
+def test_the_weakest_restriction_near_the_best_is_recommended() -> None:
+    found = tuning.recommend([trial("a", 0.5), trial("b", 0.88), trial("c", 0.90)])
+    assert found is not None
+    assert found[0].setting == "b"
+    assert "90.0%" in found[1]
+
+
+def test_drift_and_talk_of_blur_are_left_out_unless_nothing_else_is_there() -> None:
+    found = tuning.recommend([trial("a", 0.8), trial("b", 0.95, length=1.5), trial("c", 0.99, blur=0.2)])
+    assert found is not None
+    assert found[0].setting == "a"
+    assert "b, c left out" in found[1]
+    found = tuning.recommend([trial("b", 0.95, length=1.5), trial("c", 0.99, blur=0.2)])
+    assert found is not None
+    assert found[0].setting == "c"
+    assert "every setting" in found[1]
+
+
+def test_nothing_is_recommended_where_nothing_came_out() -> None:
+    empty = tuning.measure(BASE, "ρ = 1", [Dropped.of(sample(1), "ANSWER_EMPTY", "")], 1.0)
+    assert (empty.length_ratio, empty.blur_talk, empty.non_similar) == (None, None, ())
+    assert tuning.recommend([empty]) is None
+    tuning.render([empty])
+    ElementTree.fromstring(tuning.plot([empty]))
+
+
+def test_every_value_is_tried_on_the_same_samples_by_the_same_engine() -> None:
+    fake = FakeEngine()
+    methods = [(f"ρ = {rho}", dataclasses.replace(BASE, rho=rho)) for rho in (0.0, 1.0)]
+    open_, blind = tuning.run(methods, [sample(number) for number in range(20)], {Embed: fake, Generate: fake})
+    assert open_.rows == blind.rows == 20
+    assert open_.kept_tokens == 64
+    assert blind.kept_tokens == 0
+    assert open_.tokens == blind.tokens  # the fake engine does not look
+
+
+def test_the_plot_has_a_line_and_a_label_for_each_setting() -> None:
+    svg = ElementTree.fromstring(tuning.plot([trial("ρ < 1", 0.90), trial("b", 0.91), trial("c", 0.92)]))
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(svg.findall(f"{space}polyline")) == 3
+    labels = [
+        text for text in svg.findall(f"{space}text") if (text.text or "").endswith("0%") and ":" in str(text.text)
+    ]
+    assert [text.text for text in labels] == ["ρ < 1: 90.0%", "b: 91.0%", "c: 92.0%"]
+    heights = sorted(float(text.attrib["y"]) for text in labels)
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 16
