@@ -143,7 +143,7 @@ def lines(found: Forecast) -> Iterator[tuple[str, str]]:
     yield "tokens", f"{_count(work.read * tokens)} read, {_count(work.written * tokens)} written"
     low, expected, high = (duration(found.hours(each) / found.devices / found.groups) for each in astuple(found.rounds))
     bounds = f" ({low} if no answer is made again, {high} if all are)" if repeated else ""
-    yield "time", f"about {expected}{bounds}, loading aside; tried runs were within {FACTOR:g} times"
+    yield "time", f"about {expected}{bounds}, loading aside; measured runs were within a factor of {FACTOR:g}"
     yield "disk", size(found.rows * found.row_bytes)
 
 
