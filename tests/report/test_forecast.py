@@ -11,8 +11,9 @@ import pytest
 
 from prefgen.engines.shape import Shape, of_size
 from prefgen.errors import UsageError
-from prefgen.methods import BDHS, Povid
 from prefgen.methods.base import Method
+from prefgen.methods.bdhs import BDHS
+from prefgen.methods.povid import Povid
 from prefgen.records import Image, Sample, Slot, Turn
 from prefgen.report import forecast, hardware, workload
 from prefgen.report.hardware import Hardware
