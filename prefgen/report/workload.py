@@ -1,4 +1,4 @@
-"""What a method asks of its models for a row: pictures encoded, tokens read and written. Its flows tell, modelless.
+"""What a method asks of its models for a row: pictures encoded, tokens read, tokens written. No model is needed.
 
 Each flow is run for one round on an engine that notes the requests and answers with seeded words. How long the answers
 of a real model are is not known before; they are taken to be as long as the reference, with two measured exceptions.
@@ -83,7 +83,7 @@ def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callabl
     shown = image_tokens / max(len(sample.images), 1)  # of one picture
     answer = tokens(sample.answer or "")
     asked = [request for request in noted.requests if isinstance(request, (Generate, Score))]
-    encoded = read = written = attended = 0.0
+    encoded = written = attended = 0.0
     seen: dict[object, float] = {}  # what was read of a prompt under a view
     for request in asked:
         views = request.views if isinstance(request, Generate) else (request.view,)
@@ -97,9 +97,8 @@ def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callabl
             key = (request.prompt, request.images, view)
             encoded += 0.0 if key in seen else shown * len(request.images)
             seen[key] = max(seen.get(key, 0.0), length)
-    read = sum(seen.values())
     embedded = sum(tokens(request.text) for request in noted.requests if isinstance(request, Embed))
-    return Work(encoded, read, written, attended / written if written else 0.0, embedded)
+    return Work(encoded, sum(seen.values()), written, attended / written if written else 0.0, embedded)
 
 
 def _written(
