@@ -79,9 +79,7 @@ def train(
     ] = Optimisation.gradient_checkpointing,
     save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
     save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
-    gpus: Annotated[
-        int, _training("--gpus", min=1, help="Processes, one on each GPU; with --device cpu, on the CPU.")
-    ] = 1,
+    gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
     revision: o.Revision = None,
     device: o.Device = EngineConfig.device,
@@ -123,7 +121,7 @@ def train(
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if gpus not in (1, processes.count()):
-        raise UsageError(f"--gpus {gpus}, but {processes.count()} processes were started")
+        raise UsageError(f"--gpus {gpus} is not the number of processes that were started, {processes.count()}")
     build.hush(engine, (Generate,))
     command = shlex.join(["prefgen", *sys.argv[1:]])
     job = job_.Job(tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to)
