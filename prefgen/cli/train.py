@@ -115,9 +115,7 @@ def train(
         list[str] | None, _training("--sweep", help="Grid: paper, or name=value,value; repeatable.", metavar="<grid>")
     ] = None,
     keep_all: Annotated[bool, _training("--keep-all", help="Keep all models of a sweep, not the best alone.")] = False,
-    gpus: Annotated[
-        int, _training("--gpus", min=1, help="Processes, one on each GPU; with --device cpu, on the CPU.")
-    ] = 1,
+    gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
     report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
     reference: Annotated[
         str, _training("--reference", help="Read before the first step, or in every step", choices=REFERENCES)
@@ -204,7 +202,7 @@ def train(
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if gpus not in (1, processes.count()):
-        raise UsageError(f"--gpus {gpus}, but {processes.count()} processes were started")
+        raise UsageError(f"--gpus {gpus} is not the number of processes that were started, {processes.count()}")
     build.hush(engine, (Generate,))
     command = shlex.join(["prefgen", *sys.argv[1:]])
     job = job_.Job(
