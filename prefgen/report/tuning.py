@@ -131,9 +131,10 @@ def render(trials: Sequence[Trial]) -> Table:
     """The table for the terminal."""
     iterations = trials[0].method.iterations
     shares = f"non-similar after 1…{iterations}"
-    table = Table("setting", "visible", "pairs", shares, "length", "blur", "tokens", "seconds", box=None)
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
+    headings = ("setting", "visible", "pairs", shares, "length", "blur", "tokens", "seconds")
+    table = Table(box=None, collapse_padding=True, pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
     for trial in trials:
         table.add_row(
             trial.setting,
