@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -85,9 +86,8 @@ def test_the_corrupter_always_contradicts_the_scene(index: int) -> None:
     ), f"{said!r} became {changed!r}"
 
 
-def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "ROWS", 4)
-    rows = prove.Run(tmp_path).rows(0)
+def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path) -> None:
+    rows = prove.Run(tmp_path).rows(0, 4)
     settings = ("--image-root", rows.parent / "images", "--reply", "text", "--judge", "rules")
     with serving() as url:
         done = called("corrupt", "--input", rows, *settings, "--base-url", url, "--output", tmp_path / "out")
@@ -97,9 +97,8 @@ def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path, monkeypatch: pyt
     assert all(row["chosen_response"] != row["rejected_response"] for row in pairs)
 
 
-def test_training_rows_of_two_seeds_share_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "ROWS", 5)
-    folders = [prove.Run(tmp_path).rows(seed).parent / "images" for seed in (0, 1)]
+def test_training_rows_of_two_seeds_share_no_picture(tmp_path: Path) -> None:
+    folders = [prove.Run(tmp_path).rows(seed, 5).parent / "images" for seed in (0, 1)]
     one, two = ({file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert len(one) == len(two) == 5
     assert not one & two
@@ -176,11 +175,11 @@ def test_a_verdict_needs_both_in_every_seed() -> None:
 
 @pytest.mark.slow
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"ROWS": 12, "PAIRS": 8, "STEPS": 2, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
+    for name, value in {"ROWS": 12, "PAIRS": 8, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
         monkeypatch.setattr(prove, name, value)
-    monkeypatch.setattr(
-        prove, "ARMS", {"half": prove.Arm("bdhs+append", mask="spans"), "online": prove.ARMS["mixed bdhs"]}
-    )
+    half = prove.Arm("bdhs+append", mask="spans", steps=2)
+    online = replace(prove.ARMS["mixed bdhs"], steps=2)
+    monkeypatch.setattr(prove, "ARMS", {"half": half, "online": online})
 
     def stamps() -> dict[Path, int]:
         return {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.suffix in (".parquet", ".json")}
