@@ -43,9 +43,14 @@ class Stored:
             raise UsageError(f"{out} {state}")
         self.name = out.resolve().name
         self.digest = at.manifest_digest.read_text(encoding="utf-8").split()[0]
-        self._files = [_opened(path) for path in at.parquet_files()]
-        self._groups = [(file, group) for file in self._files for group in range(file.num_row_groups)]
-        sizes = (file.metadata.row_group(group).num_rows for file, group in self._groups)
+        self._paths = at.parquet_files()  # thousands of a large run, so that they are open only while they are read
+        self._groups: list[tuple[Path, int]] = []
+        sizes: list[int] = []
+        for path in self._paths:
+            with _opened(path) as file:
+                for group in range(file.num_row_groups):
+                    self._groups.append((path, group))
+                    sizes.append(file.metadata.row_group(group).num_rows)
         self._starts = [0, *accumulate(sizes)]
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
 
@@ -54,14 +59,17 @@ class Stored:
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """These columns of every row, in order; `PATHS` reads the names of the pictures without the pictures."""
-        for file in self._files:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
-                yield from batch.to_pylist()
+        for path in self._paths:
+            with _opened(path) as file:
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
+                    yield from batch.to_pylist()
 
     def tables(self) -> Iterator[pa.Table]:
         """Every row group whole, in order: some hundred rows with their pictures."""
-        for file, group in self._groups:
-            yield file.read_row_group(group)
+        for path in self._paths:
+            with _opened(path) as file:
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group)
 
     def take(self, rows: Sequence[int]) -> pa.Table:
         """Whole rows by number, in the order asked for. Cheap where neighbours stand near each other."""
@@ -78,8 +86,9 @@ class Stored:
 
     def _group(self, number: int) -> pa.Table:
         if number not in self._cache:
-            file, group = self._groups[number]
-            self._cache[number] = file.read_row_group(group)
+            path, group = self._groups[number]
+            with _opened(path) as file:
+                self._cache[number] = file.read_row_group(group)
             if len(self._cache) > _CACHED_GROUPS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(number)
