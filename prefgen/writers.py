@@ -101,7 +101,8 @@ def refuse_foreign(at: Layout) -> None:
     """
     if at.out.exists() and not at.out.is_dir():
         raise UsageError(f"output {at.out} is a file: give a directory")
-    if at.out.is_dir() and not at.state.is_dir() and any(at.out.iterdir()):
+    # In this order: another writer may be beginning the run, and the first thing that it makes is the state folder.
+    if at.out.is_dir() and any(at.out.iterdir()) and not at.state.is_dir():
         raise UsageError(f"output {at.out} is not empty and holds no prefgen run: give an empty or a new directory")
 
 
