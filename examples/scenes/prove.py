@@ -37,6 +37,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from prefgen.cli import app
+from prefgen.errors import UsageError
 
 HERE = Path(__file__).parent
 BASE_MODEL = HERE / "model"
@@ -210,17 +211,19 @@ class Run:
     ) -> Path:
         """Train an arm and ask it; the file with its answers. No arm: the model as it is."""
         file = self.file(name, seed)
+        settings = json.loads(json.dumps(arm and vars(arm)))  # as JSON has it
         if file.exists():
+            if read(file)["arm"] != settings:
+                raise UsageError(f"{file} is of other settings than {name} has now: delete it")
             return file
         file.parent.mkdir(parents=True, exist_ok=True)
         start = time.process_time()
         model = BASE_MODEL if arm is None else self.trained(file.with_suffix(""), arm, seed)
         trained = time.process_time()
         answers = ask(model, items, captions_only=captions_only)
-        told: dict[str, Any] = {"seconds": [trained - start, time.process_time() - trained]}
+        told: dict[str, Any] = {"arm": settings, "seconds": [trained - start, time.process_time() - trained]}
         if arm is not None:
-            last = read(model / "training" / "finished.json")
-            told |= {"arm": vars(arm), "end_in_training": last["logps/end"]}
+            told["end_in_training"] = read(model / "training" / "finished.json")["logps/end"]
         part = file.with_suffix(".part")
         part.write_text(json.dumps({**told, **vars(answers)}) + "\n", encoding="utf-8")
         part.replace(file)

@@ -22,6 +22,7 @@ from scene_world import TEXT_STREAM, TRAINING, sample_scene
 from scenes import CAPTION_QUESTION, heldout
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from prefgen.errors import UsageError
 from prefgen.stored import Stored
 from tests.cli.runs import called
 
@@ -203,6 +204,9 @@ def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pyte
     before = stamps()
     assert prove.prove(tmp_path, heldout(4)) == found
     assert {file for file, stamp in stamps().items() if before[file] != stamp} == {tmp_path / "proof.json"}
+    monkeypatch.setattr(prove, "ARMS", {"half": half, "online": half})
+    with pytest.raises(UsageError, match="of other settings than online has"):
+        prove.prove(tmp_path, heldout(4))
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
     assert (tmp_path / "proof.md").read_text() == tables(found)
