@@ -74,7 +74,8 @@ class Examiner:
             asked = [(place, item) for place, item in enumerate(shown) if numbers[place] < with_attributes]
             questions = [(place, attribute.question) for place, item in asked for attribute in item.attributes]
             if questions:
-                replies = iter(self._replies(cache, *map(list, zip(*questions, strict=True)), ANSWER_TOKENS))
+                about, texts = [place for place, _ in questions], [text for _, text in questions]
+                replies = iter(self._replies(cache, about, texts, ANSWER_TOKENS))
                 attributes |= {numbers[place]: [next(replies) for _ in item.attributes] for place, item in asked}
         answers.probes = [word for number in sorted(probes) for word, _ in probes[number]]
         answers.margins = [margin for number in sorted(probes) for _, margin in probes[number]]

@@ -25,7 +25,7 @@ QUESTIONS: Columns = {
     "attributes": ("attributes/accuracy", 100, 1),
     "other hallucination": ("other_hallucination", 100, 1),
 }
-_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 190, 300, 40, 56  # pixels
+_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 225, 300, 40, 56  # pixels
 _PANELS = (("partner_hallucination", "partner hallucination, points"), ("object_recall", "recall, points"))
 
 
@@ -95,7 +95,7 @@ def _panel(arms: Sequence[tuple[str, Mapping[str, Any]]], metric: str, title: st
     ]
     step = 1 if high - low <= 8 else 2 if high - low <= 16 else 5 if high - low <= 40 else 10
     parts += [
-        f'<text x="{x(tick)}" y="{bottom + 18}" text-anchor="middle" fill="#555">{tick:+d}</text>'
+        f'<text x="{x(tick)}" y="{bottom + 18}" text-anchor="middle" fill="#555">{f"{tick:+d}" if tick else 0}</text>'
         for tick in range(math.ceil(low / step) * step, math.floor(high) + 1, step)
     ]
     for row, (change, each) in enumerate(zip(changes, seeds, strict=True)):

@@ -22,6 +22,7 @@ from scene_world import TEXT_STREAM, TRAINING, sample_scene
 from scenes import CAPTION_QUESTION, heldout
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from prefgen.errors import UsageError
 from prefgen.stored import Stored
 from tests.cli.runs import called
 
@@ -173,6 +174,18 @@ def test_a_verdict_needs_both_in_every_seed() -> None:
         assert not verdict([seed(0, 0.01, 0.04), worse], base)["goal"]
 
 
+def test_table_and_figure_that_are_kept_and_shown_are_those_of_the_kept_figures() -> None:
+    kept = SCENES / "results"
+    found = json.loads((kept / "proof.json").read_text())
+    assert captions(found) in (SCENES.parents[1] / "README.md").read_text()
+    assert (kept / "proof.md").read_text() == tables(found)
+    assert (kept / "proof.svg").read_text() == figure(found)
+    arms = json.loads(json.dumps({name: vars(arm) for name, arm in prove.ARMS.items()}))
+    assert {name: arm["settings"] for name, arm in found["arms"].items()} == arms
+    tried = json.loads((kept / "search.json").read_text())
+    assert [set(each) - {"base"} for each in tried.values()] == [set(prove.SEARCH), set(prove.SEARCH_AGAIN)]
+
+
 @pytest.mark.slow
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ROWS": 12, "PAIRS": 8, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
@@ -191,6 +204,9 @@ def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pyte
     before = stamps()
     assert prove.prove(tmp_path, heldout(4)) == found
     assert {file for file, stamp in stamps().items() if before[file] != stamp} == {tmp_path / "proof.json"}
+    monkeypatch.setattr(prove, "ARMS", {"half": half, "online": half})
+    with pytest.raises(UsageError, match="of other settings than online has"):
+        prove.prove(tmp_path, heldout(4))
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
     assert (tmp_path / "proof.md").read_text() == tables(found)
