@@ -11,8 +11,17 @@ from scene_paired import auc, difference, mcnemar
 from scenes import Heldout
 
 COMPARED = ("partner_hallucination", "chair_i", "chair_s", "object_recall", "chair_i_matched")
-RATIOS = (*COMPARED, "other_hallucination", "yes_no/accuracy", "popular/accuracy", "adversarial/accuracy")
-RATIOS = (*RATIOS, *(f"{kind}/accuracy" for kind in ("attributes", "colour", "place", "count")))
+RATIOS = (
+    *COMPARED,
+    "other_hallucination",
+    "yes_no/accuracy",
+    "popular/accuracy",
+    "adversarial/accuracy",
+    "attributes/accuracy",
+    "colour/accuracy",
+    "place/accuracy",
+    "count/accuracy",
+)
 LENGTHS = ("caption_words", "caption_sentences")
 RECALL_MARGIN = 0.01  # how much recall an arm may lose
 SIGNIFICANT = 0.05
@@ -81,7 +90,9 @@ def report(answers: Mapping[str, Sequence[Answers]], base: Answers, items: Seque
     for name, each in answers.items():
         counted = [count(one, base, items) for one in each]
         pooled = {
-            metric: vars(difference(standing.tally.sums(metric), sum(one.tally.sums(metric) for one in counted)))
+            metric: vars(
+                difference(standing.tally.sums(metric), np.sum([one.tally.sums(metric) for one in counted], axis=0))
+            )
             for metric in COMPARED
         }
         seeds = [compared(one, standing) for one in counted]

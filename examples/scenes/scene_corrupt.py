@@ -42,7 +42,7 @@ def corrupt(answer: str, rng: np.random.Generator) -> str:
         raise ValueError(f"no shape in {answer!r}")
     changes = [_add_partner, _change_shape, _change_colour, _change_place, _change_total]
     for number in rng.permutation(len(changes)):
-        changed = changes[number](answer, mentioned, rng)
+        changed: str = changes[number](answer, mentioned, rng)
         if changed != answer:
             return changed
     raise ValueError(f"nothing to change in {answer!r}")
