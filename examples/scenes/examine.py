@@ -72,10 +72,10 @@ class Examiner:
             found = iter(self._yes_or_no(cache, owners, [probe.question for item in shown for probe in item.probes]))
             probes |= {n: [next(found) for _ in item.probes] for n, item in zip(numbers, shown, strict=True)}
             asked = [(place, item) for place, item in enumerate(shown) if numbers[place] < with_attributes]
-            questions = [(place, attribute.question) for place, item in asked for attribute in item.attributes]
-            if questions:
-                about, texts = [place for place, _ in questions], [text for _, text in questions]
-                replies = iter(self._replies(cache, about, texts, ANSWER_TOKENS))
+            if asked:
+                owners = [place for place, item in asked for _ in item.attributes]
+                questions = [attribute.question for _, item in asked for attribute in item.attributes]
+                replies = iter(self._replies(cache, owners, questions, ANSWER_TOKENS))
                 attributes |= {numbers[place]: [next(replies) for _ in item.attributes] for place, item in asked}
         answers.probes = [word for number in sorted(probes) for word, _ in probes[number]]
         answers.margins = [margin for number in sorted(probes) for _, margin in probes[number]]

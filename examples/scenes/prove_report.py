@@ -11,14 +11,17 @@ from scene_paired import auc, difference, mcnemar
 from scenes import Heldout
 
 COMPARED = ("partner_hallucination", "chair_i", "chair_s", "object_recall", "chair_i_matched")
-RATIOS: tuple[str, ...] = (
+RATIOS = (
     *COMPARED,
     "other_hallucination",
     "yes_no/accuracy",
     "popular/accuracy",
     "adversarial/accuracy",
+    "attributes/accuracy",
+    "colour/accuracy",
+    "place/accuracy",
+    "count/accuracy",
 )
-RATIOS = (*RATIOS, *(f"{kind}/accuracy" for kind in ("attributes", "colour", "place", "count")))
 LENGTHS = ("caption_words", "caption_sentences")
 RECALL_MARGIN = 0.01  # how much recall an arm may lose
 SIGNIFICANT = 0.05
