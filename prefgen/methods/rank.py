@@ -174,30 +174,39 @@ class Rank:
         outcomes: list[Outcome] = []
         for winner, loser in apart:
             first, second = texts.index(answers[winner]), texts.index(answers[loser])
-            finish = completions[second].finish
-            pair = Pair(
-                sample=sample,
-                method=self.name,
-                variant=self.by,
-                chosen=answers[winner],
-                rejected=answers[loser],
-                iteration=1,
-                similarity=None,
-                seed=self.seed,
-                spans=(Span(0, len(answers[loser])),),
-                finish=(finish,),
-                image_tokens=completions[second].image_tokens,
-                kept_tokens=completions[second].kept_tokens,
-                tokens=0 if outcomes else tokens,
-                flags=(*flags, *(("length",) if finish == "length" else ())),
-                authors=(first // self.candidates, second // self.candidates),
-                params={**settings(self), "scores": [round(scores[place], 4) for place in (winner, loser)]},
+            pair = self._pair(sample, texts[first], texts[second], completions[second])
+            own = first // self.candidates, second // self.candidates
+            outcomes.append(
+                replace(
+                    pair,
+                    chosen=pair.chosen if self.chosen == "best" else reference,
+                    authors=own if self.chosen == "best" else (None, own[1]),
+                    tokens=0 if outcomes else tokens,
+                    flags=(*flags, *pair.flags),
+                    params={**pair.params, "scores": [round(scores[place], 4) for place in (winner, loser)]},
+                )
             )
-            if self.chosen == "reference":
-                pair = replace(pair, chosen=reference, authors=(None, pair.authors[1]))
-            outcomes.append(pair)
         outcomes += [self._drop(sample, "fewer answers are apart", 0)] * (self.parts - len(outcomes))
         return outcomes if self.parts > 1 else outcomes[0]
+
+    def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
+        """Two answers, the rejected one as it was made; nothing yet of how they were ranked."""
+        return Pair(
+            sample=sample,
+            method=self.name,
+            variant=self.by,
+            chosen=chosen,
+            rejected=rejected,
+            iteration=1,
+            similarity=None,
+            seed=self.seed,
+            spans=(Span(0, len(rejected)),),
+            finish=(made.finish,),
+            image_tokens=made.image_tokens,
+            kept_tokens=made.kept_tokens,
+            flags=("length",) if made.finish == "length" else (),
+            params=dict(settings(self)),
+        )
 
     def _scores(
         self, sample: Sample, answers: list[str]
