@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from prefgen import seeds
-from prefgen.methods.base import check_ranges, explain_view, reference
+from prefgen.methods.base import check_ranges, check_sampling, explain_view, reference
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -45,12 +45,10 @@ class Append:
         Raises:
             UsageError: naming the option, its value and its range.
         """
+        check_sampling(self)
         check_ranges(
             rho=(self.rho, 0.0, 1.0),
             keep_tokens=(self.keep_tokens, 0, float("inf")),
-            temperature=(self.temperature, 0.0, 100.0),
-            top_p=(self.top_p, 1e-6, 1.0),
-            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
         )
 
     def __call__(self, sample: Sample) -> Flow:

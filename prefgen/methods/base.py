@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Generator, Iterable, Iterator
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
@@ -11,7 +12,7 @@ from prefgen.errors import RowError, UsageError
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flows, Reply, Request, Vector
-from prefgen.restrict import NoiseSpace, Schedule, View, alpha_bar
+from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, alpha_bar, last_step
 
 Scalar = str | int | float | bool | None
 
@@ -93,6 +94,22 @@ class Noising(Protocol):
         """The run's seed."""
 
 
+class Drawing(Protocol):
+    """A method whose answers are drawn, by options as in `prefgen.requests.Sampling`."""
+
+    @property
+    def temperature(self) -> float:
+        """0 is greedy."""
+
+    @property
+    def top_p(self) -> float:
+        """Nucleus."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Limit of an answer."""
+
+
 def noised_view(method: Noising, sample_id: str, iteration: int) -> View:
     """All image tokens, of a noised image; fresh noise for every (sample, iteration)."""
     return View(
@@ -123,6 +140,29 @@ def check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
     for name, (value, known) in choices.items():
         if value not in known:
             raise UsageError(f"--{name.replace('_', '-')} {value!r} is unknown; choose from {', '.join(known)}")
+
+
+def check_sampling(method: Drawing) -> None:
+    """Check how a method draws its answers.
+
+    Raises:
+        UsageError: naming the option, its value and its range.
+    """
+    check_ranges(
+        temperature=(method.temperature, 0.0, 100.0),
+        top_p=(method.top_p, 1e-6, 1.0),
+        max_new_tokens=(method.max_new_tokens, 1, math.inf),
+    )
+
+
+def check_noise(method: Noising) -> None:
+    """Check how a method noises the image.
+
+    Raises:
+        UsageError: naming the option, its value and what it may be.
+    """
+    check_choices(noise_space=(method.noise_space, NOISE_SPACES), schedule=(method.schedule, SCHEDULES))
+    check_ranges(noise_steps=(method.noise_steps, 0, last_step(method.schedule)))
 
 
 def explain_view(view: View, image_tokens: float) -> Iterator[tuple[str, str]]:

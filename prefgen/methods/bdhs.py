@@ -38,10 +38,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
 from prefgen import seeds, text
-from prefgen.methods.base import check_choices, check_ranges, cosine, explain_view
+from prefgen.methods.base import check_choices, check_noise, check_ranges, check_sampling, cosine, explain_view
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
-from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, last_step
+from prefgen.restrict import NoiseSpace, Schedule, View
 from prefgen.text import SPLITTERS, Cut, Sentence, Splitter
 
 Variant = Literal["attn", "noise", "both"]
@@ -114,22 +114,18 @@ class BDHS:
         """
         check_choices(
             variant=(self.variant, VARIANTS),
-            noise_space=(self.noise_space, NOISE_SPACES),
-            schedule=(self.schedule, SCHEDULES),
             fidelity=(self.fidelity, FIDELITIES),
             splitter=(self.splitter, SPLITTERS),
         )
         check_ranges(
             rho=(self.rho, 0.0, 1.0),
             keep_tokens=(self.keep_tokens, 0, math.inf),
-            noise_steps=(self.noise_steps, 0, last_step(self.schedule)),
             iterations=(self.iterations, 1, 1000),
             similarity_threshold=(self.similarity_threshold, -1.0, 2.0),
-            temperature=(self.temperature, 0.0, 100.0),
-            top_p=(self.top_p, 1e-6, 1.0),
             max_sentence_tokens=(self.max_sentence_tokens, 1, math.inf),
-            max_new_tokens=(self.max_new_tokens, 1, math.inf),
         )
+        check_noise(self)
+        check_sampling(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Algorithm 1 for one sample."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen.methods.base import check_ranges
+from prefgen.methods.base import check_sampling
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -41,11 +41,7 @@ class Blind:
         Raises:
             UsageError: naming the option, its value and its range.
         """
-        check_ranges(
-            temperature=(self.temperature, 0.0, 100.0),
-            top_p=(self.top_p, 1e-6, 1.0),
-            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
-        )
+        check_sampling(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Answer without the image."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen.methods.base import check_ranges, reference
+from prefgen.methods.base import check_ranges, check_sampling, reference
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -47,12 +47,8 @@ class DropoutNTP:
         Raises:
             UsageError: naming the option, its value and its range.
         """
-        check_ranges(
-            keep_share=(self.keep_share, 0.0, 0.999),
-            temperature=(self.temperature, 0.0, 100.0),
-            top_p=(self.top_p, 1e-6, 1.0),
-            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
-        )
+        check_ranges(keep_share=(self.keep_share, 0.0, 0.999))
+        check_sampling(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Continue the first half without the image."""

@@ -31,11 +31,11 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from prefgen import seeds
-from prefgen.methods.base import check_choices, check_ranges, explain_view, judged, noised_view, reference
+from prefgen.methods.base import check_choices, check_noise, check_ranges, explain_view, judged, noised_view, reference
 from prefgen.methods.bdhs import FIDELITIES, Fidelity
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Flow, Request, Score, Scored
-from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, last_step
+from prefgen.restrict import NoiseSpace, Schedule, View
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,10 @@ class Povid:
             UsageError: naming the option, its value and its range.
         """
         check_choices(
-            noise_space=(self.noise_space, NOISE_SPACES),
-            schedule=(self.schedule, SCHEDULES),
             fidelity=(self.fidelity, FIDELITIES),
         )
+        check_noise(self)
         check_ranges(
-            noise_steps=(self.noise_steps, 0, last_step(self.schedule)),
             temperature=(self.temperature, 0.0, 100.0),
             top_p=(self.top_p, 1e-6, 1.0),
         )

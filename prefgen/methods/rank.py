@@ -22,6 +22,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -29,7 +30,7 @@ from typing import ClassVar, Literal, cast
 
 from prefgen import seeds
 from prefgen.errors import UsageError
-from prefgen.methods.base import cosine, settings
+from prefgen.methods.base import check_choices, check_ranges, check_sampling, cosine, settings
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
@@ -100,26 +101,18 @@ class Rank:
         Raises:
             UsageError: naming the option and its value.
         """
-        choices: list[tuple[str, str, tuple[str, ...]]] = [
-            ("by", self.by, BY),
-            ("pairs", self.pairs, PAIRINGS),
-            ("chosen", self.chosen, CHOSEN),
-            ("order", self.order, ORDERS),
-        ]
-        for option, value, known in choices:
-            if value not in known:
-                raise UsageError(f"--{option} {value!r} is unknown; choose from {', '.join(known)}")
-        ranges: list[tuple[str, float, float, float]] = [
-            ("candidates", self.candidates, 1 if self.policies > 1 else 2, 64),
-            ("min-margin", self.min_margin, 0.0, 2.0),
-            ("temperature", self.temperature, 0.0, 100.0),
-            ("top-p", self.top_p, 1e-6, 1.0),
-            ("max-new-tokens", self.max_new_tokens, 1, float("inf")),
-            ("verdict-tokens", self.verdict_tokens, 1, float("inf")),
-        ]
-        for option, number, low, high in ranges:
-            if not low <= number <= high:
-                raise UsageError(f"--{option} {number} is outside {low:g} … {high:g}")
+        check_choices(
+            by=(self.by, BY),
+            pairs=(self.pairs, PAIRINGS),
+            chosen=(self.chosen, CHOSEN),
+            order=(self.order, ORDERS),
+        )
+        check_ranges(
+            candidates=(self.candidates, 1 if self.policies > 1 else 2, 64),
+            min_margin=(self.min_margin, 0.0, 2.0),
+            verdict_tokens=(self.verdict_tokens, 1, math.inf),
+        )
+        check_sampling(self)
         if self.pairs == "all" and self.chosen == "reference":
             raise UsageError(
                 "--pairs all are pairs of the policy's own answers; it does not go with --chosen reference"

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen.methods.base import check_choices, check_ranges, explain_view, noised_view
+from prefgen.methods.base import check_noise, check_sampling, explain_view, noised_view
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
-from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, last_step
+from prefgen.restrict import NoiseSpace, Schedule, View
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,8 @@ class Weakened:
         Raises:
             UsageError: naming the option, its value and its range.
         """
-        check_choices(noise_space=(self.noise_space, NOISE_SPACES), schedule=(self.schedule, SCHEDULES))
-        check_ranges(
-            noise_steps=(self.noise_steps, 0, last_step(self.schedule)),
-            temperature=(self.temperature, 0.0, 100.0),
-            top_p=(self.top_p, 1e-6, 1.0),
-            max_new_tokens=(self.max_new_tokens, 1, float("inf")),
-        )
+        check_noise(self)
+        check_sampling(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Answer the noised image."""

@@ -16,6 +16,17 @@ from prefgen.records import Dropped, Outcome
 _PLAIN_EVERY_S = 15.0
 
 
+def bar(console: Console) -> rich.progress.Progress:
+    """Bars with counts, time left and words."""
+    return rich.progress.Progress(
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("{task.description}"),
+        console=console,
+    )
+
+
 class Progress:
     """Counts outcomes and shows them. A context manager."""
 
@@ -25,13 +36,7 @@ class Progress:
         self._drops: Counter[str] = Counter()
         self._iterations: Counter[int] = Counter()
         self._started = self._spoke_at = clock()
-        self._bar = rich.progress.Progress(
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.description}"),
-            console=console,
-        )
+        self._bar = bar(console)
         self._task = self._bar.add_task("", total=total, completed=done)
         self._workers: dict[int, rich.progress.TaskID] = {}
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
-import rich.progress
 from rich.console import Console
+
+from prefgen.report.progress import bar
 
 _LINES = 40  # for the steps of a run, about
 _HEADS = ("step", "loss", "margin", "accuracy", "chosen", "rejected", "end")
@@ -26,13 +27,7 @@ class Steps:
         self._steps = self._samples = self._read = 0
         self._started: tuple[int, float] | None = None
         self._headed = False
-        self._bar = rich.progress.Progress(
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.description}"),
-            console=console,
-        )
+        self._bar = bar(console)
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> Steps:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from prefgen.errors import UsageError
 from prefgen.methods import prompts
-from prefgen.methods.base import parts
+from prefgen.methods.base import check_choices, parts
 from prefgen.methods.bdhs import BDHS
 from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
@@ -59,8 +59,8 @@ class Objective:
         Raises:
             UsageError: naming the option and its value.
         """
-        _check_choice("loss", self.loss, LOSSES)
-        _check_choice("average", self.average, AVERAGES)
+        check_choices(loss=(self.loss, LOSSES))
+        check_choices(average=(self.average, AVERAGES))
         _check_range("beta", self.beta, 0, math.inf, positive=True)
         _check_range("gamma", self.gamma, 0, 1)
         _check_range("sft-weight", self.sft_weight, 0, math.inf)
@@ -120,12 +120,12 @@ class Optimisation:
         Raises:
             UsageError: naming the option and its value.
         """
-        _check_choice("loss-mask", self.loss_mask, LOSS_MASKS)
-        _check_choice("save", self.save, SAVED)
+        check_choices(loss_mask=(self.loss_mask, LOSS_MASKS))
+        check_choices(save=(self.save, SAVED))
         _check_range("span-weight", self.span_weight, 0, math.inf, positive=True)
         if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
             raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
-        _check_choice("reference", self.reference, REFERENCES)
+        check_choices(reference=(self.reference, REFERENCES))
         _check_range("lr", self.lr, 0, math.inf, positive=True)
         _check_range("projector-lr", self.projector_lr, 0, math.inf)
         _check_range("epochs", self.epochs, 0, math.inf, positive=True)
@@ -173,7 +173,7 @@ class Online:
         Raises:
             UsageError: naming the option and its value.
         """
-        _check_choice("online", self.online, MAKERS)
+        check_choices(online=(self.online, MAKERS))
         _check_range("online-every", self.online_every, 1, math.inf)
         _check_range("mix", self.mix, 0, 1)
         if (self.online == "dpo") != bool(self.annotator):
@@ -231,11 +231,6 @@ def _arguments(kind: type[Any], given: Sequence[str]) -> dict[str, Any]:
         except (KeyError, ValueError):
             raise UsageError(f"--online-arg {argument!r} has no such value; its default is {default}") from None
     return found
-
-
-def _check_choice(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"--{option} {value!r} is unknown; choose from {', '.join(known)}")
 
 
 def _check_range(option: str, value: float, least: float, most: float, *, positive: bool = False) -> None:
