@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from prefgen.engines import decode, vision
+from prefgen.engines import decode, loading, vision
 from prefgen.engines.decode import Prefilled, Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.sampling import Chooser, Vocabulary
@@ -56,7 +56,7 @@ def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], read: 
             input_ids=token_B.repeat(2)[:, None],
             attention_mask=attention,
             position_ids=position[..., None],
-            past_key_values=read.cache,
+            **loading.cache_argument(loaded.model, read.cache),
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prefgen.engines import vision
+from prefgen.engines import loading, vision
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.sampling import Continuation
 
@@ -194,11 +194,11 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
     output = loaded.model(**inputs, use_cache=True, logits_to_keep=1)
     attention, positions = inputs["attention_mask"], inputs["position_ids"]
     if len(leaders) == len(rows):
-        return Prefilled(output.logits[:, -1], output.past_key_values, attention, positions[..., -1])
+        return Prefilled(output.logits[:, -1], loading.cache_of(output), attention, positions[..., -1])
 
     own = pad([row[count:] for row, count in zip(sequences, shared, strict=True)], pad_id(loaded), loaded.device)
     copies = torch.tensor([leaders.index(leader) for leader in leader_of], device=loaded.device)
-    cache, attention = output.past_key_values, attention[copies]
+    cache, attention = loading.cache_of(output), attention[copies]
     cache.batch_select_indices(copies)
     slots = attention.shape[1]
     for row, (leader, count) in enumerate(zip(leader_of, shared, strict=True)):
@@ -208,7 +208,7 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
         input_ids=own.ids,
         attention_mask=attention,
         position_ids=own.positions,
-        past_key_values=cache,
+        **loading.cache_argument(loaded.model, cache),
         use_cache=True,
         logits_to_keep=1,
     )
@@ -220,7 +220,7 @@ def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> P
     inputs = masked_inputs(loaded, rows, preserve=preserve)
     output = loaded.model(**inputs, use_cache=True, logits_to_keep=1)
     positions = inputs["position_ids"]
-    return Prefilled(output.logits[:, -1], output.past_key_values, inputs["attention_mask"], positions[..., -1])
+    return Prefilled(output.logits[:, -1], loading.cache_of(output), inputs["attention_mask"], positions[..., -1])
 
 
 def _leaders(rows: list[Row]) -> list[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -254,3 +256,18 @@ def digest_folder(folder: Path) -> str:
                 file.seek(max(_HASH_WHOLE_BYTES, size - _HASH_WHOLE_BYTES))
                 digest.update(file.read())
     return digest.hexdigest()
+
+
+def cache_argument(model: Any, cache: Any) -> dict[str, Any]:
+    """The key/value cache as a keyword argument of the model's forward pass, under the name that it has there."""
+    return {_cache_name(model.__class__): cache}
+
+
+@functools.cache
+def _cache_name(model_class: type) -> str:
+    return "cache" if "cache" in inspect.signature(model_class.forward).parameters else "past_key_values"  # type: ignore[attr-defined]  # every model has one
+
+
+def cache_of(output: Any) -> Any:
+    """The key/value cache that a forward pass returned, under either of its names."""
+    return output["cache"] if "cache" in output else output["past_key_values"]

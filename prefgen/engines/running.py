@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 import torch
 from transformers.cache_utils import Cache, StaticLayer
 
-from prefgen.engines import decode
+from prefgen.engines import decode, loading
 from prefgen.engines.decode import Prefilled, Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.sampling import Chooser, Vocabulary
@@ -179,7 +179,7 @@ class RunningBatch:
             input_ids=self._token,
             attention_mask=self._mask,
             position_ids=self._position,
-            past_key_values=self._cache,
+            **loading.cache_argument(self._loaded.model, self._cache),
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
