@@ -191,6 +191,7 @@ class Chat:
         schema: JSON schema of the reply, as JSON; empty for free text.
         seed: passed on to servers that take one; two requests that differ in nothing else are two questions.
         plain: the same question to be answered in plain text, for a judge that gives no JSON; empty if there is none.
+        after: why the reply before this one was of no use, for a row that is asked about again.
     """
 
     turns: tuple[Turn, ...]
@@ -199,6 +200,7 @@ class Chat:
     sampling: Sampling
     seed: int
     plain: tuple[Turn, ...] = ()
+    after: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from prefgen import launch
 from prefgen import verify as verify_
+from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
@@ -62,7 +63,7 @@ def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> 
         job,
         Spread.of(options),
         Manner(
-            command=shlex.join(["prefgen", *sys.argv[1:]]),
+            command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
             licence=options["license"],
             max_dropped=options["max_dropped"],
             dry_run=options["dry_run"],

@@ -107,9 +107,9 @@ class Corrupt:
         if sample.answer is None or not sample.answer.strip():
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no answer to corrupt")
         tokens, room = 0, self.max_new_tokens
-        problem = RowError("REPLY_EMPTY")
+        problem: RowError | None = None
         for attempt in range(1, self.attempts + 1):
-            (message,) = cast("tuple[Message]", (yield (self.ask(sample, attempt, room),)))
+            (message,) = cast("tuple[Message]", (yield (self.ask(sample, attempt, room, str(problem or "")),)))
             tokens += message.tokens
             try:
                 rejected, kinds, how = self.read(sample, message)
@@ -140,11 +140,12 @@ class Corrupt:
                 params=settings(self),
                 record={"reply_read": list(how)} if how else {},
             )
+        assert problem is not None
         made = Dropped.of(sample, problem.reason, problem.detail)
         return Dropped(**{**vars(made), "iteration": attempt, "tokens": tokens})
 
-    def ask(self, sample: Sample, attempt: int, room: int) -> Chat:
-        """What the judge is asked."""
+    def ask(self, sample: Sample, attempt: int, room: int, after: str = "") -> Chat:
+        """What the judge is asked. `after`: why the reply before was of no use."""
         seed = seeds.derive(self.seed, sample.id, attempt, "corrupt")
         turns, pictures = self._turns(self.prompt, sample, seed)
         schema, plain = "", tuple[Turn, ...]()
@@ -152,7 +153,7 @@ class Corrupt:
             schema = json.dumps(self.schema())
             if self._plain is not None:
                 plain, _ = self._turns(self._plain, sample, seed)
-        return Chat(turns, pictures, schema, Sampling(self.temperature, self.top_p, room), seed, plain)
+        return Chat(turns, pictures, schema, Sampling(self.temperature, self.top_p, room), seed, plain, after)
 
     def _turns(self, prompt: Template, sample: Sample, seed: int) -> tuple[tuple[Turn, ...], tuple[Image, ...]]:
         turns = prompt.fill(
