@@ -216,16 +216,38 @@ class RunDirectory:
                 raise ValueError(f"{len(self._missing())} shards are still pending")
             self._clear()
             self._move_parts()
-            if samples:
-                os.makedirs(self._at.samples, exist_ok=True)
-                for name, content in samples(self.out).items():
-                    self._put(self._at.samples / name, content)
-            self._put(self._at.card, card(self.out).encode())
-            if preview and any(commit.pairs for commit in self._commits.values()):
-                self._put(self._at.preview, preview(self.out).encode())
-            self._put(self._at.dataset_info, json_bytes(schema.llama_factory_info(self.out.resolve().name)))
-            digest = self._put(self._at.manifest, json_bytes(self._manifest()))
-            self._put(self._at.manifest_digest, f"{digest.sha256}  {self._at.manifest.name}\n".encode())
+            self._complete(card, preview, samples)
+
+    def _complete(
+        self,
+        card: Callable[[Path], str],
+        preview: Callable[[Path], str] | None,
+        samples: Callable[[Path], Mapping[str, bytes]] | None,
+    ) -> None:
+        """Write what stands beside data/, and last the manifest."""
+        if samples:
+            os.makedirs(self._at.samples, exist_ok=True)
+            for name, content in samples(self.out).items():
+                self._put(self._at.samples / name, content)
+        self._put(self._at.card, card(self.out).encode())
+        if preview and any(commit.pairs for commit in self._commits.values()):
+            self._put(self._at.preview, preview(self.out).encode())
+        self._put(self._at.dataset_info, json_bytes(schema.llama_factory_info(self.out.resolve().name)))
+        digest = self._put(self._at.manifest, json_bytes(self._manifest()))
+        self._put(self._at.manifest_digest, f"{digest.sha256}  {self._at.manifest.name}\n".encode())
+
+    def replace_card(self, text: str) -> None:
+        """Give a finished run another dataset card. A kill meanwhile leaves a run that `finalize` finishes.
+
+        Raises:
+            CorruptRun, EnvironmentFault: as `finalize`. ValueError: if the run is not finished.
+        """
+        if not self.finished:
+            raise ValueError(f"{self.out} is not finished")
+        with _environment(self.out), self._gate:
+            self._read_commits()
+            self._at.manifest_digest.unlink()
+            self._complete(lambda _: text, None, None)
 
     def close(self) -> None:
         """Make way for another writer."""

@@ -31,7 +31,7 @@ from prefgen.layout import Layout, Plan
 from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
 from prefgen.records import Sample
-from prefgen.report import plan
+from prefgen.report import card, plan
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
 from prefgen.sources import SourceOptions
@@ -195,8 +195,14 @@ def finalize_run(out: Path, *, json: bool, quiet: bool) -> None:
     options = config.read(Layout(out).config)
     share = options.get("max_dropped", 1.0)
     manner = Manner(command, options.get("license") or "", share, json, quiet)
+    talk = Console(stderr=True, quiet=quiet)
+    if directory.finished and (mended := card.without_configs(out)) is not None:
+        if problems := verify_.verify(out).problems:  # a new manifest must not vouch for damage
+            raise CorruptRun(f"{out} has {len(problems)} problems, see `prefgen verify`; its card is left as it is")
+        directory.replace_card(mended)
+        talk.print(f"{out}/README.md: the `configs` block, which made load_dataset return older rows, is gone")
     finalize(directory, manner)
-    finish(out, manner, Console(stderr=True, quiet=quiet))
+    finish(out, manner, talk)
 
 
 def verify(out: Path, *, json: bool) -> None:

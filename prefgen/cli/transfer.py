@@ -14,7 +14,7 @@ from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.importers import job as importing
 from prefgen.importers.job import ImportJob
 from prefgen.layout import Layout, Plan
-from prefgen.report import import_plan
+from prefgen.report import card, import_plan
 from prefgen.report.progress import Progress
 from prefgen.select import SelectJob
 from prefgen.shards import RunDirectory
@@ -89,6 +89,15 @@ def run_check(
     """
     found = checks.check(src, trainer, processor, max_length, loaded)
     data, talk = Console(), Console(stderr=True)
+    if card.without_configs(src) is not None:
+        talk.print(
+            f"{src}/README.md has a `configs` block, with which load_dataset may return the rows of an older run "
+            f"of the name {src.resolve().name!r} from its cache: remove the block, or run prefgen finalize {src}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if found.loader:
         given = min(found.rows, found.loaded or found.rows)
         talk.print(f"{trainer} {found.loader} is installed: its own loader was given {given:,} of {found.rows:,} rows")

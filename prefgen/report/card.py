@@ -142,6 +142,24 @@ def render(out: Path, command: str, licence: str = "other", language: str = "en"
     return f"---\n{header}---\n\n{body}"
 
 
+def without_configs(out: Path) -> str | None:
+    """The card of a folder without the ``configs`` block that older versions wrote; None if it has no such block.
+
+    With the block, `datasets` keeps what it read under the folder's base name, so that `load_dataset` returns the rows
+    of the first run of that name.
+    """
+    try:
+        text = Layout(out).card.read_text(encoding="utf-8")
+        front = re.match(r"---\n(.*?)^---\n", text, re.DOTALL | re.MULTILINE)
+        header = yaml.safe_load(front[1]) if front else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    if not (front and isinstance(header, dict) and "configs" in header):
+        return None
+    del header["configs"]
+    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n{text[front.end() :]}"
+
+
 def _header(name: str, licence: str, language: str, plan: Plan, summary: Summary) -> Mapping[str, Any]:
     method = re.sub(r"[^a-z0-9-]+", "-", str(plan.fingerprint.get("method", "")).lower()).strip("-")
     tags = ["preference", "dpo", "rlhf", "trl", "image", "hallucination", "prefgen", method]
@@ -156,7 +174,8 @@ def _header(name: str, licence: str, language: str, plan: Plan, summary: Summary
         "size_categories": [next((size for below, size in _SIZES if summary.pairs < below), "n>1M")],
         "task_categories": ["image-text-to-text", "visual-question-answering"],
         "tags": [tag for tag in tags if tag],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+        # No `configs`: with that block `datasets` names its cache after the folder alone, and gives the rows of
+        # whatever run of that name it read first. Without it the files count, and data/train-* is found all the same.
     }
 
 

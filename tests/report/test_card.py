@@ -2,18 +2,26 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
+import pytest
 import yaml
 
 from prefgen import schema
+from prefgen.cli.session import finalize_run
+from prefgen.cli.transfer import run_check
+from prefgen.errors import CorruptRun
+from prefgen.exporters import export
+from prefgen.records import Pair
 from prefgen.report import card, samples
 from prefgen.report.lint import lint
 from prefgen.shards import Plan, RunDirectory
+from prefgen.stored import Stored
 from prefgen.verify import verify
-from tests.handmade import FINGERPRINT, PROVENANCE, drop, pair, plan, work_through
+from tests.handmade import FINGERPRINT, PROVENANCE, drop, finished_run, outcomes, pair, plan, work_through
 from tests.select import runs
 from tests.select.runs import stored
 
@@ -31,7 +39,7 @@ def test_the_card_of_a_run(tmp_path: Path) -> None:
     assert header["pretty_name"] == "my-set"
     assert header["size_categories"] == ["n<1K"]
     assert "bdhs" in header["tags"]
-    assert header["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    assert "configs" not in header  # with which `datasets` would cache by the folder's name alone
     assert "prefgen run --rho 0.99" in body
     assert "| pairs | 12 |" in body
     assert r"| dropped, IMG\_MISSING | 6 |" in body
@@ -85,6 +93,55 @@ def test_datasets_opens_a_finished_run_by_its_card(tmp_path: Path) -> None:
     assert list(loaded) == ["train"]
     assert loaded["train"]["source_id"] == [str(row) for row in range(18)]
     assert loaded["train"][3]["images"][0].size == (4, 3)
+
+
+def test_two_runs_of_one_name_give_their_own_rows_through_one_cache(tmp_path: Path) -> None:
+    import datasets
+
+    cache = str(tmp_path / "cache")
+    for number, folder in enumerate(("one", "two", "one"), 1):  # the third replaces the first
+        out = tmp_path / folder / "out"
+        if out.exists():
+            shutil.rmtree(out)
+        with RunDirectory.open(out, plan(rows=6 * number)) as run:
+            for shard in run.pending():
+                run.commit(shard, outcomes(run.plan.shards[shard]), PROVENANCE)
+            run.finalize(functools.partial(card.render, command="prefgen run"))
+        read = datasets.load_dataset(str(out), split="train", cache_dir=cache)
+        assert read["id"] == [row.sample.id for row in outcomes(range(6 * number)) if isinstance(row, Pair)]
+        exported = export(Stored(out), "trl", tmp_path / f"export-{number}" / "set")
+        again = datasets.load_dataset(str(tmp_path / f"export-{number}" / "set"), split="train", cache_dir=cache)
+        assert len(again) == exported.rows == len(read)
+
+
+def test_an_older_card_is_rewritten_by_finalize_and_warned_of_by_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished_run(tmp_path / "out")
+    head, rest = "---\n", card.render(out, "prefgen run").partition("---\n")[2]
+    block = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*.parquet\n"
+    with RunDirectory.join(out) as run:
+        run.replace_card(head + block + rest)
+    assert verify(out).problems == ()
+    run_check(out, "trl", None, None, None, json=False)
+    assert "configs" in capsys.readouterr().err
+    finalize_run(out, json=False, quiet=False)
+    assert verify(out).problems == ()
+    assert parsed((out / "README.md").read_text())[1] == parsed(head + rest)[1]
+    capsys.readouterr()
+    run_check(out, "trl", None, None, None, json=False)
+    assert "configs" not in capsys.readouterr().err
+
+
+def test_a_damaged_run_gets_no_new_manifest(tmp_path: Path) -> None:
+    out = finished_run(tmp_path / "out")
+    with RunDirectory.join(out) as run:
+        run.replace_card("---\nconfigs: []\n---\n")
+    shard = next((out / "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-20])
+    with pytest.raises(CorruptRun, match="problems"):
+        finalize_run(out, json=False, quiet=False)
+    assert "configs" in (out / "README.md").read_text()
 
 
 def test_nothing_in_the_data_can_write_markdown_or_html(tmp_path: Path) -> None:
