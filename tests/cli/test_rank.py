@@ -20,7 +20,9 @@ OPTIONS_OF_RANK = [
     *(
         "--dtype",
         "--engine",
+        "--follow-links",
         "--help",
+        "--image-match",
         "--image-root",
         "--input",
         "--json",
