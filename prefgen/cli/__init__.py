@@ -40,7 +40,7 @@ app = typer.Typer(
     help="""Build preference datasets for multimodal LLMs: SFT data in, Parquet shards for trainers out.
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit: 0 done, 1 bug, 2 usage, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 9 judge, 75/130",
+    epilog="Exit: 0 done, 1 bug, 2 use, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 9 judge, 75/130",
 )
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)

@@ -33,7 +33,9 @@ OPTIONS_OF_CORRUPT = [
     *(
         "--device",
         "--dry-run",
+        "--follow-links",
         "--help",
+        "--image-match",
         "--image-root",
         "--input",
         "--json",
