@@ -6,12 +6,16 @@ import base64
 import binascii
 import hashlib
 import re
+from urllib.parse import unquote
 
 from prefgen.errors import RowError
 from prefgen.images import DEFAULT_LIMITS
 from prefgen.records import ImageRef
 
-IMAGE_COLUMNS = ("images", "image", "image_bytes", "image_path", "img_path", "image_url")
+IMAGE_COLUMNS = (
+    *("images", "image", "image_bytes", "image_path", "img_path", "image_url"),
+    *("image_file", "file_name", "filename", "img", "media", "image_id"),
+)
 
 # Never handed to a generic opener: `pipe:` runs a shell in webdataset, `zip::http://` opens sockets in fsspec.
 _OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|(pipe|file):|[a-z0-9+.-]+::", re.IGNORECASE)
@@ -67,6 +71,8 @@ def _named(name: str, allow_urls: bool) -> ImageRef:
         if not allow_urls:
             raise RowError("URL_DISABLED", "an image by URL; download the images, or allow them with --allow-urls")
         return ImageRef(url=name)
+    if name[:5].lower() == "file:":  # a path under the image root like any other
+        name = unquote(re.sub(r"^file:(//(localhost)?(?=/)|//)?", "", name, flags=re.IGNORECASE))
     if _OTHER_SCHEME.match(name):
         raise RowError("URL_SCHEME", f"{name[:40]!r} is neither a path nor http(s)")
     return ImageRef(path=name)
