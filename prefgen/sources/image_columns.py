@@ -19,6 +19,8 @@ IMAGE_COLUMNS = (
 
 # Never handed to a generic opener: `pipe:` runs a shell in webdataset, `zip::http://` opens sockets in fsspec.
 _OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|(pipe|file):|[a-z0-9+.-]+::", re.IGNORECASE)
+# The base64 of how JPEG, PNG, GIF and WebP files begin: tables hold pictures so, and no path is like it.
+_BASE64_PICTURE = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/=\s]*\Z")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -67,6 +69,8 @@ def _named(name: str, allow_urls: bool) -> ImageRef:
         if not comma or not head.lower().endswith(";base64"):
             raise RowError("IMG_BASE64", "a data: URI that is not base64")
         return ImageRef(data=_from_base64(body))
+    if len(name) > 100 and _BASE64_PICTURE.match(name):
+        return ImageRef(data=_from_base64(name))
     if _HTTP.match(name):
         if not allow_urls:
             raise RowError("URL_DISABLED", "an image by URL; download the images, or allow them with --allow-urls")
