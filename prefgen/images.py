@@ -1,8 +1,9 @@
 """Images: found under a root, checked under limits, decoded by one stated rule each.
 
-`ImageRoot` finds the file that a path of the source means and never leaves its folders. `load` reads the encoded bytes,
-which are kept as they are, and proves by really decoding them that they hold one whole picture. `decode` turns the
-bytes into RGB pixels:
+`ImageRoot` finds the file that a path of the source means and never leaves its folders. `load` reads the encoded bytes
+and proves by really decoding them that they hold one whole picture. They are kept as they are, unless a trainer's plain
+``convert("RGB")`` would show other pixels than `decode`: then what `decode` shows is kept instead, as a PNG. `decode`
+turns the bytes into RGB pixels:
 
     EXIF orientation          applied once; a broken EXIF block counts as none
     palette, alpha            composed onto white (a transparent grey level of a 16-bit PNG is not)
@@ -14,6 +15,7 @@ bytes into RGB pixels:
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -22,18 +24,19 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import PIL.Image
 import PIL.ImageFile
 
+from prefgen import image_names
 from prefgen.errors import RowError
 from prefgen.records import Image, ImageRef
 
@@ -63,55 +66,127 @@ class ImageLimits:
 
 DEFAULT_LIMITS = ImageLimits()
 
-COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})\.jpg")
-COCO_PREFIXES = ("", "COCO_train2014_", "COCO_val2014_")
-COCO_SPLITS = ("train2017/", "train2014/", "val2014/", "val2017/")
-COCO_FOLDERS = ("", *(top + split for top in ("", "coco/") for split in COCO_SPLITS))
 MAX_PATH_CHARS = 4096
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a picture lies.
+
+    Attributes:
+        path: absolute, normalised. how: ``""`` for the name as it is written, else the rule of `prefgen.image_names`
+            that it took: ``spelling``, ``tail`` or ``name``.
+    """
+
+    path: str
+    how: str = ""
+
+
+@dataclass(frozen=True)
 class ImageRoot:
-    """The folders below which images may lie, tried in order. No folder at all is valid: then no path is found."""
+    """The folders below which images may lie. No folder at all is valid: then no path is found.
+
+    Attributes:
+        match: how a file's place must agree with a path, see `prefgen.image_names`.
+        follow_links: whether a link may lead out of the folders. Those of a Hub cache to its own blobs always may.
+    """
 
     folders: tuple[Path, ...]
+    match: image_names.Match = "exact"
+    follow_links: bool = False
 
-    def locate(self, path: str, exists: Callable[[str], bool]) -> str | None:
-        """The first place under a folder where `path` exists, or None.
-
-        Tried in this order: the path as it is; joined to the folder, then with its leading directories left off one at
-        a time (which covers POVID's ``./data/coco/x.jpg`` under ``data/coco``, and ends with the bare file name); the
-        COCO spellings, with and without ``COCO_train2014_``, in the usual split folders. An image's COCO number is
-        unique across splits, so another spelling is never another image.
+    def look(self, path: str, exists: Callable[[str], bool] = os.path.exists) -> Place | None:
+        """The one place under the folders that `path` means, or None.
 
         Args:
             exists: asked about absolute, normalised paths below a folder only.
+
+        Raises:
+            RowError: ``IMG_AMBIGUOUS``, where several files fit equally well.
         """
         if not path or len(path) > MAX_PATH_CHARS or "\0" in path:
             return None
-        for folder in self.folders:
-            for candidate in chain((os.path.abspath(path),), _under(os.path.abspath(folder), path, exists)):
-                if _inside(candidate, folder) and exists(candidate):
-                    return candidate
+        for how, places in self._tries(path, exists):
+            there = image_names.distinct([place for place in dict.fromkeys(places) if exists(place)])
+            if len(there) > 1:
+                named = ", ".join(there[:3])
+                raise RowError("IMG_AMBIGUOUS", f"{path[:200]} may be any of {named}: set --image-root")
+            if there:
+                return Place(there[0], how)
         return None
+
+    def locate(self, path: str, exists: Callable[[str], bool]) -> str | None:
+        """As `look`, the place only; None as well where several files fit."""
+        try:
+            found = self.look(path, exists)
+        except RowError:
+            return None
+        return found.path if found else None
+
+    def _tries(self, path: str, exists: Callable[[str], bool]) -> Iterator[tuple[str, list[str]]]:
+        """Rules in order, each with the places that it allows."""
+        bases = [os.path.abspath(folder) for folder in self.folders]
+
+        def below(make: Callable[[str], Iterable[str]]) -> list[str]:
+            return [place for base in bases for place in make(base) if any(_inside(place, f) for f in self.folders)]
+
+        if path.startswith("/"):
+            yield "", below(lambda base: (os.path.normpath(path),))
+        yield "", below(lambda base: islice(image_names.accounted(base, path), 1))
+        yield "", below(lambda base: image_names.accounted(base, path))
+        for base in bases:
+            for place in image_names.coco(base, path, exists):
+                yield "", [place]
+        written = image_names.spellings(path)
+        absolute = [os.path.normpath(spelling) for spelling in written[1:] if spelling.startswith("/")]
+        yield "spelling", below(lambda base: (*absolute, *(p for s in written for p in image_names.accounted(base, s))))
+        if self.match == "exact":
+            return
+        yield self.match, below(lambda base: (p for s in written for p in image_names.shortened(base, s, self.match)))
+        allowed = below(lambda base: (p for s in written for p in image_names.accounted(base, s)))
+        allowed += below(lambda base: (p for s in written for p in image_names.shortened(base, s, self.match)))
+        yield "spelling", [found for place in allowed for found in image_names.like(place)]
 
     def find(self, path: str) -> Path:
         """The real path of the file that `path` means. It may turn out not to be a regular file.
 
         Raises:
-            RowError: ``PATH_OUTSIDE_ROOT``, ``IMG_MISSING``.
+            RowError: ``PATH_OUTSIDE_ROOT``, ``IMG_MISSING``, ``IMG_AMBIGUOUS``.
         """
+        return self.resolve(path)[0]
+
+    def resolve(self, path: str) -> tuple[Path, str]:
+        """As `find`, with the rule that it took (`Place.how`)."""
         where = " or ".join(map(str, self.folders)) or "(no --image-root given)"
-        found = self.locate(path, os.path.exists)
+        found = self.look(path)
         if found is None:
             leads_out = all(not _inside(os.path.abspath(folder / path), folder) for folder in self.folders)
             if self.folders and leads_out:
                 raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {where}; set --image-root")
-            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}")
-        real = Path(os.path.realpath(found))
-        if not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
-            raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is a link that leads out of {where}")
-        return real
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}{self._hint(path)}")
+        real = Path(os.path.realpath(found.path))
+        if self.leads_out(found.path, real):
+            raise RowError(
+                "PATH_OUTSIDE_ROOT", f"{path[:200]} is a link that leads out of {where}; --follow-links allows that"
+            )
+        return real, found.how
+
+    def leads_out(self, place: str, real: Path) -> bool:
+        """Whether a place below a folder is a link, to `real`, that must not be followed."""
+        if self.follow_links or any(real.is_relative_to(folder.resolve()) for folder in self.folders):
+            return False
+        above = Path(place).parents  # cache/snapshots/COMMIT/a.jpg is a link to cache/blobs/DIGEST
+        return not any(p.name == "snapshots" and real.parent == p.parent.resolve() / "blobs" for p in above)
+
+    def _hint(self, path: str) -> str:
+        if len(path) > MAX_PATH_CHARS or "\0" in path:
+            return ""
+        if near := image_names.nearest(self.folders, path):
+            return f"; is it {near}?"
+        for match, agrees in (("tail", "last folders agree"), ("name", "file name agrees")):
+            if self.match == "exact" and ImageRoot(self.folders, match).locate(path, os.path.exists):  # type: ignore[arg-type]
+                return f"; only its {agrees} with a file that is there, which --image-match {match} would take"
+        return ""
 
 
 @cache
@@ -124,18 +199,6 @@ def _inside(path: str, folder: Path) -> bool:
     return path.startswith(_prefixes(folder))
 
 
-def _under(folder: str, path: str, exists: Callable[[str], bool]) -> Iterator[str]:
-    parts = [part for part in PurePosixPath(path).parts if part != "/"]
-    for start in range(len(parts)):
-        yield os.path.normpath(os.path.join(folder, *parts[start:]))
-    coco = COCO_NAME.fullmatch(parts[-1]) if parts else None
-    if coco:
-        for directory in COCO_FOLDERS:
-            if not directory or exists(f"{folder}/{directory[:-1]}"):
-                for prefix in COCO_PREFIXES:
-                    yield f"{folder}/{directory}{prefix}{coco[1]}.jpg"
-
-
 def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, fetch: Fetch | None = None) -> Image:
     """Read an image's encoded bytes and check that they hold one whole picture within the limits.
 
@@ -143,7 +206,8 @@ def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, f
         fetch: downloads a URL, e.g. `prefgen.sources.fetch.fetch`; None where URLs are not allowed.
 
     Returns:
-        The original bytes; width and height are those of the decoded, upright picture, in pixels.
+        The original bytes, or a PNG of what they show; width and height are those of the decoded, upright picture, in
+        pixels.
 
     Raises:
         RowError: ``PATH_OUTSIDE_ROOT``, ``PATH_NOT_FILE``, ``IMG_MISSING``, ``IMG_UNREADABLE``, ``IMG_EMPTY``,
@@ -151,11 +215,12 @@ def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, f
             ``IMG_ANIMATED``, ``IMG_MULTIPAGE``, ``IMG_TRUNCATED``, or a ``URL_`` code. The detail names the image and
             never shows content.
     """
-    name = ref.path or public_url(ref.url or "") or "<embedded image>"
+    name, how = ref.path or public_url(ref.url or "") or "<embedded image>", ""
     if ref.data is not None:
         data = ref.data
     elif ref.path is not None:
-        data = _read_file(root.find(ref.path), name, limits.max_bytes)
+        place, how = root.resolve(ref.path)
+        data = _read_file(place, name, limits.max_bytes)
     elif ref.url is not None and fetch is not None:
         data = fetch(ref.url)
     else:
@@ -165,7 +230,9 @@ def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, f
     if len(data) > limits.max_bytes:
         raise RowError("IMG_SIZE", f"{name} has {len(data):,} bytes, more than {limits.max_bytes:,}")
     width, height = _check(data, name, limits)
-    return Image(data, ref.path or public_url(ref.url or ""), width, height)
+    image = Image(data, ref.path or public_url(ref.url or ""), width, height, how)
+    shown = _as_shown(data)
+    return image if shown is None else dataclasses.replace(image, data=shown, original=image.sha256)
 
 
 def decode(image: Image) -> PIL.Image.Image:
@@ -177,6 +244,29 @@ def decode(image: Image) -> PIL.Image.Image:
     with _pillow(), PIL.Image.open(io.BytesIO(image.data), formats=FORMATS) as opened:
         opened.load()
         return _upright(_rgb(opened), _orientation(opened))
+
+
+def plain(data: bytes) -> PIL.Image.Image:
+    """The picture as a trainer's own loading makes it: opened and converted to RGB, nothing composed or turned."""
+    with _pillow(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        opened.load()
+        return opened.convert("RGB")
+
+
+def _as_shown(data: bytes) -> bytes | None:
+    """A PNG of the decoded picture where a trainer's own loading would show another one; None where it does not."""
+    with _pillow(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        turned = _orientation(opened) != 1
+        if opened.mode in ("1", "L", "RGB", "RGBX", "CMYK", "YCbCr") and not (turned or opened.has_transparency_data):
+            return None
+        opened.load()
+        shown = _upright(_rgb(opened), _orientation(opened))
+        other = opened.convert("RGB")
+        if shown.size == other.size and shown.tobytes() == other.tobytes():
+            return None
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def public_url(url: str) -> str:

@@ -57,12 +57,20 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Image:
-    """An image's original encoded bytes, checked and never re-encoded. Shape of the pixels: (height, width)."""
+    """An image's encoded bytes, checked. Shape of the pixels: (height, width).
+
+    Attributes:
+        data: the original bytes, or a PNG of what they show where trainers would show something else.
+        path: as the source writes it. how: the rule by which its file was found, if its name is not that path.
+        original: digest of the original bytes where `data` is not them.
+    """
 
     data: bytes = field(repr=False)
     path: str
     width: int
     height: int
+    how: str = ""
+    original: str = ""
 
     @property
     def sha256(self) -> str:

@@ -66,7 +66,7 @@ COLUMNS = (
     Column(
         _IMAGES,
         _PICTURES,
-        "the original encoded pictures, in the order of the prompt's image slots",
+        "the encoded pictures as they were shown, in the order of the prompt's image slots",
     ),
     Column("prompt", _MESSAGES, "TRL: the conversation before the answer; pictures as parts of type `image`"),
     Column("chosen", _MESSAGES, "TRL: one assistant message, the preferred answer"),
@@ -265,6 +265,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
     record = pair.record
     if provenance.also and preferred is not None:
         record = {**record, "chosen_model": provenance.policies[preferred][0]}
+    found_by = [f"image-{image.how}" for image in images if image.how]
     meta = {
         "options": pair.params,
         "record": record,
@@ -282,7 +283,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "variant": pair.variant,
         "iteration": pair.iteration,
         "similarity": pair.similarity,
-        "flags": list(dict.fromkeys([*pair.flags, MEDIA_TAG_FLAG] if tagged else pair.flags)),
+        "flags": list(dict.fromkeys([*pair.flags, *found_by, *([MEDIA_TAG_FLAG] if tagged else [])])),
         "seed": pair.seed,
         "image_tokens": pair.image_tokens,
         "kept_image_tokens": pair.kept_tokens,
@@ -380,7 +381,17 @@ def _encoded(images: Sequence[Image]) -> list[dict[str, Any]]:
 
 
 def _described(images: Sequence[Image]) -> list[dict[str, Any]]:
-    return [{"sha256": image.sha256, "width": image.width, "height": image.height} for image in images]
+    return [
+        {
+            "sha256": image.sha256,
+            "width": image.width,
+            "height": image.height,
+            **({"path": storable(image.path)} if image.path else {}),
+            **({"found_by": image.how} if image.how else {}),
+            **({"original_sha256": image.original} if image.original else {}),
+        }
+        for image in images
+    ]
 
 
 def _base_name(image: Image) -> str:

@@ -207,7 +207,7 @@ def test_provenance_is_in_every_row() -> None:
     meta = json.loads(made["meta"])
     assert meta["options"] == {"rho": 0.99}
     assert meta["versions"] == {"torch": "2.10.0", "transformers": "5.5.0"}
-    assert meta["images"] == [{"sha256": picture().sha256, "width": 4, "height": 3}]
+    assert meta["images"] == [{"sha256": picture().sha256, "width": 4, "height": 3, "path": "folder/cat.png"}]
 
 
 def test_source_columns_that_json_cannot_hold_do_not_stop_a_run() -> None:

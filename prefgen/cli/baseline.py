@@ -21,6 +21,8 @@ def baseline(
     output: o.Output,
     model: o.Model,
     image_root: o.ImageRoot = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,

@@ -20,6 +20,8 @@ def corrupt(
     input: o.Input,
     output: o.Output,
     image_root: o.ImageRoot = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from prefgen.cli import config
-from prefgen.cli.options import ConfigFile, Json, Quiet, field_names, on_disk, option
+from prefgen.cli.options import ConfigFile, FollowLinks, ImageMatch, Json, Quiet, field_names, on_disk, option
 from prefgen.errors import UsageError
 
 NAMES = (
@@ -52,6 +52,8 @@ def import_(
     image_root: Annotated[
         Path | None, option("Data", "--image-root", help="Where images are; default: beside SRC.")
     ] = None,
+    image_match: ImageMatch = "exact",
+    follow_links: FollowLinks = False,
     allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
     split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
     revision: Annotated[str | None, option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
@@ -103,7 +105,15 @@ def import_(
     given |= {"licence": license} if license else {}
     kind, options, size = _importer(name, given)
     source = SourceOptions(
-        image_root, limit=limit, sample=sample or size, seed=seed, allow_urls=allow_urls, split=split, revision=revision
+        image_root,
+        limit=limit,
+        sample=sample or size,
+        seed=seed,
+        allow_urls=allow_urls,
+        split=split,
+        revision=revision,
+        image_match=image_match,  # type: ignore[arg-type]  # SourceOptions checks it
+        follow_links=follow_links,
     )
     common = {"source": source, "seed": seed}
     importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})

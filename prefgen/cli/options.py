@@ -14,6 +14,7 @@ from prefgen.cli import config
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
 from prefgen.engines.chat.config import ALIASES
 from prefgen.errors import UsageError
+from prefgen.image_names import MATCHES
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
 
 T = TypeVar("T")
@@ -98,6 +99,10 @@ def run(*names: str, help: str, **settings: Any) -> Any:
 Input = Annotated[str, data("--input", "-i", help="SFT data: JSON, JSONL, Parquet, folder or Hub id.")]
 Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
 ImageRoot = Annotated[Path | None, data("--image-root", help="Folder of the images; else beside the input.")]
+ImageMatch = Annotated[
+    str, data("--image-match", help="What of an image path must agree: all, last folders, file name", choices=MATCHES)
+]
+FollowLinks = Annotated[bool, data("--follow-links", help="Follow links that lead out of the folder of the images.")]
 Turns = Annotated[str, data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))]
 Limit = Annotated[int | None, data("--limit", help="Use the first N rows only.")]
 Sample = Annotated[int | None, data("--sample", help="Use N rows drawn at random (the paper: 5000).")]

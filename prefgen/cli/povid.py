@@ -25,6 +25,8 @@ def povid(
     output: o.Output,
     model: Annotated[str, o.model("--model", "-m", help="The policy: folder or Hub id. Image pairs need none.")] = "",
     image_root: o.ImageRoot = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,

@@ -25,6 +25,8 @@ def tune(
         "tune.svg"
     ),
     image_root: o.ImageRoot = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: Annotated[int | None, o.data("--sample", help=f"Use N rows drawn at random; else {_PILOT}.")] = None,

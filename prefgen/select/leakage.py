@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from prefgen.errors import UsageError
-from prefgen.images import COCO_NAME
+from prefgen.image_names import COCO_NAME
 from prefgen.stored import PATHS, REJECTED_PATHS, Stored
 
 REASON = "EVALUATION_IMAGE"

@@ -6,12 +6,15 @@ Folders are listed once instead of asking the file system about every row, and n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from prefgen.images import ImageRoot
+from prefgen.errors import RowError
+from prefgen.image_names import nearest
+from prefgen.images import MAX_PATH_CHARS, ImageRoot
 from prefgen.records import Dropped, ImageRef, Sample
 
 EXAMPLES = 3
@@ -29,6 +32,9 @@ class MissingReport:
         examples: the first few missing paths.
         root: the folder nearby under which most of the missing images lie, or None if it would find none.
         tried: missing paths that were looked for under it. found: those that are there.
+        guessed: images that were found by a rule of `prefgen.image_names`, by rule.
+        ambiguous: of the missing, those that several files fit. linked: those that are links out of the root.
+        near: a file that the first missing path may mean, in another case or with another extension.
     """
 
     images: int
@@ -38,19 +44,49 @@ class MissingReport:
     root: Path | None = None
     tried: int = 0
     found: int = 0
+    guessed: Mapping[str, int] = field(default_factory=dict)
+    ambiguous: int = 0
+    linked: int = 0
+    near: str | None = None
 
     def describe(self) -> str:
         """The report as a sentence or two for a person."""
+        guesses = "".join(
+            f" {count:,} of them only by {_RULES[how]}: flag image-{how} in the rows."
+            for how, count in self.guessed.items()
+        )
         if not self.missing:
-            return f"All {self.images:,} images were found."
+            return f"All {self.images:,} images were found.{guesses}"
         text = (
             f"{self.missing:,} of {self.images:,} images were not found ({self.samples:,} samples), "
             f"e.g. {', '.join(path[:200] for path in self.examples)}."
         )
-        if self.root is None:
-            return f"{text} No folder nearby holds them: set --image-root to the folder that does."
-        which = "all" if self.tried == self.missing else "the first"
-        return f"{text} Of {which} {self.tried:,}, --image-root {self.root} would find {self.found:,}."
+        if self.ambiguous:
+            text += f" {self.ambiguous:,} of them may be any of several files: set --image-root to the folder meant."
+        if self.linked:
+            text += f" {self.linked:,} of them are links out of the folder of the images: --follow-links allows that."
+        if guesses:
+            text += f" Of those found,{guesses.replace(' of them', '')}"
+        if self.near:
+            text += f" For {self.examples[0][:200]}: is it {self.near}?"
+        if self.ambiguous + self.linked == self.missing or self.near:
+            return text
+        if self.root is not None:
+            which = "all" if self.tried == self.missing else "the first"
+            return f"{text} Of {which} {self.tried:,}, --image-root {self.root} would find {self.found:,}."
+        if self.missing < self.images:
+            return f"{text} No folder nearby holds them; their rows are dropped."
+        return (
+            f"{text} No folder nearby holds them: set --image-root to the folder that does, "
+            "or see --image-match where folders have other names."
+        )
+
+
+_RULES = {
+    "spelling": "another spelling of the name",
+    "tail": "leaving leading folders off",
+    "name": "the file name alone",
+}
 
 
 def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> MissingReport:
@@ -60,8 +96,21 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
     levels below those.
     """
     exists = _listing()
-    known: dict[str, bool] = {}
+    known: dict[str, str | None] = {}  # by path: how it was found, or None
+    counts: Counter[str] = Counter()
     affected = 0
+
+    def look(path: str) -> str | None:
+        try:
+            place = root.look(path, exists)
+        except RowError:
+            counts["ambiguous"] += 1
+            return None
+        if place is not None and os.path.islink(place.path) and root.leads_out(place.path, Path(place.path).resolve()):
+            counts["linked"] += 1
+            return None
+        return place.how if place is not None else None
+
     for sample in samples:
         if isinstance(sample, Dropped):
             continue
@@ -69,12 +118,13 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
         for image in sample.images:
             if isinstance(image, ImageRef) and image.path and image.data is None:
                 if image.path not in known:
-                    known[image.path] = root.locate(image.path, exists) is not None
-                lacks = lacks or not known[image.path]
+                    known[image.path] = look(image.path)
+                lacks = lacks or known[image.path] is None
         affected += lacks
-    missing = [path for path, found in known.items() if not found]
+    missing = [path for path, how in known.items() if how is None]
+    guessed = dict(Counter(how for how in known.values() if how))
     if not missing:
-        return MissingReport(len(known), 0, 0)
+        return MissingReport(len(known), 0, 0, guessed=guessed)
     tried = missing[:TRIED_PATHS]
     best: Path | None = None
     most = 0
@@ -83,7 +133,19 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
         found = sum(candidate.locate(path, exists) is not None for path in tried)
         if found > most:
             best, most = folder, found
-    return MissingReport(len(known), len(missing), affected, tuple(missing[:EXAMPLES]), best, len(tried), most)
+    return MissingReport(
+        len(known),
+        len(missing),
+        affected,
+        tuple(missing[:EXAMPLES]),
+        best,
+        len(tried),
+        most,
+        guessed,
+        counts["ambiguous"],
+        counts["linked"],
+        None if best else nearest(root.folders, missing[0][:MAX_PATH_CHARS]),
+    )
 
 
 def _listing() -> Callable[[str], bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from prefgen.errors import UsageError
+from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
 
 Turns = Literal["all", "first", "last"]
@@ -24,10 +25,12 @@ class SourceOptions:
             Costs one more pass over the input, for the draw. With `limit`, the first of those drawn.
         allow_urls: keep images given by URL; otherwise such rows are dropped.
         split: split of a `datasets` folder or Hub set; None means ``train``, or the only one there is.
+        image_match: how much of an image path a file's place must agree with, see `prefgen.image_names`.
+        follow_links: whether a link may lead out of the folder of the images.
         config: configuration of a Hub set that has several. revision: its commit, branch or tag.
 
     Raises:
-        UsageError: `limit` or `sample` is below 1.
+        UsageError: `limit` or `sample` is below 1, or `image_match` is unknown.
     """
 
     image_root: Path | None = None
@@ -39,11 +42,15 @@ class SourceOptions:
     split: str | None = None
     config: str | None = None
     revision: str | None = None
+    image_match: Match = "exact"
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("limit", self.limit), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
+        if self.image_match not in MATCHES:
+            raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
 
     def root(self, input: str) -> ImageRoot:
         """Where the images of `input` may lie.
@@ -54,9 +61,9 @@ class SourceOptions:
         if self.image_root is not None:
             if not self.image_root.is_dir():
                 raise UsageError(f"--image-root {self.image_root} is not a folder")
-            return ImageRoot((self.image_root,))
+            return ImageRoot((self.image_root,), self.image_match, self.follow_links)
         path = Path(input).expanduser()
         if not path.exists():  # a Hub id: its images come as bytes
             return ImageRoot(())
         folder = path if path.is_dir() else path.parent
-        return ImageRoot((folder, folder / "images"))
+        return ImageRoot((folder, folder / "images"), self.image_match, self.follow_links)

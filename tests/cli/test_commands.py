@@ -30,8 +30,10 @@ OPTIONS_OF_BDHS = [
     "--engine",
     "--engine-arg",
     "--fidelity",
+    "--follow-links",
     "--guidance",
     "--help",
+    "--image-match",
     "--image-root",
     "--input",
     "--iterations",
@@ -75,6 +77,7 @@ OPTIONS_OF_BDHS = [
 COMMON = {
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
+    *("--follow-links", "--image-match"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -84,6 +87,7 @@ OPTIONS = {
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
         *("--batch-size", "--batch-tokens", "--device", "--dtype", "--engine", "--help", "--image-root", "--input"),
+        *("--follow-links", "--image-match"),
         *(
             "--iterations",
             "--json",

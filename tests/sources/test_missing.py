@@ -44,7 +44,7 @@ def test_the_report_counts_images_and_samples_and_names_the_first(folder: Path) 
     assert report.root is None
     assert report.describe() == (
         "4 of 5 images were not found (5 samples), e.g. 1.jpg, 2.jpg, 3.jpg. "
-        "No folder nearby holds them: set --image-root to the folder that does."
+        "No folder nearby holds them; their rows are dropped."
     )
 
 
@@ -84,3 +84,37 @@ def test_a_folder_is_listed_once_however_many_rows_there_are(folder: Path, monke
     rows = by_path(*(f"{number:012}.jpg" for number in range(2000)))
     assert missing_report(rows, ImageRoot((folder,))).missing == 2000
     assert len(listed) == len(set(listed)) < 200
+
+
+def test_a_root_is_not_named_where_only_file_names_agree(folder: Path) -> None:
+    for number in range(3):
+        picture = folder.parent / "other_set" / "images" / f"{number}.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.touch()
+    report = missing_report(by_path(*(f"gqa/images/{number}.jpg" for number in range(3))), ImageRoot((folder,)))
+    assert report.root is None
+    assert "other_set" not in report.describe()
+
+
+def test_the_report_names_a_file_of_another_extension(folder: Path) -> None:
+    (folder / "img").mkdir()
+    (folder / "img" / "0.png").touch()
+    assert "is it img/0.png?" in missing_report(by_path("img/0.jpg"), ImageRoot((folder,))).describe()
+
+
+def test_what_is_found_by_a_looser_rule_is_counted(folder: Path) -> None:
+    (folder / "a b.jpg").touch()
+    (folder / "images").mkdir()
+    (folder / "images" / "1.jpg").touch()
+    report = missing_report(by_path("a%20b.jpg", "gqa/images/1.jpg"), ImageRoot((folder,), "tail"))
+    assert (report.missing, report.guessed) == (0, {"spelling": 1, "tail": 1})
+    assert "1 of them only by leaving leading folders off" in report.describe()
+
+
+def test_links_out_of_the_root_are_counted_before_the_run(folder: Path) -> None:
+    (folder.parent / "a.jpg").touch()
+    (folder / "a.jpg").symlink_to(folder.parent / "a.jpg")
+    report = missing_report(by_path("a.jpg"), ImageRoot((folder,)))
+    assert (report.missing, report.linked) == (1, 1)
+    assert "--follow-links" in report.describe()
+    assert missing_report(by_path("a.jpg"), ImageRoot((folder,), follow_links=True)).missing == 0
