@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import re
 from urllib.parse import unquote
 
@@ -26,6 +27,8 @@ _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 def has_image(value: object) -> bool:
     """Whether an image column holds anything: null, "", [] and an object of nulls say that the row has no image."""
+    if isinstance(value, float) and math.isnan(value):  # a table's missing value
+        return False
     return any(value.values()) if isinstance(value, dict) else value not in (None, "", b"", [])
 
 
