@@ -2,6 +2,7 @@
 
 PrefgenError                  the base: a message for the user, no traceback without --debug
 ├── UsageError          2     a wrong option, configuration or input file
+│   ├── PackageMissing  2     a package that the command needs is not installed
 │   └── Diverged        2     a loss that is not a number
 ├── ModelUnreachable    5     the model or judge cannot be loaded or reached
 ├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
@@ -45,6 +46,10 @@ class UsageError(PrefgenError):
     """A wrong option, configuration value or input file."""
 
     exit_code = ExitCode.USAGE
+
+
+class PackageMissing(UsageError):
+    """A package that this command needs is not installed."""
 
 
 class Diverged(UsageError):

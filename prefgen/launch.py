@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +31,8 @@ from prefgen.sources.fetch import fetch
 
 if TYPE_CHECKING:
     from prefgen.engines.chat.batch import Batches
+
+Reasons = dict[str, tuple[int, str]]
 
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 _PREVIEWED = 16  # of them, samples that are tokenised
@@ -94,6 +96,7 @@ class Survey:
     Attributes:
         rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
         answers: reference answers of the first samples. head: the very first samples, images not loaded.
+        reasons: for which the reader drops rows: how many, and the first one's detail.
     """
 
     rows: int
@@ -101,6 +104,19 @@ class Survey:
     answers: list[str]
     head: list[Sample]
     missing: MissingReport
+    reasons: Reasons = field(default_factory=dict)
+
+
+def note(reasons: Reasons, dropped: Dropped) -> None:
+    """Count a dropped row under its reason, whose first one is the example."""
+    count, example = reasons.get(dropped.reason, (0, dropped.detail))
+    reasons[dropped.reason] = count + 1, example
+
+
+def listed(reasons: Reasons) -> str:
+    """Reasons, the most frequent first, each with its count and one example, a line each."""
+    ordered = sorted(reasons.items(), key=lambda item: -item[1][0])
+    return "\n".join(f"  {reason} {count:,}, e.g. {example[:300]}" for reason, (count, example) in ordered)
 
 
 class Listener(Protocol):
@@ -121,6 +137,7 @@ def survey(job: Job) -> Survey:
     rows = planned = 0
     answers: list[str] = []
     head: list[Sample] = []
+    reasons: Reasons = {}
 
     def counted() -> Iterator[Sample | Dropped]:
         nonlocal rows, planned
@@ -129,14 +146,16 @@ def survey(job: Job) -> Survey:
             if isinstance(row, Sample) and row.part:
                 continue
             rows += 1
-            if isinstance(row, Sample) and len(answers) < _COUNTED:
+            if isinstance(row, Dropped):
+                note(reasons, row)
+            elif len(answers) < _COUNTED:
                 answers.append(row.answer or "")
                 if len(head) < _PREVIEWED:
                     head.append(row)
             yield row
 
     missing = sources.missing_report(counted(), job.source.root(job.input))
-    return Survey(rows, planned, answers, head, missing)
+    return Survey(rows, planned, answers, head, missing, reasons)
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
@@ -148,9 +167,9 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
         "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
     }
-    for field in dataclasses.fields(job.source):
-        value = getattr(job.source, field.name)
-        found[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
+    for option in dataclasses.fields(job.source):
+        value = getattr(job.source, option.name)
+        found[f"source.{option.name}"] = str(value) if isinstance(value, Path) else value
     if job.engine.engine == "openai":
         found["model"] = job.engine.model
     if identity.model_revision:

@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -378,7 +378,7 @@ def main() -> None:
     console.print(render(rows, f"{arguments.model} on {where}, {loaded.dtype}, {torch.get_num_threads()} threads"))
     report = {
         "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "device": where,
             "processor": platform.processor() or platform.machine(),

@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from data import SCENES, write_input
@@ -162,7 +162,7 @@ def keep(measured: list[Row], path: Path) -> None:
     """Write what was measured so far, with the load that others put on the machine."""
     report = {
         "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),

@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +281,7 @@ def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds) -> 
     """What is kept."""
     return {
         "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"device": where, "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "versions": {
             "python": platform.python_version(),

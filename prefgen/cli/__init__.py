@@ -28,7 +28,7 @@ from prefgen.cli.select import COMMANDS
 from prefgen.cli.train import train
 from prefgen.cli.tune import tune
 from prefgen.cli.view import view
-from prefgen.errors import PrefgenError
+from prefgen.errors import PackageMissing, PrefgenError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -113,10 +113,38 @@ def _options(
         os.environ["PREFGEN_DEBUG"] = "1"
 
 
+# Packages that a data-only environment is without, and what installs them: modules, then what pip is to install.
+_INSTALLED_BY = {
+    "prefgen": ("torch", "transformers", "sentence_transformers", "datasets", "openai", "sklearn", "huggingface_hub"),
+    "'prefgen[train]'": ("peft", "accelerate"),
+    "'prefgen[qlora]'": ("bitsandbytes",),
+    "'prefgen[ray]'": ("ray",),
+    "'prefgen[vllm]'": ("vllm",),
+}
+
+
+def _run() -> None:
+    """Run the command line.
+
+    Raises:
+        PackageMissing: if a package is not installed that the command needs.
+    """
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        module = (error.name or "").split(".")[0]
+        for requirement, modules in _INSTALLED_BY.items():
+            if module in modules:
+                raise PackageMissing(
+                    f"this command needs the package {module.replace('_', '-')}: pip install {requirement}"
+                ) from error
+        raise
+
+
 def main() -> None:
     """Run the command line; errors become a message and a documented exit code."""
     try:
-        app()
+        _run()
     except PrefgenError as error:
         if os.environ.get("PREFGEN_DEBUG"):
             raise

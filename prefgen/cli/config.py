@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import shlex
-import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,6 @@ from typing import Any
 import typer
 
 from prefgen.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20

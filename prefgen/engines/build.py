@@ -195,9 +195,17 @@ def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
 def versions(config: EngineConfig) -> dict[str, str]:
     """Versions of the packages that decide what is generated."""
     names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
-    found = {name: importlib.metadata.version(name) for name in names}
+    found = {name: version for name in names if (version := _version(name)) is not None}
     if config.engine == "vllm":
         import vllm  # its distribution has several names
 
         found["vllm"] = vllm.__version__
     return found
+
+
+def _version(name: str) -> str | None:
+    """The version of a package; None where it is missing, as models are in a data-only environment."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import torch
+from transformers.utils import ModelOutput
 
 from prefgen import images, restrict, seeds
 from prefgen.engines.loading import LoadedModel
@@ -19,6 +19,19 @@ from prefgen.restrict import View
 
 # What a processor makes of the text; the rest of its output belongs to the images.
 _TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "text_replacement_offsets"}
+
+
+@dataclass
+class EncodedImages(ModelOutput):  # type: ignore[misc]  # transformers has no types
+    """Image features in the form that a model with deepstack takes instead of pixels, whatever it does with them.
+
+    Attributes:
+        pooler_output: (image tokens, hidden) of each image.
+        deepstack_features: the same for each further layer of the decoder that adds features.
+    """
+
+    pooler_output: list[torch.Tensor] | None = None
+    deepstack_features: list[list[torch.Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | N
     features = features.to(loaded.device, loaded.dtype)
     if loaded.family.deepstack:
         first, *others = ([layer] for layer in torch.split(features, loaded.hidden_size, dim=-1))
-        output = SimpleNamespace(pooler_output=first, deepstack_features=others)
+        output = EncodedImages(pooler_output=first, deepstack_features=others)
         return {"input_ids": ids_BL, "mm_encoder_outputs": {"image": output}}
     embeds_BLH = loaded.model.get_input_embeddings()(ids_BL.masked_fill(is_image_BL, 0))
     # Not in place: training follows the gradient through it, and may keep its embeddings in float32.

@@ -94,7 +94,7 @@ class Caller:
         """
         try:
             return await asyncio.wait_for(self._send(body, timeout_s), timeout_s)
-        except (asyncio.TimeoutError, openai.APITimeoutError) as error:
+        except (TimeoutError, openai.APITimeoutError) as error:
             raise Trouble("timeout", f"no whole answer within {timeout_s:.0f} s", doubtful=True) from error
         except openai.APIStatusError as error:
             raise self._status(error) from None

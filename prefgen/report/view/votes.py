@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 from dataclasses import astuple, dataclass, fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prefgen.errors import EnvironmentFault, UsageError
@@ -65,7 +65,7 @@ class Votes:
         """
         if vote not in VOTES:
             raise UsageError(f"vote {vote!r} is unknown; choose from {', '.join(VOTES)}")
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         order = "rejected first" if rejected_first else "chosen first"
         values = astuple(Vote(id, source_id, vote, "yes" if blind else "no", order, now))
         try:

@@ -1,0 +1,85 @@
+"""What works where the packages that models need are not installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ABSENT = ("torch", "transformers", "sentence_transformers", "datasets", "openai")
+BLOCKED = f"""
+import importlib.abc, importlib.metadata, sys
+ABSENT = {ABSENT!r}
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+find_spec, version = importlib.util.find_spec, importlib.metadata.version
+
+def absent_spec(name, package=None):
+    return None if name.split(".")[0] in ABSENT else find_spec(name, package)
+
+def absent_version(name):
+    if name.replace("-", "_") in ABSENT:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+
+importlib.util.find_spec, importlib.metadata.version = absent_spec, absent_version
+sys.argv = ["prefgen", *sys.argv[1:]]
+from prefgen.cli import main
+main()
+""".replace("import importlib.abc,", "import importlib.abc, importlib.util,")
+
+
+def prefgen(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    entries = []
+    for index in range(4):
+        Image.new("RGB", (32, 32), (index * 60, 20, 90)).save(tmp_path / f"{index}.png")
+        turns = [
+            {"from": "human", "value": f"<image>\nWhat is in picture {index}?"},
+            {"from": "gpt", "value": f"A square of shade {index}. It fills the whole picture from side to side."},
+        ]
+        entries.append({"id": f"row-{index}", "image": f"{index}.png", "conversations": turns})
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(entries))
+    return file
+
+
+def test_the_data_commands_run(rows: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    commands = [
+        ("bdhs", "--input", rows, "--engine", "fake", "--model", "m", "--output", made),
+        ("verify", made),
+        ("mix", made, "--output", tmp_path / "mixed"),
+        ("lint", made),
+        ("export", made, "--to", "trl", "--output", tmp_path / "exported"),
+        ("import", "trl", "EXPORTED", "--output", tmp_path / "imported"),
+        ("view", made, "--static", tmp_path / "page.html"),
+        ("doctor", "--output", tmp_path),
+    ]
+    for command in commands:
+        exported = next(iter(sorted((tmp_path / "exported").rglob("*.parquet"))), "")
+        done = prefgen(*(exported if part == "EXPORTED" else part for part in command))
+        assert "Traceback" not in done.stderr, (command, done.stderr)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+def test_a_command_that_needs_a_model_names_the_pip_line(rows: Path, tmp_path: Path) -> None:
+    done = prefgen("bdhs", "--input", rows, "--model", tmp_path, "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "pip install prefgen" in done.stderr
