@@ -8,6 +8,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 ├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
 ├── Locked              7     another process is writing to the same output
 ├── EnvironmentFault    8     disk full, out of memory, GPU gone
+├── UnusableReplies     9     none of a judge's first replies is of any use; resumable
 ├── BudgetReached       4     the judge's budget or quota is used up; resumable
 ├── TooManyDropped      3     the run finished, but more rows were dropped than allowed
 ├── NotGoodEnough       3     the data was looked at, and is worse than ``--fail-on`` allows
@@ -32,6 +33,7 @@ class ExitCode(IntEnum):
     CORRUPT = 6
     LOCKED = 7
     ENVIRONMENT = 8
+    UNUSABLE_REPLIES = 9
     TERMINATED = 75
     INTERRUPTED = 130
 
@@ -72,6 +74,12 @@ class BudgetReached(PrefgenError):
     """``--max-cost`` or the account's quota is used up; what was paid for is kept, and the same command goes on."""
 
     exit_code = ExitCode.BUDGET
+
+
+class UnusableReplies(PrefgenError):
+    """The first rows of a run all fail alike at a paid judge; its replies are kept, and the same command goes on."""
+
+    exit_code = ExitCode.UNUSABLE_REPLIES
 
 
 class ModelUnreachable(PrefgenError):

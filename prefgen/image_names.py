@@ -36,7 +36,7 @@ Exists = Callable[[str], bool]
 def spellings(path: str) -> list[str]:
     """The path as it stands, then other ways to write the same name."""
     found = [path]
-    slashed = _DRIVE.sub("", path).replace("\\", "/")
+    slashed = _DRIVE.sub("", path.strip()).replace("\\", "/")
     for base in (slashed, unquote(slashed, errors="surrogateescape")):
         if "\0" not in base:
             found += [base, *(unicodedata.normalize(form, base) for form in ("NFC", "NFD"))]

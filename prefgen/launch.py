@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,8 +18,9 @@ from prefgen.engines.album import Album
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.engines.chat.config import JudgeConfig
+from prefgen.errors import UnusableReplies
 from prefgen.images import Fetch, ImageRoot
-from prefgen.layout import Scalar
+from prefgen.layout import Layout, Scalar
 from prefgen.methods.base import Method, parts, settings
 from prefgen.pending import Interrupts, Rows, load_images
 from prefgen.records import Dropped, Outcome, Pair, Sample
@@ -31,7 +33,12 @@ from prefgen.sources.fetch import fetch
 
 if TYPE_CHECKING:
     from prefgen.engines.chat.batch import Batches
+    from prefgen.engines.chat.engine import ChatEngine
 
+Reasons = dict[str, tuple[int, str]]
+
+TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
+TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 _PREVIEWED = 16  # of them, samples that are tokenised
 
@@ -94,6 +101,7 @@ class Survey:
     Attributes:
         rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
         answers: reference answers of the first samples. head: the very first samples, images not loaded.
+        reasons: for which the reader drops rows: how many, and the first one's detail.
     """
 
     rows: int
@@ -101,6 +109,19 @@ class Survey:
     answers: list[str]
     head: list[Sample]
     missing: MissingReport
+    reasons: Reasons = field(default_factory=dict)
+
+
+def note(reasons: Reasons, dropped: Dropped) -> None:
+    """Count a dropped row under its reason, whose first one is the example."""
+    count, example = reasons.get(dropped.reason, (0, dropped.detail))
+    reasons[dropped.reason] = count + 1, example
+
+
+def listed(reasons: Reasons) -> str:
+    """Reasons, the most frequent first, each with its count and one example, a line each."""
+    ordered = sorted(reasons.items(), key=lambda item: -item[1][0])
+    return "\n".join(f"  {reason} {count:,}, e.g. {example[:300]}" for reason, (count, example) in ordered)
 
 
 class Listener(Protocol):
@@ -121,6 +142,7 @@ def survey(job: Job) -> Survey:
     rows = planned = 0
     answers: list[str] = []
     head: list[Sample] = []
+    reasons: Reasons = {}
 
     def counted() -> Iterator[Sample | Dropped]:
         nonlocal rows, planned
@@ -129,14 +151,16 @@ def survey(job: Job) -> Survey:
             if isinstance(row, Sample) and row.part:
                 continue
             rows += 1
-            if isinstance(row, Sample) and len(answers) < _COUNTED:
+            if isinstance(row, Dropped):
+                note(reasons, row)
+            elif len(answers) < _COUNTED:
                 answers.append(row.answer or "")
                 if len(head) < _PREVIEWED:
                     head.append(row)
             yield row
 
     missing = sources.missing_report(counted(), job.source.root(job.input))
-    return Survey(rows, planned, answers, head, missing)
+    return Survey(rows, planned, answers, head, missing, reasons)
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
@@ -148,9 +172,9 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
         "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
     }
-    for field in dataclasses.fields(job.source):
-        value = getattr(job.source, field.name)
-        found[f"source.{field.name}"] = str(value) if isinstance(value, Path) else value
+    for option in dataclasses.fields(job.source):
+        value = getattr(job.source, option.name)
+        found[f"source.{option.name}"] = str(value) if isinstance(value, Path) else value
     if job.engine.engine == "openai":
         found["model"] = job.engine.model
     if identity.model_revision:
@@ -174,7 +198,9 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "annotator_revision": identity.annotator_revision,
         }
     if job.judge is not None and job.judged:
-        found |= {"judge": job.judge.model, "judge_url": job.judge.address}
+        found["judge"] = job.judge.model  # not where it is served: it may move
+        if job.judge.reasoning_effort:
+            found["judge_reasoning_effort"] = job.judge.reasoning_effort
     arguments = engine_args.recorded(job.engine.engine_args)
     return found | {f"engine_arg.{name}": value for name, value in arguments.items()}
 
@@ -213,6 +239,7 @@ class Filling:
     def __init__(self, job: Job, directory: RunDirectory, engines: Engines, constants: Provenance) -> None:
         self._job, self._directory, self._engines, self._constants = job, directory, engines, constants
         self._rows = Rows(directory.plan, job.read)
+        self._trial = _trial(job, directory, engines)
 
     def work(self, shards: Iterable[int], listener: Listener, interrupts: Interrupts) -> None:
         """Fill and commit shards; the next one's images are loaded meanwhile.
@@ -230,7 +257,7 @@ class Filling:
                 shard, items = current
                 started = time.monotonic()
                 listener.begin(shard)
-                outcomes = _outcomes(items, self._job.method, self._engines, listener, interrupts.check)
+                outcomes = _outcomes(items, self._job.method, self._engines, listener, interrupts.check, self._trial)
                 self._directory.commit(shard, outcomes, self._constants, time.monotonic() - started)
                 listener.committed(shard)
                 interrupts.check()
@@ -261,6 +288,7 @@ def _outcomes(
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
+    trial: Trial | None = None,
 ) -> list[Outcome]:
     """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -269,11 +297,97 @@ def _outcomes(
     groups = list(_samples(items).values())
     places = {item.row_id: place for place, item in enumerate(items) if isinstance(item, Sample)}
     samples = [group[0] for group in groups]
-    for index, found in drive(samples, method, {**engines, Borrow: Album(samples)}, check):
+    asked = {**engines, Borrow: Album(samples)}
+    for index, found in _driven(samples, method, asked, check, trial):
         for row in groups[index]:
             outcome = done[places[row.row_id]] = _of_row(found, row)
             listener.advance(outcome)
     return [done[place] for place in range(len(items))]
+
+
+def _driven(
+    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
+) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
+    """What becomes of each sample: all of them at once, but a few at a time as long as a judge is on trial."""
+
+    def checked() -> None:
+        check()
+        if trial is not None:
+            trial.check()
+
+    tried = 0
+    while trial is not None and not trial.over and tried < len(samples):
+        for index, found in drive(samples[tried : tried + TRIAL_ROWS], method, engines, checked):
+            trial.see(found)
+            yield tried + index, found
+        tried += TRIAL_ROWS
+    for index, found in drive(samples[tried:], method, engines, check):
+        yield tried + index, found
+
+
+class Trial:
+    """The first rows of a run whose replies are paid for: if none of them becomes a pair, the run stops.
+
+    Attributes:
+        over: whether a row became a pair, so that nothing is held back any more.
+    """
+
+    def __init__(self, engine: ChatEngine, calls: int | None) -> None:
+        self.over = False
+        self._engine, self._most = engine, calls
+        self._dropped: list[Dropped] = []
+        engine.hold(calls)
+
+    def see(self, found: Outcome | list[Outcome]) -> None:
+        """Take note of what became of a row.
+
+        Raises:
+            UnusableReplies: if it, and every one before it, came to nothing for one reason.
+        """
+        outcomes = found if isinstance(found, list) else [found]
+        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
+        if len(dropped) < len(outcomes):
+            self.over = True
+            self._engine.hold(None)
+        self._dropped += dropped[:1]
+        if self._most is None and not self.over and self._engine.calls >= TRIAL_CALLS:
+            if len(self._dropped) >= TRIAL_ROWS and len({one.reason for one in self._dropped}) == 1:
+                self._stop([])
+            self.over = len(self._dropped) >= TRIAL_ROWS
+
+    def check(self) -> None:
+        """See whether the judge may be asked on.
+
+        Raises:
+            UnusableReplies: if all calls were made that a trial has, and no row became a pair.
+        """
+        if not self.over and (held := self._engine.held()):
+            self._stop([request.after for request in held if request.after])
+
+    def _stop(self, problems: list[str]) -> None:
+        problems = [*(f"{one.reason}: {one.detail}" for one in self._dropped), *problems]
+        reasons = Counter(problem.partition(":")[0] for problem in problems)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        shown = " ".join(self._engine.last_reply.split())[:400]
+        raise UnusableReplies(
+            f"no pair came of the first {self._engine.calls} calls to the judge ({told or 'no reply was read'})\n"
+            + (f"the last problem: {problems[-1]}\n" if problems else "")
+            + (f"the latest reply: {shown}\n" if shown else "")
+            + "Replies are kept, and the same command goes on behind them for as many calls again; --keep-going asks "
+            "on, whatever they are worth"
+        )
+
+
+def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
+    """A trial, if replies are paid for and none was of use yet."""
+    from prefgen.engines.chat.engine import ChatEngine
+
+    engine = engines.get(Chat)
+    if not job.judged or job.judge is None or job.judge.keep_going or not isinstance(engine, ChatEngine):
+        return None
+    if any(commit.pairs for commit in Layout(job.output).read_commits()):
+        return None
+    return Trial(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
 
 
 def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:

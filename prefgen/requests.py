@@ -190,6 +190,8 @@ class Chat:
         turns: the conversation, instructions and examples included; its image slots are filled by `images` in order.
         schema: JSON schema of the reply, as JSON; empty for free text.
         seed: passed on to servers that take one; two requests that differ in nothing else are two questions.
+        plain: the same question to be answered in plain text, for a judge that gives no JSON; empty if there is none.
+        after: why the reply before this one was of no use, for a row that is asked about again.
     """
 
     turns: tuple[Turn, ...]
@@ -197,6 +199,8 @@ class Chat:
     schema: str
     sampling: Sampling
     seed: int
+    plain: tuple[Turn, ...] = ()
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,13 +210,17 @@ class Message:
     Attributes:
         finish: why it ended, in the API's words (``stop``, ``length``, ``content_filter`` …), or ``refusal``, in which
             case `text` says why.
-        tokens: tokens generated; `prompt_tokens` were read.
+        tokens: tokens generated; `prompt_tokens` were read. `reasoning_tokens` of those generated were not shown.
+        how: how it was read: ``plain`` if it answers `Chat.plain`, ``parts`` if its content was a list,
+            ``reasoning-field`` if reasoning came beside it, ``no-finish`` if the server did not say why it ended.
     """
 
     text: str
     finish: str
     tokens: int
     prompt_tokens: int
+    reasoning_tokens: int = 0
+    how: tuple[str, ...] = ()
 
 
 Request = Generate | Contrast | Score | Embed | Borrow | Chat

@@ -71,6 +71,7 @@ def root(tmp_path: Path) -> Path:
         ("a.jpg", "data/coco/a.jpg"),
         ("train2017/a.jpg", "train2017\\a.jpg"),
         ("a b.jpg", "a%20b.jpg"),
+        ("a b.jpg", "a b.jpg\n"),
         ("e\u0301.jpg", "\u00e9.jpg"),
         ("000000442786.jpg", "COCO_train2014_000000442786.jpg"),
         ("COCO_train2014_000000442786.jpg", "000000442786.jpg"),

@@ -6,6 +6,7 @@ is installed, `prefgen.checks.installed` asks it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
@@ -16,11 +17,13 @@ from typing import Any
 from prefgen import sources
 from prefgen.checks import installed, lengths, llamafactory, ms_swift, trl
 from prefgen.errors import RowError, UsageError
+from prefgen.images import MAX_PATH_CHARS
 from prefgen.importers.llamafactory import registered
 from prefgen.sources import SourceOptions
 from prefgen.sources.row import Row
 
 Rules = Callable[[Mapping[str, Any]], Iterator[str]]
+_ADDRESS = re.compile(r"data:|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 TRAINERS = ("trl", "llamafactory", "ms-swift")
 
 
@@ -86,7 +89,8 @@ def check(
     for file in data_files(src):
         for row in sources.rows(str(file), SourceOptions()):
             number += 1
-            problems += [Problem(_name(file, row), detail) for detail in _found(row, rules)]
+            found_here = [*_found(row, rules), *_pictures(row, columns.get("images", "images"), file)]
+            problems += [Problem(_name(file, row), detail) for detail in found_here]
     if not number:
         raise UsageError(f"{src} has no rows")
     version = installed.version(trainer)
@@ -131,6 +135,32 @@ def _found(row: Row, rules: Rules) -> Iterator[str]:
         yield str(row.columns)
     else:
         yield from rules(row.columns)
+
+
+def _pictures(row: Row, column: str, file: Path) -> Iterator[str]:
+    """Pictures that a row names by path and that are neither beside its file, nor a folder above, nor here."""
+    columns = row.columns if isinstance(row.columns, dict) else {}
+    for name in dict.fromkeys((column, "image", "rejected_images")):
+        value = columns.get(name)
+        paths = [_path(picture) for picture in (value if isinstance(value, list) else [value])]
+        lost = [path for path in paths if path and not _is_there(path, file)]
+        if lost:
+            yield f"{len(lost)} of {len(paths)} {name} do not exist, e.g. {lost[0][:200]}"
+
+
+def _path(picture: object) -> str | None:
+    if isinstance(picture, Mapping) and not picture.get("bytes"):
+        picture = picture.get("path") or picture.get("url")
+    if not isinstance(picture, str) or len(picture) > MAX_PATH_CHARS or _ADDRESS.match(picture):
+        return None
+    return picture
+
+
+def _is_there(path: str, file: Path) -> bool:
+    try:
+        return any(Path(folder, path).is_file() for folder in (file.parent, file.parent.parent, "."))
+    except (OSError, ValueError):  # a name that is too long, or holds a null
+        return False
 
 
 def _name(file: Path, row: Row) -> str:

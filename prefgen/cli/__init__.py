@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import prefgen
+from prefgen.addresses import redact
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="""Build preference datasets for multimodal LLMs: SFT data in, Parquet shards for trainers out.
     [bold]Example:[/bold] prefgen bdhs --input llava.json --model llava-hf/llava-v1.6-vicuna-7b-hf --output out
     """,
-    epilog="Exit: 0 done, 1 bug, 2 usage, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 75/130 stop",
+    epilog="Exit: 0 done, 1 bug, 2 use, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 9 judge, 75/130",
 )
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
@@ -148,5 +149,5 @@ def main() -> None:
     except PrefgenError as error:
         if os.environ.get("PREFGEN_DEBUG"):
             raise
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {redact(str(error))}", err=True)
         sys.exit(int(error.exit_code))

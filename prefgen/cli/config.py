@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from prefgen.addresses import redact
 from prefgen.errors import UsageError
 
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
@@ -128,7 +129,7 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     import prefgen
 
     values = {
-        name: str(value) if isinstance(value, Path) else value
+        name: redact(str(value)) if isinstance(value, str | Path) else value
         for name, value in {**ctx.params, **(changed or {})}.items()
         if name in _names(ctx) and name != "preset" and value is not None
     }

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.options import ConfigFile, FollowLinks, ImageMatch, Json, Quiet, field_names, on_disk, option
 from prefgen.errors import UsageError
@@ -120,7 +121,7 @@ def import_(
     transfer.run_import(
         ImportJob(importer, src, source, output, shard_size, config.lock(ctx)),
         Manner(
-            command=shlex.join(["prefgen", *sys.argv[1:]]),
+            command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
             licence=license or "",
             max_dropped=max_dropped,
             dry_run=dry_run,

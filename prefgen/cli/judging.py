@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ def engines(
                     launch.ask_in_batches(job, directory, local, batches)
                 yield {**local, Chat: batches.answers()}
             else:
-                with closing(ChatEngine(job.judge, ledger)) as asked:
+                with closing(ChatEngine(job.judge, ledger, say=_sayer(talk))) as asked:
                     yield {**local, Chat: asked}
         finally:
             talk.print(costs.describe(ledger.bill(), job.judge), highlight=False)
@@ -65,10 +65,16 @@ def engines(
 def _service(judge: JudgeConfig, interrupts: Interrupts, talk: Console) -> Service:
     from prefgen.engines.chat.services import BatchApi, Files
 
+    return Files(judge) if judge.batch_files else BatchApi(judge, interrupts.check, _sayer(talk))
+
+
+def _sayer(talk: Console) -> Callable[[str], None]:
+    """Prints words as they are."""
+
     def say(words: str) -> None:
         talk.print(words, highlight=False, markup=False)
 
-    return Files(judge) if judge.batch_files else BatchApi(judge, interrupts.check, say)
+    return say
 
 
 def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prompt: Template) -> None:
@@ -112,7 +118,7 @@ def _comparing(options: Mapping[str, Any], at: Layout, talk: Console) -> Iterato
     config_ = build_options(JudgeConfig, options)
     with closing(Ledger(at.judgements)) as ledger:
         try:
-            with closing(ChatEngine(config_, ledger)) as engine:
+            with closing(ChatEngine(config_, ledger, say=_sayer(talk))) as engine:
                 yield {Chat: engine}
         finally:
             talk.print(costs.describe(ledger.bill(), config_), highlight=False)

@@ -12,7 +12,7 @@ import typer
 
 from prefgen.cli import config
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
-from prefgen.engines.chat.config import ALIASES
+from prefgen.engines.chat.config import ALIASES, EFFORTS
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES
 from prefgen.restrict import NOISE_SPACES, SCHEDULES
@@ -147,6 +147,10 @@ RequestDeadline = Annotated[float, judge("--request-deadline", help="Seconds of 
 MaxCost = Annotated[float | None, judge("--max-cost", help="Dollars the whole run may cost.")]
 PriceIn = Annotated[float | None, judge("--price-in", help="Dollars per million tokens read.")]
 PriceOut = Annotated[float | None, judge("--price-out", help="Dollars per million tokens generated.")]
+ReasoningEffort = Annotated[
+    str | None, judge("--reasoning-effort", help="How much the judge thinks", choices=tuple(EFFORTS))
+]
+KeepGoing = Annotated[bool, run("--keep-going", help="Go on although the first rows all fail for one reason.")]
 BatchApi = Annotated[bool, judge("--batch-api", help="Ask through the Batch API: half price, within a day.")]
 BatchFiles = Annotated[bool, judge("--batch-files", help="Write requests to files, for vllm run-batch.")]
 

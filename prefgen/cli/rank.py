@@ -69,6 +69,8 @@ def rank(
     max_cost: o.MaxCost = JudgeConfig.max_cost,
     price_in: o.PriceIn = JudgeConfig.price_in,
     price_out: o.PriceOut = JudgeConfig.price_out,
+    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
+    keep_going: o.KeepGoing = JudgeConfig.keep_going,
     seed: o.Seed = Rank.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,
     max_dropped: o.MaxDropped = 1.0,
@@ -124,6 +126,7 @@ def judge(
     max_cost: o.MaxCost = JudgeConfig.max_cost,
     price_in: o.PriceIn = JudgeConfig.price_in,
     price_out: o.PriceOut = JudgeConfig.price_out,
+    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.options import on_disk
 from prefgen.errors import UsageError
@@ -263,7 +264,7 @@ def _write(
     transfer.run_selection(
         SelectJob(operation, settings, chosen, output, options["shard_size"], config.lock(ctx)),
         Manner(
-            command=shlex.join(["prefgen", *sys.argv[1:]]),
+            command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
             licence=options["license"] or "",
             max_dropped=1.0,
             json=options["json"],

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from prefgen import launch
 from prefgen import verify as verify_
+from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
@@ -29,7 +30,7 @@ from prefgen.launch import Job, Survey
 from prefgen.layout import Layout, Plan
 from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
-from prefgen.records import Sample
+from prefgen.records import Dropped, Sample
 from prefgen.report import card, plan
 from prefgen.report.progress import Progress
 from prefgen.shards import RunDirectory
@@ -62,7 +63,7 @@ def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> 
         job,
         Spread.of(options),
         Manner(
-            command=shlex.join(["prefgen", *sys.argv[1:]]),
+            command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
             licence=options["license"],
             max_dropped=options["max_dropped"],
             dry_run=options["dry_run"],
@@ -145,12 +146,30 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
     """
     if found.missing.missing:
         talk.print(found.missing.describe(), style="yellow", highlight=False, markup=False)
-    if not found.answers or 0 < found.missing.missing == found.missing.images:
-        raise UsageError(f"{job.input} has no row with an answer and an image that is there")
-    loaded = map(job.load, found.head)
+    loaded = [job.load(row) for row in found.head]
     shown = [sample for sample in loaded if isinstance(sample, Sample)]
+    if not found.answers or (not shown and 0 < found.missing.missing == found.missing.images):
+        reasons = dict(found.reasons)
+        for row in loaded:
+            if isinstance(row, Dropped):
+                launch.note(reasons, row)
+        first = (
+            f"\n(of {len(found.answers):,} samples, the images of the first {len(loaded)} were tried)" if loaded else ""
+        )
+        raise UsageError(
+            f"{job.input} has no row with an answer and an image that is there:\n{launch.listed(reasons)}{first}"
+        )
+    if found.reasons:
+        dropped = sum(count for count, _ in found.reasons.values())
+        told = f"{dropped:,} of {found.rows:,} rows will be dropped:\n{launch.listed(found.reasons)}"
+        talk.print(told, style="yellow", highlight=False, markup=False)
     if not shown:
-        talk.print(f"no image of the first {len(found.head)} samples can be read, so no plan can be shown")
+        unreadable: launch.Reasons = {}
+        for row in loaded:
+            if isinstance(row, Dropped):
+                launch.note(unreadable, row)
+        told = f"no image of the first {len(found.head)} samples can be read, so no plan can be shown:\n"
+        talk.print(told + launch.listed(unreadable), style="yellow", highlight=False, markup=False)
         return
     estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
     talk.print(plan.render(estimate, job, shown))

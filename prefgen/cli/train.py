@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefgen.addresses import redact
 from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -204,7 +205,7 @@ def train(
     if gpus not in (1, processes.count()):
         raise UsageError(f"--gpus {gpus} is not the number of processes that were started, {processes.count()}")
     build.hush(engine, (Generate,))
-    command = shlex.join(["prefgen", *sys.argv[1:]])
+    command = redact(shlex.join(["prefgen", *sys.argv[1:]]))
     job = job_.Job(
         tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged
     )

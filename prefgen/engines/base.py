@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from prefgen import addresses
 from prefgen.engines import engine_args
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
@@ -118,3 +119,5 @@ class EngineConfig:
             raise UsageError(
                 "--base-url and --engine openai go together: the address of a server, such as http://localhost:8000/v1"
             )
+        if self.base_url is not None:
+            addresses.check("--base-url", self.base_url)

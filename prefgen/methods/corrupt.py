@@ -12,7 +12,7 @@ Departures from the paper:
    flags (``kind-object`` …). ``reply="text"`` asks for the corrupted answer alone, as the paper does.
 3. The paper names no checks. Here a reply that fails one (`prefgen.methods.replies`) is asked for again, `attempts`
    times at most, then the row is dropped with the last reason. A refusal is not asked again.
-4. A truncated reply is asked for again with twice the room.
+4. A truncated reply is asked for again with twice the room. A judge that gives no JSON is asked for the answer alone.
 5. Question and answer stand between marker lines that differ from request to request, so that text of the data cannot
    pretend to be instructions.
 6. Sampling settings are not given: temperature 1.0, top-p 1.0.
@@ -22,19 +22,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, cast
 
 from prefgen import seeds
 from prefgen.errors import RowError, UsageError
 from prefgen.methods import replies
 from prefgen.methods.base import cosine, settings
-from prefgen.methods.prompts import Template, question
-from prefgen.records import Dropped, Pair, Sample, Slot, Turn
+from prefgen.methods.prompts import Template, load, question
+from prefgen.records import Dropped, Image, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, Vector
 
 ReplyForm = Literal["json", "text"]
 REPLY_FORMS: tuple[ReplyForm, ...] = ("json", "text")
 KINDS = ("object", "attribute", "count", "position", "relation", "reasoning")
+_CUT_OFF = ("REPLY_TRUNCATED", "REPLY_REASONING")
 _FINAL = ("REPLY_REFUSAL", "REPLY_FILTERED")  # asked again they cost as much and say the same
 
 
@@ -105,17 +107,17 @@ class Corrupt:
         if sample.answer is None or not sample.answer.strip():
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no answer to corrupt")
         tokens, room = 0, self.max_new_tokens
-        problem = RowError("REPLY_EMPTY")
+        problem: RowError | None = None
         for attempt in range(1, self.attempts + 1):
-            (message,) = cast("tuple[Message]", (yield (self.ask(sample, attempt, room),)))
+            (message,) = cast("tuple[Message]", (yield (self.ask(sample, attempt, room, str(problem or "")),)))
             tokens += message.tokens
             try:
-                rejected, kinds = self.read(sample, message)
+                rejected, kinds, how = self.read(sample, message)
             except RowError as error:
                 problem = error
                 if error.reason in _FINAL:
                     break
-                room = 2 * self.max_new_tokens if error.reason == "REPLY_TRUNCATED" else room
+                room = 2 * self.max_new_tokens if error.reason in _CUT_OFF else room
                 continue
             similarity = None
             if self.similarity_threshold is not None:
@@ -136,14 +138,25 @@ class Corrupt:
                 tokens=tokens,
                 flags=tuple(f"kind-{kind}" for kind in kinds),
                 params=settings(self),
+                record={"reply_read": list(how)} if how else {},
             )
+        assert problem is not None
         made = Dropped.of(sample, problem.reason, problem.detail)
         return Dropped(**{**vars(made), "iteration": attempt, "tokens": tokens})
 
-    def ask(self, sample: Sample, attempt: int, room: int) -> Chat:
-        """What the judge is asked."""
+    def ask(self, sample: Sample, attempt: int, room: int, after: str = "") -> Chat:
+        """What the judge is asked. `after`: why the reply before was of no use."""
         seed = seeds.derive(self.seed, sample.id, attempt, "corrupt")
-        turns = self.prompt.fill(
+        turns, pictures = self._turns(self.prompt, sample, seed)
+        schema, plain = "", tuple[Turn, ...]()
+        if self.reply == "json":
+            schema = json.dumps(self.schema())
+            if self._plain is not None:
+                plain, _ = self._turns(self._plain, sample, seed)
+        return Chat(turns, pictures, schema, Sampling(self.temperature, self.top_p, room), seed, plain, after)
+
+    def _turns(self, prompt: Template, sample: Sample, seed: int) -> tuple[tuple[Turn, ...], tuple[Image, ...]]:
+        turns = prompt.fill(
             question=question(sample),
             answer=(sample.answer or "").strip(),
             kinds=", ".join(self.kinds.split(",")),
@@ -152,8 +165,12 @@ class Corrupt:
         )
         pictures = sample.loaded_images if self.with_image else ()
         shown = Turn(turns[-1].role, (*[Slot.IMAGE] * len(pictures), *turns[-1].parts))
-        schema = json.dumps(self.schema()) if self.reply == "json" else ""
-        return Chat((*turns[:-1], shown), pictures, schema, Sampling(self.temperature, self.top_p, room), seed)
+        return (*turns[:-1], shown), pictures
+
+    @cached_property
+    def _plain(self) -> Template | None:
+        """The prompt for a judge that gives no JSON; a prompt of the user's own has no other form."""
+        return load("corrupt-text") if self.prompt == load("corrupt") else None
 
     def schema(self) -> dict[str, Any]:
         """The form of a reply."""
@@ -162,24 +179,24 @@ class Corrupt:
         change = _object({"kind": kind, "before": text, "after": text})
         return _object({"changes": {"type": "array", "items": change}, "answer": text})
 
-    def read(self, sample: Sample, message: Message) -> tuple[str, tuple[str, ...]]:
-        """The corrupted answer and the kinds of its changes.
+    def read(self, sample: Sample, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """The corrupted answer, the kinds of its changes, and how the reply was read.
 
         Raises:
             RowError: for a reply that is not what was asked for, see `prefgen.methods.replies`.
         """
-        kinds: tuple[str, ...] = ()
-        rejected = replies.spoken(message)
-        if self.reply == "json":
-            rejected, kinds = self._parse(rejected)
-        chosen = cast(str, sample.answer)
+        kinds, chosen = tuple[str, ...](), cast(str, sample.answer)
+        if self.reply == "json" and "plain" not in message.how:
+            rejected, kinds, how = self._parse(message)
+        else:
+            rejected, how = replies.text(message, fenced=chosen.strip().startswith(("```", "~~~")))
         instructions = "\n".join(text for role, text in self.prompt.turns if role != "assistant")
         replies.check_corruption(rejected, chosen.strip(), question(sample), instructions, self.length_ratio)
-        return rejected, kinds
+        return rejected, kinds, how
 
-    def _parse(self, text: str) -> tuple[str, tuple[str, ...]]:
+    def _parse(self, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """A reply of the form of `schema`, taken at its word."""
-        value = replies.parse(text)
+        value, how = replies.parse(message, frozenset({"answer", "changes"}))
         try:
             (answer, changes), kinds = (value.pop("answer"), value.pop("changes")), dict[str, None]()
             for change in changes:
@@ -189,8 +206,9 @@ class Corrupt:
             if value or not isinstance(answer, str) or not {*kinds} <= {*self.kinds.split(",")}:
                 raise ValueError("other keys, types or kinds than asked for")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RowError("REPLY_SCHEMA", f"{type(error).__name__} {error}: {' '.join(text.split())[:200]}") from None
-        return answer.strip(), tuple(kinds)
+            shown = " ".join(message.text.split())[:200]
+            raise RowError("REPLY_SCHEMA", f"{type(error).__name__} {error}: {shown}") from None
+        return answer.strip(), tuple(kinds), how
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
         """The prompt and what is asked for."""

@@ -5,12 +5,13 @@ The phrases are English. What an answer of the source says itself is never held 
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from typing import Any
 
+from prefgen import reading
 from prefgen.errors import RowError
+from prefgen.reading import Read
 from prefgen.requests import Message
 from prefgen.text import REFUSAL
 
@@ -24,44 +25,69 @@ _GIVEAWAY = re.compile(
     r"\bchanged from\b|\b(note|correction|explanation|changes?)\s*:|</?\w+>|\[/?[a-z_ ]+\]|\*\*\w+:\*\*",
     re.IGNORECASE,
 )
-_FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _WORD = re.compile(r"\w+")
 
 
-def spoken(message: Message) -> str:
-    """The text of a message that is complete.
+def spoken(message: Message) -> Read:
+    """What a message that is complete says, without reasoning around it.
 
     Raises:
-        RowError: ``REPLY_REFUSAL``, ``REPLY_FILTERED``, ``REPLY_TRUNCATED``, ``REPLY_UNKNOWN_FINISH``, ``REPLY_EMPTY``.
+        RowError: ``REPLY_REFUSAL``, ``REPLY_FILTERED``, ``REPLY_TRUNCATED``, ``REPLY_REASONING``,
+            ``REPLY_UNKNOWN_FINISH``, ``REPLY_EMPTY``.
     """
     if message.finish == "refusal":
         raise RowError("REPLY_REFUSAL", _shown(message.text))
     if message.finish == "content_filter":
         raise RowError("REPLY_FILTERED", "by the server's content filter")
+    read = reading.answer(message.text)
+    thought = bool(read.reasoning or message.reasoning_tokens or "reasoning-field" in message.how)
+    if message.finish == "length" and thought and not read.text:
+        raise RowError(
+            "REPLY_REASONING",
+            f"cut off in its reasoning after {message.tokens} tokens: a higher --max-new-tokens, or less "
+            "--reasoning-effort, leaves room for the answer",
+        )
     if message.finish == "length":
         raise RowError("REPLY_TRUNCATED", f"after {message.tokens} tokens")
     if message.finish != "stop":
         raise RowError("REPLY_UNKNOWN_FINISH", f"it ended for the reason {message.finish[:40]!r}")
-    if not message.text.strip():
+    if not read.text and not read.reasoning:
         raise RowError("REPLY_EMPTY", "nothing but white space" if message.text else "no text")
-    return message.text.strip()
+    return Read(read.text, (*message.how, *read.how), read.reasoning)
 
 
-def parse(text: str) -> dict[str, Any]:
-    """A reply that is to be one JSON object. One repair: a code fence around it is taken off.
+def parse(message: Message, keys: frozenset[str] = frozenset()) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A reply that is to be one JSON object, and how it was read (`prefgen.reading`).
+
+    Args:
+        keys: that the object must have.
 
     Raises:
-        RowError: ``REPLY_REFUSAL`` if it refuses in plain words, else ``REPLY_SCHEMA``.
+        RowError: as `spoken`; ``REPLY_REFUSAL`` if it refuses in plain words, else ``REPLY_SCHEMA``.
     """
-    fenced = _FENCE.match(text)
-    try:
-        value = json.loads(fenced[1] if fenced else text, object_pairs_hook=_unique, parse_constant=_not_json)
-    except (ValueError, RecursionError) as error:
-        refuse(text, "")
-        raise RowError("REPLY_SCHEMA", f"no JSON ({type(error).__name__}): {_shown(text)}") from None
-    if not isinstance(value, dict):
-        raise RowError("REPLY_SCHEMA", f"a {type(value).__name__}, not an object: {_shown(text)}")
-    return value
+    read = spoken(message)
+    found = reading.json_object(message.text, keys)
+    if found is None:
+        refuse(read.text, "")
+        raise RowError("REPLY_SCHEMA", f"not one JSON object of the form asked for: {_shown(message.text)}")
+    value, how = found
+    return value, (*message.how, *how)
+
+
+def text(message: Message, *, fenced: bool = False) -> tuple[str, tuple[str, ...]]:
+    """A reply that is to be the answer itself, and how it was read.
+
+    Args:
+        fenced: whether a code fence belongs to the answer.
+
+    Raises:
+        RowError: as `spoken`; ``REPLY_EMPTY`` if there is nothing but reasoning.
+    """
+    read = spoken(message)
+    if not read.text:
+        raise RowError("REPLY_EMPTY", f"nothing but reasoning without an end: {_shown(read.reasoning)}")
+    said, how = (read.text, ()) if fenced else reading.unfenced(read.text)
+    return said, (*read.how, *how)
 
 
 def refuse(text: str, chosen: str) -> None:
@@ -109,17 +135,6 @@ def _plain(text: str) -> list[str]:
 def _runs(text: str) -> set[tuple[str, ...]]:
     words = _plain(text)
     return {tuple(words[at : at + _LEAKED_WORDS]) for at in range(len(words) - _LEAKED_WORDS + 1)}
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a key stands twice")
-    return made
-
-
-def _not_json(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _shown(text: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from prefgen import seeds
+from prefgen import reading, seeds
 from prefgen.errors import RowError
 from prefgen.methods import replies
 from prefgen.methods.prompts import Template, question
@@ -24,11 +24,38 @@ from prefgen.restrict import View
 By = Literal["annotator", "api"]
 COMPARERS: tuple[By, ...] = ("annotator", "api")
 Verdict = Literal["first", "second", "tie", "unclear"]
-_VERDICTS: dict[str, Verdict] = {"a": "first", "b": "second", "tie": "tie"}
 SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first"}
 """A verdict as it would be with the answers in the other order; the others stay as they are."""
-_WORDS = re.compile(r"\bverdict\b\W{1,8}(A|B|tie)\b", re.IGNORECASE)
-_BARE = re.compile(r"\A\s*(?:answer\s+)?\W{0,2}(A|B|tie)\W{0,3}\s*\Z", re.IGNORECASE)
+_NAMES: dict[str, Verdict] = {
+    **dict.fromkeys(("a", "1", "one", "first", "1st"), "first"),
+    **dict.fromkeys(("b", "2", "two", "second", "2nd"), "second"),
+    **dict.fromkeys(("tie", "tied", "c", "equal", "equallygood", "draw", "neither", "both", "same"), "tie"),
+}  # fmt: skip
+_NOUN = re.compile(r"\b(?:the|answer|response|reply|option|assistant|candidate|model|caption|description)\b")
+_KIND = r"(?:answer|response|reply|option|assistant|candidate|model|caption|description)"
+_NAME = rf"(?:the\s+)?(?:{_KIND}\W{{0,3}}(?:A|B|1|2|one|two)|(?:first|second)\s+{_KIND}|(?:first|second)\s+one)\b"
+_BARE = re.compile(
+    rf"\A\W*(?:answer\W+)?({_NAME}|A|B|C|1|2|first|second|tied?|draw|equal|neither|both)\W*\Z", re.IGNORECASE
+)
+_STATED = re.compile(
+    rf"\b(?:verdict|winner|preferred\s+{_KIND}|better\s+{_KIND}|best\s+{_KIND}|final\s+(?:answer|choice|judge?ment)"
+    rf"|choice|preference)\b\W{{0,3}}(?:is\b|:|=)?\W{{0,8}}({_NAME}|(?:A|B|C|1|2|first|second|tied?|draw|equal|neither)\b)"
+    r"|\[\[\s*(A|B|C|1|2|tie)\s*\]\]",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(
+    rf"(?P<name>{_NAME})\W{{0,3}}\s*(?:(?:is|was|seems|appears)\b[\w\s]{{0,40}}?\s*(?:(?P<better>\bbetter|\bbest"
+    rf"|\bpreferred|\bpreferable|\bsuperior|\bmore (?:accurate|helpful|correct|truthful|faithful))|\bworse|\binferior"
+    r"|\bless (?:accurate|helpful|correct|truthful|faithful))\b)",
+    re.IGNORECASE,
+)
+_PREFERRED = re.compile(rf"\bI\s+(?:would\s+)?(?:prefer|choose|pick|select)\s+({_NAME})", re.IGNORECASE)
+_NEGATED = re.compile(r"\b(?:not|no|neither|hardly|never)\b|n['’]t\b", re.IGNORECASE)
+_TIED = re.compile(
+    rf"\b(?:it is|it['’]s|result is|this is)\s+a\s+(?:tie|draw)\b|\bboth\s+{_KIND}s?\b[\w\s]{{0,20}}\bequally\b"
+    rf"|\b(?:neither)\s+(?:{_KIND}\s+)?is\s+better\b",
+    re.IGNORECASE,
+)
 _SCHEMA = json.dumps(
     {
         "type": "object",
@@ -107,11 +134,41 @@ class Comparer:
 
 
 def _verdict(reply: Reply) -> Verdict:
-    try:
-        if isinstance(reply, Message):
-            return _VERDICTS[str(replies.parse(replies.spoken(reply))["verdict"]).lower()]
-    except (RowError, KeyError):
-        return "unclear"
+    if isinstance(reply, Message):
+        try:
+            replies.spoken(reply)
+        except RowError:
+            return "unclear"
+        return read_verdict(reply.text)
     assert isinstance(reply, Completion)
-    found = _WORDS.findall(reply.text) or _BARE.findall(reply.text)
-    return _VERDICTS[found[-1].lower()] if found else "unclear"  # the last one: reasons may speak of verdicts, too
+    return read_verdict(reply.text)
+
+
+def read_verdict(text: str) -> Verdict:
+    """The verdict of a reply: of a JSON object, else of its words; ``unclear`` where it names none, or two.
+
+    A line that states the verdict counts before any other, and the last such line: reasons speak of answers, too.
+    """
+    found = reading.json_object(text, frozenset({"verdict"}))
+    if found is not None:
+        return _named(str(found[0]["verdict"]))
+    said = reading.answer(text).text
+    said, _ = reading.unfenced(said)
+    if bare := _BARE.match(said):
+        return _named(bare[1])
+    stated = [named for match in _STATED.finditer(said) if (named := _named(match[1] or match[2])) != "unclear"]
+    if stated:
+        return stated[-1]
+    judged = {
+        _named(match["name"]) if match["better"] else SWAPPED.get(_named(match["name"]), "unclear")
+        for match in _COMPARED.finditer(said)
+        if not _NEGATED.search(match.group())
+    }
+    judged |= {_named(match[1]) for match in _PREFERRED.finditer(said)}
+    if _TIED.search(said):
+        judged.add("tie")
+    return judged.pop() if len(judged) == 1 else "unclear"
+
+
+def _named(name: str) -> Verdict:
+    return _NAMES.get(re.sub(r"[^a-z0-9]", "", _NOUN.sub("", name.lower())), "unclear")

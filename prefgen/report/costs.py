@@ -42,14 +42,17 @@ def expect(judge: JudgeConfig, method: Method, samples: Sequence[Sample], rows: 
     calls = len(chats) / len(samples) * rows
     read = statistics.mean(prompt_bound(chat, image_tokens) / _BYTES_PER_TOKEN for chat in chats)
     answers = [len((sample.answer or "").encode()) for sample in samples]
-    replied = _REPLY_TO_ANSWER * statistics.mean(answers) / _BYTES_PER_TOKEN
+    replied = _REPLY_TO_ANSWER * statistics.mean(answers) / _BYTES_PER_TOKEN + judge.hidden_tokens / 2
     yield "calls", f"{calls:,.0f} if nothing is asked twice, about {calls * (read + replied):,.0f} tokens"
     attempts = getattr(method, "attempts", 1)
     if price is None:
         yield "cost", "unknown: give --price-in and --price-out"
     else:
         low, expected = (price.cost(round(read), round(replied)) * calls * factor for factor in (0.8, 1.15))
-        bounds = (price.cost(prompt_bound(chat, image_tokens), chat.sampling.max_new_tokens) for chat in chats)
+        bounds = (
+            price.cost(prompt_bound(chat, image_tokens), chat.sampling.max_new_tokens + judge.hidden_tokens)
+            for chat in chats
+        )
         high = statistics.mean(bounds) * calls * attempts
         yield "cost", f"expected ${expected:.2f}, low ${low:.2f}, high ${high:.2f} (every row asked {attempts} times)"
     if judge.max_cost is not None:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import re
+from urllib.parse import unquote
 
 from prefgen.errors import RowError
 from prefgen.images import DEFAULT_LIMITS
 from prefgen.records import ImageRef
 
-IMAGE_COLUMNS = ("images", "image", "image_bytes", "image_path", "img_path", "image_url")
+IMAGE_COLUMNS = (
+    *("images", "image", "image_bytes", "image_path", "img_path", "image_url"),
+    *("image_file", "file_name", "filename", "img", "media", "image_id"),
+)
 
 # Never handed to a generic opener: `pipe:` runs a shell in webdataset, `zip::http://` opens sockets in fsspec.
 _OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|(pipe|file):|[a-z0-9+.-]+::", re.IGNORECASE)
+# The base64 of how JPEG, PNG, GIF and WebP files begin: tables hold pictures so, and no path is like it.
+_BASE64_PICTURE = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/=\s]*\Z")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
 def has_image(value: object) -> bool:
     """Whether an image column holds anything: null, "", [] and an object of nulls say that the row has no image."""
+    if isinstance(value, float) and math.isnan(value):  # a table's missing value
+        return False
     return any(value.values()) if isinstance(value, dict) else value not in (None, "", b"", [])
 
 
@@ -63,10 +72,14 @@ def _named(name: str, allow_urls: bool) -> ImageRef:
         if not comma or not head.lower().endswith(";base64"):
             raise RowError("IMG_BASE64", "a data: URI that is not base64")
         return ImageRef(data=_from_base64(body))
+    if len(name) > 100 and _BASE64_PICTURE.match(name):
+        return ImageRef(data=_from_base64(name))
     if _HTTP.match(name):
         if not allow_urls:
             raise RowError("URL_DISABLED", "an image by URL; download the images, or allow them with --allow-urls")
         return ImageRef(url=name)
+    if name[:5].lower() == "file:":  # a path under the image root like any other
+        name = unquote(re.sub(r"^file:(//(localhost)?(?=/)|//)?", "", name, flags=re.IGNORECASE))
     if _OTHER_SCHEME.match(name):
         raise RowError("URL_SCHEME", f"{name[:40]!r} is neither a path nor http(s)")
     return ImageRef(path=name)

@@ -1,4 +1,4 @@
-"""JSON lists and JSON Lines, one row in memory at a time.
+"""JSON lists and JSON Lines, one row in memory at a time; also an object that wraps one list of rows.
 
 Every row goes through the standard library's decoder with hooks, so that a duplicate key or a NaN costs that row and
 not the file; an event parser (ijson) stops at a NaN and cannot report a duplicate key.
@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from prefgen.errors import RowError, UsageError
+from prefgen.sources.columns import CONVERSATION_COLUMNS, QUESTION_COLUMNS
+from prefgen.sources.compressed import opened
+from prefgen.sources.image_columns import IMAGE_COLUMNS
+from prefgen.sources.meta_rows import is_meta, read_meta
 from prefgen.sources.row import Row
 
 CHUNK_BYTES = 2**20
 HEAD_BYTES = 2**16
 MAX_ROW_CHARS = 64 * 2**20
+MAX_WHOLE_BYTES = 2**30  # of a file that is one object, which cannot be streamed
 MAX_DEPTH = 64
 MAX_DIGITS = 400
 _SPACE = " \t\r\n"
@@ -30,13 +35,66 @@ def read_json(path: Path) -> Iterator[Row]:
     Raises:
         UsageError: ``ENCODING``, ``JSON_SYNTAX`` (a list only: a bad line is a bad row), ``JSON_SIZE``, ``JSON_DEPTH``.
     """
-    with path.open("rb") as file:
+    whole = whole_object(path)
+    if whole is not None:
+        yield from _wrapped(path, whole)
+        return
+    with opened(path) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
             raise _not_utf8(path, 0, head)
         is_list = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
         yield from _ListReader(path, file).rows() if is_list else _lines(path, file)
+
+
+def whole_object(path: Path) -> dict[str, Any] | None:
+    """The file's single object, if it is one object over several lines or an object that holds a list of rows.
+
+    None for a list, for JSON Lines, and for what is no JSON, which its reader reports.
+    """
+    with opened(path) as file:
+        first = file.read(64)
+        if not first.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):  # a list may be one line of gigabytes
+            return None
+        first += b"" if b"\n" in first else file.readline(MAX_ROW_CHARS)
+        first, line_end, more = first.partition(b"\n")
+        start = first.removeprefix(codecs.BOM_UTF8).lstrip()
+        more += file.read(HEAD_BYTES)
+        complete = _is_object(start)
+        if more.strip() if complete else not start.rstrip().endswith((b"{", b"[", b",")):
+            return None  # JSON Lines, or what is neither
+        rest = more + file.read(MAX_WHOLE_BYTES)
+    if len(rest) >= MAX_WHOLE_BYTES:
+        return None
+    try:
+        value = json.loads((first + line_end + rest).removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and (is_meta(value) or len(_lists_of_rows(value)) == 1) else None
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _lists_of_rows(value: dict[str, Any]) -> list[str]:
+    """Keys that hold a list of rows; none where the object is a row itself."""
+    if any(name in value for name in (*CONVERSATION_COLUMNS, *QUESTION_COLUMNS, *IMAGE_COLUMNS)):
+        return []
+    return [key for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)]
+
+
+def _wrapped(path: Path, whole: dict[str, Any]) -> Iterator[Row]:
+    if is_meta(whole):
+        yield from read_meta(path, whole, read_json)
+        return
+    [key] = _lists_of_rows(whole)
+    for number, row in enumerate(whole[key], 1):
+        yield _as_row(f"row {number} of {key}", row, _bad_text(row))
 
 
 def _not_utf8(path: Path, offset: int, near: bytes) -> UsageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -12,14 +12,16 @@ from pathlib import Path
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, Sample
 from prefgen.sources.columns import outcomes
+from prefgen.sources.csv_rows import CSV_SUFFIXES, read_csv
 from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
-from prefgen.sources.json_rows import read_json
+from prefgen.sources.json_rows import read_json, whole_object
+from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
 from prefgen.sources.row import Row
+from prefgen.sources.tar_rows import read_tar
 
-SCHEMA_ROWS = 50
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
 
@@ -28,8 +30,8 @@ def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """The samples of an input in a fixed order, streamed, with every row that gives none as `Dropped`.
 
     Args:
-        input: a JSON list, JSON Lines or Parquet file (told apart by content), a folder that `datasets` opens, or the
-            id of a Hub data set (``owner/name``).
+        input: a JSON list, JSON Lines or Parquet file or a tar shard (told apart by content; gzip and Zstandard too), a
+            ``.csv`` or ``.tsv`` table, a folder that `datasets` opens, or the id of a Hub data set (``owner/name``).
 
     Raises:
         UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
@@ -58,7 +60,11 @@ def fingerprint(input: str, options: SourceOptions) -> str:
         return hub_commit(input, options)
     try:
         if path.is_file():
-            return f"sha256:{_digest(path)}"
+            meta = whole_object(path) if _reader(path) is read_json else None
+            if not is_meta(meta):
+                return f"sha256:{_digest(path)}"
+            digests = [_digest(file) for file in (path, *annotation_files(path, meta or {}))]
+            return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
         whole = hashlib.sha256()
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path)
@@ -83,7 +89,7 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     source = path.resolve().name if path else input
     seen: set[int] = set()
     number = 0
-    unusable: str | None = None  # what is wrong with the first row, as long as no row had a shape that prefgen knows
+    unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
     for number, row in enumerate(rows(input, options), 1):
         for outcome in outcomes(row, source, options.turns, options.allow_urls):
             if isinstance(outcome, Sample):
@@ -103,13 +109,11 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
             else:
                 unusable = None
             yield outcome
-        if unusable and number == SCHEMA_ROWS:
-            break
     if number == 0:
         raise UsageError(f"INPUT_EMPTY: {input} has no rows")
     if unusable:
         raise UsageError(
-            f"SCHEMA: none of the first {number} rows of {input} can be used. {unusable}. "
+            f"SCHEMA: none of the {number:,} rows of {input} can be used. {unusable}. "
             "README, section 'Input', lists the columns that are understood"
         )
 
@@ -131,17 +135,27 @@ def rows(input: str, options: SourceOptions) -> Iterator[Row]:
         raise UsageError(f"INPUT_UNREADABLE: {path} is neither a regular file nor a folder; save it to a file first")
     try:
         before = path.stat()
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if not magic:
-            raise UsageError(f"INPUT_EMPTY: {path} has 0 bytes")
-        is_parquet = magic == b"PAR1" or path.suffix == ".parquet"
-        yield from read_parquet(path) if is_parquet else read_json(path)
+        yield from _reader(path)(path)
         after = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UsageError(f"INPUT_CHANGED: {path} was written to while it was read; start again when it is complete")
+
+
+def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
+    """What reads a file, by its content and, for tables of text, by its name."""
+    with path.open("rb") as file:
+        magic = file.read(262)
+    if not magic:
+        raise UsageError(f"INPUT_EMPTY: {path} has 0 bytes")
+    if magic.startswith(b"PAR1") or path.suffix == ".parquet":
+        return read_parquet
+    if magic[257:262] == b"ustar" or path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+        return read_tar
+    if any(suffix.lower() in CSV_SUFFIXES for suffix in path.suffixes[-2:]):
+        return read_csv
+    return read_json
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

@@ -380,6 +380,9 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
     before = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
+        # Earlier versions recorded the address as well, in front of the model; a server may move.
+        before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]
     differing = [name for name in settings if settings[name] != before.get(name)]
     if differing:
         raise CorruptRun(

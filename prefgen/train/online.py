@@ -250,7 +250,7 @@ def identified(job: Job) -> dict[str, Any] | None:
         "averages": job.online.averages,
         "mix": job.online.mix,
         "similarity": found.similarity_revision,
-        "annotator": f"{job.judge.address} {job.judge.model}" if job.online.served else found.annotator_revision,
+        "annotator": job.judge.model if job.online.served else found.annotator_revision,
     }
 
 

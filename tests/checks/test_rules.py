@@ -123,6 +123,8 @@ def test_what_ms_swift_breaks_on(changes: dict[str, Any], problem: str) -> None:
 
 def test_rows_that_break_are_named(tmp_path: Path) -> None:
     rows = [SWIFT, {**SWIFT, "id": "bad", "rejected_response": "A cat."}]
+    for name in SWIFT["images"]:
+        (tmp_path / name).touch()
     path = Path(write_lines(tmp_path / "a.jsonl", rows))
     path.write_text(path.read_text() + "{\n")
     found = checks.check(path, "ms-swift")
@@ -132,6 +134,7 @@ def test_rows_that_break_are_named(tmp_path: Path) -> None:
 
 
 def test_a_listing_tells_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
     write_json(tmp_path / "x.json", [{"q": "<image>What?", "win": "A", "lose": "A", "pics": ["a.jpg"]}])
     columns = {"prompt": "q", "chosen": "win", "rejected": "lose", "images": "pics"}
     write_json(tmp_path / "dataset_info.json", {"set": {"file_name": "x.json", "ranking": True, "columns": columns}})
@@ -144,3 +147,13 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
         checks.check(tmp_path, "axolotl")
     with pytest.raises(UsageError, match="give the file"):
         checks.check(tmp_path, "trl")
+
+
+@pytest.mark.parametrize("trainer", ["llamafactory", "ms-swift", "trl"])
+def test_pictures_that_do_not_exist_are_named(tmp_path: Path, trainer: str) -> None:
+    (tmp_path / "here.png").touch()
+    rows = [{"images": ["here.png", "gone/0.jpg"]}, {"images": [{"bytes": None, "path": "gone/1.jpg"}]}]
+    rows += [{"images": [{"bytes": "x", "path": "a.jpg"}]}, {"images": ["https://there/2.jpg"]}]
+    file = write_lines(tmp_path / "rows.jsonl", rows)
+    lost = [problem.detail for problem in checks.check(Path(file), trainer).problems if "exist" in problem.detail]
+    assert lost == ["1 of 2 images do not exist, e.g. gone/0.jpg", "1 of 1 images do not exist, e.g. gone/1.jpg"]

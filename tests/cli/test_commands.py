@@ -386,3 +386,27 @@ def test_a_copy_of_a_run_verifies(source: Path, tmp_path: Path) -> None:
     assert called("bdhs", "-i", source, "-m", "none", "--engine", "fake", "-o", tmp_path / "out").returncode == 0
     shutil.copytree(tmp_path / "out", tmp_path / "elsewhere" / "copy")
     assert called("verify", tmp_path / "elsewhere" / "copy").returncode == 0
+
+
+def test_an_input_of_which_nothing_can_be_used_says_why(source: Path, tmp_path: Path) -> None:
+    rows = json.loads(source.read_text())[:4]
+    for row in rows[:3]:
+        row["conversations"][0]["value"] = "<image><image>What is it?"
+    rows[3]["image"] = "gone.jpg"
+    broken = source.parent / "useless.json"
+    broken.write_text(json.dumps(rows))
+    ended = fake(broken, tmp_path / "out")
+    assert ended.returncode == 2
+    assert "IMG_COUNT 3, e.g. row 1: 1 images for 2 <image> tags" in ended.stderr
+    assert "IMG_MISSING 1, e.g. gone.jpg" in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_lists_what_the_reader_drops(source: Path, tmp_path: Path) -> None:
+    rows = json.loads(source.read_text())[:4]
+    rows[2]["conversations"][0]["value"] = "<image><image>What is it?"
+    broken = source.parent / "partly.json"
+    broken.write_text(json.dumps(rows))
+    shown = fake(broken, tmp_path / "out", "--dry-run")
+    assert "1 of 4 rows will be dropped" in shown.stderr
+    assert "IMG_COUNT 1, e.g. row 3" in shown.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -76,6 +77,37 @@ SHAPES: dict[str, dict[str, Any]] = {
     "flat, path column": {"image_path": "a.jpg", "prompt": "What?", "response": "A."},
     "flat, tag in the question": {"img_path": "a.jpg", "instruction": "<image>\nWhat?", "output": "A."},
     "preference set": {"image": {"path": "a.jpg", "bytes": None}, "question": "What?", "chosen": "A."},
+    "query and response": {"images": ["a.jpg"], "query": "<image>What?", "response": "A."},
+    "problem and solution": {"images": ["a.jpg"], "problem": "What?", "solution": "A."},
+    "instruction and input": {"image": "a.jpg", "instruction": "", "input": "<image>What?", "output": "A."},
+    "TRL's prompt and completion": {
+        "images": ["a.jpg"],
+        "prompt": [{"role": "user", "content": "What?"}],
+        "completion": [{"role": "assistant", "content": "A."}],
+    },
+    "FineVision": {"images": ["a.jpg"], "texts": [{"user": "What?", "assistant": "A."}]},
+    "ms-swift's pairs": {"images": ["a.jpg"], "conversation": [{"human": "<image>What?", "assistant": "A."}]},
+    "conversations as JSON text": {"image": "a.jpg", "conversations": json.dumps(talk("<image>\nWhat?", "A."))},
+    "speakers in capitals": {
+        "image": "a.jpg",
+        "conversations": [{"from": "USER", "value": "What?"}, {"from": "ChatGPT", "value": "A."}],
+    },
+    "image_file": {"image_file": "a.jpg", "question": "What?", "answer": "A."},
+    "COCO's file_name": {"image_id": 5, "file_name": "a.jpg", "question": "What?", "answer": "A."},
+    "a file: address": {"image": "file:a.jpg", "question": "What?", "answer": "A."},
+    "an end token": {"image": "a.jpg", "question": "What?", "answer": "A.</s><|im_end|>\n"},
+    "InternLM's tag": {"image": "a.jpg", "question": "<ImageHere>What?", "answer": "A."},
+    "Qwen's tag": {"image": "a.jpg", "question": "<|vision_start|><|image_pad|><|vision_end|>What?", "answer": "A."},
+    "Gemini's parts": {
+        "image": "a.jpg",
+        "contents": [{"role": "user", "parts": [{"text": "What?"}]}, {"role": "model", "parts": [{"text": "A."}]}],
+    },
+    "parts without a type": {
+        "messages": [
+            {"role": "user", "content": [{"image": "a.jpg"}, {"text": "What?"}]},
+            {"role": "assistant", "content": "A."},
+        ],
+    },
     "empty system turn": {"image": "a.jpg", "conversations": [{"from": "system", "value": ""}, *talk("What?", "A.")]},
 }
 
@@ -85,7 +117,75 @@ def test_every_shape_gives_the_same_sample(shape: str) -> None:
     sample = only({"id": "x", **SHAPES[shape]})
     assert (sample.prompt, sample.images, sample.answer) == (ASKED, (ImageRef(path="a.jpg"),), "A.")
     assert sample.id == only({"id": "x", **SHAPES["LLaVA"]}).id
+    assert {name: value for name, value in sample.meta.items() if name != "image_id"} == {}
+
+
+def test_llama_factorys_columns_are_one_prompt() -> None:
+    row = {
+        "images": ["a.jpg", "b.jpg"],
+        "instruction": "Answer briefly.",
+        "input": "<image>What?",
+        "output": "B.",
+        "system": "Be kind.",
+        "history": [["<image>Hello?", "Hi."]],
+    }
+    [sample] = taken(row, "last")
+    assert isinstance(sample, Sample)
+    assert sample.prompt == (
+        Turn("system", ("Be kind.",)),
+        Turn("user", (IMAGE, "Hello?")),
+        Turn("assistant", ("Hi.",)),
+        Turn("user", ("Answer briefly.", IMAGE, "What?")),
+    )
     assert sample.meta == {}
+
+
+@pytest.mark.parametrize("column", ["system", "system_prompt"])
+def test_a_system_column_is_the_system_turn_unless_the_conversation_has_one(column: str) -> None:
+    row = {"image": "a.jpg", "conversations": talk("What?", "A."), column: "Be brief."}
+    assert only(row).prompt[0] == Turn("system", ("Be brief.",))
+    row["conversations"] = [{"from": "system", "value": "Own."}, *talk("What?", "A.")]
+    assert [turn.text for turn in only(row).prompt if turn.role == "system"] == ["Own."]
+
+
+def test_every_turn_of_finevision_keeps_its_own_ratings() -> None:
+    row = {
+        "images": [{"bytes": PNG, "path": None}],
+        "texts": [{"user": "1?", "assistant": "one", "source": "x"}, {"user": "2?", "assistant": "two", "source": "y"}],
+        "visual_dependency_ratings": [5, 2],
+    }
+    first, second = taken(row)
+    assert isinstance(first, Sample)
+    assert isinstance(second, Sample)
+    assert [sample.meta["visual_dependency_rating"] for sample in (first, second)] == [5, 2]
+    assert [sample.meta["turn_source"] for sample in (first, second)] == ["x", "y"]
+    assert second.answer == "two"
+
+
+def test_a_greeting_before_the_first_question_is_left_out_and_kept_in_meta() -> None:
+    said = [{"from": "gpt", "value": "Hello!"}, *talk("<image>What?", "A.")]
+    sample = only({"image": "a.jpg", "conversations": said})
+    assert (sample.prompt, sample.answer, sample.meta) == (ASKED, "A.", {"greeting": "Hello!"})
+
+
+def test_numbered_tags_take_the_image_of_their_number() -> None:
+    sample = only({"images": ["a.jpg", "b.jpg"], "conversations": talk("Is <image_2> like <|image_1|>?", "No.")})
+    assert sample.images == (ImageRef(path="b.jpg"), ImageRef(path="a.jpg"))
+    assert sample.prompt[0].parts == ("Is ", IMAGE, " like ", IMAGE, "?")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}},
+        {"inline_data": {"mime_type": "image/png", "data": "iVBORw=="}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+    ],
+)
+def test_every_providers_parts_carry_their_image(part: dict[str, Any]) -> None:
+    content = [part, {"type": "text", "text": "What?"}]
+    sample = only({"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": "A."}]})
+    assert (sample.prompt, sample.images) == (ASKED, (ImageRef(data=PNG),))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +345,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "ragged object of lists": ({"image": "a.jpg", "conversations": {"from": ["human"], "value": []}}, "ROW_SHAPE"),
     "conversations a number": ({"image": "a.jpg", "conversations": 1}, "ROW_SHAPE"),
     "content a number": ({"image": "a.jpg", "conversations": [{"from": "human", "value": 1}]}, "ROW_SHAPE"),
-    "video part": ({"image": "a.jpg", "messages": [{"role": "user", "content": [{"type": "video"}]}]}, "ROW_SHAPE"),
+    "video part": ({"image": "a.jpg", "messages": [{"role": "user", "content": [{"type": "video"}]}]}, "VIDEO"),
+    "video column": ({**FLAT, "video": "a.mp4"}, "VIDEO"),
+    "audio beside the image": ({**FLAT, "audios": ["a.wav"]}, "AUDIO"),
+    "a chat token inside an answer": ({**FLAT, "answer": "One.<|im_end|>\n<|im_start|>user\nTwo?"}, "TEXT_SPECIAL"),
+    "an end token and nothing else": ({**FLAT, "answer": "</s>"}, "TEXT_EMPTY"),
+    "answer of a table's nothing": ({**FLAT, "answer": "NaN"}, "TEXT_EMPTY"),
+    "conversations no JSON": ({"image": "a.jpg", "conversations": "[{"}, "ROW_SHAPE"),
+    "history no pairs": ({**FLAT, "history": ["Hello?"]}, "ROW_SHAPE"),
+    "number without an image": (
+        {"image": ["a", "b"], "conversations": talk("<image_1> <image_3>?", "A.")},
+        "IMG_COUNT",
+    ),
     "answer a list": ({**FLAT, "answer": ["A", "B"]}, "ROW_SHAPE"),
     "no question": ({"image": "a.jpg", "caption": "x"}, "ROW_SHAPE"),
     "no columns": ({}, "ROW_SHAPE"),
@@ -256,7 +367,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "data URI not base64": ({**FLAT, "image": "data:image/png,abc"}, "IMG_BASE64"),
     "base64 outside ASCII": ({**FLAT, "image": "data:image/png;base64,ää"}, "IMG_BASE64"),
     "URL": ({**FLAT, "image": "https://example.org/a.jpg"}, "URL_DISABLED"),
-    "file URL": ({**FLAT, "image": "file:///etc/passwd"}, "URL_SCHEME"),
     "pipe": ({**FLAT, "image": "pipe:cat /etc/passwd"}, "URL_SCHEME"),
     "s3": ({**FLAT, "image": "s3://bucket/a.jpg"}, "URL_SCHEME"),
     "fsspec chain": ({**FLAT, "image": "zip::http://x/a.zip"}, "URL_SCHEME"),

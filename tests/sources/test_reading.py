@@ -181,13 +181,11 @@ def test_an_unknown_schema_names_what_was_found_and_what_is_expected(tmp_path: P
     rows = [{"caption": "x", "photo": "y"}] * 60
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "a.csv").write_text("image,question\na.jpg,What?\n")
     for name in ("a.parquet", "a.jsonl"):
         message = refusal(tmp_path / name)
-        assert message.startswith("SCHEMA: none of the first 50 rows")
+        assert message.startswith("SCHEMA: none of the 60 rows")
         assert "caption, photo" in message
         assert "conversations, messages" in message
-    assert refusal(tmp_path / "a.csv").startswith("SCHEMA")
 
 
 def test_columns_of_the_wrong_type_are_a_schema_error(tmp_path: Path) -> None:

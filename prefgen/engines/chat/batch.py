@@ -18,8 +18,9 @@ from typing import Any
 
 from prefgen.engines.chat import wire
 from prefgen.engines.chat.config import JudgeConfig
+from prefgen.engines.chat.exchange import bound_of
 from prefgen.engines.chat.ledger import Ended, Ledger, Sent
-from prefgen.engines.chat.money import Budget, Price, price_of, prompt_bound
+from prefgen.engines.chat.money import Budget, Price, price_of
 from prefgen.engines.chat.services import ENDPOINT, Service
 from prefgen.errors import BudgetReached, ModelUnreachable, RowError, UsageError
 from prefgen.requests import Chat, Message, Reply, Request
@@ -60,7 +61,7 @@ class Lines:
         """Answer or write down."""
         if not isinstance(request, Chat):
             raise TypeError(f"this engine answers Chat requests, not {type(request).__name__}")
-        key = wire.key(request, self._config.model)
+        key = wire.key(request, self._config)
         reply = self._ledger.reply(key)
         if reply is None:
             self._put(key, request)
@@ -90,11 +91,12 @@ class Lines:
         if key in self._seen:
             return
         self._seen.add(key)
-        reserved = self._price.cost(prompt_bound(request, self._price.image_tokens), request.sampling.max_new_tokens)
+        bound = bound_of(request, self._config, self._price.image_tokens)
+        reserved = self._price.cost(bound.prompt_tokens, bound.tokens)
         if not self._budget.fits(reserved):
             self.short = True
             return
-        body = wire.body(request, self._config.model, wire.Dialect())
+        body = wire.body(request, self._config, wire.Dialect())
         line = {"custom_id": key, "method": "POST", "url": ENDPOINT, "body": body}
         encoded = json.dumps(line, ensure_ascii=False).encode() + b"\n"
         if len(self._lines) == self._limits.requests or self._size + len(encoded) > self._limits.bytes:
@@ -206,6 +208,8 @@ class Batches:
             return Ended(call, key, 0.0, "failed", RowError(reason, f"HTTP {status}: {detail}") if status else None)
         try:
             message, usage, model = wire.read(json.dumps(response.get("body")).encode(), bound)
+        except wire.Failed as error:
+            return Ended(call, key, 0.0, "failed", RowError("API_5XX", str(error)))
         except wire.Malformed as error:
             return Ended(call, key, reserved, "doubtful", RowError("API_MALFORMED", str(error)))
         cost = reserved if usage is None else self._price.cost(usage.prompt_tokens, usage.tokens)

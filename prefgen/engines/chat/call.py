@@ -24,6 +24,7 @@ except ImportError:
     import httpx  # type: ignore[no-redef,import-not-found]
 
 REPLY_BYTES_MOST = 1 << 20
+_SECRET_CHARS = 6
 _RETRY_AFTER_MOST = 86_400.0  # a longer wait is no advice
 _RETRIED = {408, 409}
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached")
@@ -129,7 +130,9 @@ class Caller:
     def _clean(self, error: BaseException) -> str:
         """An error's words without the key, short, on one line."""
         words = "".join(character if character.isprintable() else " " for character in str(error))
-        return (" ".join(words.split()) or type(error).__name__).replace(self._key, "***")[:300]
+        told = " ".join(words.split()) or type(error).__name__
+        # A word such as EMPTY, which stands in for a key at servers of one's own, is no secret.
+        return (told.replace(self._key, "***") if len(self._key) >= _SECRET_CHARS else told)[:300]
 
     async def close(self) -> None:
         """Close the connections."""

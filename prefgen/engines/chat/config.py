@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prefgen import addresses
 from prefgen.errors import UsageError
 
 OPENAI = "https://api.openai.com/v1"
@@ -13,6 +14,10 @@ ALIASES = {
     "gpt4-mini": "gpt-4.1-mini-2025-04-14",
     "gpt4o": "gpt-4o-2024-08-06",
 }
+
+
+# Tokens that a model may spend on reasoning, by --reasoning-effort.
+EFFORTS = {"none": 0, "minimal": 1024, "low": 4096, "medium": 8192, "high": 16384, "xhigh": 32768}
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class JudgeConfig:
         request_timeout: seconds one attempt may take. request_deadline: seconds all attempts at a request may take.
         max_cost: dollars that this run may cost, all its invocations together.
         price_in: dollars per million tokens read, `price_out` per million generated; None takes the table's.
+        reasoning_effort: how much a reasoning model is to think; None leaves it to the server. Tokens for it
+            (`hidden_tokens`) come on top of the limit of a reply.
+        keep_going: ask on although the first rows of the run all fail alike.
         batch_api: ask through the Batch API: half the price, an answer within a day.
         batch_files: write the same requests to files and read their results from files.
     """
@@ -43,6 +51,8 @@ class JudgeConfig:
     max_cost: float | None = None
     price_in: float | None = None
     price_out: float | None = None
+    reasoning_effort: str | None = None
+    keep_going: bool = False
     batch_api: bool = False
     batch_files: bool = False
 
@@ -69,10 +79,16 @@ class JudgeConfig:
             raise UsageError("--price-in and --price-out go together")
         if self.batch_api and self.batch_files:
             raise UsageError("--batch-api and --batch-files are two ways to ask: give one")
-        if not self.judge_url.startswith(("http://", "https://")):
-            raise UsageError(f"--base-url {self.judge_url!r} must start with http:// or https://")
-        if "@" in self.judge_url:
-            raise UsageError("--base-url must not hold a user or a password, since it is recorded: use --api-key-env")
+        if self.reasoning_effort is not None and self.reasoning_effort not in EFFORTS:
+            raise UsageError(
+                f"--reasoning-effort {self.reasoning_effort!r} is unknown; choose from {', '.join(EFFORTS)}"
+            )
+        addresses.check("--base-url", self.judge_url)
+
+    @property
+    def hidden_tokens(self) -> int:
+        """Tokens of reasoning that a reply may take beside its text."""
+        return EFFORTS[self.reasoning_effort or "none"]
 
     @property
     def model(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from prefgen.engines.chat.call import Caller
@@ -22,10 +23,17 @@ class ChatEngine:
 
     Args:
         ledger: of the run; the engine does not close it.
+        say: is told what is found out about the judge.
     """
 
-    def __init__(self, config: JudgeConfig, ledger: Ledger, patience: Patience | None = None) -> None:
-        self._config, self._ledger, self._patience = config, ledger, patience or Patience()
+    def __init__(
+        self,
+        config: JudgeConfig,
+        ledger: Ledger,
+        patience: Patience | None = None,
+        say: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        self._config, self._ledger, self._patience, self._say = config, ledger, patience or Patience(), say
         self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._next: Done | None = None  # taken from the queue by `wait`
         self._pending = 0
@@ -42,7 +50,26 @@ class ChatEngine:
 
     async def _open(self) -> tuple[Caller, Exchange]:
         caller = Caller(self._config)
-        return caller, Exchange(self._config, self._ledger, caller, self._patience, self._threads)
+        return caller, Exchange(self._config, self._ledger, caller, self._patience, self._threads, self._say)
+
+    @property
+    def calls(self) -> int:
+        """Calls made so far, by this process."""
+        return self._exchange.calls
+
+    def hold(self, calls: int | None) -> None:
+        """Make no more than so many calls in all; None lets them go on."""
+        self._loop.call_soon_threadsafe(self._exchange.hold, calls)
+
+    def held(self) -> list[Chat]:
+        """Requests that are held back, if nothing else is under way; else none."""
+        held = list(self._exchange.held)
+        return held if self._exchange.waiting == self._pending else []
+
+    @property
+    def last_reply(self) -> str:
+        """The text of the latest reply."""
+        return self._exchange.last
 
     def submit(self, ticket: int, request: Request) -> None:
         """Start asking."""

@@ -7,6 +7,7 @@ What the failures of a call lead to (``tries`` and times: `prefgen.engines.chat.
 | throttled (429) | everyone waits as long as the server asks, else as long as the back-off; the window halves |
 | server (5xx, 408, 409), network, timeout | again after a back-off; ``API_5XX``, ``API_NETWORK``, ``API_TIMEOUT`` |
 | malformed | again, less often; ``API_MALFORMED`` |
+| a reply in prose where JSON was asked for, before any was JSON | in the next form (`wire.FORMATS`), after a few |
 | rejected (other 4xx) | in simpler words if it is about the format, else ``API_400`` |
 | refused (401, 403), unknown model (404), quota (402, ``insufficient_quota``) | the run stops at once |
 
@@ -17,22 +18,33 @@ stop the run instead, which can be resumed.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
+from prefgen import reading
 from prefgen.engines.chat import wire
-from prefgen.engines.chat.call import Trouble
+from prefgen.engines.chat.call import Kind, Trouble
 from prefgen.engines.chat.config import JudgeConfig, Patience
 from prefgen.engines.chat.ledger import End, Ended, Ledger, Sent
 from prefgen.engines.chat.limits import Breaker, Pause, Rate, Window
 from prefgen.engines.chat.money import Budget, Price, price_of, prompt_bound
 from prefgen.errors import BudgetReached, ExitCode, ModelUnreachable, PrefgenError, RowError, Stopped, UsageError
 from prefgen.requests import Chat, Message
+from prefgen.text import REFUSAL
 
 Call = Callable[[dict[str, Any], float], Awaitable[bytes]]
 _BYTES_PER_TOKEN = 3  # roughly, to share out --tpm; the budget counts with one
+_DIALECT = "dialect"
+_PROSE_MOST = 2  # replies in prose before a server is taken not to know JSON schemas
+_FORM: dict[wire.Format, str] = {
+    "json_object": "it takes no JSON schema, so JSON objects are asked for and the schema is in the prompt",
+    "prompt": "it takes no form of reply, so JSON is asked for in the prompt",
+    "plain": "it gives no JSON, so the answer alone is asked for; what was changed is not recorded",
+}
 _GIVEN_UP = {
     "server": "API_5XX",
     "network": "API_NETWORK",
@@ -46,6 +58,7 @@ class Exchange:
     """Answers requests inside one event loop.
 
     Args:
+        say: is told what was found out about the judge.
         threads: where the ledger is written, so that a slow disk does not hold up the network; None writes at once.
     """
 
@@ -56,7 +69,14 @@ class Exchange:
         call: Call,
         patience: Patience,
         threads: ThreadPoolExecutor | None = None,
+        say: Callable[[str], None] = lambda words: None,
     ) -> None:
+        self.calls = 0  # of this process
+        self.last = ""  # the latest reply
+        self.held: list[Chat] = []  # requests that wait for `release`
+        self._queued = 0
+        self._calls_most: int | None = None
+        self._released = asyncio.Event()
         self.budget = Budget(config.max_cost, ledger.spent())
         self._config, self._ledger, self._call, self._patience = config, ledger, call, patience
         self._price = price_of(config) or Price(0.0, 0.0)
@@ -64,7 +84,14 @@ class Exchange:
         self._requests, self._tokens = Rate(config.rpm), Rate(config.tpm)
         self._pause, self._breaker = Pause(), Breaker(patience)
         self._writer = _Writer(ledger, threads)
-        self._dialect = wire.Dialect()
+        self._say = say
+        kept_dialect = ledger.found(_DIALECT)
+        self._dialect = wire.Dialect(**json.loads(kept_dialect)) if kept_dialect else wire.Dialect()
+        self._form_known = kept_dialect is not None
+        self._prose = 0  # replies in a row that were to be JSON and are not, before any was
+        self._beyond = 0  # tokens that a reply took beyond its limit, at most: reasoning that servers count apart
+        if kept_dialect and self._dialect.format != "json_schema":
+            say(f"judge: {_FORM[self._dialect.format]}, as was found before")
         self._jitter = random.Random()  # not of the run's seed: it must differ between machines, and no output shows it
         self._first = asyncio.Lock()
         self._greeted = asyncio.Event()  # the judge has answered once
@@ -80,14 +107,16 @@ class Exchange:
             RowError: if this request cannot be answered.
             PrefgenError: if none can be.
         """
-        key = wire.key(request, self._config.model)
+        key = wire.key(request, self._config)
         task = _this_task()
         self._tasks.add(task)
         try:
             kept = self._ledger.reply(key)
-            if kept is None and not self._greeted.is_set():
-                async with self._first:  # until the server has answered once, one at a time: it may be the wrong one
-                    kept = self._ledger.reply(key) if self._greeted.is_set() else await self._insist(key, request)
+            if kept is None and not self._is_known(request):
+                self._queued += 1
+                async with self._first:  # until the server is known, one at a time: it may be the wrong one
+                    self._queued -= 1
+                    kept = self._ledger.reply(key) if self._is_known(request) else await self._insist(key, request)
             kept = kept or await self._insist(key, request)
         except PrefgenError as error:
             self._over = self._over or error
@@ -97,6 +126,32 @@ class Exchange:
         if isinstance(kept, RowError):
             raise kept
         return kept
+
+    def hold(self, calls: int | None) -> None:
+        """Make no more than so many calls in all until this is called with None."""
+        self._calls_most = calls
+        if calls is None:
+            self._released.set()
+        else:
+            self._released.clear()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that `hold` keeps from being sent, and those that are queued behind one of them."""
+        return len(self.held) + self._queued
+
+    @property
+    def _is_allowed(self) -> bool:
+        return self._calls_most is None or self.calls < self._calls_most
+
+    async def _allowed(self, request: Chat) -> None:
+        """Wait while no further call is to be made."""
+        while not self._is_allowed:
+            self.held.append(request)
+            try:
+                await self._released.wait()
+            finally:
+                self.held.remove(request)
 
     async def close(self) -> None:
         """Send nothing more; what is being sent may still be answered, and is kept."""
@@ -117,6 +172,7 @@ class Exchange:
         deadline: float | None = None
         failures = tries = malformed = 0
         while True:
+            await self._allowed(request)
             probing = await self._breaker.closed()
             dialect, bound = self._dialect, self._bound(request)
             async with self._window:
@@ -128,19 +184,27 @@ class Exchange:
                     deadline = None  # an outage is nobody's fault
                     if not probing:
                         continue
+                if not self._is_allowed:
+                    continue
                 if self._over is not None:
                     raise self._over
                 started = loop.time()
                 deadline = deadline or started + self._config.request_deadline
                 try:
-                    return await self._attempt(key, request, dialect, bound, deadline - started)
+                    reply = await self._attempt(key, request, dialect, bound, deadline - started)
+                    if reply is not None:
+                        return reply
+                    deadline = (
+                        loop.time() + self._config.request_deadline
+                    )  # it was answered, in another form than asked for
+                    continue
                 except Trouble as trouble:
                     problem = trouble
                 if problem.kind == "throttled":
                     self._window.throttled(started)
             # Some servers report what they do not know as an error of their own.
             unknown = problem.kind == "rejected" or (problem.kind == "server" and not self._greeted.is_set())
-            if unknown and self._simpler(dialect, problem):
+            if unknown and self._simpler(request, dialect, problem):
                 continue
             if problem.kind == "rejected":
                 return self._rejected(problem)
@@ -164,17 +228,18 @@ class Exchange:
 
     def _bound(self, request: Chat) -> wire.Usage:
         """What the request can use at most."""
-        return wire.Usage(prompt_bound(request, self._price.image_tokens), request.sampling.max_new_tokens)
+        return bound_of(request, self._config, self._price.image_tokens)
 
     async def _attempt(
         self, key: str, request: Chat, dialect: wire.Dialect, bound: wire.Usage, left: float
-    ) -> Message | RowError:
-        """Reserve, note, send, settle, note.
+    ) -> Message | RowError | None:
+        """Reserve, note, send, settle, note. None if the judge has to be asked in another form.
 
         Raises:
             Trouble: where there is no answer.
         """
-        reserved = self._price.cost(bound.prompt_tokens, bound.tokens)
+        reserved = self._price.cost(bound.prompt_tokens, bound.tokens + self._beyond)
+        self.calls += 1  # before anything is waited for: `hold` counts on it
         await self.budget.reserve(reserved)
         call, task = self._ledger.next_call(), _this_task()
         cost = 0.0
@@ -183,12 +248,22 @@ class Exchange:
         try:
             await self._writer.write(Sent(call, key, reserved))
             self._calling.add(task)
-            body = wire.body(request, self._config.model, dialect)
+            body = wire.body(request, self._config, dialect)
             cost, end = reserved, "doubtful"  # until more is known
             content = await self._call(body, max(min(self._config.request_timeout, left), 0.001))
             message, usage, model = wire.read(content, bound)
             cost = reserved if usage is None else self._price.cost(usage.prompt_tokens, usage.tokens)
-            reply, end = self._checked(message, model), "answered"
+            if usage is not None:
+                self._beyond = max(self._beyond, usage.tokens - bound.tokens)
+            if request.schema and dialect.format == "plain":
+                message = replace(message, how=("plain", *message.how))
+            self.last, end = message.text, "answered"
+            reply = self._checked(message, model)
+            again = isinstance(reply, Message) and self._is_form_wrong(request, dialect, reply)
+            if again:
+                reply = None
+        except wire.Failed as error:
+            raise _trouble(error) from None
         except wire.Malformed as error:
             raise Trouble("malformed", str(error), doubtful=True) from None
         except Trouble as trouble:
@@ -216,10 +291,49 @@ class Exchange:
             raise UsageError(f"the judge asked for is {self._config.model}, but {model} answers: give that as --judge")
         return RowError("REPLY_MODEL", f"answered by {model}")
 
-    def _simpler(self, used: wire.Dialect, trouble: Trouble) -> bool:
+    def _is_known(self, request: Chat) -> bool:
+        """Whether it is known how this server is to be asked."""
+        return self._greeted.is_set() and (self._form_known or not request.schema)
+
+    def _is_form_wrong(self, request: Chat, dialect: wire.Dialect, reply: Message) -> bool:
+        """Whether a complete reply is no JSON although that was asked for, and another form may do better.
+
+        The first reply that can be read, or the last form there is, settles it for the run.
+        """
+        if not request.schema or self._form_known or reply.finish != "stop":
+            return False
+        if reading.json_object(reply.text, frozenset(json.loads(request.schema).get("required", ()))) is not None:
+            self._settle()
+            return False
+        said = reading.answer(reply.text).text
+        if dialect.format == "plain" or not said or REFUSAL.search(said[:200]):
+            return False  # a refusal says nothing about the form
+        self._prose += 1
+        if self._prose >= (_PROSE_MOST if dialect.format == "json_schema" else 1):
+            following = wire.FORMATS[wire.FORMATS.index(dialect.format) + 1]
+            if following == "plain" and not request.plain:
+                self._settle()
+                return False
+            self._prose = 0
+            self._dialect = replace(self._dialect, format=following)
+            if following == "plain":
+                self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Keep what was found out for the run."""
+        self._form_known = True
+        self._ledger.keep(_DIALECT, json.dumps(vars(self._dialect)))
+        if self._dialect.format != "json_schema":
+            self._say(f"judge: {_FORM[self._dialect.format]}")
+
+    def _simpler(self, request: Chat, used: wire.Dialect, trouble: Trouble) -> bool:
         """Whether to ask again in simpler words."""
         if self._dialect == used:
             self._dialect = used.without(trouble.detail)
+            vague = self._dialect == used and not self._greeted.is_set() and "reasoning_effort" not in trouble.detail
+            if vague and request.schema and used.format == "json_schema" and _is_about_form(trouble.detail):
+                self._dialect = replace(used, format="prompt")
         return self._dialect != used
 
     def _rejected(self, trouble: Trouble) -> RowError:
@@ -274,6 +388,25 @@ class Exchange:
                 f"the judge {self._config.model} at {self._config.address} does not answer: {trouble.detail}"
             )
         return RowError(_GIVEN_UP[trouble.kind], trouble.detail)
+
+
+def _trouble(failed: wire.Failed) -> Trouble:
+    """What an error means that came with status 200; whether it was charged is not known."""
+    kinds: dict[int, Kind] = {401: "refused", 402: "quota", 403: "refused", 404: "unknown-model", 429: "throttled"}
+    status = failed.status or 500
+    kind: Kind = kinds.get(status, "rejected" if 400 <= status < 500 and status not in (408, 409) else "server")
+    return Trouble(kind, f"the server answered with an error: {failed}", doubtful=True)
+
+
+def _is_about_form(complaint: str) -> bool:
+    """Whether a rejection that names no parameter of ours may be about the form of the reply."""
+    return any(word in complaint.lower() for word in ("format", "schema", "grammar", "guided", "extra", "structured"))
+
+
+def bound_of(request: Chat, config: JudgeConfig, image_tokens: int) -> wire.Usage:
+    """What a request can use at most, in whatever form it is asked."""
+    read = prompt_bound(request, image_tokens) + (wire.REMINDER_BYTES if request.schema else 0)
+    return wire.Usage(read, request.sampling.max_new_tokens + config.hidden_tokens)
 
 
 def _this_task() -> asyncio.Task[Any]:

@@ -85,6 +85,7 @@ class Ledger:
                 self._database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             elif version != _VERSION:
                 raise CorruptRun(f"{path} was written by another version of prefgen")
+            self._database.execute("CREATE TABLE IF NOT EXISTS found (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             (last,) = self._database.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
             self._last_call = int(last)
             self._answered = {key for (key,) in self._database.execute("SELECT key FROM replies")}
@@ -99,7 +100,18 @@ class Ledger:
             return None
         (stored,) = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
         values = json.loads(stored)
-        return RowError(values["reason"], values["detail"]) if "reason" in values else Message(**values)
+        if "reason" in values:
+            return RowError(values["reason"], values["detail"])
+        return Message(**{**values, "how": tuple(values.get("how", ()))})
+
+    def found(self, name: str) -> str | None:
+        """What was found out about the judge in an earlier call or invocation."""
+        kept = self._database.execute("SELECT value FROM found WHERE name = ?", (name,)).fetchone()
+        return kept[0] if kept else None
+
+    def keep(self, name: str, value: str) -> None:
+        """Keep what was found out about the judge."""
+        self._database.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", (name, value))
 
     def next_call(self) -> int:
         """The number of a new call."""

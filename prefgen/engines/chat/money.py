@@ -67,7 +67,10 @@ def price_of(config: JudgeConfig) -> Price | None:
 
 def prompt_bound(request: Chat, image_tokens: int) -> int:
     """Tokens of a prompt, at most: no tokenizer makes more tokens than there are bytes."""
-    text = sum(len(turn.text.encode("utf-8", "surrogatepass")) + _TOKENS_PER_TURN for turn in request.turns)
+    text = max(
+        sum(len(turn.text.encode("utf-8", "surrogatepass")) + _TOKENS_PER_TURN for turn in turns)
+        for turns in (request.turns, request.plain)
+    )
     return _TOKENS_PER_CHAT + text + len(request.schema.encode()) + len(request.images) * image_tokens
 
 

@@ -11,16 +11,31 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from prefgen import images
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.records import Image, Turn
 from prefgen.requests import Chat, Message
 
 _MIME = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
-Format = Literal["json_schema", "json_object", "text"]
-_FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
+Format = Literal["json_schema", "json_object", "prompt", "plain"]
+FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "prompt", "plain")
+_REMINDER = "Reply with one JSON object and nothing else, valid under this JSON schema: "
+HIDDEN_MOST = 1_000_000  # tokens of reasoning; more is no true count
+REMINDER_BYTES = len(_REMINDER) + 2
+_STOPPED = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed", "end", "finished"}
+_CUT = {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_length"}
+_FILTERED = {"content_filter", "safety", "blocked", "prohibited_content", "recitation"}
 
 
 class Malformed(Exception):
     """A reply that is not of the agreed form. Its message says why, without the reply's content."""
+
+
+class Failed(Exception):
+    """An error that a server or gateway reports with status 200: its own words, and the status it means, if known."""
+
+    def __init__(self, words: str, status: int | None) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Dialect:
     """What a server understands of the format.
 
     Attributes:
-        format: how a schema is imposed; ``text`` leaves it to the prompt.
+        format: how a schema is imposed; ``prompt`` asks for JSON in the prompt alone, ``plain`` for none.
         limit: what the limit of tokens is called. seed, sampling: whether those options are taken.
     """
 
@@ -40,10 +55,12 @@ class Dialect:
     def without(self, complaint: str) -> Dialect:
         """The dialect of a server that rejected this one with these words; the same if they are about nothing of it."""
         format_, limit, seed, sampling = self.format, self.limit, self.seed, self.sampling
+        if "reasoning_effort" in complaint:
+            return self  # asked for by the user, who is to be told
         if "max_completion_tokens" in complaint:
             limit = "max_completion_tokens"
         elif any(word in complaint for word in ("response_format", "json_schema", "json_object")):
-            format_ = _FORMATS[min(_FORMATS.index(format_) + 1, len(_FORMATS) - 1)]
+            format_ = FORMATS[min(FORMATS.index(format_) + 1, FORMATS.index("prompt"))]
         elif "temperature" in complaint or "top_p" in complaint:
             sampling = False
         elif "seed" in complaint:
@@ -51,10 +68,10 @@ class Dialect:
         return Dialect(format_, limit, seed, sampling)
 
 
-def key(request: Chat, model: str) -> str:
+def key(request: Chat, config: JudgeConfig) -> str:
     """What a reply is kept under: a digest of the question and whom it was put to, whatever the dialect."""
     asked = {
-        "model": model,
+        "model": config.model,
         "turns": [
             [turn.role, [part if isinstance(part, str) else None for part in turn.parts]] for turn in request.turns
         ],
@@ -62,18 +79,21 @@ def key(request: Chat, model: str) -> str:
         "schema": request.schema,
         "sampling": vars(request.sampling),
         "seed": request.seed,
+        **({"reasoning_effort": config.reasoning_effort} if config.reasoning_effort else {}),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def body(request: Chat, model: str, dialect: Dialect) -> dict[str, Any]:
+def body(request: Chat, config: JudgeConfig, dialect: Dialect) -> dict[str, Any]:
     """The body of a request."""
     pictures = iter(request.images)
     made: dict[str, Any] = {
-        "model": model,
-        "messages": [_message(turn, pictures) for turn in request.turns],
-        dialect.limit: request.sampling.max_new_tokens,
+        "model": config.model,
+        "messages": [_message(turn, pictures) for turn in _turns(request, dialect.format)],
+        dialect.limit: request.sampling.max_new_tokens + config.hidden_tokens,
     }
+    if config.reasoning_effort:
+        made["reasoning_effort"] = config.reasoning_effort
     if dialect.sampling:
         made |= {"temperature": request.sampling.temperature, "top_p": request.sampling.top_p}
     if dialect.seed:
@@ -84,6 +104,18 @@ def body(request: Chat, model: str, dialect: Dialect) -> dict[str, Any]:
     elif request.schema and dialect.format == "json_object":
         made["response_format"] = {"type": "json_object"}
     return made
+
+
+def _turns(request: Chat, format_: Format) -> tuple[Turn, ...]:
+    """The conversation as a server is given it that takes the schema in this form."""
+    if not request.schema or format_ == "json_schema":
+        return request.turns
+    if format_ == "plain":
+        return request.plain or request.turns
+    first, *rest = request.turns
+    if first.role == "system":
+        return (Turn("system", (*first.parts, f"\n\n{_REMINDER}{request.schema}")), *rest)
+    return (Turn("system", (f"{_REMINDER}{request.schema}",)), *request.turns)
 
 
 def _message(turn: Turn, pictures: Iterator[Image]) -> dict[str, Any]:
@@ -115,10 +147,11 @@ def _data_url(image: Image) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that are charged."""
+    """Tokens that are charged. `reasoning_tokens` of those generated are not shown."""
 
     prompt_tokens: int
     tokens: int
+    reasoning_tokens: int = 0
 
 
 def read(content: bytes, bound: Usage) -> tuple[Message, Usage | None, str]:
@@ -131,38 +164,109 @@ def read(content: bytes, bound: Usage) -> tuple[Message, Usage | None, str]:
         The message; the usage, or None if it states none that can be true; the name of the model that answered.
 
     Raises:
-        Malformed: if there is no answer in it.
+        Malformed: if there is no answer in it. Failed: if it is an error's report.
     """
     try:
         reply = json.loads(content, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"{len(content):,} bytes that are no JSON") from error
+    if failed := _failure(reply):
+        raise failed
     try:
         (choice, *_) = reply["choices"]
-        message, finish = choice["message"], choice["finish_reason"]
-        text, refusal = message.get("content"), message.get("refusal")
+        message = choice["message"]
+        content, refusal, finish = message.get("content"), message.get("refusal"), choice.get("finish_reason")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Malformed("JSON without a choice and its message") from error
-    if not isinstance(text, str | None) or not isinstance(refusal, str | None) or not isinstance(finish, str | None):
+    text, how = _text(content)
+    if not isinstance(refusal, str | None) or not isinstance(finish, str | None):
         raise Malformed("a choice whose fields are of other types than agreed")
+    if message.get("reasoning_content") or message.get("reasoning") or "thinking-part" in how:
+        how = (*how, "reasoning-field")
     usage = _usage(reply.get("usage"), bound)
     told = usage or Usage(0, 0)
+    if not finish and text:
+        how = (*how, "no-finish")
+        finish = "length" if told.tokens >= bound.tokens else "stop"
     if refusal:
         made = Message(refusal, "refusal", told.tokens, told.prompt_tokens)
     else:
-        made = Message(text or "", finish or "", told.tokens, told.prompt_tokens)
+        made = Message(text, _finish(finish or ""), told.tokens, told.prompt_tokens, told.reasoning_tokens, how)
     return made, usage, "".join(filter(str.isprintable, str(reply.get("model") or "")))[:200]
+
+
+def _failure(reply: object) -> Failed | None:
+    """The error that a body of status 200 reports in place of an answer."""
+    if not isinstance(reply, dict):
+        return None
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(choice, dict) and choice.get("message"):
+        return None
+    error = reply.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
+    if error is None and choice is None:
+        error = reply if reply.get("object") == "error" else reply.get("detail") or reply.get("errors")
+        error = error or (reply if isinstance(reply.get("message"), str) else None)
+    if not error:
+        return None
+    code = error.get("code", error.get("status")) if isinstance(error, dict) else None
+    words = error.get("message") if isinstance(error, dict) else error
+    told = words if isinstance(words, str) else json.dumps(error, ensure_ascii=False)
+    told = " ".join("".join(one if one.isprintable() else " " for one in told).split())[:300]
+    number = str(code)
+    status = int(number) if len(number) == 3 and number.isascii() and number.isdecimal() else None
+    return Failed(f"{told} (code {code})" if code is not None else told, status)
+
+
+def _text(content: object) -> tuple[str, tuple[str, ...]]:
+    """The text of a message's content, a string or a list of parts.
+
+    Raises:
+        Malformed: if it is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or "", ()
+    if not isinstance(content, list):
+        raise Malformed("a choice whose fields are of other types than agreed")
+    texts, how = list[str](), ["parts"]
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"):
+            if not isinstance(part.get("text"), str):
+                raise Malformed("a part of text without text")
+            texts.append(part["text"])
+        elif isinstance(part, dict) and str(part.get("type")).lower() in ("thinking", "reasoning", "redacted_thinking"):
+            how.append("thinking-part")
+        else:
+            raise Malformed("a part of the content that is no text")
+    return "".join(texts), tuple(dict.fromkeys(how))
+
+
+def _finish(stated: str) -> str:
+    """The API's word for why a reply ended; a server's own word where it is none of those known."""
+    word = stated.lower()
+    for known, words in (("stop", _STOPPED), ("length", _CUT), ("content_filter", _FILTERED)):
+        if word in words:
+            return known
+    return stated
 
 
 def _usage(stated: object, bound: Usage) -> Usage | None:
     if not isinstance(stated, dict):
         return None
-    read, generated = stated.get("prompt_tokens"), stated.get("completion_tokens")
+    read, generated, total = (stated.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if not isinstance(read, int) or not isinstance(generated, int):
         return None
-    if not 0 < read <= bound.prompt_tokens or not 0 <= generated <= bound.tokens:
+    details = stated.get("completion_tokens_details")
+    hidden = details.get("reasoning_tokens") if isinstance(details, dict) else stated.get("reasoning_tokens")
+    hidden = hidden if isinstance(hidden, int) and 0 <= hidden <= HIDDEN_MOST else 0
+    if hidden and isinstance(total, int) and total == read + generated + hidden:
+        generated += hidden  # a server that counts them beside the completion
+    shown = max(generated - hidden, 0)
+    if not 0 < read <= bound.prompt_tokens or not 0 <= shown <= bound.tokens:
         return None
-    return Usage(read, generated)
+    return Usage(read, generated, min(hidden, generated))
 
 
 def same_model(asked: str, answered: str) -> bool:
