@@ -152,7 +152,10 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("trainer", ["llamafactory", "ms-swift", "trl"])
 def test_pictures_that_do_not_exist_are_named(tmp_path: Path, trainer: str) -> None:
     (tmp_path / "here.png").touch()
-    rows = [{"images": ["here.png", "gone/0.jpg"]}, {"images": [{"bytes": None, "path": "gone/1.jpg"}]}]
+    rows: list[dict[str, list[object]]] = [
+        {"images": ["here.png", "gone/0.jpg"]},
+        {"images": [{"bytes": None, "path": "gone/1.jpg"}]},
+    ]
     rows += [{"images": [{"bytes": "x", "path": "a.jpg"}]}, {"images": ["https://there/2.jpg"]}]
     file = write_lines(tmp_path / "rows.jsonl", rows)
     lost = [problem.detail for problem in checks.check(Path(file), trainer).problems if "exist" in problem.detail]
