@@ -38,6 +38,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-refusals",
     "--keep-tokens",
     "--language",
     "--license",
@@ -52,6 +53,7 @@ OPTIONS_OF_BDHS = [
     "--output",
     "--positions",
     "--preset",
+    "--question",
     "--quiet",
     "--ray",
     "--revision",
@@ -77,7 +79,7 @@ OPTIONS_OF_BDHS = [
 COMMON = {
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match"),
+    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -87,7 +89,7 @@ OPTIONS = {
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
         *("--batch-size", "--batch-tokens", "--device", "--dtype", "--engine", "--help", "--image-root", "--input"),
-        *("--follow-links", "--image-match"),
+        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
         *(
             "--iterations",
             "--json",

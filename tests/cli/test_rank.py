@@ -23,6 +23,8 @@ OPTIONS_OF_RANK = [
         "--follow-links",
         "--help",
         "--image-match",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",
