@@ -38,7 +38,7 @@ from prefgen.sources.turns import (
     check_order,
     check_text,
     content_parts,
-    is_image,
+    is_image_part,
     known_parts,
     message_parts,
     place_images,
@@ -136,9 +136,9 @@ def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _C
     images = image_refs(value, options.allow_urls) if held else ()
     raw, used, meta = _messages(columns, lambda answer: _drawn_question(options, own_id, images, answer))
     raw = [(role, known_parts(content)) for role, content in raw]
-    typed = any(is_image(part) for _, content in raw if isinstance(content, list) for part in content)
+    typed = any(is_image_part(part) for _, content in raw if isinstance(content, list) for part in content)
     if typed and not images:
-        carried = [part for _, content in raw if isinstance(content, list) for part in content if is_image(part)]
+        carried = [part for _, content in raw if isinstance(content, list) for part in content if is_image_part(part)]
         images = tuple(ref for part in carried for ref in image_refs(carried_image(part), options.allow_urls))
     if not typed:
         images = by_number(raw, images)

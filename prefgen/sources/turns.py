@@ -87,7 +87,7 @@ def content_parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Par
     parts: list[Part] = []
     for piece in [content] if isinstance(content, str) else content:
         text = piece.get("text") if isinstance(piece, dict) and piece.get("type") == "text" else piece
-        if is_image(piece):
+        if is_image_part(piece):
             if role != "user":
                 raise RowError("ROW_SHAPE", f"an image in a turn of the {role}")
             parts.append(Slot.IMAGE)
@@ -128,13 +128,13 @@ def _known_part(part: object) -> object:
     return part
 
 
-def is_image(part: object) -> bool:
-    """Whether a content part is an image."""
+def is_image_part(part: object) -> bool:
+    """Whether a content part stands for an image."""
     return isinstance(part, dict) and part.get("type") in ("image", "image_url", "input_image")
 
 
 def carried_image(part: dict[str, Any]) -> object:
-    """The image that a content part brings along, in any spelling of `prefgen.sources.image_columns`; or None."""
+    """The image that a content part holds or names, if it does."""
     return next((part[name] for name in ("image", "image_url", "url", "path", "bytes") if part.get(name)), None)
 
 
