@@ -53,11 +53,21 @@ def imported(importer: Importer, src: str, out: Path, image_root: Path | None = 
 
 
 def content(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name not in OF_THE_IMPORT} for row in rows]
+    return [{name: value for name, value in (row | _named(row)).items() if name not in OF_THE_IMPORT} for row in rows]
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """`meta` without the folders of the pictures: an export has one of its own."""
+    meta = json.loads(row["meta"])
+    for image in meta["images"] + meta["rejected_images"]:
+        image.pop("path", None)
+    return {"meta": meta}
 
 
 def picture_files(folder: Path) -> Path:
-    for number, name in enumerate(["1.jpg", "img/1.jpg", "kitten.png", "a.png", "b.png", "svit-detail-1234.jpg"]):
+    for number, name in enumerate(
+        ["1.jpg", "img/1.jpg", "kitten.png", "a.png", "b.png", "merged_images/svit-detail-1234.jpg"]
+    ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture(number).data)
