@@ -36,7 +36,14 @@ from tests.select.runs import table
 
 # What an import records of itself; everything else must survive. An id hashes how the picture is named, which changes.
 OF_THE_IMPORT = {"id", "prefgen_version"}
-TO_IMPORTER = {"trl": "trl", "llamafactory": "llamafactory", "ms-swift": "ms-swift", "llava": "povid", "mmpr": "mmpr"}
+TO_IMPORTER = {
+    "trl": "trl",
+    "llamafactory": "llamafactory",
+    "ms-swift": "ms-swift",
+    "llava": "povid",
+    "mmpr": "mmpr",
+    "openai": "openai",
+}
 
 
 def imported(importer: Importer, src: str, out: Path, image_root: Path | None = None) -> list[dict[str, Any]]:
@@ -53,15 +60,7 @@ def imported(importer: Importer, src: str, out: Path, image_root: Path | None = 
 
 
 def content(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in (row | _named(row)).items() if name not in OF_THE_IMPORT} for row in rows]
-
-
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    """`meta` without the folders of the pictures: an export has one of its own."""
-    meta = json.loads(row["meta"])
-    for image in meta["images"] + meta["rejected_images"]:
-        image.pop("path", None)
-    return {"meta": meta}
+    return [{name: value for name, value in row.items() if name not in OF_THE_IMPORT} for row in rows]
 
 
 def picture_files(folder: Path) -> Path:
@@ -130,7 +129,9 @@ def test_nothing_is_lost(tmp_path: Path, name: str, to: str) -> None:
     root = picture_files(tmp_path)
     before = imported(IMPORTERS[importer](), write(tmp_path), tmp_path / "first", root)
     exported = export(Stored(tmp_path / "first"), to, tmp_path / "exported")
-    path = {"llava": "train.json", "mmpr": "train.jsonl", "ms-swift": "train.jsonl"}.get(to, "")
+    path = {"llava": "train.json", "mmpr": "train.jsonl", "ms-swift": "train.jsonl", "openai": "train.jsonl"}.get(
+        to, ""
+    )
     if to == "trl":
         path = "data/train-00000-of-00001.parquet"
     after = imported(IMPORTERS[TO_IMPORTER[to]](), str(tmp_path / "exported" / path), tmp_path / "second")
