@@ -11,7 +11,18 @@ import typer
 
 from prefgen.addresses import redact
 from prefgen.cli import config
-from prefgen.cli.options import ConfigFile, FollowLinks, ImageMatch, Json, Quiet, field_names, on_disk, option
+from prefgen.cli.options import (
+    Columns,
+    ConfigFile,
+    FollowLinks,
+    ImageMatch,
+    Json,
+    Quiet,
+    Roles,
+    field_names,
+    on_disk,
+    option,
+)
 from prefgen.errors import UsageError
 
 NAMES = (
@@ -55,6 +66,8 @@ def import_(
     ] = None,
     image_match: ImageMatch = "exact",
     follow_links: FollowLinks = False,
+    columns: Columns = "",
+    roles: Roles = "",
     allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
     split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
     revision: Annotated[str | None, option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
@@ -115,6 +128,8 @@ def import_(
         revision=revision,
         image_match=image_match,  # type: ignore[arg-type]  # SourceOptions checks it
         follow_links=follow_links,
+        columns=columns,
+        roles=roles,
     )
     common = {"source": source, "seed": seed}
     importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})

@@ -23,6 +23,7 @@ OPTIONS_OF_BDHS = [
     "--batch-size",
     "--batch-tokens",
     "--image-workers",
+    "--columns",
     "--config",
     "--device",
     "--drop-similar",
@@ -59,6 +60,7 @@ OPTIONS_OF_BDHS = [
     "--ray",
     "--revision",
     "--rho",
+    "--roles",
     "--sample",
     "--schedule",
     "--seed",
@@ -90,7 +92,7 @@ COMMON = {
         "--dtype",
     ),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
+    *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -110,7 +112,7 @@ OPTIONS = {
             "--image-root",
         ),
         "--input",
-        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
+        *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
         *(
             "--iterations",
             "--json",

@@ -31,6 +31,8 @@ OPTIONS_OF_RANK = [
         "--engine",
         "--follow-links",
         "--help",
+        "--columns",
+        "--roles",
         "--image-match",
         "--keep-refusals",
         "--question",
