@@ -139,9 +139,7 @@ def is_id(value: object) -> bool:
 
 
 def _read(columns: Mapping[str, Any], allow_urls: bool) -> _Conversation:
-    for reason, names in _MEDIA.items():
-        if name := next((name for name in names if has_image(columns.get(name))), None):
-            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
+    refuse_other_media(columns)
     raw, used, meta = _messages(columns)
     held = next((name for name in IMAGE_COLUMNS if has_image(columns.get(name))), None)
     if held == "image_id" and not isinstance(columns[held], (str, list)):  # COCO's number
@@ -166,6 +164,17 @@ def _read(columns: Mapping[str, Any], allow_urls: bool) -> _Conversation:
     return _Conversation(
         place_images(turns, len(images)), images, frozenset((*used, held) if held else used), tuple(meta)
     )
+
+
+def refuse_other_media(columns: Mapping[str, Any]) -> None:
+    """Refuse a row with video or sound.
+
+    Raises:
+        RowError: ``VIDEO``, ``AUDIO``.
+    """
+    for reason, names in _MEDIA.items():
+        if name := next((name for name in names if has_image(columns.get(name))), None):
+            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
 
 
 def _by_number(raw: Sequence[tuple[Role, Any]], images: tuple[ImageRef, ...]) -> tuple[ImageRef, ...]:
