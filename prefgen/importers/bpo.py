@@ -22,7 +22,7 @@ from prefgen.errors import RowError
 from prefgen.importers.building import Draft, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import transposed
+from prefgen.sources.turns import transposed
 
 
 @dataclass(frozen=True)

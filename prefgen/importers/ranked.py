@@ -23,7 +23,8 @@ from prefgen.importers.building import Draft, import_set, known_images, known_pr
 from prefgen.importers.rating import Pairing, Rated, check, paired, params
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import ID_COLUMNS, is_id, transposed
+from prefgen.sources.columns import ID_COLUMNS, is_id
+from prefgen.sources.turns import transposed
 
 ANSWERS = ("responses", "completions", "generations", "outputs", "candidates", "answers")
 NUMBERS = {"scores": 1, "ratings": 1, "rewards": 1, "ranks": -1}

@@ -31,7 +31,7 @@ from prefgen.importers.building import Draft, decoded, import_set, needed, quest
 from prefgen.importers.rating import Pairing, Rated, check, paired, params
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import transposed
+from prefgen.sources.turns import transposed
 
 ASPECTS = {
     "helpfulness": "Helpfulness",

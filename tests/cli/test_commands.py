@@ -18,6 +18,7 @@ from tests.cli.runs import called, data_digests, prefgen, write_input
 OPTIONS_OF_BDHS = [
     "--allow-urls",
     "--attention",
+    "--base-model",
     "--base-url",
     "--batch-size",
     "--batch-tokens",
@@ -38,6 +39,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-refusals",
     "--keep-tokens",
     "--language",
     "--license",
@@ -52,6 +54,7 @@ OPTIONS_OF_BDHS = [
     "--output",
     "--positions",
     "--preset",
+    "--question",
     "--quiet",
     "--ray",
     "--revision",
@@ -75,9 +78,19 @@ OPTIONS_OF_BDHS = [
 
 # What every command that makes pairs with a model has.
 COMMON = {
-    *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
+    *(
+        "--allow-urls",
+        "--attention",
+        "--base-model",
+        "--batch-size",
+        "--batch-tokens",
+        "--config",
+        "--device",
+        "--dry-run",
+        "--dtype",
+    ),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match"),
+    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -86,8 +99,18 @@ OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
-        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--engine", "--help", "--image-root", "--input"),
-        *("--follow-links", "--image-match"),
+        *(
+            "--base-model",
+            "--batch-size",
+            "--batch-tokens",
+            "--device",
+            "--dtype",
+            "--engine",
+            "--help",
+            "--image-root",
+        ),
+        "--input",
+        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
         *(
             "--iterations",
             "--json",
