@@ -15,6 +15,7 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
+    *("--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
     *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
@@ -23,6 +24,7 @@ OPTIONS_OF_RANK = [
         "--follow-links",
         "--help",
         "--image-match",
+        "--image-workers",
         "--image-root",
         "--input",
         "--json",
@@ -91,7 +93,7 @@ def test_ranked_by_a_judge_that_likes_short_answers(tmp_path: Path) -> None:
         return json.dumps({"reason": "length", "verdict": verdict})
 
     with Judge(short) as judge:
-        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--base-url", judge.url)
+        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--judge-url", judge.url)
     assert figures["pairs"] >= 2
     assert all(len(row["chosen_response"]) < len(row["rejected_response"]) for row in rows(tmp_path / "out"))
 
@@ -116,7 +118,7 @@ def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:
                 tmp_path / "out",
                 "--judge",
                 MODEL,
-                "--base-url",
+                "--judge-url",
                 judge.url,
             )
         )
