@@ -16,6 +16,7 @@ from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.train.config import (
     AVERAGES,
+    FALLBACKS,
     LOSS_MASKS,
     LOSSES,
     MAKERS,
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from prefgen.train.rows import Sample
     from prefgen.train.sweep import Point
 
-_ONLINE = ("online_every", "online_args", "with_stored", "mix", "similarity_model", "annotator", "annotator_revision")
+_ONLINE = (
+    *("online_every", "online_args", "with_stored", "mix", "fallback", "max_fallback", "similarity_model"),
+    *("annotator", "annotator_revision"),
+)
 _SERVED = ("judge", "api_key_env", "max_cost")
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
@@ -135,6 +139,13 @@ def train(
         _online("--with-stored/--without-stored", help="Average with the stored answers, eq. 5; povid does."),
     ] = None,
     mix: Annotated[float, _online("--mix", help="Share of the samples trained on as stored, eq. 4.")] = Online.mix,
+    fallback: Annotated[
+        str | None,
+        _online("--fallback", help="Samples whose answers come to nothing; else by --mix", choices=FALLBACKS),
+    ] = None,
+    max_fallback: Annotated[
+        float, _online("--max-fallback", help="Stop if a larger share comes to nothing.")
+    ] = Online.max_fallback,
     similarity_model: Annotated[
         str, _online("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")
     ] = Online.similarity_model,
@@ -226,9 +237,11 @@ def train(
                 job_.check_drift(job, prepared)
             talk.print(f"{output} is finished already; nothing to do")
             return
-        with Steps(talk) as steps:
+        with Steps(talk, online=made is not None) as steps:
             steps.begin("", prepared.steps, len(prepared.samples))
             last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code)
+    if steps.asked:
+        talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
     if json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
@@ -334,3 +347,5 @@ def _print_online(online: Online, talk: Console) -> None:
         talk.print(f"annotator: {online.annotator}, in random order", markup=False)
     if online.mix:
         talk.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")
+    fate = {"drop": "is left out of its step", "stored": "is trained on as stored"}[online.falls_back]
+    talk.print(f"a sample whose answers come to nothing {fate}; the run stops if {online.max_fallback:.0%} do")
