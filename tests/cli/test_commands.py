@@ -18,6 +18,7 @@ from tests.cli.runs import called, data_digests, prefgen, write_input
 OPTIONS_OF_BDHS = [
     "--allow-urls",
     "--attention",
+    "--base-model",
     "--base-url",
     "--batch-size",
     "--batch-tokens",
@@ -79,7 +80,15 @@ OPTIONS_OF_BDHS = [
 
 # What every command that makes pairs with a model has.
 HUB = {"--dataset-config", "--dataset-revision"}
-ENGINE = {"--base-url", "--engine", "--engine-arg", "--engine-key-env", "--engine-timeout", "--image-workers"}
+ENGINE = {
+    "--base-model",
+    "--base-url",
+    "--engine",
+    "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
+    "--image-workers",
+}
 COMMON = HUB | {
     *ENGINE,
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),

@@ -15,7 +15,7 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *("--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
+    *("--base-model", "--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
     *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
