@@ -109,7 +109,8 @@ def _comparing(options: Mapping[str, Any], at: Layout, talk: Console) -> Iterato
     if options["by"] == "annotator":
         if not options["annotator"]:
             raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")
-        config = build.annotator(build_options(EngineConfig, options))
+        named = build_options(EngineConfig, options)
+        config = dataclasses.replace(build.annotator(named), base_model=named.base_model)
         build.hush(config, (Generate,))
         build.identify(config, (Generate,))
         yield {Annotate: build.build(config, (Generate,))[Generate]}

@@ -43,6 +43,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-refusals",
     "--keep-tokens",
     "--language",
     "--license",
@@ -57,6 +58,7 @@ OPTIONS_OF_BDHS = [
     "--output",
     "--positions",
     "--preset",
+    "--question",
     "--quiet",
     "--ray",
     "--revision",
@@ -93,7 +95,7 @@ COMMON = HUB | {
     *ENGINE,
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match"),
+    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -105,7 +107,7 @@ OPTIONS = {
         *HUB,
         *ENGINE,
         *("--batch-size", "--batch-tokens", "--device", "--dtype", "--help", "--image-root", "--input"),
-        *("--follow-links", "--image-match"),
+        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
         *(
             "--iterations",
             "--json",

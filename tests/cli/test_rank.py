@@ -25,6 +25,8 @@ OPTIONS_OF_RANK = [
         "--help",
         "--image-match",
         "--image-workers",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",
