@@ -164,6 +164,7 @@ def train(
     ] = JudgeConfig.api_key_env,
     max_cost: Annotated[float | None, _online("--max-cost", help="Dollars it may cost.")] = JudgeConfig.max_cost,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
@@ -203,7 +204,7 @@ def train(
         if not (made and made.served) and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
     judged = o.build(JudgeConfig, {**ctx.params, "judge_url": annotator if made and made.served else None})
-    engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
+    engine = EngineConfig(model, "transformers", revision, base_model, device=device, dtype=_dtype(dtype))
     try:
         from prefgen.train import processes
 
@@ -218,6 +219,7 @@ def train(
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if gpus not in (1, processes.count()):
         raise UsageError(f"--gpus {gpus} is not the number of processes that were started, {processes.count()}")
+    optimisation = _of_adapter(ctx, engine, optimisation)
     build.hush(engine, (Generate,))
     command = redact(shlex.join(["prefgen", *sys.argv[1:]]))
     job = job_.Job(
@@ -248,6 +250,20 @@ def train(
     if json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
+
+
+def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisation) -> Optimisation:
+    """The settings with LoRA's size as it is in an adapter that is trained further."""
+    from prefgen.cli import config
+    from prefgen.engines import adapters
+
+    adapter = adapters.find(engine)
+    if adapter is None or not optimisation.lora or not adapter.rank:
+        return optimisation
+    for name, own in (("lora_r", adapter.rank), ("lora_alpha", adapter.alpha)):
+        if config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is that of {adapter.name}, which is trained further: {own}")
+    return replace(optimisation, lora_r=adapter.rank, lora_alpha=adapter.alpha)
 
 
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:

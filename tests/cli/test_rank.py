@@ -15,7 +15,16 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
+    *(
+        "--allow-urls",
+        "--also",
+        "--annotator",
+        "--annotator-revision",
+        "--api-key-env",
+        "--base-model",
+        "--base-url",
+        "--batch-size",
+    ),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
         "--dtype",

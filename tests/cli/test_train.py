@@ -21,6 +21,7 @@ OPTIONS = [
     "--annotator-revision",
     "--api-key-env",
     "--average",
+    "--base-model",
     "--batch-size",
     "--beta",
     "--config",
