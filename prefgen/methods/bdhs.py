@@ -27,8 +27,8 @@ Departures from the paper (numbers of holes in it that needed a decision; ``fide
    below the threshold, flagged ``similar``; ``drop_similar`` drops it.
 8. An empty answer, or one equal to y+, is no preference: the sample is dropped.
 9. Without guidance (the ablation "attention masking" of table 15) every iteration generates the full answer.
-10. Noise is added to the raw picture and wraps around, as in POVID's public code: of `prefgen.restrict`'s spaces the one
-    that fits figures 3 and 11 (``examples/noise_spaces.py``).
+10. Noise is added to the raw picture and wraps around, as in POVID's public code: of the spaces of `prefgen.restrict`
+    the one that fits figures 3 and 11 (``examples/noise_spaces.py``).
 """
 
 from __future__ import annotations
