@@ -51,11 +51,11 @@ ATTRIBUTE_SCENES = 100  # attributes are asked of the first of the 600 scenes on
 METHODS = {
     "bdhs-1": ["bdhs", "--rho", "1"],
     "bdhs-0.9": ["bdhs", "--rho", "0.9"],  # 6 visible tokens: answers resolve over the iterations as in figure 10
-    "bdhs-noise": ["bdhs", "--variant", "noise", "--noise-steps", "500"],
+    "bdhs-noise": ["bdhs", "--variant", "noise", "--noise-steps", "500", "--noise-space", "encoder"],
     "unguided": ["bdhs", "--no-guidance", "--rho", "0.99"],
     "append": ["baseline", "append"],
     "dropout-ntp": ["baseline", "dropout-ntp"],
-    "povid": ["povid"],
+    "povid": ["povid", "--noise-space", "encoder"],
     "rule": ["corrupt", "--judge", "rules", "--reply", "text"],
     # Tried in the search only: likelier words, more of the image.
     "bdhs-cool": ["bdhs", "--rho", "0.9", "--temperature", "0.5"],

@@ -93,6 +93,10 @@ def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prom
     if labels is not None and not set(labels.values()) & {"good", "bad"}:
         raise UsageError(f"{against} has no vote that says which answer is better")
     comparer = Comparer(options["by"], prompt, options["with_image"], max_new_tokens=options["verdict_tokens"])
+    if comparer.shows_reference:
+        raise UsageError(
+            f"prompt {prompt.name}: the chosen answer of a run is its reference, so $reference tells the verdict"
+        )
     with _comparing(options, Layout(run), talk) as engines, Interrupts() as interrupts:
         found = judge.tally(judge.judge(stored, comparer, engines, options["limit"], interrupts.check), labels)
     if options["json"]:
