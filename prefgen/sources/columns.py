@@ -127,9 +127,7 @@ def is_id(value: object) -> bool:
 
 
 def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _Conversation:
-    for reason, names in _MEDIA.items():
-        if name := next((name for name in names if has_image(columns.get(name))), None):
-            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
+    refuse_other_media(columns)
     mapped = options.column_names
     holding, values = held_images(columns, mapped)
     images = image_refs(values, options.allow_urls)
@@ -155,6 +153,17 @@ def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _C
         notes["repeated_image_tags"] = sum(turn.image_count for turn in spoken) - 1
     used = frozenset((*found.used, *holding, *objects))
     return _Conversation(place_images(tagged, len(images)), images, used, found.meta, notes)
+
+
+def refuse_other_media(columns: Mapping[str, Any]) -> None:
+    """Refuse a row with video or sound.
+
+    Raises:
+        RowError: ``VIDEO``, ``AUDIO``.
+    """
+    for reason, names in _MEDIA.items():
+        if name := next((name for name in names if has_image(columns.get(name))), None):
+            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
 
 
 def _with_objects(said: list[Message], columns: Mapping[str, Any]) -> tuple[list[Message], tuple[str, ...]]:

@@ -36,7 +36,8 @@ class SourceOptions:
             ``answer=reward_model.ground_truth`` is inside one.
         roles: who the input's speakers are, ``user=Human,assistant=Bot``.
         follow_links: whether a link may lead out of the folder of the images.
-        config: configuration of a Hub set that has several. revision: its commit, branch or tag.
+        dataset_config: configuration of a Hub set that has several.
+        dataset_revision: its commit, branch or tag; `--revision` is a model's.
 
     Raises:
         UsageError: `limit` or `sample` is below 1, `image_match` is unknown, `columns` or `roles` cannot be parsed, or
@@ -50,8 +51,8 @@ class SourceOptions:
     seed: int = 0
     allow_urls: bool = False
     split: str | None = None
-    config: str | None = None
-    revision: str | None = None
+    dataset_config: str | None = None
+    dataset_revision: str | None = None
     image_match: Match = "exact"
     follow_links: bool = False
     question: str = ""
@@ -68,6 +69,11 @@ class SourceOptions:
         parse_roles(self.roles)
         if self.image_match not in MATCHES:
             raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
+
+    def recorded(self) -> dict[str, str | int | float | bool | None]:
+        """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
+        named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
+        return {f"source.{name}": str(value) if isinstance(value, Path) else value for name, value in named.items()}
 
     @property
     def column_names(self) -> Mapping[str, str]:
