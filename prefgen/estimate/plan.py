@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -17,6 +17,8 @@ from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Chat, Embed, of_policy
 from prefgen.runner.launch import Job
+
+_COLUMNS = 12  # that are named
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,24 @@ def estimate(rows: int, answers: Sequence[str], preview: Preview) -> Estimate:
     )
 
 
-def render(expected: Estimate, job: Job, samples: Sequence[Sample]) -> RenderableType:
+def render(
+    expected: Estimate, job: Job, samples: Sequence[Sample], kept: Mapping[str, int] | None = None
+) -> RenderableType:
     """The plan as a table.
 
     Args:
         samples: some of the rows, images loaded; what a judge will cost is told from them.
+        kept: columns that are not used, with the number of rows that have something in them.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("input", Text(job.input))
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )
+    if kept:
+        most = [f"{name} ({count:,} rows)" for name, count in list(kept.items())[:_COLUMNS]]
+        more = f" and {len(kept) - _COLUMNS} more" if len(kept) > _COLUMNS else ""
+        table.add_row("not asked", Text(f"kept in meta: {', '.join(most)}{more}"))
     fake = job.engine.engine == "fake"
     if job.engine.model:
         details = {"fake": "", "openai": f" at {job.engine.base_url}"}

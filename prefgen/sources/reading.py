@@ -20,6 +20,7 @@ from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
+from prefgen.sources.reasons import Reasons, listed, note
 from prefgen.sources.row import Row
 from prefgen.sources.tar_rows import read_tar
 
@@ -38,10 +39,19 @@ def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
         UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
             and names file, place and remedy. Errors late in a file are raised when reading gets there.
     """
-    found = _outcomes(input, options)
-    if options.sample is not None:
-        found = drawn(lambda: _outcomes(input, options), _sample_id, options.sample, options.seed)
+    found = _outcomes(input, options) if options.sample is None else _drawn(input, options, options.sample)
     return islice(found, options.limit)
+
+
+def _drawn(input: str, options: SourceOptions, count: int) -> Iterator[Sample | Dropped]:
+    """Samples drawn at random; where there is none to draw, the rows that say why."""
+    found = drawn(lambda: _outcomes(input, options), _sample_id, count, options.seed)
+    first = next(found, None)
+    if first is None:
+        yield from _outcomes(input, options)
+    else:
+        yield first
+        yield from found
 
 
 def _sample_id(outcome: Sample | Dropped) -> str | None:
@@ -90,8 +100,10 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     source = path.resolve().name if path else input
     seen: set[int] = set()
     number = 0
-    unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
-    for number, row in enumerate(rows(input, options), 1):
+    reasons: Reasons = {}
+    shapeless = True  # no row has had a shape that prefgen knows
+    for row in rows(input, options):
+        number += 1
         for outcome in outcomes(row, source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
@@ -105,16 +117,15 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
                         turn=outcome.turn,
                     )
                 seen.add(key)
-            if isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX"):
-                unusable = outcome.detail if number == 1 else unusable
-            else:
-                unusable = None
+            if isinstance(outcome, Dropped):
+                note(reasons, outcome)
+            shapeless = shapeless and isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX")
             yield outcome
     if number == 0:
         raise UsageError(f"INPUT_EMPTY: {input} has no rows")
-    if unusable:
+    if shapeless:
         raise UsageError(
-            f"SCHEMA: none of the {number:,} rows of {input} can be used. {unusable}. "
+            f"SCHEMA: none of the {number:,} rows of {input} can be used:\n{listed(reasons)}\n"
             "README, section 'Input', lists the columns that are understood"
         )
 
