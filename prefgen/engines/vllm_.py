@@ -22,13 +22,13 @@ from typing import Any
 import torch
 import transformers
 
-from prefgen.engines import adapters, decode, engine_args, loading
+from prefgen.engines import adapters, decode, engine_args, loading, model_files
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.sampling import Vocabulary
 from prefgen.engines.transformers_ import TransformersEngine
-from prefgen.errors import EnvironmentFault, ModelUnreachable, RowError, UsageError
+from prefgen.errors import EnvironmentFault, RowError, UsageError
 from prefgen.requests import Reply, Request
 
 TESTED = ("llava", "llava_next")
@@ -123,12 +123,10 @@ def load_front(config: EngineConfig) -> LoadedModel:
     shallow.get_text_config().num_hidden_layers = 0
     if hasattr(shallow, "quantization_config"):  # concerns the layers, which vLLM reads
         del shallow.quantization_config
-    try:
+    with model_files.reading(f"model {config.model} cannot be loaded"):
         model, found = transformers.AutoModelForImageTextToText.from_pretrained(
             config.model, config=shallow, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
         )
-    except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
     missing = sorted(found["missing_keys"])
     if missing:
         raise UsageError(f"{config.model} has no plain weights for {', '.join(missing[:3])}; use --engine transformers")
