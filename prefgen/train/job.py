@@ -26,6 +26,7 @@ from prefgen.engines.loading import LoadedModel
 from prefgen.engines.vision import Pixels
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
+from prefgen.sources import SourceOptions
 from prefgen.stored import Stored, loaded_images
 from prefgen.train import card, online, processes, reference
 from prefgen.train.callbacks import Asked, Log, Metrics, Stop
@@ -33,6 +34,7 @@ from prefgen.train.config import Objective, Online, Optimisation
 from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.model import attach, loaded_for, save
 from prefgen.train.reference import Logps
+from prefgen.train.references import References, opened
 from prefgen.train.rows import Item, Reader, Sample, held_out
 from prefgen.train.trainer import PreferenceTrainer
 
@@ -45,7 +47,8 @@ class Job:
     """What to train on what.
 
     Attributes:
-        runs: folders of finished runs. config: the command's options, as TOML. command: for the model card.
+        runs: folders of finished runs, or with purely online answers SFT data. source: how that is read.
+        config: the command's options, as TOML. command: for the model card.
         report_to: ``none``, or a logger of transformers: tensorboard, wandb, trackio …
         online: answers that the policy makes meanwhile; None trains on the stored ones. judge: a served annotator.
         reference: folder of the reference; None: that of the records. Runs may share one.
@@ -56,12 +59,30 @@ class Job:
     engine: EngineConfig
     objective: Objective
     optimisation: Optimisation
+    source: SourceOptions = field(default_factory=SourceOptions)
     config: str = ""
     command: str = ""
     report_to: str = "none"
     online: Online | None = None
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     reference: Path | None = None
+
+    def opened(self) -> list[Stored | References]:
+        """What is trained on.
+
+        Raises:
+            UsageError: it cannot be, or only with options that take no stored pairs.
+        """
+        if self.online is None:
+            return list(opened(self.runs, None))
+        found = opened(self.runs, self.source)
+        bare = [run.name for run in found if isinstance(run, References)]
+        if bare and not self.online.is_pure:
+            raise UsageError(
+                f"{bare[0]} is SFT data, without pairs that --mix, --with-stored (which povid means without "
+                "--without-stored) or --fallback stored could take"
+            )
+        return found
 
     @property
     def records(self) -> Path:
@@ -97,8 +118,9 @@ class Prepared:
 class Items(torch.utils.data.Dataset[Item]):
     """Samples with their pixels, prepared when they are asked for; the reference joins them when it is known."""
 
-    def __init__(self, runs: Sequence[Stored], reader: Reader, samples: Sequence[Sample]) -> None:
+    def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[Sample]) -> None:
         self._runs = runs
+        self.digests = [run.digest for run in runs]
         self.reader = reader
         self._samples = samples
         self.reference: Sequence[Logps] = ()
@@ -113,7 +135,7 @@ class Items(torch.utils.data.Dataset[Item]):
     def rows(self, sample: Sample) -> list[dict[str, Any]]:
         """The stored rows that a sample was made of."""
         run, row = sample.place
-        return list(self._runs[run].take(range(row, row + len(sample.answers) - 1)).to_pylist())
+        return list(self._runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())
 
     def shown(self, number: int, other: int) -> Item:
         """A sample with the pictures of another one."""
@@ -148,7 +170,7 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
 
 
 def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | None) -> Prepared:
-    runs = [Stored(path) for path in job.runs]
+    runs = job.opened()
     online.identified(job)
     loaded = loaded_for(engine, job.optimisation)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
@@ -236,13 +258,13 @@ def _train(
     held: ExitStack,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
-    digests = [Stored(path).digest for path in job.runs]
+    digests = prepared.dataset.digests
     model = attach(loaded, job.optimisation)
     settings = job.optimisation
     kind = "qlora" if settings.qlora else "lora" if settings.lora else "whole"
     kind = f"{kind}, projector {settings.projector_lr > 0}"
     file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
-    ahead = settings.reference == "precompute"
+    ahead = settings.reference == "precompute" and not (job.online and job.online.is_pure)
     if ahead and not file.exists():
         size = job.optimisation.batch_size
         read = reference.compute(
@@ -374,7 +396,7 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         **{k: v for k, v in dataclasses.asdict(job.optimisation).items() if k not in _FREE},
         "model": prepared.loaded.revision,
         "dtype": str(prepared.loaded.dtype),
-        "data": [Stored(path).digest for path in job.runs],
+        "data": prepared.dataset.digests,
         "online": online.identified(job),
         "processes": processes.count(),
         "sharding": processes.sharding(),
