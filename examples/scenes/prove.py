@@ -196,7 +196,7 @@ class Run:
             if not finished(made):
                 shutil.rmtree(made, ignore_errors=True)  # made in a second, and it would be held to its server's port
             with serving() as url:
-                self.prefgen(made, *method, *options, "--base-url", url)
+                self.prefgen(made, *method, *options, "--judge-url", url)
         else:
             self.prefgen(made, *method, *options, "--model", str(BASE_MODEL), "--similarity-model", "minilm")
         return self.prefgen(folder / name, "sample", str(made), "--rows", str(wanted), "--seed", str(seed))
