@@ -14,7 +14,6 @@ from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.sources import SourceOptions
 from prefgen.train.config import (
     AVERAGES,
     FALLBACKS,
@@ -204,6 +203,7 @@ def train(
     from prefgen.pending import Interrupts
     from prefgen.report.training import Steps
     from prefgen.requests import Generate
+    from prefgen.sources import SourceOptions
 
     if keep_all and not sweep:
         raise UsageError("--keep-all belongs to --sweep")
