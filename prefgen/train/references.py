@@ -19,13 +19,13 @@ import pyarrow as pa
 
 from prefgen import sources
 from prefgen.errors import EnvironmentFault, UsageError
-from prefgen.layout import Layout
-from prefgen.pending import load_images
 from prefgen.records import Dropped, Image, ImageRef, Pair, Sample
-from prefgen.schema import Provenance, to_table
+from prefgen.rundir.layout import Layout
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.schema import Provenance, to_table
+from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
-from prefgen.stored import Stored
 
 METHOD = "reference"
 """In the column `method` of a row that has no rejected answer."""

@@ -18,16 +18,17 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.methods import bdhs
+from prefgen.rundir.reader import loaded_images
 from prefgen.sources import SourceOptions
-from prefgen.stored import loaded_images
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
-from prefgen.train.job import Job, prepare, train
 from prefgen.train.logprobs import token_logps
 from prefgen.train.model import attach
 from prefgen.train.references import References
 from prefgen.train.rows import Item
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job
 from tests.cli.runs import called
 from tests.judge import MODEL as MODEL_NAME
 from tests.judge import Judge
