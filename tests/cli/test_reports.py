@@ -1,4 +1,4 @@
-"""What a command says of its rows before it starts: reasons, columns that it does not use, and when it stops for them."""
+"""What a command says of its rows before it starts: reasons, columns that it does not use, and when it stops."""
 
 from __future__ import annotations
 
