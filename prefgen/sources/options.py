@@ -10,6 +10,7 @@ from typing import Literal
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
+from prefgen.sources.folder_rows import row_files
 from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
 
@@ -94,4 +95,8 @@ class SourceOptions:
         if not path.exists():  # a Hub id: its images come as bytes
             return ImageRoot(())
         folder = path if path.is_dir() else path.parent
-        return ImageRoot((folder, folder / "images"), self.image_match, self.follow_links)
+        beside = {file.parent for file in row_files(path, self.split)} if path.is_dir() else set()
+        folders = [folder, *sorted(beside - {folder})]
+        return ImageRoot(
+            tuple(place for one in folders for place in (one, one / "images")), self.image_match, self.follow_links
+        )

@@ -15,6 +15,7 @@ from prefgen.sources.columns import outcomes
 from prefgen.sources.csv_rows import CSV_SUFFIXES, read_csv
 from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
+from prefgen.sources.folder_rows import row_files
 from prefgen.sources.json_rows import read_json, whole_object
 from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
@@ -59,9 +60,10 @@ def _sample_id(outcome: Sample | Dropped) -> str | None:
 
 
 def fingerprint(input: str, options: SourceOptions) -> str:
-    """A string that changes when the input does: SHA-256 of a file's bytes, or of a folder's file names and digests.
+    """A string that changes when the input does: SHA-256 of a file's bytes, or of a folder's files of rows.
 
-    A Hub set is identified by its commit. Hidden files do not count.
+    A folder that `datasets` opens is identified by names and digests of all files that are not hidden, a Hub set by its
+    commit.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
@@ -76,6 +78,8 @@ def fingerprint(input: str, options: SourceOptions) -> str:
                 return f"sha256:{_digest(path)}"
             digests = [_digest(file) for file in (path, *annotation_files(path, meta or {}))]
             return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
+        if files := row_files(path, options.split):
+            return f"sha256:{hashlib.sha256(' '.join(map(_digest, files)).encode()).hexdigest()}"
         whole = hashlib.sha256()
         for file in sorted(path.rglob("*")):
             name = file.relative_to(path)
@@ -145,10 +149,19 @@ def _rows(input: str, options: SourceOptions) -> Iterator[Row]:
         yield from read_hub(input, options)
         return
     if path.is_dir():
-        yield from read_folder(path, options)
+        files = row_files(path, options.split)
+        for file in files:
+            for row in _of_file(file):
+                yield row if len(files) == 1 else Row(f"{file.relative_to(path)}, {row.where}", row.columns)
+        if not files:
+            yield from read_folder(path, options)
         return
     if not path.is_file():
         raise UsageError(f"INPUT_UNREADABLE: {path} is neither a regular file nor a folder; save it to a file first")
+    yield from _of_file(path)
+
+
+def _of_file(path: Path) -> Iterator[Row]:
     try:
         before = path.stat()
         yield from _reader(path)(path)
