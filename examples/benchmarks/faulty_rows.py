@@ -2,9 +2,9 @@
 
     python examples/benchmarks/faulty_rows.py /tmp/faulty --rows 100000
 
-Both files are JSON Lines of as many LLaVA conversations. In the first, one row in a hundred has each fault of `FAULTS`; every
-other row must be read, and every reason counted, or the script fails. The files are read by turns, several times, and the
-least CPU time of each counts.
+Both files are JSON Lines of as many LLaVA conversations. In the first, one row in a hundred has each fault of `FAULTS`;
+every other row must be read, and every reason counted, or the script fails. The files are read by turns, several times,
+and the least CPU time of each counts.
 """
 
 from __future__ import annotations
