@@ -195,11 +195,11 @@ def test_a_grid_is_planned_run_and_repeated_by_the_files_it_leaves(data: Path, t
     assert "trained model" in refused.stderr
 
 
-def test_evaluation_says_what_it_lacks(tmp_path: Path) -> None:
-    assert "choose scenes" in called("eval", "pope", *MODEL).stderr
-    done = called("eval", "scenes", *MODEL, "--scenes", tmp_path)
+def test_the_folder_of_the_scenes_is_not_needed_any_more(tmp_path: Path) -> None:
+    done = called("eval", "scenes", *MODEL, "--scenes", tmp_path, "--limit", "601")
     assert done.returncode == 2
-    assert "--scenes" in done.stderr
+    assert f"--scenes {tmp_path} is not needed any more" in done.stderr
+    assert "--limit 601" in done.stderr
 
 
 @pytest.mark.slow
