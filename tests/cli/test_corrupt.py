@@ -28,6 +28,7 @@ OPTIONS_OF_CORRUPT = [
         "--dataset-revision",
         "--batch-api",
         "--batch-files",
+        "--checks",
         "--concurrency",
         "--config",
     ),
