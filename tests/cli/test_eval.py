@@ -14,7 +14,7 @@ from prefgen.evaluate.benchmarks import pope
 from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.text import caption
 from prefgen.evaluate.scenes.world import SHAPES, TEXT_STREAM
-from tests.cli.runs import called
+from tests.cli.runs import called, prefgen
 from tests.evaluate.benchmarks import world
 from tests.evaluate.benchmarks.world import write_lines
 from tests.judge import MODEL as JUDGE
@@ -22,6 +22,24 @@ from tests.judge import Judge
 from tests.trainers.sets import SCENES
 
 COUNT = 12
+ASKING = {
+    *("--answers", "--base-model", "--base-url", "--batch-size", "--device", "--dtype", "--engine", "--engine-arg"),
+    *("--engine-key-env", "--help", "--image-root", "--json", "--limit", "--max-new-tokens", "--model", "--output"),
+    *("--quiet", "--revision", "--seed"),
+}
+PICTURES = {"--batch-tokens", "--follow-links", "--image-match", "--trust-remote-code"}
+JUDGED = {
+    *("--api-key-env", "--concurrency", "--judge", "--judge-prompt", "--judge-tokens", "--judge-url", "--max-cost"),
+    *("--price-in", "--price-out", "--reasoning-effort"),
+}
+OPTIONS = {
+    "pope": ASKING | PICTURES | {"--parser", "--questions", "--suffix"},
+    "chair": ASKING | PICTURES | {"--captions", "--instances", "--question", "--sample", "--synonyms"},
+    "mmhal": ASKING | JUDGED | {"--questions", "--with-image"},
+    "llava-bench": ASKING | JUDGED | {"--context", "--questions", "--reference"},
+    "compare": {"--help", "--json", "--seed"},
+    "scenes": {"--base-model", "--batch-size", "--device", "--help", "--json", "--limit", "--model", "--seed"},
+}
 MODEL = ("--model", SCENES / "model", "--device", "cpu")
 
 
@@ -52,6 +70,13 @@ def scored(out: Path, *arguments: str | Path) -> dict[str, Any]:
 
 def of(option: str, paths: list[Path]) -> list[str | Path]:
     return [part for path in paths for part in (option, path)]
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_options_are_the_agreed_ones(command: str) -> None:
+    """A change here is a change of the public surface: it belongs into the changelog."""
+    shown = prefgen("eval", command, "--help").stdout
+    assert set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("╭")[2])) == OPTIONS[command]
 
 
 @pytest.mark.parametrize("form", ["llava", "pope"])

@@ -17,6 +17,7 @@ import filelock
 from prefgen import seeds
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.vllm import engine_args
 from prefgen.errors import CorruptRun, Locked, UsageError
 from prefgen.evaluate.benchmarks.files import Question
 from prefgen.images import ImageRoot
@@ -105,6 +106,7 @@ def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str,
         "model": task.engine.model,
         "model_revision": found.model_revision,
         "engine": task.engine.engine,
+        "engine_args": engine_args.recorded(task.engine.engine_args),
         "dtype": found.dtype,
         "suffix": task.suffix,
         "max_new_tokens": task.max_new_tokens,
