@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "records", "seeds", "licences", "image_names", "__init__"},
     {"restrict", "text", "images", "carried", "reading", "addresses"},
-    {"requests", "distort"},
+    {"requests", "distort", "remote"},
     {"methods", "engines", "sources", "schema", "layout", "verify"},
     {"run", "writers"},
     {"shards"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.errors import RowError, UsageError
+from prefgen.remote import File
 from prefgen.sources.row import Row
 
 _IMAGE_COLUMNS = ("image", "images")
@@ -24,15 +25,17 @@ def is_meta(value: object) -> bool:
     )
 
 
-def annotation_files(path: Path, meta: Mapping[str, Any]) -> list[Path]:
+def annotation_files(path: File, meta: Mapping[str, Any]) -> list[File]:
     """The annotation files of a meta file, found as they stand or beside it.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``.
     """
-    found = []
+    found: list[File] = []
     for name, entry in meta.items():
-        candidates = (path.parent / entry["annotation"], Path(entry["annotation"]))
+        candidates: list[File] = [path.parent / entry["annotation"]]
+        if isinstance(path, Path):  # a file from elsewhere does not say what is read of this machine
+            candidates.append(Path(entry["annotation"]))
         file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is None:
             raise UsageError(
@@ -42,7 +45,7 @@ def annotation_files(path: Path, meta: Mapping[str, Any]) -> list[Path]:
     return found
 
 
-def read_meta(path: Path, meta: Mapping[str, Any], read: Callable[[Path], Iterator[Row]]) -> Iterator[Row]:
+def read_meta(path: File, meta: Mapping[str, Any], read: Callable[[File], Iterator[Row]]) -> Iterator[Row]:
     """The rows of all entries: image paths under the entry's root, the whole repeated `repeat_time` times.
 
     A fraction of `repeat_time` takes that share of the entry's `length`, from its beginning. A repeated row has an id
