@@ -380,10 +380,12 @@ class Trial:
 
 def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
     """A trial, if replies are paid for and none was of use yet."""
-    from prefgen.engines.chat.engine import ChatEngine
+    if not job.judged or job.judge is None or job.judge.keep_going:
+        return None
+    from prefgen.engines.chat.engine import ChatEngine  # needs openai, which a data-only environment is without
 
     engine = engines.get(Chat)
-    if not job.judged or job.judge is None or job.judge.keep_going or not isinstance(engine, ChatEngine):
+    if not isinstance(engine, ChatEngine):
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None

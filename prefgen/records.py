@@ -42,12 +42,27 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class ImageRecord:
+    """What a run recorded of an image, for the image with this digest; the fields are those of `Image`."""
+
+    sha256: str
+    path: str = ""
+    how: str = ""
+    original: str = ""
+
+
+@dataclass(frozen=True)
 class ImageRef:
-    """An image as the source names it: a path, or bytes, or a URL. `prefgen.images.load` makes it an `Image`."""
+    """An image as the source names it: a path, or bytes, or a URL. `prefgen.images.load` makes it an `Image`.
+
+    Attributes:
+        recorded: what an earlier run recorded of it, where the source is an export of that run.
+    """
 
     path: str | None = None
     data: bytes | None = field(default=None, repr=False)
     url: str | None = None
+    recorded: ImageRecord | None = None
 
     @property
     def name(self) -> str:

@@ -48,6 +48,7 @@ def baseline(
     top_p: Annotated[float | None, o.text("--top-p", help="Nucleus sampling.")] = None,
     max_new_tokens: Annotated[int | None, o.text("--max-new-tokens", help="Limit of what is written.")] = None,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
     engine: o.Engine = EngineConfig.engine,
     attention: o.Attention = EngineConfig.attention,

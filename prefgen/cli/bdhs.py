@@ -67,6 +67,7 @@ def bdhs(
     ] = BDHS.max_sentence_tokens,
     max_new_tokens: o.MaxNewTokens = BDHS.max_new_tokens,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
     engine: o.Engine = EngineConfig.engine,
     attention: o.Attention = EngineConfig.attention,

@@ -22,6 +22,7 @@ def compare(
         float, o.method("--similarity-threshold", help="Similar from here on.")
     ] = BDHS.similarity_threshold,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     engine: o.Engine = EngineConfig.engine,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,

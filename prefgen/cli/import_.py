@@ -15,8 +15,8 @@ from prefgen.cli.options import ConfigFile, FollowLinks, ImageMatch, Json, Quiet
 from prefgen.errors import UsageError
 
 NAMES = (
-    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, trl, llamafactory, ms-swift, jsonl; or a data "
-    "set of the paper's tables 3 to 5, see --list"
+    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, trl, llamafactory, ms-swift, openai, jsonl; "
+    "or a data set of the paper's tables 3 to 5, see --list"
 )
 _OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
 _COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")

@@ -118,6 +118,9 @@ TopP = Annotated[float, text("--top-p", help="Nucleus sampling.")]
 MaxNewTokens = Annotated[int, text("--max-new-tokens", help="Limit of a whole answer.")]
 
 Model = Annotated[str, model("--model", "-m", help="The policy: folder or Hub id.")]
+BaseModel = Annotated[
+    str, model("--base-model", help="What a --model that is a PEFT adapter changes; else by its file.")
+]
 Revision = Annotated[str | None, model("--revision", help="Branch, tag or commit of the Hub.")]
 SimilarityModel = Annotated[str, model("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")]
 Annotator = Annotated[str, model("--annotator", help="Model that compares answers; else the policy itself.")]

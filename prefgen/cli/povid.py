@@ -53,6 +53,7 @@ def povid(
     temperature: o.Temperature = Povid.temperature,
     top_p: o.TopP = Povid.top_p,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
     engine: o.Engine = EngineConfig.engine,
     attention: o.Attention = EngineConfig.attention,

@@ -46,6 +46,7 @@ def rank(
     max_new_tokens: o.MaxNewTokens = Rank.max_new_tokens,
     verdict_tokens: VerdictTokens = Rank.verdict_tokens,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     also: Annotated[
         list[str] | None, o.model("--also", help="A further policy that answers, MODEL or MODEL@REVISION; repeatable.")
     ] = None,
@@ -109,6 +110,7 @@ def judge(
     limit: Annotated[int | None, typer.Option("--limit", help="Judge the first N pairs only.")] = None,
     model: Annotated[str, o.model("--model", "-m", help="The annotator: folder or Hub id.")] = "",
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     engine: o.Engine = EngineConfig.engine,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,

@@ -42,6 +42,7 @@ def tune(
     temperature: o.Temperature = BDHS.temperature,
     top_p: o.TopP = BDHS.top_p,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
     engine: o.Engine = EngineConfig.engine,
     device: o.Device = EngineConfig.device,

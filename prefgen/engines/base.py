@@ -56,6 +56,8 @@ class EngineConfig:
         model: folder or Hub id, of a served model the name it is served by; empty where a method asks for none.
         engine: ``auto`` is resolved by `prefgen.engines.build.resolve` before anything else.
         revision: branch, tag or commit of the Hub.
+        base_model: what a `model` that is a PEFT adapter changes, ``@`` and a revision behind it where it matters;
+            empty for the one that the adapter names.
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
@@ -74,6 +76,7 @@ class EngineConfig:
     model: str = ""
     engine: EngineName = "transformers"
     revision: str | None = None
+    base_model: str = ""
     attention: Attention = "drop"
     positions: Positions = "compact"
     device: str = "auto"

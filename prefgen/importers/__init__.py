@@ -14,6 +14,7 @@ from prefgen.importers.llamafactory import LlamaFactory
 from prefgen.importers.llava_rlhf import LlavaRlhf
 from prefgen.importers.mmpr import Mmpr
 from prefgen.importers.ms_swift import MsSwift
+from prefgen.importers.openai_ import OpenAi
 from prefgen.importers.povid import Povid
 from prefgen.importers.presets import PRESETS, Preset
 from prefgen.importers.rlaif_v import RlaifV
@@ -53,6 +54,7 @@ IMPORTERS = {
         Trl,
         LlamaFactory,
         MsSwift,
+        OpenAi,
         Jsonl,
     )
 }

@@ -14,15 +14,18 @@ from typing import Any
 from prefgen import sources
 from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Dropped, Pair, Role, Sample, Turn, sample_id
+from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
 from prefgen.sources import SourceOptions
 from prefgen.sources.columns import (
     ID_COLUMNS,
+    carried_image,
     check_order,
     check_text,
     content_parts,
     is_id,
+    is_image_part,
     json_value,
+    known_parts,
     message_parts,
     place_images,
 )
@@ -39,12 +42,15 @@ class Draft:
 
     Attributes:
         prompt: role and content of each message before the answer.
-        images: value of the image column, in any spelling that `prefgen.sources` knows.
+        images: value of the image column, in any spelling that `prefgen.sources` knows; empty where the images stand in
+            the messages' content parts.
         rejected_images: likewise, where the preference is between pictures and both answers are the same.
         used: names of the columns that all this was made of; the others go to ``meta``.
         params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
         meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
         row_id: the row's own id, where it stands in none of the usual columns.
+        carried: what `prefgen export` kept of the row outside of it; None where the row has a column for that, or
+            nothing was kept.
     """
 
     prompt: Sequence[Message]
@@ -57,6 +63,7 @@ class Draft:
     meta: Mapping[str, Any] = field(default_factory=dict)
     row_id: str = ""
     rejected_images: object = None
+    carried: object = None
 
 
 @dataclass(frozen=True)
@@ -151,10 +158,11 @@ def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origi
 
 
 def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
-    images = image_refs(draft.images, origin.allow_urls) if has_image(draft.images) else ()
+    said = [(role, known_parts(content)) for role, content in draft.prompt]
+    images = image_refs(draft.images if has_image(draft.images) else _carried_images(said), origin.allow_urls)
     if not images:
         raise RowError("TEXT_ONLY", "no image")
-    prompt = place_images(prompt_turns(draft.prompt), len(images))
+    prompt = place_images(prompt_turns(said), len(images))
     chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
     others = image_refs(draft.rejected_images, origin.allow_urls) if has_image(draft.rejected_images) else ()
     others = () if others == images else others
@@ -164,8 +172,10 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
     used = {*draft.used, COLUMN}
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
     carried = Carried(origin.source, draft.row_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
-    if columns.get(COLUMN) is not None:
-        carried = Carried.from_json(columns[COLUMN])
+    kept = columns.get(COLUMN) if draft.carried is None else draft.carried
+    if kept is not None:
+        carried = Carried.from_json(kept)
+        images, others = _recorded(images, others, carried)
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
     sample = Sample(
         id=sample_id(draft.row_id, carried.turn, prompt, image_names(images + others), answers),
@@ -193,14 +203,24 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
     )
 
 
+def _recorded(
+    images: tuple[ImageRef, ...], others: tuple[ImageRef, ...], carried: Carried
+) -> tuple[tuple[ImageRef, ...], tuple[ImageRef, ...]]:
+    """The images with what an earlier run recorded of them."""
+    known = carried.recorded()
+    if len(known) != len(images) + len(others):  # of an export by an earlier version, or edited
+        return images, others
+    found = [replace(image, recorded=record) for image, record in zip((*images, *others), known, strict=True)]
+    return tuple(found[: len(images)]), tuple(found[len(images) :])
+
+
 def prompt_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
     """Messages as turns, the last one the user's; ``<image>`` in a user's text is a slot unless content is in parts.
 
     Raises:
         RowError: ``ROW_SHAPE``, ``TEXT_EMPTY``, ``TEXT_CONTROL``.
     """
-    parts = [part for _, content in messages if isinstance(content, list) for part in content]
-    typed = any(isinstance(part, dict) and part.get("type") == "image" for part in parts)
+    typed = bool(_image_parts(messages))
     turns = tuple(Turn(role, content_parts(role, content, tags=not typed)) for role, content in messages)
     turns = tuple(turn for turn in turns if turn.role != "system" or turn.text.strip())
     check_order(turns)
@@ -209,6 +229,16 @@ def prompt_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
     for turn in turns:
         check_text(turn)
     return turns
+
+
+def _image_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    parts = (part for _, content in messages if isinstance(content, list) for part in content)
+    return [part for part in parts if is_image_part(part)]
+
+
+def _carried_images(messages: Sequence[Message]) -> list[object]:
+    """The images that stand in the content parts themselves."""
+    return [image for part in _image_parts(messages) if (image := carried_image(part)) is not None]
 
 
 def messages(name: str, value: object) -> list[Message]:

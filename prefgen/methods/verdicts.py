@@ -117,8 +117,8 @@ class Comparer:
 
     def read(self, forth: Reply, back: Reply | None = None) -> Comparison:
         """Both verdicts; one that was not asked for is the other's."""
-        verdict = _verdict(forth)
-        return Comparison(verdict, SWAPPED.get(verdict, verdict) if back is None else _verdict(back))
+        found = verdict(forth)
+        return Comparison(found, SWAPPED.get(found, found) if back is None else verdict(back))
 
     def _ask(self, sample: Sample, first: str, second: str, purpose: str) -> Request:
         seed = seeds.derive(self.seed, sample.id, 1, f"verdict {purpose}")
@@ -133,15 +133,20 @@ class Comparer:
         return Annotate(shown, pictures, View(), "", 0, "end", "en", sampling, seed)
 
 
-def _verdict(reply: Reply) -> Verdict:
+def said(reply: Reply) -> str:
+    """The text of a judge's reply."""
+    assert isinstance(reply, Message | Completion)
+    return reply.text
+
+
+def verdict(reply: Reply) -> Verdict:
+    """The verdict of a judge's reply; ``unclear`` where it was refused or cut off, too."""
     if isinstance(reply, Message):
         try:
             replies.spoken(reply)
         except RowError:
             return "unclear"
-        return read_verdict(reply.text)
-    assert isinstance(reply, Completion)
-    return read_verdict(reply.text)
+    return read_verdict(said(reply))
 
 
 def read_verdict(text: str) -> Verdict:

@@ -150,11 +150,11 @@ def _read(columns: Mapping[str, Any], allow_urls: bool) -> _Conversation:
     if held == "images" and isinstance(value, str) and value.lstrip()[:1] == "[":
         value = _decoded(held, value)
     images = image_refs(value, allow_urls) if held else ()
-    raw = [(role, _parts_known(content)) for role, content in raw]
-    typed = any(_is_image(part) for _, content in raw if isinstance(content, list) for part in content)
+    raw = [(role, known_parts(content)) for role, content in raw]
+    typed = any(is_image_part(part) for _, content in raw if isinstance(content, list) for part in content)
     if typed and not images:
-        carried = [part for _, content in raw if isinstance(content, list) for part in content if _is_image(part)]
-        images = tuple(ref for part in carried for ref in image_refs(_carried(part), allow_urls))
+        carried = [part for _, content in raw if isinstance(content, list) for part in content if is_image_part(part)]
+        images = tuple(ref for part in carried for ref in image_refs(carried_image(part), allow_urls))
     if not typed:
         images = _by_number(raw, images)
     turns = [Turn(role, content_parts(role, content, tags=not typed)) for role, content in raw]
@@ -362,15 +362,17 @@ def message_parts(column: str, message: object) -> tuple[Role, Any]:
     return role, content or ""
 
 
-def _is_image(part: object) -> bool:
+def is_image_part(part: object) -> bool:
+    """Whether a content part stands for an image."""
     return isinstance(part, dict) and part.get("type") in ("image", "image_url", "input_image")
 
 
-def _carried(part: dict[str, Any]) -> object:
+def carried_image(part: dict[str, Any]) -> object:
+    """The image that a content part holds or names, if it does."""
     return next((part[name] for name in ("image", "image_url", "url", "path", "bytes") if part.get(name)), None)
 
 
-def _parts_known(content: object) -> Any:
+def known_parts(content: object) -> Any:
     """Content parts as OpenAI and `transformers` write them, made of Anthropic's, Gemini's and untyped ones."""
     return [_part_known(part) for part in content] if isinstance(content, list) else content
 
@@ -389,7 +391,7 @@ def _part_known(part: object) -> object:
         return {"type": "image", "image": file.get("file_uri", file.get("fileUri"))}
     if part.get("type") == "input_text" or (part.get("type") is None and isinstance(part.get("text"), str)):
         return {"type": "text", "text": part.get("text")}
-    if part.get("type") is None and _carried(part) is not None:
+    if part.get("type") is None and carried_image(part) is not None:
         return {**part, "type": "image"}
     return part
 
@@ -406,7 +408,7 @@ def content_parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Par
     parts: list[Part] = []
     for piece in [content] if isinstance(content, str) else content:
         text = piece.get("text") if isinstance(piece, dict) and piece.get("type") == "text" else piece
-        if _is_image(piece):
+        if is_image_part(piece):
             if role != "user":
                 raise RowError("ROW_SHAPE", f"an image in a turn of the {role}")
             parts.append(Slot.IMAGE)

@@ -24,7 +24,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.vision import Pixels
-from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UsageError
+from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
 from prefgen.train import card, online, processes, reference
@@ -191,7 +191,7 @@ def train(
 
     Raises:
         CorruptRun: the output was begun with other settings. Locked: another process trains there.
-        Stopped: as `stop` asked for.
+        Stopped: as `stop` asked for. UnusableReplies: most answers of online training come to nothing.
     """
     with ExitStack() as held:
         with processes.together():
@@ -256,17 +256,19 @@ def _train(
 
     checkpoints = job.records / "checkpoints"
     last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
+    supply = held.enter_context(online.supply(job, prepared, model))
+    why_stop = supply.why_stop if supply else str
     logs = [Log(job.records, told)] if processes.first() else []
     trainer = PreferenceTrainer(
         Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
         job.objective,
         job.optimisation,
-        supply=held.enter_context(online.supply(job, prepared, model)),
+        supply=supply,
         args=_arguments(job, prepared, checkpoints, resumed=last is not None),
         train_dataset=torch.utils.data.Subset(prepared.dataset, prepared.trained_on),
         eval_dataset=torch.utils.data.Subset(prepared.dataset, prepared.held_out),
         data_collator=lambda items: {"items": items},
-        callbacks=[*logs, Stop(stop)],
+        callbacks=[*logs, Stop(lambda: stop() or (ExitCode.UNUSABLE_REPLIES if why_stop() else None))],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     for callback in trainer.callback_handler.callbacks:
@@ -275,6 +277,8 @@ def _train(
     trainer.train(resume_from_checkpoint=last)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
+        if not stop() and (why := why_stop()):
+            raise UnusableReplies(f"stopped after step {trainer.state.global_step}: {why}")
         with processes.together():
             raise Stopped(said, ExitCode(processes.most(stop() or 0) or ExitCode.TERMINATED))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -18,6 +18,7 @@ from tests.cli.runs import called, data_digests, prefgen, write_input
 OPTIONS_OF_BDHS = [
     "--allow-urls",
     "--attention",
+    "--base-model",
     "--base-url",
     "--batch-size",
     "--batch-tokens",
@@ -75,7 +76,17 @@ OPTIONS_OF_BDHS = [
 
 # What every command that makes pairs with a model has.
 COMMON = {
-    *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
+    *(
+        "--allow-urls",
+        "--attention",
+        "--base-model",
+        "--batch-size",
+        "--batch-tokens",
+        "--config",
+        "--device",
+        "--dry-run",
+        "--dtype",
+    ),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
     *("--follow-links", "--image-match"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
@@ -86,7 +97,17 @@ OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
-        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--engine", "--help", "--image-root", "--input"),
+        *(
+            "--base-model",
+            "--batch-size",
+            "--batch-tokens",
+            "--device",
+            "--dtype",
+            "--engine",
+            "--help",
+            "--image-root",
+        ),
+        "--input",
         *("--follow-links", "--image-match"),
         *(
             "--iterations",

@@ -15,7 +15,16 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
+    *(
+        "--allow-urls",
+        "--also",
+        "--annotator",
+        "--annotator-revision",
+        "--api-key-env",
+        "--base-model",
+        "--base-url",
+        "--batch-size",
+    ),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
         "--dtype",
@@ -74,7 +83,7 @@ def test_the_options_are_the_agreed_ones() -> None:
 def test_ranked_by_similarity_to_the_reference(tmp_path: Path) -> None:
     figures = rank(tmp_path / "out", "--by", "similarity", "--similarity-model", "minilm", limit=8)
     assert figures["pairs"] >= 4
-    assert {*figures["dropped"]} <= {"ANSWER_TIE"}
+    assert {*figures["dropped"]} <= {"ANSWER_TIE", "ANSWER_ALIKE"}
     for row in rows(tmp_path / "out"):
         best, worst = json.loads(row["meta"])["options"]["scores"]
         assert best > worst
@@ -98,7 +107,7 @@ def test_ranked_by_a_judge_that_likes_short_answers(tmp_path: Path) -> None:
 
 def test_an_annotator_that_gives_no_verdict_decides_nothing(tmp_path: Path) -> None:
     figures = rank(tmp_path / "out", "--verdict-tokens", "8", "-k", "2", limit=2)
-    assert figures["dropped"] == {"ANSWER_TIE": 2}
+    assert figures["dropped"] == {"ANSWER_UNCLEAR": 2}
 
 
 def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:

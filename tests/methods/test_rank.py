@@ -181,10 +181,18 @@ def test_the_margin_decides_what_is_a_preference() -> None:
     assert outcome.reason == "ANSWER_TIE"
 
 
+def test_verdicts_that_cannot_be_read_are_no_ties_and_are_shown() -> None:
+    outcome, _ = run(API, ANSWERS, lambda first, second: "I would rather not say")
+    assert isinstance(outcome, Dropped)
+    assert (outcome.reason, outcome.tokens) == ("ANSWER_UNCLEAR", 20)
+    assert "I would rather not say" in outcome.detail
+
+
 @pytest.mark.parametrize("answers", [["quality 3"] * 4, ["", " ", "quality 3", ""]])
 def test_answers_that_are_all_alike_ask_nobody(answers: list[str]) -> None:
     outcome, asked = run(TEXT, answers)
     assert isinstance(outcome, Dropped)
+    assert outcome.reason == "ANSWER_ALIKE"
     assert asked == []
 
 
