@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from prefgen import addresses
 from prefgen.errors import UsageError
 from prefgen.remote import File, RemoteFile, attempt, store
-from prefgen.sources.options import SourceOptions
+
+if TYPE_CHECKING:
+    from prefgen.sources.options import SourceOptions
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from prefgen import remote
@@ -84,3 +86,31 @@ def test_no_secret_of_an_address_is_kept_or_printed(tmp_path: Path) -> None:
     assert any(b"/input.json" in path.read_bytes() for path in kept)
     assert "hunter" not in said
     assert not [path for path in kept if b"hunter" in path.read_bytes()]
+
+
+def test_several_inputs_on_the_command_line_and_in_its_lock(tmp_path: Path) -> None:
+    local = write_input(tmp_path / "here", 20)
+    rows = json.loads(local.read_text())
+    for name, part in (("p-1.json", rows[:9]), ("p-2.json", rows[9:14]), ("rest.json", rows[14:])):
+        (local.parent / name).write_text(json.dumps(part))
+    images = local.parent / "images"
+    assert bdhs(local, images, tmp_path / "one").returncode == 0
+    done = bdhs(local.parent / "p-*.json", images, tmp_path / "out", "-i", str(local.parent / "rest.json"))
+    assert done.returncode == 0, done.stderr
+    one, several = ([row["chosen"] for row in read_rows(tmp_path / name)] for name in ("one", "out"))
+    assert several == one
+    lock = tmp_path / "out" / ".prefgen" / "config.lock"
+    again = called("bdhs", "--config", lock, "-o", tmp_path / "out")
+    assert "nothing to do" in again.stderr, again.stderr
+
+
+def read_rows(out: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted((out / "data").iterdir()) for row in pq.read_table(path).to_pylist()]
+
+
+def test_one_input_of_a_configuration_may_be_no_list(tmp_path: Path) -> None:
+    local = write_input(tmp_path / "here", 8)
+    config = tmp_path / "run.toml"
+    config.write_text(f'input = "{local}"\nmodel = "none"\nengine = "fake"\n')
+    done = called("bdhs", "--config", config, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
