@@ -22,6 +22,8 @@ def corrupt(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    question: o.Question = "",
+    keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,

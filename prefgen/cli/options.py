@@ -105,6 +105,8 @@ ImageMatch = Annotated[
     str, data("--image-match", help="What of an image path must agree: all, last folders, file name", choices=MATCHES)
 ]
 FollowLinks = Annotated[bool, data("--follow-links", help="Follow links that lead out of the folder of the images.")]
+Question = Annotated[str, data("--question", help="What to ask about captions; or a file, one question a line.")]
+KeepRefusals = Annotated[bool, data("--keep-refusals", help="Keep reference answers that refuse.")]
 Turns = Annotated[str, data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))]
 Limit = Annotated[int | None, data("--limit", help="Use the first N rows only.")]
 Sample = Annotated[int | None, data("--sample", help="Use N rows drawn at random (the paper: 5000).")]

@@ -27,6 +27,8 @@ def tune(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    question: o.Question = "",
+    keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: Annotated[int | None, o.data("--sample", help=f"Use N rows drawn at random; else {_PILOT}.")] = None,

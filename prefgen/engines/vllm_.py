@@ -250,7 +250,10 @@ class VllmEngine:
         while len(self._running) < self._limit and (self._prepared or self._submitted):
             if not self._prepared:
                 self._prepared.extend(self._rows.prepare())
-                self._submitted -= len(self._prepared)
+                self._submitted -= len(self._prepared) + len(self._rows.refused)
+                refused += self._rows.refused
+                self._rows.refused = []
+                continue
             row = self._prepared.popleft()
             if row.length > self._longest:
                 detail = f"{row.length} prompt tokens, of which the model takes {self._longest}"

@@ -16,21 +16,19 @@ from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import (
-    ID_COLUMNS,
+from prefgen.sources.columns import ID_COLUMNS, is_id, json_value
+from prefgen.sources.image_columns import has_image, image_names, image_refs
+from prefgen.sources.row import Row
+from prefgen.sources.turns import (
     carried_image,
     check_order,
     check_text,
     content_parts,
-    is_id,
     is_image_part,
-    json_value,
     known_parts,
     message_parts,
     place_images,
 )
-from prefgen.sources.image_columns import has_image, image_names, image_refs
-from prefgen.sources.row import Row
 
 UNUSABLE_ROWS = 50
 Message = tuple[Role, Any]

@@ -32,7 +32,7 @@ from prefgen.importers.building import Draft, decoded, import_set, needed, quest
 from prefgen.records import Dropped, Pair
 from prefgen.seeds import derive
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import transposed
+from prefgen.sources.turns import transposed
 
 Pairing = Literal["all", "best-worst", "best-random"]
 PAIRINGS: tuple[Pairing, ...] = ("all", "best-worst", "best-random")

@@ -109,7 +109,7 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
     number = 0
     unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
     for number, (source, row) in enumerate(_rows(input, options), 1):
-        for outcome in outcomes(row, source, options.turns, options.allow_urls):
+        for outcome in outcomes(row, source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
                 if key in seen:

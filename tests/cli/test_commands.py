@@ -39,6 +39,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-refusals",
     "--keep-tokens",
     "--language",
     "--license",
@@ -53,6 +54,7 @@ OPTIONS_OF_BDHS = [
     "--output",
     "--positions",
     "--preset",
+    "--question",
     "--quiet",
     "--ray",
     "--revision",
@@ -88,7 +90,7 @@ COMMON = {
         "--dtype",
     ),
     *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match"),
+    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -108,7 +110,7 @@ OPTIONS = {
             "--image-root",
         ),
         "--input",
-        *("--follow-links", "--image-match"),
+        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
         *(
             "--iterations",
             "--json",

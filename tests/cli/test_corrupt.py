@@ -36,6 +36,8 @@ OPTIONS_OF_CORRUPT = [
         "--follow-links",
         "--help",
         "--image-match",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",

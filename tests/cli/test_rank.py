@@ -32,6 +32,8 @@ OPTIONS_OF_RANK = [
         "--follow-links",
         "--help",
         "--image-match",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",
