@@ -27,6 +27,8 @@ def bdhs(
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     allow_urls: o.AllowUrls = False,
     preset: Annotated[
         str | None,
@@ -81,6 +83,8 @@ def bdhs(
     image_workers: o.ImageWorkers = EngineConfig.image_workers,
     engine_args: o.EngineArgs = None,
     base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = BDHS.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,

@@ -28,6 +28,8 @@ def corrupt(
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     allow_urls: o.AllowUrls = False,
     prompt: Annotated[Path | None, o.method("--prompt", help="A prompt of your own: prefgen prompts export.")] = None,
     kinds: Annotated[

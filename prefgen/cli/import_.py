@@ -11,7 +11,18 @@ import typer
 
 from prefgen.addresses import redact
 from prefgen.cli import config
-from prefgen.cli.options import ConfigFile, FollowLinks, ImageMatch, Json, Quiet, field_names, on_disk, option
+from prefgen.cli.options import (
+    ConfigFile,
+    DatasetConfig,
+    DatasetRevision,
+    FollowLinks,
+    ImageMatch,
+    Json,
+    Quiet,
+    field_names,
+    on_disk,
+    option,
+)
 from prefgen.errors import UsageError
 
 NAMES = (
@@ -57,7 +68,8 @@ def import_(
     follow_links: FollowLinks = False,
     allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
     split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
-    revision: Annotated[str | None, option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
+    dataset_config: DatasetConfig = None,
+    dataset_revision: DatasetRevision = None,
     license: Annotated[
         str | None, option("Data", "--license", help="Licence of the rows; default: the set's own.")
     ] = None,
@@ -112,7 +124,8 @@ def import_(
         seed=seed,
         allow_urls=allow_urls,
         split=split,
-        revision=revision,
+        dataset_config=dataset_config,
+        dataset_revision=dataset_revision,
         image_match=image_match,  # type: ignore[arg-type]  # SourceOptions checks it
         follow_links=follow_links,
     )

@@ -33,6 +33,8 @@ def povid(
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     allow_urls: o.AllowUrls = False,
     pairs: Annotated[
         str, o.method("--pairs", help="What is rejected: another answer, or a distorted image", choices=PAIRS)
@@ -64,6 +66,11 @@ def povid(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = Povid.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _ONLINE = (
     *("online_every", "online_args", "with_stored", "mix", "fallback", "max_fallback", "similarity_model"),
-    *("annotator", "annotator_revision"),
+    *("annotator", "annotator_revision", "annotator_prompt"),
 )
 _SERVED = ("judge", "api_key_env", "max_cost")
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
@@ -154,6 +154,9 @@ def train(
     ] = Online.annotator,
     annotator_revision: Annotated[
         str | None, _online("--annotator-revision", help="Its branch, tag or commit.")
+    ] = None,
+    annotator_prompt: Annotated[
+        Path | None, _online("--annotator-prompt", help="A prompt of your own: prefgen prompts export.")
     ] = None,
     judge: Annotated[str, _online("--judge", help="A served annotator's name.")] = JudgeConfig.judge,
     api_key_env: Annotated[

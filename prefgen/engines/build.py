@@ -61,6 +61,16 @@ def _reads_logits(asks: Sequence[type[Request]]) -> bool:
     return not {Score, Contrast}.isdisjoint(asks)
 
 
+def check_asks(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
+    """Refuse requests that the engine cannot answer.
+
+    Raises:
+        UsageError: naming the engine that can.
+    """
+    if _reads_logits(asks) and config.engine not in ("transformers", "fake"):
+        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
+
+
 def check_view(config: EngineConfig, view: View) -> None:
     """Refuse a view that the engine cannot give a model.
 
@@ -90,8 +100,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         return Identity()
     from prefgen.engines import embedder, loading
 
-    if _reads_logits(asks) and config.engine != "transformers":
-        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
+    check_asks(config, asks)
     if config.engine == "openai":
         return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
     if config.engine == "vllm":

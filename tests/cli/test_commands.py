@@ -24,12 +24,16 @@ OPTIONS_OF_BDHS = [
     "--batch-tokens",
     "--image-workers",
     "--config",
+    "--dataset-config",
+    "--dataset-revision",
     "--device",
     "--drop-similar",
     "--dry-run",
     "--dtype",
     "--engine",
     "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
     "--fidelity",
     "--follow-links",
     "--guidance",
@@ -77,19 +81,20 @@ OPTIONS_OF_BDHS = [
 ]
 
 # What every command that makes pairs with a model has.
-COMMON = {
-    *(
-        "--allow-urls",
-        "--attention",
-        "--base-model",
-        "--batch-size",
-        "--batch-tokens",
-        "--config",
-        "--device",
-        "--dry-run",
-        "--dtype",
-    ),
-    *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
+HUB = {"--dataset-config", "--dataset-revision"}
+ENGINE = {
+    "--base-model",
+    "--base-url",
+    "--engine",
+    "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
+    "--image-workers",
+}
+COMMON = HUB | {
+    *ENGINE,
+    *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
+    *("--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
     *("--follow-links", "--image-match", "--keep-refusals", "--question"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
@@ -99,17 +104,9 @@ OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
-        *(
-            "--base-model",
-            "--batch-size",
-            "--batch-tokens",
-            "--device",
-            "--dtype",
-            "--engine",
-            "--help",
-            "--image-root",
-        ),
-        "--input",
+        *HUB,
+        *ENGINE,
+        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--help", "--image-root", "--input"),
         *("--follow-links", "--image-match", "--keep-refusals", "--question"),
         *(
             "--iterations",
@@ -127,7 +124,6 @@ OPTIONS = {
     "plan": [
         *(
             "--answer-tokens",
-            "--base-url",
             "--batch-api",
             "--gpu",
             "--gpus",
