@@ -85,8 +85,9 @@ class RemoteFile:
 
     @property
     def parent(self) -> RemoteFile:
-        """The folder that the file is in."""
-        return RemoteFile(posixpath.dirname(str(self)))
+        """The folder that the file is in; of a bucket, itself."""
+        folder = posixpath.dirname(str(self))
+        return RemoteFile(folder) if "://" in folder else self
 
     def __truediv__(self, name: str) -> RemoteFile:
         return RemoteFile(f"{self.address.rstrip('/')}/{name}")

@@ -26,16 +26,17 @@ def is_meta(value: object) -> bool:
 
 
 def annotation_files(path: File, meta: Mapping[str, Any]) -> list[File]:
-    """The annotation files of a meta file, found as they stand or beside it.
+    """The annotation files of a meta file, found as they stand, beside it, or with the folder that it is in.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``.
     """
     found: list[File] = []
     for name, entry in meta.items():
-        candidates: list[File] = [path.parent / entry["annotation"]]
+        folders = [path.parent, path.parent.parent]
         if isinstance(path, Path):  # a file from elsewhere does not say what is read of this machine
-            candidates.append(Path(entry["annotation"]))
+            folders = [path.absolute().parent, path.absolute().parent.parent, Path()]
+        candidates: list[File] = [folder / entry["annotation"] for folder in folders]
         file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is None:
             raise UsageError(
