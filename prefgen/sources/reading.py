@@ -17,6 +17,7 @@ from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
 from prefgen.sources.finding import HubSet, Inputs, Source, find, label, shown, source_name, unreadable
 from prefgen.sources.json_rows import read_json, whole_object
+from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
@@ -137,7 +138,7 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
 
 
 def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
-    """The rows of an input as they stand there, their columns not interpreted.
+    """The rows of an input as they stand there, their columns named by `options` and not interpreted.
 
     Raises:
         UsageError: as `read`.
@@ -150,7 +151,7 @@ def _rows(input: Inputs, options: SourceOptions) -> Iterator[tuple[str, Row]]:
     found = find(input, options)
     for source in found:
         name = label(source, found)
-        for row in _rows_of(source, options):
+        for row in renamed(_rows_of(source, options), options.columns, options.roles):
             yield source_name(source), row if len(found) == 1 else replace(row, where=f"{name}, {row.where}")
 
 
