@@ -91,7 +91,9 @@ class SourceOptions:
             if not self.image_root.is_dir():
                 raise UsageError(f"--image-root {self.image_root} is not a folder")
             return ImageRoot((self.image_root,), self.image_match, self.follow_links)
-        inputs = [source for source in find(input, self) if isinstance(source, Path)]  # a Hub set has its images in it
+        inputs = [
+            source for source in find(input, self.allow_urls) if isinstance(source, Path)
+        ]  # a Hub set has its images in it
         folders = dict.fromkeys(path if path.is_dir() else path.parent for path in inputs)
         places = (place for folder in folders for place in (folder, folder / "images"))
         return ImageRoot(tuple(places), self.image_match, self.follow_links)

@@ -59,7 +59,7 @@ def fingerprint(input: Inputs, options: SourceOptions) -> str:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
         StoreUnreachable: the network fails.
     """
-    found = find(input, options)
+    found = find(input, options.allow_urls)
     if len(found) == 1:
         return _identity(found[0], options)
     whole = hashlib.sha256()
@@ -148,7 +148,7 @@ def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
 
 def _rows(input: Inputs, options: SourceOptions) -> Iterator[tuple[str, Row]]:
     """Rows, each with the name of its file, folder or Hub set; `where` names that too where there are several."""
-    found = find(input, options)
+    found = find(input, options.allow_urls)
     for source in found:
         name = label(source, found)
         for row in renamed(_rows_of(source, options), options.columns, options.roles):
