@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prefgen import text
+from prefgen import sources, text
 from prefgen.engines.hf.preview import Preview
 from prefgen.estimate import costs, forecast, hardware, workload
 from prefgen.methods.base import Method
@@ -61,7 +61,7 @@ def render(
         kept: columns that are not used, with the number of rows that have something in them.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("input", Text(job.input))
+    table.add_row("input", Text(sources.shown(job.input)))
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )
