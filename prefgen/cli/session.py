@@ -182,7 +182,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
         talk.print(told + listed(unreadable), style="yellow", highlight=False, markup=False)
         return
     estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
-    talk.print(plan.render(estimate, job, shown, found.kept))
+    talk.print(plan.render(estimate, job, shown, found))
     if with_prompt:
         talk.print(plan.render_prompt(estimate, shown[0], job.method))
 

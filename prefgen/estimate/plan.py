@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -16,7 +16,7 @@ from prefgen.estimate import costs, forecast, hardware, workload
 from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Chat, Embed, of_policy
-from prefgen.runner.launch import Job
+from prefgen.runner.launch import Job, Survey
 
 _COLUMNS = 12  # that are named
 
@@ -51,23 +51,25 @@ def estimate(rows: int, answers: Sequence[str], preview: Preview) -> Estimate:
     )
 
 
-def render(
-    expected: Estimate, job: Job, samples: Sequence[Sample], kept: Mapping[str, int] | None = None
-) -> RenderableType:
+def render(expected: Estimate, job: Job, samples: Sequence[Sample], found: Survey | None = None) -> RenderableType:
     """The plan as a table.
 
     Args:
         samples: some of the rows, images loaded; what a judge will cost is told from them.
-        kept: columns that are not used, with the number of rows that have something in them.
+        found: the survey of the input, which knows what is not made use of.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("input", Text(sources.shown(job.input)))
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )
-    if kept:
-        most = [f"{name} ({count:,} rows)" for name, count in list(kept.items())[:_COLUMNS]]
-        more = f" and {len(kept) - _COLUMNS} more" if len(kept) > _COLUMNS else ""
+    if found is not None and found.unanswered:
+        table.add_row(
+            "answers", f"{found.unanswered:,} samples have none: if a column holds them, --columns answer=COLUMN"
+        )
+    if found is not None and found.kept:
+        most = [f"{name} ({count:,} rows)" for name, count in list(found.kept.items())[:_COLUMNS]]
+        more = f" and {len(found.kept) - _COLUMNS} more" if len(found.kept) > _COLUMNS else ""
         table.add_row("not asked", Text(f"kept in meta: {', '.join(most)}{more}"))
     fake = job.engine.engine == "fake"
     if job.engine.model:

@@ -104,6 +104,7 @@ class Survey:
         rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
         answers: reference answers of the first samples. head: the very first samples, images not loaded.
         reasons: for which the reader drops rows: how many, and the first one's detail.
+        unanswered: samples without a reference answer.
         kept: columns that no prompt and no answer is made of, and how many rows have something in them.
     """
 
@@ -113,6 +114,7 @@ class Survey:
     head: list[Sample]
     missing: MissingReport
     reasons: Reasons = field(default_factory=dict)
+    unanswered: int = 0
     kept: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -135,14 +137,14 @@ def survey(job: Job) -> Survey:
     Raises:
         UsageError: all of the first rows are dropped for one reason.
     """
-    rows = planned = 0
+    rows = planned = unanswered = 0
     answers: list[str] = []
     head: list[Sample] = []
     reasons: Reasons = {}
     kept: Counter[str] = Counter()
 
     def counted() -> Iterator[Sample | Dropped]:
-        nonlocal rows, planned
+        nonlocal rows, planned, unanswered
         for row in job.read():
             planned += 1
             if isinstance(row, Sample) and row.part:
@@ -154,6 +156,7 @@ def survey(job: Job) -> Survey:
                 yield row
                 continue
             kept.update(name for name, value in row.meta.items() if value not in (None, "", [], {}))
+            unanswered += row.answer is None
             if len(answers) < _COUNTED:
                 answers.append(row.answer or "")
                 if len(head) < TRIED_ROWS:
@@ -161,7 +164,7 @@ def survey(job: Job) -> Survey:
             yield row
 
     missing = sources.missing_report(counted(), job.source.root(job.input))
-    return Survey(rows, planned, answers, head, missing, reasons, dict(kept.most_common()))
+    return Survey(rows, planned, answers, head, missing, reasons, unanswered, dict(kept.most_common()))
 
 
 def check_first(job: Job, reasons: Reasons, rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -182,7 +183,7 @@ def _earlier(history: object) -> tuple[Message, ...]:
 
 
 def decoded(column: str, text: str) -> Any:
-    """A list or object that a table holds as JSON text.
+    """A list or object that a table holds as JSON text, or as Python writes it.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -190,10 +191,20 @@ def decoded(column: str, text: str) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RowError("ROW_SHAPE", f"{column} is a text, and no JSON: {str(error)[:80]}") from error
+        value = _literal(text)
+        if value is None:
+            raise RowError("ROW_SHAPE", f"{column} is a text, and no JSON: {str(error)[:80]}") from error
     if not isinstance(value, (list, dict)):
         raise RowError("ROW_SHAPE", f"{column} should be a list, found the text {text[:40]!r}")
     return value
+
+
+def _literal(text: str) -> Any:
+    """The value that a text is as a Python literal, which pandas makes of lists; None if it is none."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def _expanded(column: str, items: Sequence[object]) -> tuple[Message, ...]:

@@ -39,6 +39,9 @@ def test_the_plan_names_columns_that_are_not_asked(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "kept in meta: solution (1 rows), objects (1 rows)" in " ".join(shown.stderr.split())
     assert "score" not in shown.stderr
+    assert "samples have none" not in shown.stderr
+    unanswered = run(tmp_path, [GOOD, {"image": GOOD["image"], "question": "What?", "verdict": ANSWER}], "--dry-run")
+    assert "1 samples have none" in " ".join(unanswered.stderr.split())
 
 
 @pytest.mark.parametrize("command", ["bdhs", "povid", "rank", "baseline blind"])
