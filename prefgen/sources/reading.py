@@ -62,10 +62,9 @@ def _sample_id(outcome: Sample | Dropped) -> str | None:
 def fingerprint(input: Inputs, options: SourceOptions) -> str:
     """A string that changes when the input does.
 
-    SHA-256 of a local file's bytes, of a folder's files of rows, or of its file names and digests where `datasets` opens
-    it (hidden files do not count); the commit of
-    a Hub set; address, tag (or digest, or time) and size of a file at an address; a digest of all these where there
-    are several inputs.
+    SHA-256 of a local file's bytes, of a folder's files of rows, or of the names and digests of all files that are not
+    hidden where `datasets` opens the folder; the commit of a Hub set; address, tag (or digest, or time) and size of a
+    file at an address; a digest of all these where there are several inputs.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
