@@ -218,6 +218,8 @@ def _expanded(column: str, items: Sequence[object]) -> tuple[Message, ...]:
         else:
             roles: tuple[Role, Role] = ("user", "assistant")
             messages += [(role, text) for role, text in zip(roles, pair, strict=True) if text is not None]
+    if not messages:
+        raise RowError("ROW_SHAPE", f"{column} has no message with a text")
     return tuple(messages)
 
 

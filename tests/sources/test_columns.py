@@ -445,6 +445,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"image": "a.jpg", "conversations": talk("<image><image>1?", "one", "<image>2?", "two")},
         "IMG_COUNT",
     ),
+    "pairs of nothing": ({"image": "a.jpg", "texts": [{"user": None, "assistant": None}]}, "ROW_SHAPE"),
     "a tool": ({"image": "a.jpg", "conversations": [*talk("What?"), {"from": "tool", "value": "x"}]}, "ROW_SHAPE"),
     "messages without content": ({"image": "a.jpg", "conversations": [{"from": "human", "said": "x"}]}, "ROW_SHAPE"),
     "a question in two languages": ({**FLAT, "question": {"de": "Was?", "fr": "Quoi?"}}, "ROW_SHAPE"),
