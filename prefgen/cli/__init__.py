@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -14,7 +15,9 @@ from prefgen.addresses import redact
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
+from prefgen.cli.console import plain
 from prefgen.cli.corrupt import corrupt, prompts
+from prefgen.cli.damage import Command
 from prefgen.cli.doctor import doctor
 from prefgen.cli.eval import evaluate
 from prefgen.cli.export import check, export
@@ -31,7 +34,18 @@ from prefgen.cli.tune import tune
 from prefgen.cli.view import view
 from prefgen.errors import PackageMissing, PrefgenError
 
-app = typer.Typer(
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _App(typer.Typer):
+    """The commands, each a `prefgen.cli.damage.Command`."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
+        """Register a function as a command."""
+        return super().command(name, cls=Command, **settings)
+
+
+app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -149,5 +163,5 @@ def main() -> None:
     except PrefgenError as error:
         if os.environ.get("PREFGEN_DEBUG"):
             raise
-        typer.echo(f"error: {redact(str(error))}", err=True)
+        typer.echo(f"error: {plain(redact(str(error)))}", err=True)
         sys.exit(int(error.exit_code))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
+from prefgen.cli.console import Console
 from prefgen.errors import TooManyDropped
 from prefgen.licences import strictest
 from prefgen.report import card, samples, summary

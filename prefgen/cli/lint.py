@@ -29,8 +29,7 @@ def lint(
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.report import lint as linting
     from prefgen.report.lint import render, thresholds
     from prefgen.select import Excluded

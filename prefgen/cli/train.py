@@ -28,8 +28,7 @@ from prefgen.train.config import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
     from prefgen.train.job import Job, Prepared
@@ -182,9 +181,8 @@ def train(
     import shlex
     import sys
 
-    from rich.console import Console
-
     from prefgen.cli import config
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.pending import Interrupts
     from prefgen.report.training import Steps

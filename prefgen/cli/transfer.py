@@ -6,9 +6,8 @@ import dataclasses
 import json as json_
 from pathlib import Path
 
-from rich.console import Console
-
 from prefgen import checks, exporters, select
+from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.importers import job as importing
