@@ -11,7 +11,7 @@ from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.methods import BASELINES
-from prefgen.restrict import NOISE_SPACES, SCHEDULES
+from prefgen.visibility import NOISE_SPACES, SCHEDULES
 
 
 def baseline(
@@ -23,10 +23,14 @@ def baseline(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    question: o.Question = "",
+    keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     allow_urls: o.AllowUrls = False,
     keep_share: Annotated[float | None, o.method("--keep-share", help="dropout-ntp: share of words kept.")] = None,
     noise_steps: Annotated[
@@ -57,6 +61,11 @@ def baseline(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = 0,
     shard_size: o.ShardSize = config.SHARD_SIZE,

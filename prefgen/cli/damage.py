@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
+from prefgen.cli import renamed
 from prefgen.errors import CorruptRun, PrefgenError
 
 _SHOWN = 3
 
 
-class Command(TyperCommand):
-    """A command. Whatever it raises over a run that `prefgen.verify` finds damaged is an error about that run."""
+class Command(renamed.Command):
+    """A command that makes what it raises over a damaged run an error about that run."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -36,7 +36,7 @@ class Command(TyperCommand):
 
 def _blame(out: Path, error: Exception) -> None:
     """Raise `CorruptRun` if the folder is a damaged run or data set."""
-    from prefgen import verify
+    from prefgen.rundir import verify
 
     problems = verify.problems(out)
     if not problems:

@@ -40,9 +40,9 @@ def plan(
     Example: prefgen plan --model-size 7b --samples 5000 --gpu h100 --price-per-hour 2.5
     """
     from prefgen.cli.console import Console
+    from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
     from prefgen.methods.base import check_choices, check_ranges
-    from prefgen.report import outlook
 
     check_choices(method=(method, tuple(METHODS)))
     check_ranges(samples=(samples, 1, 1e12), image_tokens=(image_tokens, 1, 1e6), answer_tokens=(answer_tokens, 1, 1e5))

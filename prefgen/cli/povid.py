@@ -13,7 +13,7 @@ from prefgen.methods.base import Method, check_choices
 from prefgen.methods.bdhs import FIDELITIES
 from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs
 from prefgen.methods.povid import Povid
-from prefgen.restrict import NOISE_SPACES
+from prefgen.visibility import NOISE_SPACES
 
 PAIRS = ("text", "image")
 OWN = ("fidelity", "temperature", "top_p", "distortion", "side", "crop_area", "rho")  # of one kind of pairs only
@@ -27,10 +27,14 @@ def povid(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    question: o.Question = "",
+    keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     allow_urls: o.AllowUrls = False,
     pairs: Annotated[
         str, o.method("--pairs", help="What is rejected: another answer, or a distorted image", choices=PAIRS)
@@ -62,6 +66,11 @@ def povid(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = Povid.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,

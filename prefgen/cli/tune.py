@@ -27,10 +27,14 @@ def tune(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    question: o.Question = "",
+    keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: Annotated[int | None, o.data("--sample", help=f"Use N rows drawn at random; else {_PILOT}.")] = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     rho: Annotated[str, o.method("--rho", help=f"Shares masked to try; {_RHO} if nothing is given.")] = "",
     keep_tokens: Annotated[str, o.method("--keep-tokens", help="Or numbers of visible tokens: 0,5,29.")] = "",
     noise_steps: Annotated[str, o.method("--noise-steps", help="Or diffusion steps, image noised: 300,500.")] = "",
@@ -49,6 +53,11 @@ def tune(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: o.Seed = BDHS.seed,
     json: Annotated[bool, o.run("--json", help="Print the figures as JSON.")] = False,
@@ -64,8 +73,8 @@ def tune(
     from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
+    from prefgen.evaluate import tune
     from prefgen.methods.base import check_choices
-    from prefgen.report import tuning
     from prefgen.sources import SourceOptions
 
     check_choices(method=(method, (BDHS.name,)))
@@ -82,20 +91,20 @@ def tune(
     samples = _samples(input, source)
     talk, data = Console(stderr=True), Console()
     trials = []
-    for trial in tuning.run(methods, samples, build.build(engine_config, BDHS.asks)):
+    for trial in tune.run(methods, samples, build.build(engine_config, BDHS.asks)):
         trials.append(trial)
         talk.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
     try:
-        output.write_text(tuning.plot(trials), encoding="utf-8")
+        output.write_text(tune.plot(trials), encoding="utf-8")
     except OSError as error:
         raise EnvironmentFault(f"cannot write {output}: {error}") from error
-    chosen = tuning.recommend(trials)
+    chosen = tune.recommend(trials)
     command = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
     if json:
-        shown = {"trials": [tuning.to_json(trial) for trial in trials], "recommended": command}
+        shown = {"trials": [tune.to_json(trial) for trial in trials], "recommended": command}
         data.print_json(json_.dumps(shown))
         return
-    data.print(tuning.render(trials))
+    data.print(tune.render(trials))
     if chosen is None:
         data.print("no setting gave a pair")
         return
@@ -135,8 +144,8 @@ def _samples(input: str, source: Any) -> list[Any]:
     """
     from prefgen import sources
     from prefgen.errors import UsageError
-    from prefgen.pending import load_images
     from prefgen.records import Sample
+    from prefgen.runner.pending import load_images
 
     root = source.root(input)
     rows = (load_images(row, root, None) for row in sources.read(input, source) if isinstance(row, Sample))

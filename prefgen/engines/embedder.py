@@ -9,7 +9,7 @@ import numpy as np
 from huggingface_hub import snapshot_download
 from sentence_transformers import SentenceTransformer
 
-from prefgen.engines.loading import resolve_device, revision_of
+from prefgen.engines.hf.loading import resolve_device, revision_of
 from prefgen.engines.model_files import check_modules, find, reading
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.requests import Embed, Reply, Request, Vector
@@ -89,7 +89,7 @@ class Embedder:
 
 
 def pin(name: str) -> str:
-    """The revision of a similarity model, see `prefgen.engines.loading.revision_of`.
+    """The revision of a similarity model, see `prefgen.engines.hf.loading.revision_of`.
 
     Raises:
         ModelUnreachable: if there is no such model.

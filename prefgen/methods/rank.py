@@ -49,7 +49,7 @@ from prefgen.requests import (
     Scored,
     Vector,
 )
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 By = Literal["annotator", "api", "similarity", "image-gain"]
 Pairing = Literal["best-worst", "best-random", "all"]
@@ -287,5 +287,5 @@ class Rank:
         """The comparison of the reference with itself: the form of what a judge is asked."""
         if self.by not in ("annotator", "api"):
             return ()
-        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16)
+        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in filled))

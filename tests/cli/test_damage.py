@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from prefgen import verify
 from prefgen.cli import app
 from prefgen.cli.console import plain
 from prefgen.errors import CorruptRun, PrefgenError
+from prefgen.rundir import verify
 from tests.handmade import finished_run
 
 DEEP = "[" * 100_000

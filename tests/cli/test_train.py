@@ -17,6 +17,7 @@ from tests.trainers.sets import SCENES, mixture
 
 OPTIONS = [
     "--annotator",
+    "--annotator-prompt",
     "--annotator-revision",
     "--api-key-env",
     "--average",

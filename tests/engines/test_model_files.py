@@ -14,9 +14,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
 
-from prefgen.engines import adapters, embedder, loading
+from prefgen.engines import adapters, embedder
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.embedder import Embedder
+from prefgen.engines.hf import loading
 from prefgen.errors import ModelUnreachable, UsageError
 from tests.engines import tiny
 from tests.engines.test_loading import generate, save

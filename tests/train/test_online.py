@@ -20,10 +20,11 @@ from prefgen.methods import bdhs
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
-from prefgen.train.job import Job, prepare, train
 from prefgen.train.logprobs import token_logps
 from prefgen.train.model import attach
 from prefgen.train.rows import Item
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job
 from tests.cli.runs import called
 from tests.judge import MODEL as MODEL_NAME
 from tests.judge import Judge
@@ -285,6 +286,25 @@ def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_
             assert len(judge.bodies) == asked  # their replies are in the ledger
 
 
+def test_the_annotator_reads_a_prompt_of_ones_own_with_the_stored_answer(data: Path, tmp_path: Path) -> None:
+    prompt = tmp_path / "own.txt"
+    prompt.write_text(
+        "=== user ===\n$question Truth: $reference One: $first Two: $second. Say which response is better."
+    )
+    online = Online("dpo", annotator=MODEL_NAME, online_args=("max_new_tokens=32",), annotator_prompt=prompt)
+    with Judge(lambda number, body: "Response 2 is better, since it says less.") as judge:
+        served = replace(online, annotator=judge.url)
+        given = replace(job(data, tmp_path / "out", served), judge=JudgeConfig(MODEL_NAME, judge.url))
+        with Step(given) as step:
+            items = step.items()
+            assert len(items) == len(judge.bodies) > 0
+            for body in judge.bodies:
+                asked = re.search("Truth: (.*) One: (.*) Two: (.*)[.] Say", body["messages"][-1]["content"][-1]["text"])
+                assert asked
+                assert asked[1].strip() in {step.texts(step.prepared.dataset[number])[0] for number in range(6)}
+                assert (asked[3].strip(), asked[2].strip()) in {tuple(step.texts(item)) for item in items}
+
+
 def test_an_annotator_that_says_nothing_of_use_decides_nothing(data: Path, tmp_path: Path) -> None:
     """The model beside itself: what compares is not what is trained."""
     silent = Online("dpo", annotator=str(MODEL), online_args=("max_new_tokens=8", "verdict_tokens=4"))
@@ -313,6 +333,8 @@ def test_a_bfloat16_model_generates_while_its_weights_are_float32(data: Path, tm
         ("bdhs", {"annotator": "x"}, "--annotator"),
         ("dpo", {}, "--annotator"),
         ("dpo", {"annotator": "x", "with_stored": True}, "--with-stored"),
+        ("bdhs", {"annotator_prompt": Path("own.txt")}, "--annotator-prompt"),
+        ("dpo", {"annotator": "x", "annotator_prompt": Path("nowhere.txt")}, "nowhere.txt"),
         ("bdhs", {"online_args": ("rho",)}, "--online-arg"),
         ("bdhs", {"online_args": ("rho=much",)}, "--online-arg"),
         ("bdhs", {"online_args": ("rho=2",)}, "--rho"),
