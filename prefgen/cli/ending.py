@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from prefgen.card import readme, samples, summary
+from prefgen.cli.console import Console
 from prefgen.errors import TooManyDropped
 from prefgen.rundir.licences import strictest
 from prefgen.rundir.shards import RunDirectory

@@ -42,9 +42,9 @@ def evaluate(
     """
     import sys
 
-    from rich.console import Console
     from rich.table import Table
 
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.engines.hf.loading import load
     from prefgen.errors import UsageError

@@ -6,10 +6,9 @@ import dataclasses
 import json as json_
 from pathlib import Path
 
-from rich.console import Console
-
 from prefgen import checks, exporters, select
 from prefgen.card import readme
+from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.estimate import import_plan

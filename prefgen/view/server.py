@@ -127,11 +127,14 @@ class _Handler(BaseHTTPRequestHandler):
         if name != "votes" or not 0 < length <= _BODY_MAX:
             self.close_connection = True
             raise UsageError(f"no vote of {length} bytes is taken at {name!r}")
-        vote = json.loads(self.rfile.read(length))
-        row = self.server.collection.row(int(vote["position"]))
-        blind, rejected_first = vote["blind"] is True, vote["rejectedFirst"] is True
+        vote = _vote(self.rfile.read(length))
+        row = self.server.collection.row(vote["position"])
         self.server.votes.add(
-            row["id"], row["source_id"], str(vote["vote"]), blind=blind, rejected_first=rejected_first
+            row["id"],
+            row["source_id"],
+            vote["vote"],
+            blind=vote["blind"],
+            rejected_first=vote["rejectedFirst"],
         )
         self._json({"votes": str(self.server.votes.path)})
 
@@ -157,6 +160,22 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _address(position: int, place: int, noisy: bool) -> str:
     return f"image?row={position}&place={place}&noisy={int(noisy)}"
+
+
+def _vote(body: bytes) -> dict[str, Any]:
+    """A vote as the page sends it.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    wanted = {"position": int, "vote": str, "blind": bool, "rejectedFirst": bool}
+    try:
+        vote = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"a vote of {len(body)} bytes is no JSON: {error}") from error
+    if not isinstance(vote, dict) or any(type(vote.get(name)) is not kind for name, kind in wanted.items()):
+        raise UsageError(f"a vote has {', '.join(f'{name}: {kind.__name__}' for name, kind in wanted.items())}")
+    return vote
 
 
 def _query(asked: dict[str, str]) -> Query:

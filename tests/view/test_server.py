@@ -28,12 +28,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def ask(
-    server: Server, path: str, body: object = None, token: str | None = None, **headers: str
+    server: Server, path: str, body: object = None, token: str | None = None, raw: bytes | None = None, **headers: str
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection(server.host, timeout=10)
-    content = None if body is None else json.dumps(body).encode()
+    content = raw if body is None else json.dumps(body).encode()
     connection.request(
-        "GET" if body is None else "POST", f"/{server.token if token is None else token}/{path}", content, headers
+        "GET" if content is None else "POST", f"/{server.token if token is None else token}/{path}", content, headers
     )
     answer = connection.getresponse()
     found = answer.status, answer.read(), answer.msg
@@ -109,6 +109,27 @@ def test_votes_reach_the_file(server: Server) -> None:
 def test_bad_votes_are_refused(server: Server, body: object) -> None:
     assert ask(server, "votes", body)[0] == 400
     assert not server.votes.path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 4000,
+        b'{"position": 1e400, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": NaN, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": 1.5, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": true, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": 1, "vote": ["good"], "blind": 1, "rejectedFirst": false}',
+        b'{"position": 1' + b"0" * 4000 + b"}",
+        b"\xff\xfe",
+    ],
+)
+def test_hostile_votes_are_refused_and_the_next_is_taken(server: Server, content: bytes) -> None:
+    status, body, _ = ask(server, "votes", raw=content)
+    assert status == 400
+    assert "a vote" in json.loads(body)["error"]
+    assert ask(server, "votes", {"position": 1, "vote": "tie", "blind": False, "rejectedFirst": False})[0] == 200
+    assert server.votes.current() == {f"{1:016x}": "tie"}
 
 
 def test_it_listens_to_this_machine_only(server: Server, tmp_path: Path) -> None:
