@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
     shutil.copytree(ROOT, folder / "copy", symlinks=True, ignore=ignored)
     for kind in ("build_wheel", "build_sdist"):
-        command = [sys.executable, "-c", BUILD.format(kind), folder]
+        command = [sys.executable, "-c", BUILD.format(kind), str(folder)]
         subprocess.run(command, cwd=folder / "copy", check=True, capture_output=True)
     return folder
 
