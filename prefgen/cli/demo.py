@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,8 +31,8 @@ def demo(
     command = ["--input", FOLDER / "llava_instruct.json", "--model", FOLDER / "model", "--similarity-model", "minilm"]
     command += ["--output", output, *(["--limit", limit] if limit is not None else []), *(["--quiet"] if quiet else [])]
     talk.print(f"prefgen bdhs {' '.join(map(str, command))}\n", markup=False, highlight=False, soft_wrap=True)
-    bdhs = typer.main.get_command(_app()).commands["bdhs"]  # type: ignore[attr-defined]  # a group, as of any app
-    bdhs.main(list(map(str, command)), prog_name="prefgen bdhs", standalone_mode=False)
+    group: Any = ctx.find_root().command
+    group.get_command(ctx, "bdhs").main(list(map(str, command)), prog_name="prefgen bdhs", standalone_mode=False)
     talk.print(
         f"\nLook at the pairs:       prefgen view {output}      (or open {output}/preview.html)\n"
         f"What could be learned:   prefgen lint {output}\n"
@@ -41,9 +41,3 @@ def demo(
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _app() -> typer.Typer:
-    from prefgen.cli import app
-
-    return app
