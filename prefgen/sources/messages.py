@@ -168,6 +168,11 @@ def _said(role: Role, column: str, value: object) -> tuple[Message, ...]:
         return _expanded(column, value)
     if isinstance(value, float) and not math.isfinite(value):
         raise RowError("JSON_NONFINITE", f"{column} is {value}")
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(item, str) for item in value):
+        choice = f"--columns {'question' if role == 'user' else 'answer'}={column}.0"
+        raise RowError(
+            "ROW_SHAPE", f"{column} holds {len(value)} texts: choose one by {choice}, or prefgen import ranked"
+        )
     if not isinstance(value, str):
         raise RowError("ROW_SHAPE", f"{column} should be a string, found {type(value).__name__}")
     return ((role, value),)

@@ -96,6 +96,15 @@ def test_what_an_error_suggests_works_as_it_stands(row: dict[str, Any], tmp_path
     assert (sample.prompt[0].text, sample.answer) == ("What?", "A jug.")
 
 
+def test_one_of_several_answers_is_chosen_by_the_line_that_is_told(tmp_path: Path) -> None:
+    input = rows(tmp_path, {"image": "a.jpg", "question": "What?", "chosen": ["A jug.", "A red jug."]})
+    with pytest.raises(UsageError) as caught:
+        list(read(input, SourceOptions()))
+    line = re.search(r"--columns (\S+),", str(caught.value))
+    assert line
+    assert only(input, columns=line[1]).answer == "A jug."
+
+
 def test_a_picture_in_a_column_of_another_name_is_named(tmp_path: Path) -> None:
     [dropped] = read(rows(tmp_path, {"photo": "a.jpg", "question": "What?", "answer": "A."}), SourceOptions())
     assert isinstance(dropped, Dropped)
