@@ -43,27 +43,27 @@ app = typer.Typer(
     """,
     epilog="Exit: 0 done, 1 bug, 2 use, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 9 judge, 75/130",
 )
-app.command("bdhs")(bdhs)
-app.command("povid")(povid)
-app.command("baseline")(baseline)
+app.command("bdhs", cls=Command)(bdhs)
+app.command("povid", cls=Command)(povid)
+app.command("baseline", cls=Command)(baseline)
 app.command("corrupt", cls=Command)(corrupt)
-app.command("rank")(rank)
+app.command("rank", cls=Command)(rank)
 app.command("plan", cls=Command)(plan)
-app.command("tune")(tune)
+app.command("tune", cls=Command)(tune)
 app.command("import", cls=Command)(import_)
 for name, command in COMMANDS.items():
-    app.command(name)(command)
-app.command("export")(export)
-app.command("check")(check)
-app.command("lint")(lint)
-app.command("compare")(compare)
-app.command("view")(view)
+    app.command(name, cls=Command)(command)
+app.command("export", cls=Command)(export)
+app.command("check", cls=Command)(check)
+app.command("lint", cls=Command)(lint)
+app.command("compare", cls=Command)(compare)
+app.command("view", cls=Command)(view)
 app.command("judge", cls=Command)(judge)
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("push")(push)
-app.command("doctor")(doctor)
-app.command("noise")(noise)
+app.command("train", cls=Command)(train)
+app.command("eval", cls=Command)(evaluate)
+app.command("push", cls=Command)(push)
+app.command("doctor", cls=Command)(doctor)
+app.command("noise", cls=Command)(noise)
 app.add_typer(prompts, name="prompts")
 
 
@@ -75,7 +75,7 @@ def presets() -> None:
     session.print_presets()
 
 
-@app.command("verify")
+@app.command("verify", cls=Command)
 def verify(
     out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
@@ -86,7 +86,7 @@ def verify(
     session.verify(out, json=json)
 
 
-@app.command("finalize")
+@app.command("finalize", cls=Command)
 def finalize(
     out: Annotated[Path, typer.Argument(help="Folder of a run whose shards are all there.")],
     json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,

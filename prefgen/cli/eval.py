@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prefgen.cli import options as o
+from prefgen.cli.params import command, only
 from prefgen.engines.base import EngineConfig
 
 _BESIDE = Path(__file__).parents[2] / "examples" / "scenes"
@@ -22,14 +24,20 @@ _ROWS = (
 )
 
 
+@command
 def evaluate(
+    ctx: typer.Context,
     suite: Annotated[str, typer.Argument(help="What it is asked about: scenes.")],
-    model: Annotated[str, o.model("--model", "-m", help="Model to measure: folder or Hub id.")],
+    of_model: Annotated[
+        EngineConfig,
+        only(
+            *("model", "base_model", "device", "batch_size"),
+            model={"help": "Model to measure: folder or Hub id."},
+            batch_size={"help": "Questions of a batch.", "default": 64},
+        ),
+    ],
     scenes: Annotated[Path, o.data("--scenes", help="Folder examples/scenes of prefgen's repository.")] = _BESIDE,
     limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    device: o.Device = EngineConfig.device,
-    batch_size: Annotated[int, o.model("--batch-size", help="Questions of a batch.")] = 64,
     seed: Annotated[int, o.run("--seed", help="Seeds the bootstrap.")] = 0,
     json: Annotated[bool, o.run("--json", help="Print all figures as JSON.")] = False,
 ) -> None:
@@ -60,10 +68,12 @@ def evaluate(
     import evaluate as scenes_
     from scenes import heldout
 
-    config = EngineConfig(model, base_model=base_model, device=device, dtype="float32")
+    config = replace(of_model, dtype="float32")
     build.hush(config, (Generate,))
     loaded = load(config)
-    figures = scenes_.evaluate(scenes_.responder(loaded.model, loaded.processor, batch_size), heldout(limit), seed)
+    figures = scenes_.evaluate(
+        scenes_.responder(loaded.model, loaded.processor, of_model.batch_size), heldout(limit), seed
+    )
     if json:
         typer.echo(scenes_.as_json(figures))
         return

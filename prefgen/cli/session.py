@@ -19,7 +19,7 @@ from prefgen import verify as verify_
 from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.ending import Manner, finalize, finish
-from prefgen.cli.options import build as build_options
+from prefgen.cli.options import RunOptions
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
@@ -42,33 +42,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
-    """What every command that makes pairs does: its options to a job, the job to a run.
-
-    Args:
-        replaced: what an option stands for where that is no plain value, such as a prompt for its file.
-    """
-    options = {**ctx.params, **replaced}
-    job = Job(
-        method=build_options(method, options),
-        input=options["input"],
-        source=build_options(SourceOptions, options),
-        engine=build_options(EngineConfig, options),
-        output=options["output"],
-        shard_size=options["shard_size"],
-        config=config.lock(ctx),
-        judge=build_options(JudgeConfig, options) if "judge" in options else None,
-    )
+def make_pairs(
+    ctx: typer.Context,
+    method: Method,
+    input: str,
+    source: SourceOptions,
+    engine: EngineConfig,
+    output: Path,
+    options: RunOptions,
+    judge: JudgeConfig | None = None,
+) -> None:
+    """Run a method over an input: what every command that makes pairs does."""
     run(
-        job,
-        Spread.of(options),
+        Job(method, input, source, engine, output, options.shard_size, config.lock(ctx), judge),
+        Spread.of(vars(options)),
         Manner(
             command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
-            licence=options["license"],
-            max_dropped=options["max_dropped"],
-            dry_run=options["dry_run"],
-            json=options["json"],
-            quiet=options["quiet"],
+            licence=options.license,
+            max_dropped=options.max_dropped,
+            dry_run=options.dry_run,
+            json=options.json,
+            quiet=options.quiet,
         ),
     )
 

@@ -1,8 +1,25 @@
-"""Reading SFT data: an input, whatever its container and column names, becomes a stream of samples."""
+"""Reading SFT data: an input, whatever its container and column names, becomes a stream of samples.
 
-from prefgen.sources.drawing import drawn
-from prefgen.sources.missing import MissingReport, missing_report
+The readers are imported when they are first asked for: a command's options name `SourceOptions` before it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from prefgen.sources.options import SourceOptions
-from prefgen.sources.reading import fingerprint, read, rows
+
+if TYPE_CHECKING:
+    from prefgen.sources.drawing import drawn
+    from prefgen.sources.missing import MissingReport, missing_report
+    from prefgen.sources.reading import fingerprint, read, rows
 
 __all__ = ["MissingReport", "SourceOptions", "drawn", "fingerprint", "missing_report", "read", "rows"]
+_HOMES = {"drawn": "drawing", "MissingReport": "missing", "missing_report": "missing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'reading')}"), name)
