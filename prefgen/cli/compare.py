@@ -43,7 +43,7 @@ def compare(
     from rich.console import Console
 
     from prefgen.engines import build
-    from prefgen.report import compare as compare_
+    from prefgen.evaluate import compare as compare_
     from prefgen.requests import Score
 
     build.hush(config, (Score,))

@@ -33,15 +33,15 @@ def doctor(
     """
     from rich.console import Console
 
+    from prefgen.doctor import environment, render
     from prefgen.engines import build
-    from prefgen.report.doctor import environment, render
 
     width, height = _parse(image_size)
     config = replace(config, model=model or "")
     here = environment.findings(output)
     of_model = []
     if model and not any(finding.level == "broken" and finding.about == "torchvision" for finding in here):
-        from prefgen.report.doctor import model as model_
+        from prefgen.doctor import model as model_
         from prefgen.requests import Generate
 
         build.hush(config, (Generate,))

@@ -18,15 +18,15 @@ from prefgen.errors import UsageError
 from prefgen.sources import SourceOptions
 
 NAMES = (
-    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, trl, llamafactory, ms-swift, openai, jsonl; "
-    "or a data set of the paper's tables 3 to 5, see --list"
+    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, mm-rlhf, bpo, trl, llamafactory, ms-swift, "
+    "openai, ranked, ab, unpaired, jsonl; or a data set of the paper's tables 3 to 5, see --list"
 )
 _OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
 _COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")
 
 
 def _vl(name: str, help: str) -> Any:
-    return option("Options of vlfeedback", name, help=help)
+    return option("Options of vlfeedback and ranked", name, help=help)
 
 
 def _of(importer: str, name: str, help: str) -> Any:
@@ -106,7 +106,7 @@ def import_(
     """
     from prefgen.cli import transfer
     from prefgen.cli.ending import Manner
-    from prefgen.importers.job import ImportJob
+    from prefgen.runner.import_job import ImportJob
 
     given = {key: ctx.params[key] for key in (*_OWN, *_COLUMNS) if ctx.params[key] is not None}
     license = ctx.params["license"]

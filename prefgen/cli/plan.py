@@ -8,8 +8,8 @@ import typer
 
 from prefgen.cli.params import Draft, command, only
 from prefgen.engines.chat.config import JudgeConfig
+from prefgen.estimate.assumed import Outlook
 from prefgen.methods.bdhs import BDHS
-from prefgen.report.assumed import Outlook
 
 
 @command
@@ -30,9 +30,9 @@ def plan(
     """
     from rich.console import Console
 
+    from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
     from prefgen.options import check_choice
-    from prefgen.report import outlook
 
     check_choice("--method", method, tuple(METHODS))
     prompt = {"corrupt": "corrupt", "rank": "rank-text"}.get(method)

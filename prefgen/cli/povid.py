@@ -13,8 +13,8 @@ from prefgen.methods.base import Method
 from prefgen.methods.image_pairs import ImagePairs
 from prefgen.methods.povid import Povid
 from prefgen.options import check_choice
-from prefgen.restrict import NoiseSpace
 from prefgen.sources import SourceOptions
+from prefgen.visibility import NoiseSpace
 
 PAIRS = ("text", "image")
 _NOISED = "What is noised; image pairs: pixels, clamped by default"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
-    from prefgen.train.job import Job, Prepared
     from prefgen.train.rows import Sample
+    from prefgen.train.state import Job, Prepared
     from prefgen.train.sweep import Point
 
 _ONLINE = (
@@ -106,9 +106,9 @@ def train(
 
     from prefgen.cli import config
     from prefgen.engines import build
-    from prefgen.pending import Interrupts
-    from prefgen.report.training import Steps
     from prefgen.requests import Generate
+    from prefgen.runner.pending import Interrupts
+    from prefgen.train.report import Steps
 
     objective = replace(objective, loss=_loss(loss))
     for name in _ONLINE:
@@ -128,7 +128,8 @@ def train(
             )
         if processes.count() == 1 and training.gpus > 1:
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
-        from prefgen.train import job as job_
+        from prefgen.train import run as job_
+        from prefgen.train.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if training.gpus not in (1, processes.count()):
@@ -138,7 +139,7 @@ def train(
     optimisation = _of_adapter(ctx, policy, optimisation)
     build.hush(policy, (Generate,))
     command_line = redact(shlex.join(["prefgen", *sys.argv[1:]]))
-    job = job_.Job(
+    job = Job(
         tuple(runs),
         output,
         policy,
@@ -194,9 +195,9 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
     """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
     from prefgen.cli import config
-    from prefgen.report.training import Steps
-    from prefgen.train import job as job_
+    from prefgen.train import run as job_
     from prefgen.train import sweep
+    from prefgen.train.report import Steps
 
     axes = sweep.parse(ctx.params["sweep"], job.objective.loss)
     for name in axes:
@@ -247,7 +248,7 @@ def _loss(name: str) -> Any:
 
 
 def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
-    from prefgen.train.job import reasons_of
+    from prefgen.train.run import reasons_of
 
     samples = prepared.samples
     rejected = sum(len(sample.answers) - 1 for sample in samples)

@@ -53,7 +53,7 @@ def tune(
 
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
-    from prefgen.report import tuning
+    from prefgen.evaluate import tune as tuning
 
     check_choice("--method", method, (BDHS.name,))
     name, values = _values(ctx)
@@ -126,8 +126,8 @@ def _samples(input: str, source: Any) -> list[Any]:
     """
     from prefgen import sources
     from prefgen.errors import UsageError
-    from prefgen.pending import load_images
     from prefgen.records import Sample
+    from prefgen.runner.pending import load_images
 
     root = source.root(input)
     rows = (load_images(row, root, None) for row in sources.read(input, source) if isinstance(row, Sample))

@@ -17,7 +17,7 @@ from prefgen.methods.base import explain_view, reference
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from prefgen.errors import RowError
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flows, Reply, Request, Vector
-from prefgen.restrict import NOISE_STEPS_MAX, NoiseSpace, Schedule, View, alpha_bar, last_step
+from prefgen.visibility import NOISE_STEPS_MAX, NoiseSpace, Schedule, View, alpha_bar, last_step
 
 Scalar = str | int | float | bool | None
 
@@ -74,7 +74,7 @@ class Restricting(Protocol):
 
 
 class Noising(Protocol):
-    """A method that noises the image, by options as in `prefgen.restrict.View`."""
+    """A method that noises the image, by options as in `prefgen.visibility.View`."""
 
     @property
     def noise_steps(self) -> int:

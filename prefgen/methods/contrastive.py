@@ -32,7 +32,7 @@ from prefgen.methods.base import explain_view, noised_view
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Contrast, Embed, Flow, Request, Sampling
-from prefgen.restrict import NoiseSpace, Schedule, View
+from prefgen.visibility import NoiseSpace, Schedule, View
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Contrastive:
 
     Attributes:
         alpha: weight of the contrast; 0 answers the noised image. plausibility: beta, 0 … 1.
-        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.restrict`.
+        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.visibility`.
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
         seed: the run's seed.
     """

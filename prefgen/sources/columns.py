@@ -124,9 +124,7 @@ def is_id(value: object) -> bool:
 
 
 def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _Conversation:
-    for reason, names in _MEDIA.items():
-        if name := next((name for name in names if has_image(columns.get(name))), None):
-            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
+    refuse_other_media(columns)
     held = next((name for name in IMAGE_COLUMNS if has_image(columns.get(name))), None)
     if held == "image_id" and not isinstance(columns[held], (str, list)):  # COCO's number
         held = None
@@ -151,6 +149,17 @@ def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _C
     return _Conversation(
         place_images(turns, len(images)), images, frozenset((*used, held) if held else used), tuple(meta)
     )
+
+
+def refuse_other_media(columns: Mapping[str, Any]) -> None:
+    """Refuse a row with video or sound.
+
+    Raises:
+        RowError: ``VIDEO``, ``AUDIO``.
+    """
+    for reason, names in _MEDIA.items():
+        if name := next((name for name in names if has_image(columns.get(name))), None):
+            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
 
 
 def _drawn_question(options: SourceOptions, own_id: str, images: tuple[ImageRef, ...], answer: str) -> str | None:
