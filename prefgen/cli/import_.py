@@ -57,7 +57,17 @@ def import_(
     source: Annotated[
         SourceOptions,
         only(
-            *("image_root", "image_match", "follow_links", "allow_urls", "split", "dataset_config", "dataset_revision"),
+            *(
+                "image_root",
+                "image_match",
+                "follow_links",
+                "columns",
+                "roles",
+                "allow_urls",
+                "split",
+                "dataset_config",
+                "dataset_revision",
+            ),
             image_root={"help": "Where images are; default: beside SRC."},
             allow_urls={"help": "Download images by URL."},
             split={"help": "Split of a folder or Hub set."},

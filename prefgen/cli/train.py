@@ -16,6 +16,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.options import check, option
+from prefgen.sources import SourceOptions
 from prefgen.train.config import LOSSES, Objective, Online, Optimisation
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _ONLINE = (
     *("annotator", "annotator_revision", "annotator_prompt"),
 )
 _SERVED = ("judge", "api_key_env", "max_cost")
+_SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample", "split", "allow_urls")
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
 
@@ -68,8 +70,9 @@ class Training:
 def train(
     ctx: typer.Context,
     loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.")],
     output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.", callback=o.on_disk)],
+    source: Annotated[SourceOptions, only(*_SFT)],
     objective: Objective,
     optimisation: Annotated[Optimisation, without(validation={"default": None, "optional": True})],
     training: Training,
@@ -96,6 +99,8 @@ def train(
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
 
+    With --online bdhs or dpo, SFT data is enough: nothing is stored, all answers are made while training.
+
     Example: prefgen train dpo out --model llava-hf/llava-v1.6-vicuna-7b-hf --output aligned
     """
     import json as json_
@@ -114,6 +119,9 @@ def train(
     for name in _ONLINE:
         if ctx.params["online"] is None and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
+    for name in _SFT:
+        if ctx.params["online"] is None and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for SFT data, which needs --online")
     made = online.make() if ctx.params["online"] else None
     for name in _SERVED:
         if not (made and made.served) and config.is_given(ctx, name):
@@ -145,6 +153,7 @@ def train(
         policy,
         objective,
         optimisation,
+        source,
         config.lock(ctx),
         command_line,
         training.report_to,

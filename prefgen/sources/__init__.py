@@ -12,11 +12,12 @@ from prefgen.sources.options import SourceOptions
 
 if TYPE_CHECKING:
     from prefgen.sources.drawing import drawn
+    from prefgen.sources.mapping import renamed
     from prefgen.sources.missing import MissingReport, missing_report
     from prefgen.sources.reading import fingerprint, read, rows
 
-__all__ = ["MissingReport", "SourceOptions", "drawn", "fingerprint", "missing_report", "read", "rows"]
-_HOMES = {"drawn": "drawing", "MissingReport": "missing", "missing_report": "missing"}
+__all__ = ["MissingReport", "SourceOptions", "drawn", "fingerprint", "missing_report", "read", "renamed", "rows"]
+_HOMES = {"drawn": "drawing", "renamed": "mapping", "MissingReport": "missing", "missing_report": "missing"}
 
 
 def __getattr__(name: str) -> Any:
