@@ -16,7 +16,7 @@ from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
 from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.doctor import doctor
-from prefgen.cli.eval import evaluate
+from prefgen.cli.eval import evaluations
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -60,7 +60,7 @@ app.command("compare", cls=Command)(compare)
 app.command("view", cls=Command)(view)
 app.command("judge", cls=Command)(judge)
 app.command("train", cls=Command)(train)
-app.command("eval", cls=Command)(evaluate)
+app.add_typer(evaluations, name="eval")
 app.command("push", cls=Command)(push)
 app.command("doctor", cls=Command)(doctor)
 app.command("noise", cls=Command)(noise)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -13,6 +14,14 @@ from prefgen import options as declare
 from prefgen.cli import config, params
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], options: Mapping[str, Any]) -> T:
+    """The dataclass whose fields these options name; an option without a value leaves the field its default."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in options.items() if name in names and value is not None})
 
 
 def on_disk(path: Path) -> Path:
@@ -57,7 +66,9 @@ def run(*names: str, help: str, **settings: Any) -> Any:
     return option("Run", *names, help=help, **settings)
 
 
-Input = Annotated[str, data("--input", "-i", help="SFT data: JSON, JSONL, Parquet, folder or Hub id.")]
+Input = Annotated[
+    list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
+]
 Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
 Preset = Annotated[
     str | None,

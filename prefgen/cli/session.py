@@ -6,7 +6,7 @@ import dataclasses
 import json as json_
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from prefgen import sources
 from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli import config
@@ -46,7 +47,7 @@ T = TypeVar("T")
 def make_pairs(
     ctx: typer.Context,
     method: Method,
-    input: str,
+    input: Sequence[str],
     source: SourceOptions,
     engine: EngineConfig,
     output: Path,
@@ -55,7 +56,7 @@ def make_pairs(
 ) -> None:
     """Run a method over an input: what every command that makes pairs does."""
     run(
-        Job(method, input, source, engine, output, options.shard_size, config.lock(ctx), judge),
+        Job(method, tuple(input), source, engine, output, options.shard_size, config.lock(ctx), judge),
         Spread.of(vars(options)),
         Manner(
             command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
@@ -153,7 +154,8 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
             f"\n(of {len(found.answers):,} samples, the images of the first {len(loaded)} were tried)" if loaded else ""
         )
         raise UsageError(
-            f"{job.input} has no row with an answer and an image that is there:\n{launch.listed(reasons)}{first}"
+            f"{sources.shown(job.input)} has no row with an answer and an image that is there:\n"
+            f"{launch.listed(reasons)}{first}"
         )
     if found.reasons:
         dropped = sum(count for count, _ in found.reasons.values())

@@ -51,6 +51,8 @@ class Corrupt:
         attempts: how often to ask for one row, at most.
         similarity_threshold: answers as similar as this are asked for again; None compares words alone, needs no model.
         length_ratio: how many times as long, or as short, as the chosen answer the corrupted one may be.
+        checks: what else a reply must pass, some of `prefgen.methods.replies.CHECKS` joined by commas, or ``none``. For
+            the paper's ablation of obvious corruptions, leave out ``giveaway``.
         temperature, top_p: of the judge. max_new_tokens: limit of a reply.
         seed: the run's seed.
     """
@@ -66,6 +68,10 @@ class Corrupt:
         None, help="Similar from here on: asked again.", low=-1.0, high=2.0
     )
     length_ratio: float = options.option(2.0, help="Times as long, or as short, as an answer may become.", low=1.0)
+    checks: str = options.option(
+        ",".join(replies.CHECKS),
+        help=f"Checks of a reply, joined by commas; none: only that it differs: {', '.join(replies.CHECKS)}.",
+    )
     temperature: float = base.temperature(1.0, 2.0)
     top_p: float = base.top_p()
     max_new_tokens: int = base.max_new_tokens(1024, "Limit of a whole answer.")
@@ -84,6 +90,9 @@ class Corrupt:
         unknown = [kind for kind in chosen if kind not in KINDS]
         if unknown or len({*chosen}) < len(chosen):
             raise UsageError(f"--kinds {self.kinds!r}: give some of {','.join(KINDS)}, each once")
+        unknown = [check for check in self.checks.split(",") if check not in replies.CHECKS]
+        if unknown and self.checks != "none":
+            raise UsageError(f"--checks {self.checks!r}: give some of {','.join(replies.CHECKS)}, or none")
         options.check(self)
 
     @property
@@ -180,7 +189,9 @@ class Corrupt:
         else:
             rejected, how = replies.text(message, fenced=chosen.strip().startswith(("```", "~~~")))
         instructions = "\n".join(text for role, text in self.prompt.turns if role != "assistant")
-        replies.check_corruption(rejected, chosen.strip(), question(sample), instructions, self.length_ratio)
+        replies.check_corruption(
+            rejected, chosen.strip(), question(sample), instructions, self.length_ratio, self.checks.split(",")
+        )
         return rejected, kinds, how
 
     def _parse(self, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -12,12 +12,33 @@ from prefgen.sources.options import SourceOptions
 
 if TYPE_CHECKING:
     from prefgen.sources.drawing import drawn
+    from prefgen.sources.finding import Inputs, name_of, shown
     from prefgen.sources.mapping import renamed
     from prefgen.sources.missing import MissingReport, missing_report
     from prefgen.sources.reading import fingerprint, read, rows
 
-__all__ = ["MissingReport", "SourceOptions", "drawn", "fingerprint", "missing_report", "read", "renamed", "rows"]
-_HOMES = {"drawn": "drawing", "renamed": "mapping", "MissingReport": "missing", "missing_report": "missing"}
+__all__ = [
+    "Inputs",
+    "MissingReport",
+    "SourceOptions",
+    "drawn",
+    "fingerprint",
+    "missing_report",
+    "name_of",
+    "read",
+    "renamed",
+    "rows",
+    "shown",
+]
+_HOMES = {
+    "Inputs": "finding",
+    "name_of": "finding",
+    "shown": "finding",
+    "drawn": "drawing",
+    "renamed": "mapping",
+    "MissingReport": "missing",
+    "missing_report": "missing",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from prefgen.options import check, check_choice, option, shared
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
+Schedule = Literal["cosine", "constant"]
 Saved = Literal["merged", "adapter"]
 Reference = Literal["precompute", "live"]
 Maker = Literal["bdhs", "dpo", "povid"]
@@ -79,6 +80,8 @@ class Optimisation:
         loss_mask: tokens that count: ``all``, all but the end token, only those in which the answers differ, or all,
             those in which they differ as much as `span_weight` of the others (``dense``).
         lr: of LoRA's matrices, or of the language model with `lora` off. projector_lr: of the projector; 0 freezes it.
+        lr_schedule: how both fall after the warm-up. warmup: share of the steps in which they rise from 0. The defaults
+            are those of POVID's script, which the paper's search space follows; its reward models and PPO are constant.
         batch_size: samples of a forward pass. grad_accum: passes of a step.
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
@@ -96,6 +99,8 @@ class Optimisation:
     )
     lr: float = option(1e-6, help="Rate of LoRA or of the language model.", panel=_TRAINING, low=0, above=True)
     projector_lr: float = option(2e-6, help="Rate of the projector; 0 freezes it.", panel=_TRAINING, low=0)
+    lr_schedule: Schedule = option("cosine", help="What the rates do after the warm-up", panel=_TRAINING)
+    warmup: float = option(0.03, help="Share of the steps in which the rates rise.", panel=_TRAINING)
     epochs: float = option(3.0, help="Passes over the data.", panel=_TRAINING, low=0, above=True)
     batch_size: int = option(4, help="Samples of a pass.", panel=_TRAINING, low=1)
     grad_accum: int = option(8, help="Passes of a step.", panel=_TRAINING, low=1)
@@ -128,6 +133,8 @@ class Optimisation:
         check(self)
         if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
             raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"--warmup {self.warmup:g} must be at least 0 and below 1: it is a share of the steps")
         if not 0 <= self.validation < 1:
             raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
         if self.save == "adapter" and not self.lora:
