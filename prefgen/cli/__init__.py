@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import prefgen
 from prefgen.addresses import redact
-from prefgen.cli.baseline import baseline
-from prefgen.cli.bdhs import bdhs
-from prefgen.cli.compare import compare
-from prefgen.cli.corrupt import corrupt, prompts
-from prefgen.cli.doctor import doctor
-from prefgen.cli.eval import evaluations
-from prefgen.cli.export import check, export
-from prefgen.cli.import_ import import_
-from prefgen.cli.lint import lint
-from prefgen.cli.noise import noise
-from prefgen.cli.plan import plan
-from prefgen.cli.povid import povid
-from prefgen.cli.push import push
-from prefgen.cli.rank import judge, rank
-from prefgen.cli.renamed import Command
-from prefgen.cli.select import COMMANDS
-from prefgen.cli.train import train
-from prefgen.cli.tune import tune
-from prefgen.cli.view import view
+from prefgen.cli.commands import Commands
 from prefgen.errors import PackageMissing, PrefgenError
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -43,59 +24,6 @@ app = typer.Typer(
     """,
     epilog="Exit: 0 done, 1 bug, 2 use, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 9 judge, 75/130",
 )
-app.command("bdhs", cls=Command)(bdhs)
-app.command("povid", cls=Command)(povid)
-app.command("baseline", cls=Command)(baseline)
-app.command("corrupt", cls=Command)(corrupt)
-app.command("rank", cls=Command)(rank)
-app.command("plan", cls=Command)(plan)
-app.command("tune", cls=Command)(tune)
-app.command("import", cls=Command)(import_)
-for name, command in COMMANDS.items():
-    app.command(name, cls=Command)(command)
-app.command("export", cls=Command)(export)
-app.command("check", cls=Command)(check)
-app.command("lint", cls=Command)(lint)
-app.command("compare", cls=Command)(compare)
-app.command("view", cls=Command)(view)
-app.command("judge", cls=Command)(judge)
-app.command("train", cls=Command)(train)
-app.add_typer(evaluations, name="eval")
-app.command("push", cls=Command)(push)
-app.command("doctor", cls=Command)(doctor)
-app.command("noise", cls=Command)(noise)
-app.add_typer(prompts, name="prompts")
-
-
-@app.command("presets", hidden=True)  # what --preset refers to: the list of commands is to fit one screen
-def presets() -> None:
-    """List what `--preset` takes: rows of the paper's tables."""
-    from prefgen.cli import session
-
-    session.print_presets()
-
-
-@app.command("verify", cls=Command)
-def verify(
-    out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
-) -> None:
-    """Check a run: every file, every row, every count."""
-    from prefgen.cli import session
-
-    session.verify(out, json=json)
-
-
-@app.command("finalize", cls=Command)
-def finalize(
-    out: Annotated[Path, typer.Argument(help="Folder of a run whose shards are all there.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the final figures.")] = False,
-) -> None:
-    """Make the data set of a run that several processes filled."""
-    from prefgen.cli import session
-
-    session.finalize_run(out, json=json, quiet=quiet)
 
 
 def _version(show: bool) -> None:

@@ -16,7 +16,7 @@ from prefgen.methods.bdhs import BDHS
 @command
 def compare(
     ctx: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs over the same samples.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs over the same samples.", metavar="RUN…")],
     config: Annotated[
         EngineConfig,
         without(

@@ -70,7 +70,9 @@ class Training:
 def train(
     ctx: typer.Context,
     loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
+    ],
     output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.", callback=o.on_disk)],
     source: Annotated[SourceOptions, only(*_SFT)],
     objective: Objective,
