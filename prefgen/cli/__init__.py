@@ -78,5 +78,7 @@ def main() -> None:
     except PrefgenError as error:
         if os.environ.get("PREFGEN_DEBUG"):
             raise
-        typer.echo(f"error: {redact(str(error))}", err=True)
+        from prefgen.cli.console import plain  # with rich, which a command that ends well may do without
+
+        typer.echo(f"error: {plain(redact(str(error)))}", err=True)
         sys.exit(int(error.exit_code))

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from prefgen.cli.renamed import Command
+from prefgen.cli.damage import Command
 
 MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
 
@@ -32,6 +32,7 @@ class Entry:
 
 
 COMMANDS = {
+    "demo": Entry(MAKE, "Make pairs on a small LLaVA and rows that come with prefgen."),
     "bdhs": Entry(MAKE, "Make rejected answers from SFT data alone: BDHS (2407.02477)."),
     "povid": Entry(MAKE, "Make rejected answers by teacher forcing on a noised image."),
     "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
@@ -55,7 +56,7 @@ COMMANDS = {
     "view": Entry(LOOK, "Show pairs and what differs in a browser; search and vote."),
     "lint": Entry(LOOK, "Look for what can be learned without looking at the picture."),
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
-    "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (paper: table 10).", "rank:judge"),
+    "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "rank:judge"),
     "noise": Entry(LOOK, "Draw a picture under noise of every strength and kind."),
     "train": Entry(TRAIN, "Train a model on runs: DPO, IPO, SLiC, or SFT as a control; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
