@@ -11,14 +11,25 @@ one stands against each rejected one, side by side as `prefgen join` puts them.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from prefgen.errors import UsageError
 from prefgen.importers.building import Draft, import_set, needed, prompt
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import is_id
+from prefgen.sources.columns import QUESTION_COLUMNS, is_id
+from prefgen.sources.image_columns import IMAGE_COLUMNS
+
+# Words in the names of columns, those that say most first; they suggest options and are never acted upon.
+_WORDS = {
+    "image": (*IMAGE_COLUMNS, "picture", "photo", "pic", "img"),
+    "prompt": (*QUESTION_COLUMNS, "question", "prompt", "instruction", "query", "ask", "q"),
+    "rejected": ("rejected", "reject", "dispreferred", "worse", "worst", "lose", "loser", "negative", "neg", "bad"),
+    "chosen": ("chosen", "choose", "preferred", "better", "best", "win", "winner", "positive", "pos", "good"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,19 @@ class Jsonl:
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""
-        return import_set(src, self.name, self.licence, self.source, self._read)
+        first: list[Mapping[str, Any]] = []
+
+        def read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+            first.extend([] if first else [columns])
+            return self._read(columns)
+
+        try:
+            yield from import_set(src, self.name, self.licence, self.source, read)
+        except UsageError as error:
+            if not first or not str(error).startswith("SCHEMA"):
+                raise
+            line = shlex.join(["prefgen", "import", self.name, src, *suggested(first[0])])
+            raise UsageError(f"{error}. Other columns are named by options: {line}") from error
 
     def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
         names = (self.prompt_column, self.chosen_column, self.rejected_column)
@@ -54,3 +77,17 @@ class Jsonl:
             (*names, self.image_column, self.id_column),
             row_id=str(row_id) if is_id(row_id) else "",
         )
+
+
+def suggested(columns: Mapping[str, Any]) -> list[str]:
+    """The options that name the columns of such a row, as far as their names tell; COLUMN where they do not."""
+    left = [str(name) for name in columns]
+    options: list[str] = []
+    for role, words in _WORDS.items():
+        exact = next((name for word in words for name in left if name.lower() == word), None)
+        found = exact or next((name for word in words if len(word) > 1 for name in left if word in name.lower()), None)
+        if found is not None:
+            left.remove(found)
+        if found != role:
+            options += [f"--{role}-column", found or "COLUMN"]
+    return options

@@ -70,7 +70,7 @@ def test_options_of_other_sets_and_unknown_names_are_refused(runs: Path) -> None
     assert (wrong.returncode, wrong.stderr) == (2, "error: --pairing is an option of vlfeedback, not of povid\n")
     unknown = prefgen("import", "povd", runs / "povid.json", "-o", runs / "x")
     assert unknown.returncode == 2
-    assert "known: povid, rlhf-v" in unknown.stderr
+    assert "did you mean povid or" in unknown.stderr
     assert not (runs / "x").exists()
 
 

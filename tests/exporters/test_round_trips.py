@@ -43,6 +43,8 @@ TO_IMPORTER = {
     "llava": "povid",
     "mmpr": "mmpr",
     "openai": "openai",
+    "jsonl": "jsonl",
+    "unpaired": "unpaired",
 }
 
 
@@ -132,7 +134,7 @@ def test_nothing_is_lost(tmp_path: Path, name: str, to: str) -> None:
     path = {"llava": "train.json", "mmpr": "train.jsonl", "ms-swift": "train.jsonl", "openai": "train.jsonl"}.get(
         to, ""
     )
-    if to == "trl":
+    if to in ("trl", "unpaired"):
         path = "data/train-00000-of-00001.parquet"
     after = imported(IMPORTERS[TO_IMPORTER[to]](), str(tmp_path / "exported" / path), tmp_path / "second")
     assert exported.rows + sum(exported.left_out.values()) == len(before)
