@@ -2,10 +2,10 @@ r"""Flat JSON Lines: ``train.jsonl`` and ``images/``, with the columns that ``pr
 
 ::
 
-    {"id": "17", "image": "images/17.jpg", "prompt": "<image>\nWhat?", "chosen": "A.", "rejected": "B."}
+    {"id": "17", "images": ["images/17.jpg"], "prompt": "<image>\nWhat?", "chosen": "A.", "rejected": "B."}
 
-``image`` is a list where there are several, and relative to the folder. ``prompt`` is a list of messages where there
-are several turns, or a system turn.
+Every column has one type in all rows, so that conversations of several turns have no place. ``images`` are relative to
+the folder.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefgen.exporters.records import Exported, Exporter, asked, by_answer, write_lines
+from prefgen.exporters.mmpr import place
+from prefgen.exporters.records import Exported, Exporter, asked, write_lines
 from prefgen.stored import REJECTED_PATHS, Stored
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:
     """Write the rows of `stored` into `out`."""
-    return write_lines(stored, out / "train.jsonl", _record)
+    return write_lines(stored, out / "train.jsonl", _record, place)
 
 
-EXPORTER = Exporter(write, by_answer, (REJECTED_PATHS,))
+EXPORTER = Exporter(write, place, (REJECTED_PATHS, "conversations"))
 
 
 def _record(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
-    prompt = asked(row)
     return {
         "id": row["source_id"],
-        "image": images[0] if len(images) == 1 else images,
-        "prompt": prompt[0]["content"] if len(prompt) == 1 else prompt,
+        "images": images,
+        "prompt": asked(row)[0]["content"],
         "chosen": row["chosen_response"],
         "rejected": row["rejected_response"],
     }

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prefgen.carried import COLUMN, Carried
+from prefgen.carried import COLUMN, PAIRED_WITH, Carried, text_digest
 from prefgen.errors import RowError
 from prefgen.exporters.records import CARRIED_COLUMNS, Exported, Exporter, by_answer
 from prefgen.schema import SCHEMA
@@ -56,6 +56,7 @@ def _rows(row: Mapping[str, Any], good: set[bytes]) -> Iterator[dict[str, Any]]:
     carried = Carried.of_row(row).to_json()
     told = json.dumps([row["prompt"], row["chosen_response"], json.loads(row["meta"])["images"]], sort_keys=True)
     key = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    answer = text_digest(row["chosen_response"])
     for side, label in (("chosen", True), ("rejected", False)):
         if label and key in good:
             continue
@@ -65,6 +66,7 @@ def _rows(row: Mapping[str, Any], good: set[bytes]) -> Iterator[dict[str, Any]]:
             "completion": row[side],
             "label": label,
             COLUMN: carried,
+            PAIRED_WITH: None if label else answer,
         }
     good.add(key)
 
@@ -77,6 +79,7 @@ def _schema() -> pa.Schema:
         "completion": features["chosen"],
         "label": {"dtype": "bool", "_type": "Value"},
         COLUMN: {"dtype": "string", "_type": "Value"},
+        PAIRED_WITH: {"dtype": "string", "_type": "Value"},
     }
     columns = [
         SCHEMA.field("images"),
@@ -84,5 +87,6 @@ def _schema() -> pa.Schema:
         SCHEMA.field("chosen").with_name("completion"),
         pa.field("label", pa.bool_()),
         pa.field(COLUMN, pa.string()),
+        pa.field(PAIRED_WITH, pa.string()),
     ]
     return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": kept}})})

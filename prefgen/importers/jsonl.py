@@ -4,9 +4,9 @@ The defaults fit VL-RLHF's plain form and many others::
 
     {"image": "a.jpg", "prompt": "What is this?", "chosen": "A cat.", "rejected": "A dog."}
 
-Columns may be named otherwise: ``--prompt-column question --rejected-column reject``. An answer is a string or one
-message; a prompt is a string, or a list of messages. Where ``chosen`` or ``rejected`` is a list of answers, each chosen
-one stands against each rejected one, side by side as `prefgen join` puts them.
+``images`` stands for ``image``. Columns may be named otherwise: ``--prompt-column question --rejected-column reject``.
+An answer is a string or one message; a prompt is a string, or a list of messages. Where ``chosen`` or ``rejected`` is a
+list of answers, each chosen one stands against each rejected one, side by side as `prefgen join` puts them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prefgen.importers.building import Draft, import_set, needed, prompt
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 from prefgen.sources.columns import QUESTION_COLUMNS, is_id
-from prefgen.sources.image_columns import IMAGE_COLUMNS
+from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image
 
 # Words in the names of columns, those that say most first; they suggest options and are never acted upon.
 _WORDS = {
@@ -69,12 +69,14 @@ class Jsonl:
         names = (self.prompt_column, self.chosen_column, self.rejected_column)
         asked, chosen, rejected = needed(columns, *names)
         row_id = columns.get(self.id_column)
+        several = self.image_column == "image" and not has_image(columns.get("image"))
+        image_column = "images" if several else self.image_column
         yield Draft(
             prompt(asked, self.prompt_column),
-            columns.get(self.image_column),
+            columns.get(image_column),
             chosen,
             rejected,
-            (*names, self.image_column, self.id_column),
+            (*names, image_column, self.id_column),
             row_id=str(row_id) if is_id(row_id) else "",
         )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,22 +74,30 @@ def test_mmpr_s_meta_file_leads_to_rows_and_pictures(tmp_path: Path, monkeypatch
     monkeypatch.chdir("/")
     imported = pairs(Mmpr(), str(tmp_path / "my-set" / "meta.json"))
     root = SourceOptions().root(str(tmp_path / "my-set" / "meta.json"))
-    assert [root.locate(str(image_of(made).path)) is not None for made in imported] == [True, True]
+    found = [root.look(str(image_of(made).path), os.path.exists) for made in imported]
+    assert [place.how for place in found if place] == ["", ""]
 
 
-def test_jsonl(tmp_path: Path) -> None:
+def test_jsonl_has_one_type_in_every_column(tmp_path: Path) -> None:
     talk = (Turn("system", ("Be brief.",)), ask("What is it?"))
     several = handmade_pair(9, sample=sample(9, prompt=talk, images=(picture(9),)))
-    export(stored(tmp_path / "a", [pair(3), several]), "jsonl", tmp_path / "out")
+    made = [pair(3), several, pair(4, images=(picture(1), picture(2)))]
+    exported = export(stored(tmp_path / "a", made), "jsonl", tmp_path / "out")
+    assert (exported.rows, exported.left_out) == (2, {"ROW_SHAPE": 1})
     one, two = rows_of(tmp_path / "out" / "train.jsonl")
-    assert one["prompt"] == "<image>\nWhat is it?"
-    assert (one["image"], one["chosen"], one["rejected"]) == ("images/3.png", "A cat 3.", "A dog 3.")
-    assert [turn["role"] for turn in two["prompt"]] == ["system", "user"]
+    assert one == {
+        "id": "3",
+        "images": ["images/3.png"],
+        "prompt": "<image>\nWhat is it?",
+        "chosen": "A cat 3.",
+        "rejected": "A dog 3.",
+    }
+    assert two["images"] == ["images/1.png", "images/2.png"]
 
 
 def unpaired_rows(out: Path) -> list[dict[str, Any]]:
     (path,) = (out / "data").iterdir()
-    return [{**row, "prefgen": None} for row in pq.read_table(path).to_pylist()]
+    return [{**row, "prefgen": None, "prefgen_chosen": None} for row in pq.read_table(path).to_pylist()]
 
 
 def test_unpaired_rows_are_those_that_trl_makes_of_its_own_format(tmp_path: Path) -> None:
