@@ -11,6 +11,7 @@ import typer
 
 import prefgen
 from prefgen.addresses import redact
+from prefgen.cli import pipes
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
@@ -18,6 +19,7 @@ from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.doctor import doctor
 from prefgen.cli.eval import evaluate
 from prefgen.cli.export import check, export
+from prefgen.cli.formats import formats
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
 from prefgen.cli.noise import noise
@@ -54,6 +56,7 @@ app.command("import", cls=Command)(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.command("export")(export)
+app.command("formats")(formats)
 app.command("check")(check)
 app.command("lint")(lint)
 app.command("compare")(compare)
@@ -145,10 +148,11 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command line; errors become a message and a documented exit code."""
-    try:
-        _run()
-    except PrefgenError as error:
-        if os.environ.get("PREFGEN_DEBUG"):
-            raise
-        typer.echo(f"error: {redact(str(error))}", err=True)
-        sys.exit(int(error.exit_code))
+    with pipes.unread():
+        try:
+            _run()
+        except PrefgenError as error:
+            if os.environ.get("PREFGEN_DEBUG"):
+                raise
+            typer.echo(f"error: {redact(str(error))}", err=True)
+            sys.exit(int(error.exit_code))

@@ -155,7 +155,9 @@ def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], in
     preset = PRESETS.get(name)
     kind = IMPORTERS.get(preset.importer if preset else name)
     if kind is None:
-        raise UsageError(f"no set {name!r}; known: {', '.join((*IMPORTERS, *PRESETS))}")
+        from prefgen.report.formats import unknown
+
+        raise UsageError(unknown(f"no set {name!r}", name, [*IMPORTERS, *PRESETS]))
     options = {**(preset.options if preset else {}), **given}
     for given_name in options:
         if given_name not in field_names(kind):

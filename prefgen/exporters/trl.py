@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prefgen.carried import COLUMN, Carried
-from prefgen.exporters.records import REJECTED_BY_IMAGE, Exported
+from prefgen.exporters.records import REJECTED_BY_IMAGE, Exported, Exporter, by_answer
 from prefgen.schema import SCHEMA
-from prefgen.stored import Stored
+from prefgen.stored import REJECTED_PATHS, Stored
 
 _KEPT = ("images", "prompt", "chosen", "rejected")
 _GROUPS_PER_FILE = 5  # of some hundred rows each
@@ -57,6 +57,9 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     for number, path in enumerate(paths):
         path.rename(folder / f"train-{number:05d}-of-{len(paths):05d}.parquet")
     return Exported(rows, {REJECTED_BY_IMAGE: left_out} if left_out else {})
+
+
+EXPORTER = Exporter(write, by_answer, (REJECTED_PATHS,))
 
 
 def _schema() -> pa.Schema:

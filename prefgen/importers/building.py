@@ -19,6 +19,8 @@ from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
 from prefgen.sources import SourceOptions
 from prefgen.sources.columns import ID_COLUMNS, QUESTION_COLUMNS, is_id, json_value, refuse_other_media
+from prefgen.sources.grounding import COLUMN as OBJECTS
+from prefgen.sources.grounding import Grounding
 from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
 from prefgen.sources.row import Row
 from prefgen.sources.turns import (
@@ -129,7 +131,7 @@ def import_rows(rows: Iterable[Row], origin: Origin, read: Read) -> Iterator[Pai
     if unusable:
         raise UsageError(
             f"SCHEMA: none of the first {number} rows of {origin.source} has the shape of {origin.name}. {unusable}. "
-            "Is it another set? `prefgen import --help` lists those that can be imported"
+            "Is it another set? `prefgen formats` shows the rows of those that can be imported"
         )
 
 
@@ -197,13 +199,15 @@ def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origi
 
 
 def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
-    said = [(role, known_parts(content)) for role, content in draft.prompt]
+    grounding = Grounding(columns.get(OBJECTS))
+    said = grounding.messages([(role, known_parts(content)) for role, content in draft.prompt])
     images = image_refs(draft.images if has_image(draft.images) else _carried_images(said), origin.allow_urls)
     refuse_other_media(columns)
     if not images:
         raise RowError("TEXT_ONLY", "no image")
     prompt = place_images(prompt_turns(said), len(images))
     chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
+    chosen, rejected = grounding.answers(chosen, rejected)
     others = image_refs(draft.rejected_images, origin.allow_urls) if has_image(draft.rejected_images) else ()
     others = () if others == images else others
     if others and len(others) != len(images):

@@ -67,12 +67,16 @@ class Survey:
 
     Attributes:
         rows: planned rows, those included that the importer drops.
-        dropped: how many those are, by reason.
+        dropped: how many those are, by reason. examples: what was found in the first of each.
+        embedded: pictures that the rows themselves hold. addresses: those that are given by URL.
         first: the first pair, if there is any.
     """
 
     rows: int
     dropped: Mapping[str, int]
+    examples: Mapping[str, str]
+    embedded: int
+    addresses: int
     first: Pair | None
     missing: MissingReport
 
@@ -81,6 +85,8 @@ def survey(job: ImportJob) -> Survey:
     """Read the input once."""
     rows = 0
     dropped: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    kinds: Counter[str] = Counter()
     first: Pair | None = None
 
     def samples() -> Iterator[Sample | Dropped]:
@@ -89,13 +95,18 @@ def survey(job: ImportJob) -> Survey:
             rows += 1
             if isinstance(outcome, Dropped):
                 dropped[outcome.reason] += 1
+                examples.setdefault(outcome.reason, outcome.detail)
                 yield outcome
             else:
                 first = first or outcome
-                yield _with_all_images(outcome)
+                sample = _with_all_images(outcome)
+                refs = [image for image in sample.images if isinstance(image, ImageRef)]
+                kinds["embedded"] += sum(image.data is not None for image in refs)
+                kinds["addresses"] += sum(image.url is not None for image in refs)
+                yield sample
 
     missing = sources.missing_report(samples(), job.source.root(job.input))
-    return Survey(rows, dict(dropped.most_common()), first, missing)
+    return Survey(rows, dict(dropped.most_common()), examples, kinds["embedded"], kinds["addresses"], first, missing)
 
 
 def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: Callable[[Outcome], None]) -> None:

@@ -28,6 +28,8 @@ from typing import Any
 
 from prefgen.errors import RowError
 from prefgen.records import Dropped, ImageRef, Role, Sample, Turn, sample_id
+from prefgen.sources.grounding import COLUMN as OBJECTS
+from prefgen.sources.grounding import Grounding
 from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.questions import draw_question
@@ -133,7 +135,7 @@ def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _C
         value = _decoded(held, value)
     images = image_refs(value, options.allow_urls) if held else ()
     raw, used, meta = _messages(columns, lambda answer: _drawn_question(options, own_id, images, answer))
-    raw = [(role, known_parts(content)) for role, content in raw]
+    raw = Grounding(columns.get(OBJECTS)).messages([(role, known_parts(content)) for role, content in raw])
     typed = any(is_image_part(part) for _, content in raw if isinstance(content, list) for part in content)
     if typed and not images:
         carried = [part for _, content in raw if isinstance(content, list) for part in content if is_image_part(part)]
