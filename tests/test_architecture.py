@@ -18,7 +18,7 @@ LEVELS = [
     {"restrict", "text", "images", "carried", "reading", "addresses"},
     {"requests", "distort"},
     {"methods", "engines", "sources", "schema", "layout", "verify"},
-    {"run", "writers"},
+    {"run", "saved", "writers"},
     {"shards"},
     {"pending", "stored"},
     {"launch", "importers", "select", "exporters", "judge"},

@@ -111,8 +111,8 @@ def data_files(src: Path) -> list[Path]:
     Raises:
         UsageError: there is none.
     """
-    if src.is_file():
-        return [src]
+    if src.is_file() or (src / "state.json").is_file() or (src / "dataset_dict.json").is_file():
+        return [src]  # a file, or what `save_to_disk` wrote, which is read as a whole
     for folder in (src / "data", src):
         for kind in ("*.parquet", "*.jsonl", "train.json"):
             found = sorted(folder.glob(kind))

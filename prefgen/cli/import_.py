@@ -27,7 +27,7 @@ from prefgen.errors import UsageError
 
 NAMES = (
     "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, mm-rlhf, bpo, trl, llamafactory, ms-swift, "
-    "openai, ranked, ab, unpaired, jsonl; or a data set of the paper's tables 3 to 5, see --list"
+    "openai, ranked, ab, unpaired, jsonl, prefgen; or a data set of the paper's tables 3 to 5, see --list"
 )
 _OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
 _COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")

@@ -7,6 +7,7 @@ are checked, and whatever column it did not use is kept in ``meta``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
@@ -16,7 +17,7 @@ from typing import Any
 from prefgen import sources
 from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
+from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Span, Turn, sample_id
 from prefgen.sources import SourceOptions
 from prefgen.sources.columns import ID_COLUMNS, QUESTION_COLUMNS, is_id, json_value, refuse_other_media
 from prefgen.sources.grounding import COLUMN as OBJECTS
@@ -217,8 +218,9 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
     carried = Carried(origin.source, draft.row_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
     kept = columns.get(COLUMN) if draft.carried is None else draft.carried
-    if kept is not None:
-        carried = Carried.from_json(kept)
+    saved = _saved(columns) if kept is None else None
+    if kept is not None or saved is not None:
+        carried = Carried.from_json(kept) if saved is None else saved
         images, others = _recorded(images, others, carried)
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
     sample = Sample(
@@ -232,7 +234,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         meta=carried.meta,
         licence=carried.licence,
     )
-    return Pair(
+    pair = Pair(
         sample=sample,
         method=carried.method,
         variant=carried.variant,
@@ -245,6 +247,43 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         flags=tuple(carried.flags),
         params={**draft.params, **carried.params},
         joined=carried.joined,
+    )
+    return pair if saved is None else _as_generated(pair, columns)
+
+
+def _saved(columns: Mapping[str, Any]) -> Carried | None:
+    """What a row carries that was a run's and has been saved again with its columns; None for any other row."""
+    if not columns.keys() >= {"id", "method", "source_id", "prefgen_version", "meta"}:
+        return None
+    try:
+        return Carried.of_row(columns)
+    except (KeyError, TypeError, ValueError):  # columns of these names with another meaning
+        return None
+
+
+def _as_generated(pair: Pair, columns: Mapping[str, Any]) -> Pair:
+    """The pair with its id and what was recorded of its texts, if they are still those."""
+    if (pair.chosen, pair.rejected) != (columns["chosen_response"], columns["rejected_response"]):
+        return pair
+    if re.fullmatch("[0-9a-f]{16}", str(columns["id"])) is None:
+        return pair
+    spans, swaps = (
+        tuple(Span(span["start"], span["end"]) for span in columns[name] or ()) for name in ("spans", "swaps")
+    )
+    return replace(
+        pair,
+        sample=replace(pair.sample, id=columns["id"]),
+        iteration=columns["iteration"],
+        similarity=columns["similarity"],
+        seed=columns["seed"],
+        spans=spans,
+        swaps=swaps,
+        cuts=tuple(columns["cuts"] or ()),
+        finish=tuple(columns["finish"] or ()),
+        image_tokens=columns["image_tokens"],
+        kept_tokens=columns["kept_image_tokens"],
+        tokens=columns["generated_tokens"],
+        record=json.loads(columns["meta"])["record"],
     )
 
 
