@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from prefgen import saved
+from prefgen.rundir import saved
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.building import Draft, Message, import_set, messages, needed
 from prefgen.records import Dropped, Pair
-from prefgen.schema import LISTED_COLUMNS
+from prefgen.rundir.schema import LISTED_COLUMNS
 from prefgen.sources import SourceOptions
 
 SHAREGPT = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}

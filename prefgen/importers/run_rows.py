@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from prefgen.importers.building import Draft, import_set, messages, needed
 from prefgen.records import Dropped, Pair
-from prefgen.schema import SCHEMA
+from prefgen.rundir.schema import SCHEMA
 from prefgen.sources import SourceOptions
 
 

@@ -13,9 +13,9 @@ import pytest
 from prefgen import checks
 from prefgen.errors import UsageError
 from prefgen.importers import IMPORTERS
-from prefgen.report.lint import lint
+from prefgen.lint import lint
+from prefgen.rundir.reader import Stored
 from prefgen.select import Amount, mix
-from prefgen.stored import Stored
 from tests.exporters.test_round_trips import imported
 from tests.handmade import pair as generated
 from tests.handmade import sample
