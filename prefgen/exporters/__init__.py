@@ -16,7 +16,7 @@ from types import ModuleType
 from prefgen.errors import EnvironmentFault, RowError, UsageError
 from prefgen.exporters import argilla, jsonl, llamafactory, llava, mmpr, ms_swift, openai_, trl, unpaired
 from prefgen.exporters.records import Exported, Exporter, rows
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 __all__ = ["EXPORTERS", "MODULES", "Exported", "export", "plan"]
 

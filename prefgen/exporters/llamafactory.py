@@ -16,7 +16,7 @@ from typing import Any
 
 from prefgen.exporters.llava import said
 from prefgen.exporters.records import Exported, Exporter, asked, by_answer, write_list
-from prefgen.stored import REJECTED_PATHS, Stored
+from prefgen.rundir.reader import REJECTED_PATHS, Stored
 
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
 

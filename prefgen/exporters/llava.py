@@ -15,7 +15,7 @@ from typing import Any
 
 from prefgen.errors import RowError
 from prefgen.exporters.records import Exported, Exporter, asked, by_answer, write_list
-from prefgen.stored import PATHS, REJECTED_PATHS, Stored
+from prefgen.rundir.reader import PATHS, REJECTED_PATHS, Stored
 
 SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
 

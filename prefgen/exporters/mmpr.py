@@ -18,7 +18,7 @@ from typing import Any
 
 from prefgen.errors import RowError
 from prefgen.exporters.records import Exported, Exporter, asked, by_answer, write_lines
-from prefgen.stored import REJECTED_PATHS, Stored
+from prefgen.rundir.reader import REJECTED_PATHS, Stored
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:

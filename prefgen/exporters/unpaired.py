@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from prefgen.carried import COLUMN, PAIRED_WITH, Carried, text_digest
 from prefgen.errors import RowError
 from prefgen.exporters.records import CARRIED_COLUMNS, Exported, Exporter, by_answer
-from prefgen.schema import SCHEMA
-from prefgen.stored import REJECTED_PATHS, Stored
+from prefgen.rundir.reader import REJECTED_PATHS, Stored
+from prefgen.rundir.schema import SCHEMA
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:

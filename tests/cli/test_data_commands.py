@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prefgen.layout import Layout
+from prefgen.rundir.layout import Layout
 from tests.cli.runs import called as prefgen
 from tests.cli.runs import data_digests
 from tests.importers.published import (
@@ -77,7 +77,10 @@ def test_an_import_with_other_options_is_refused(runs: Path) -> None:
 
 def test_options_of_other_sets_and_unknown_names_are_refused(runs: Path) -> None:
     wrong = prefgen("import", "povid", runs / "povid.json", "--pairing", "all", "-o", runs / "x")
-    assert (wrong.returncode, wrong.stderr) == (2, "error: --pairing is an option of vlfeedback, ranked, not of povid\n")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "error: --pairing is an option of vlfeedback, ranked, not of povid\n",
+    )
     unknown = prefgen("import", "povd", runs / "povid.json", "-o", runs / "x")
     assert unknown.returncode == 2
     assert "did you mean povid" in unknown.stderr
