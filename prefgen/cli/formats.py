@@ -18,7 +18,7 @@ def formats(
 
     Example: prefgen formats openai
     """
-    from prefgen.report import formats as known
+    from prefgen.formats import listing as known
 
     found = known.named(name) if name else known.formats()
     if json:

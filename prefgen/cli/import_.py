@@ -155,7 +155,7 @@ def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], in
     preset = PRESETS.get(name)
     kind = IMPORTERS.get(preset.importer if preset else name)
     if kind is None:
-        from prefgen.report.formats import unknown
+        from prefgen.formats.listing import unknown
 
         raise UsageError(unknown(f"no set {name!r}", name, [*IMPORTERS, *PRESETS]))
     options = {**(preset.options if preset else {}), **given}

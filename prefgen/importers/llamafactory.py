@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from prefgen.rundir import saved
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.building import Draft, Message, import_set, messages, needed
 from prefgen.records import Dropped, Pair
+from prefgen.rundir import saved
 from prefgen.rundir.schema import LISTED_COLUMNS
 from prefgen.sources import SourceOptions
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from prefgen.rundir import saved
 from prefgen.errors import UsageError
+from prefgen.rundir import saved
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.schema import IMAGE_TAG

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prefgen.rundir import saved
 from prefgen.errors import CorruptRun, UsageError
 from prefgen.records import Image, Slot, Turn
+from prefgen.rundir import saved
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.schema import SCHEMA
 

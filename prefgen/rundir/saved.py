@@ -1,7 +1,7 @@
 """Rows of a run that `datasets` or another library has saved again: Parquet, or a folder of `save_to_disk`.
 
-Such a file has the columns of `prefgen.rundir.schema.SCHEMA`, in types that another writer spells a little otherwise, and
-maybe more. There is no manifest, so that nothing vouches for the rows but what stands in them.
+Such a file has the columns of `prefgen.rundir.schema.SCHEMA`, in types that another writer spells a little otherwise,
+and maybe more. There is no manifest, so that nothing vouches for the rows but what stands in them.
 """
 
 from __future__ import annotations
