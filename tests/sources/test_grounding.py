@@ -11,7 +11,7 @@ from prefgen.checks import check
 from prefgen.importers.ms_swift import MsSwift
 from prefgen.records import Dropped, Sample, Slot, Turn
 from prefgen.sources import SourceOptions, read
-from tests.importers.published import pairs, reasons, told, write_lines
+from tests.importers.published import pairs, picture, reasons, told, write_lines
 
 BOXES = [[1, 2, 30, 40], [5.5, 6, 50, 60]]
 
@@ -63,7 +63,7 @@ def test_a_rejected_answer_may_share_the_boxes_of_the_chosen_one(tmp_path: Path)
 
 
 def test_check_sees_placeholders_without_objects(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "a.png").write_bytes(picture().data)
     whole = row("The <ref-object>?", "At <bbox>.", {"ref": ["cup"], "bbox": BOXES[:1]}, rejected_response="No.")
     lacking = {**whole, "objects": None}
     found = check(Path(write_lines(tmp_path / "a.jsonl", [whole, lacking])), "ms-swift").problems
