@@ -19,14 +19,14 @@ from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Span, Turn, sample_id
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import ID_COLUMNS, QUESTION_COLUMNS, is_id, json_value, refuse_other_media
-from prefgen.sources.grounding import COLUMN as OBJECTS
-from prefgen.sources.grounding import Grounding
+from prefgen.sources.columns import ID_COLUMNS, is_id, refuse_other_media, with_objects
 from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
-from prefgen.sources.row import Row
+from prefgen.sources.messages import QUESTION_COLUMNS, is_nothing
+from prefgen.sources.row import Row, json_value
 from prefgen.sources.turns import (
     carried_image,
     check_order,
+    check_speakers,
     check_text,
     content_parts,
     is_image_part,
@@ -200,15 +200,14 @@ def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origi
 
 
 def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
-    grounding = Grounding(columns.get(OBJECTS))
-    said = grounding.messages([(role, known_parts(content)) for role, content in draft.prompt])
+    prompt_said: list[Message] = [(role, known_parts(content)) for role, content in draft.prompt]
+    given = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
+    said, chosen, rejected = _filled(prompt_said, *given, columns)
     images = image_refs(draft.images if has_image(draft.images) else _carried_images(said), origin.allow_urls)
     refuse_other_media(columns)
     if not images:
         raise RowError("TEXT_ONLY", "no image")
     prompt = place_images(prompt_turns(said), len(images))
-    chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
-    chosen, rejected = grounding.answers(chosen, rejected)
     others = image_refs(draft.rejected_images, origin.allow_urls) if has_image(draft.rejected_images) else ()
     others = () if others == images else others
     if others and len(others) != len(images):
@@ -287,6 +286,26 @@ def _as_generated(pair: Pair, columns: Mapping[str, Any]) -> Pair:
     )
 
 
+def _filled(
+    said: list[Message], chosen: str, rejected: str, columns: Mapping[str, Any]
+) -> tuple[list[Message], str, str]:
+    """Prompt and answers with the placeholders of a grounding row filled.
+
+    The rejected answer goes on behind the chosen one where there are objects enough for both, and else, as ms-swift has
+    it, starts where the prompt ended.
+
+    Raises:
+        RowError: ``TEXT_PLACEHOLDER``.
+    """
+    answers: list[Message] = [("assistant", chosen), ("assistant", rejected)]
+    try:
+        *asked, better, worse = with_objects([*said, *answers], columns)
+    except RowError:
+        *asked, better = with_objects([*said, answers[0]], columns)
+        worse = with_objects([*said, answers[1]], columns)[-1]
+    return asked, better[1], worse[1]
+
+
 def _recorded(
     images: tuple[ImageRef, ...], others: tuple[ImageRef, ...], carried: Carried
 ) -> tuple[tuple[ImageRef, ...], tuple[ImageRef, ...]]:
@@ -333,6 +352,7 @@ def messages(name: str, value: object) -> list[Message]:
     """
     if not isinstance(value, list) or not value:
         raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found {type(value).__name__}")
+    check_speakers(value)
     return [message_parts(name, message) for message in value]
 
 
@@ -397,9 +417,13 @@ def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
     Raises:
         RowError: ``ROW_SHAPE``.
     """
-    lacking = [name for name in names if columns.get(name) is None]
+    lacking = [name for name in names if is_nothing(columns.get(name))]
     if lacking:
-        raise RowError("ROW_SHAPE", f"no {', '.join(lacking)}; found {', '.join(map(str, columns))[:200] or 'nothing'}")
+        line = ",".join(f"{name}=…" for name in lacking)
+        found = ", ".join(map(str, columns))[:200] or "nothing"
+        raise RowError(
+            "ROW_SHAPE", f"no {', '.join(lacking)}; found {found}. Where they have other names: --columns {line}"
+        )
     return tuple(columns[name] for name in names)
 
 

@@ -20,8 +20,9 @@ from prefgen.errors import UsageError
 from prefgen.importers.building import Draft, import_set, needed, prompt
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import QUESTION_COLUMNS, is_id
+from prefgen.sources.columns import is_id
 from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image
+from prefgen.sources.messages import QUESTION_COLUMNS
 
 # Words in the names of columns, those that say most first; they suggest options and are never acted upon.
 _WORDS = {
