@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from prefgen import sources
 from prefgen.records import Pair
 from prefgen.rundir.schema import IMAGE_TAG
 from prefgen.runner.import_job import ImportJob, Survey
@@ -14,7 +15,7 @@ from prefgen.runner.import_job import ImportJob, Survey
 def render(found: Survey, job: ImportJob) -> RenderableType:
     """The plan as a table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("input", Text(job.input))
+    table.add_row("input", Text(sources.shown(job.input)))
     table.add_row("read as", job.importer.name)
     table.add_row("rows", f"{found.rows:,}")
     for reason, count in found.dropped.items():
