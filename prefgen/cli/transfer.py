@@ -130,6 +130,8 @@ def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
             f"none of the images of {sources.shown(job.input)} is there: set --image-root to the folder that holds them"
         )
     talk.print(import_plan.render(found, job))
-    if with_pair and found.first:
+    if found.first is None:
+        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: what was found stands above, by reason")
+    if with_pair:
         talk.print(import_plan.render_pair(found.first))
     return found.rows

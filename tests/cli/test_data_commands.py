@@ -291,12 +291,15 @@ def test_embedded_pictures_are_counted_as_such(tmp_path: Path) -> None:
     assert "named" not in shown.stderr
 
 
-def test_dropped_rows_come_with_an_example(tmp_path: Path) -> None:
+def test_an_import_of_which_nothing_can_be_used_stops_before_it_starts(tmp_path: Path) -> None:
     marked = {"image": "a.png", "prompt": "What?", "completion": "A cat.", "label": True}
-    shown = prefgen(
-        "import", "unpaired", write_lines(tmp_path / "a.jsonl", [marked]), "-o", tmp_path / "out", "--dry-run"
-    )
-    assert "1 dropped, ANSWER_UNPAIRED, e.g. line 1: the prompt has only good answers" in " ".join(shown.stderr.split())
+    source = write_lines(tmp_path / "a.jsonl", [marked, {**marked, "prompt": "Which?"}])
+    done = prefgen("import", "unpaired", source, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    shown = " ".join(done.stderr.split())
+    assert "2 dropped, ANSWER_UNPAIRED, e.g. line 1: the prompt has only good answers" in shown
+    assert "gives a pair" in shown
+    assert not (tmp_path / "out").exists()
 
 
 def test_formats_are_listed_and_shown() -> None:
