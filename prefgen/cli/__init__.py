@@ -10,6 +10,7 @@ import typer
 
 import prefgen
 from prefgen.addresses import redact
+from prefgen.cli import pipes
 from prefgen.cli.commands import Commands
 from prefgen.errors import PackageMissing, PrefgenError
 
@@ -73,12 +74,13 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command line; errors become a message and a documented exit code."""
-    try:
-        _run()
-    except PrefgenError as error:
-        if os.environ.get("PREFGEN_DEBUG"):
-            raise
-        from prefgen.cli.console import plain  # with rich, which a command that ends well may do without
+    with pipes.unread():
+        try:
+            _run()
+        except PrefgenError as error:
+            if os.environ.get("PREFGEN_DEBUG"):
+                raise
+            from prefgen.cli.console import plain  # with rich, which a command that ends well may do without
 
-        typer.echo(f"error: {plain(redact(str(error)))}", err=True)
-        sys.exit(int(error.exit_code))
+            typer.echo(f"error: {plain(redact(str(error)))}", err=True)
+            sys.exit(int(error.exit_code))

@@ -52,6 +52,7 @@ COMMANDS = {
     "join": Entry(DATA, "Put several rejected answers for one chosen side by side.", "select:join"),
     "relabel": Entry(DATA, "Swap in another run's chosen or rejected answers.", "select:relabel"),
     "export": Entry(DATA, "Write a run in the format of a trainer."),
+    "formats": Entry(DATA, "List the formats that are read and written, each with an example."),
     "push": Entry(DATA, "Check a run, then upload it to the Hugging Face Hub."),
     "view": Entry(LOOK, "Show pairs and what differs in a browser; search and vote."),
     "lint": Entry(LOOK, "Look for what can be learned without looking at the picture."),

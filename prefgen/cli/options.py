@@ -104,6 +104,9 @@ class RunOptions:
     license: str = declare.option(
         "other", was=("--licence",), help="Licence to state in the dataset card.", panel=declare.RUN
     )
+    keep_going: bool = declare.option(
+        False, help="Go on although the first rows all fail for one reason.", panel=declare.RUN
+    )
     shard: str | None = declare.option(
         None, help="Fill part i of n of the shards (0/n …), beside other processes.", panel=declare.RUN
     )

@@ -63,7 +63,7 @@ def judge(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
     method: Annotated[Draft[Rank], only("with_image", "verdict_tokens")],
     engine: _Annotator,
-    asked: Annotated[Draft[JudgeConfig], without("keep_going", "batch_api", "batch_files")],
+    asked: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Votes of `prefgen view` (CSV); else the chosen answer is the better one."),

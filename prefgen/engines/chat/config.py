@@ -62,9 +62,7 @@ class JudgeConfig:
     reasoning_effort: str | None = options.option(
         None, help="How much the judge thinks", panel=options.JUDGE, choices=tuple(EFFORTS)
     )
-    keep_going: bool = options.option(
-        False, help="Go on although the first rows all fail for one reason.", panel=options.RUN
-    )
+    keep_going: bool = options.shared(False)
     batch_api: bool = options.option(
         False, help="Ask through the Batch API: half price, within a day.", panel=options.JUDGE
     )
