@@ -100,7 +100,10 @@ Input = Annotated[
     list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
 ]
 Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
-ImageRoot = Annotated[Path | None, data("--image-root", help="Folder of the images; else beside the input.")]
+ImageRoot = Annotated[
+    list[str] | None,
+    data("--image-root", help="Folder, zip or tar of the images, or its address; repeatable. Else beside the input."),
+]
 ImageMatch = Annotated[
     str, data("--image-match", help="What of an image path must agree: all, last folders, file name", choices=MATCHES)
 ]

@@ -82,13 +82,19 @@ def unreadable(path: File, error: OSError) -> UsageError:
     return UsageError(f"INPUT_UNREADABLE: {error.filename or path}: {error.strerror}; check its permissions")
 
 
+def from_file_address(name: str) -> str:
+    """The path of a ``file://`` address; anything else as it is."""
+    if name[:7].lower() != "file://":
+        return name
+    return unquote(re.sub(r"^file://(localhost(?=/))?", "", name, flags=re.IGNORECASE))
+
+
 def _listed(input: Inputs) -> Sequence[str]:
     return [input] if isinstance(input, str) else input
 
 
 def _named(name: str, options: SourceOptions) -> Sequence[Source]:
-    if name[:7].lower() == "file://":
-        name = unquote(re.sub(r"^file://(localhost(?=/))?", "", name, flags=re.IGNORECASE))
+    name = from_file_address(name)
     if addresses.is_address(name):
         return _at_address(name, options)
     path = Path(name).expanduser()
