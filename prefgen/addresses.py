@@ -46,6 +46,11 @@ def is_address(text: str) -> bool:
     return _ADDRESS.match(text) is not None
 
 
+def is_store(address: str) -> bool:
+    """Whether an address is in an object store, which has buckets and no folders."""
+    return address.partition("://")[0].lower() in _STORES
+
+
 def public(address: str) -> str:
     """An address of a file without user, password, query and fragment, fit to be recorded and to be a file's identity.
 

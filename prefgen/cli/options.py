@@ -55,7 +55,7 @@ def on_disk(path: Path) -> Path:
         address = str(path).replace(":/", "://", 1)
         raise UsageError(
             f"--output {address}: commits need the renames and locks of a file system, which {scheme}// has not. Write "
-            f"to a folder, on disk or shared, and copy all of it, .prefgen too; `prefgen verify` checks the copy"
+            f"to a folder, on disk or shared, then copy it: prefgen push OUT {address}"
         )
     return path
 
