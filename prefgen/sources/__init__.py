@@ -2,6 +2,7 @@
 
 from prefgen.sources.drawing import drawn
 from prefgen.sources.finding import Inputs, name_of, shown
+from prefgen.sources.mapping import renamed
 from prefgen.sources.missing import MissingReport, missing_report
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.reading import fingerprint, read, rows
@@ -15,6 +16,7 @@ __all__ = [
     "missing_report",
     "name_of",
     "read",
+    "renamed",
     "rows",
     "shown",
 ]

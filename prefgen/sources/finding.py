@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from prefgen import addresses
 from prefgen.errors import UsageError
 from prefgen.remote import File, RemoteFile, attempt, store
-
-if TYPE_CHECKING:
-    from prefgen.sources.options import SourceOptions
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")
@@ -38,14 +34,14 @@ Source = File | HubSet
 Inputs = str | Sequence[str]
 
 
-def find(input: Inputs, options: SourceOptions) -> list[Source]:
+def find(input: Inputs, allow_urls: bool) -> list[Source]:
     """What the inputs name, in the order given; what a pattern names, in the order of the names. Nothing stands twice.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``, ``URL_DISABLED``, ``URL_SCHEME``.
         StoreUnreachable: the network fails.
     """
-    found = [source for name in _listed(input) for source in _named(name, options)]
+    found = [source for name in _listed(input) for source in _named(name, allow_urls)]
     return list({str(source): source for source in found}.values())
 
 
@@ -93,10 +89,10 @@ def _listed(input: Inputs) -> Sequence[str]:
     return [input] if isinstance(input, str) else input
 
 
-def _named(name: str, options: SourceOptions) -> Sequence[Source]:
+def _named(name: str, allow_urls: bool) -> Sequence[Source]:
     name = from_file_address(name)
     if addresses.is_address(name):
-        return _at_address(name, options)
+        return _at_address(name, allow_urls)
     path = Path(name).expanduser()
     try:
         if path.exists():
@@ -121,10 +117,10 @@ def _not_found(name: str, path: Path) -> UsageError:
     return UsageError(f"INPUT_NOT_FOUND: {name} does not exist{hint}")
 
 
-def _at_address(name: str, options: SourceOptions) -> Sequence[Source]:
+def _at_address(name: str, allow_urls: bool) -> Sequence[Source]:
     if whole := _HUB_ADDRESS.fullmatch(name):
         return [HubSet(whole[1])]
-    addresses.check_readable(name, options.allow_urls)
+    addresses.check_readable(name, allow_urls)
     if not _PATTERN.search(addresses.public(name)) or name.lower().startswith(("http://", "https://")):
         file = RemoteFile(name)
         kind = file.kind()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from prefgen.images import ImageRoot
 from prefgen.remote import File, RemoteFile
 from prefgen.sources.archives import Archives, holds_archives
 from prefgen.sources.finding import Inputs, find, from_file_address
+from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
 
 Turns = Literal["all", "first", "last"]
@@ -37,12 +38,16 @@ class SourceOptions:
         question: what to ask of rows that have an answer or caption and no question; of several lines one is drawn for
             each row. May be given as the path of a file with one question a line.
         keep_refusals: keep rows whose answer is boilerplate of a chat service that refuses or saw no message.
+        columns: names of the input's columns, ``question=problem,answer=solution``; an empty one is left out, and
+            ``answer=reward_model.ground_truth`` is inside one.
+        roles: who the input's speakers are, ``user=Human,assistant=Bot``.
         follow_links: whether a link may lead out of the folder of the images.
         dataset_config: configuration of a Hub set that has several.
         dataset_revision: its commit, branch or tag; `--revision` is a model's.
 
     Raises:
-        UsageError: `limit` or `sample` is below 1, `image_match` is unknown, or the file of questions is not there.
+        UsageError: `limit` or `sample` is below 1, `image_match` is unknown, `columns` or `roles` cannot be parsed, or
+            the file of questions is not there.
     """
 
     image_root: Roots = None
@@ -58,12 +63,16 @@ class SourceOptions:
     follow_links: bool = False
     question: str = ""
     keep_refusals: bool = False
+    columns: str = ""
+    roles: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "question", read_questions(self.question))
         for name, value in (("limit", self.limit), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
+        parse_columns(self.columns)
+        parse_roles(self.roles)
         if self.image_match not in MATCHES:
             raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
 
@@ -72,6 +81,11 @@ class SourceOptions:
         named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
         named["image_root"] = " ".join(map(_shown, self._roots)) or None
         return {f"source.{name}": value for name, value in named.items()}
+
+    @property
+    def column_names(self) -> Mapping[str, str]:
+        """The input's columns by prefgen's name, as far as `columns` says."""
+        return parse_columns(self.columns)
 
     def root(self, input: Inputs) -> ImageRoot:
         """Where the images of `input` may lie.
@@ -85,7 +99,8 @@ class SourceOptions:
             archives = [root for root in found if root not in folders or holds_archives(root)]
             archived = Archives(archives) if archives else None
             return ImageRoot(folders, self.image_match, self.follow_links, archived)
-        inputs = [source for source in find(input, self) if isinstance(source, Path)]  # a Hub set has its images in it
+        named = find(input, self.allow_urls)
+        inputs = [source for source in named if isinstance(source, Path)]  # a Hub set has its images in it
         beside = dict.fromkeys(path if path.is_dir() else path.parent for path in inputs)
         places = (place for folder in beside for place in (folder, folder / "images"))
         return ImageRoot(tuple(places), self.image_match, self.follow_links)

@@ -17,6 +17,7 @@ from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
 from prefgen.sources.finding import HubSet, Inputs, Source, find, label, shown, source_name, unreadable
 from prefgen.sources.json_rows import read_json, whole_object
+from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
@@ -58,7 +59,7 @@ def fingerprint(input: Inputs, options: SourceOptions) -> str:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
         StoreUnreachable: the network fails.
     """
-    found = find(input, options)
+    found = find(input, options.allow_urls)
     if len(found) == 1:
         return _identity(found[0], options)
     whole = hashlib.sha256()
@@ -108,15 +109,15 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
     seen: set[int] = set()
     number = 0
     unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
-    for number, (source, row) in enumerate(_rows(input, options), 1):
-        for outcome in outcomes(row, source, options):
+    for number, row in enumerate(rows(input, options), 1):
+        for outcome in outcomes(row, row.source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
                 if key in seen:
                     outcome = Dropped(
                         "DUPLICATE",
                         f"{row.where}: the same images, prompt and answer stand in an earlier row",
-                        source,
+                        row.source,
                         outcome.source_id,
                         id=outcome.id,
                         turn=outcome.turn,
@@ -137,21 +138,22 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
 
 
 def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
-    """The rows of an input as they stand there, their columns not interpreted.
+    """The rows of an input as they stand there, their columns named by `options` and not interpreted.
 
     Raises:
         UsageError: as `read`.
     """
-    return (row for _, row in _rows(input, options))
+    return renamed(_rows(input, options), options.columns, options.roles)
 
 
-def _rows(input: Inputs, options: SourceOptions) -> Iterator[tuple[str, Row]]:
-    """Rows, each with the name of its file, folder or Hub set; `where` names that too where there are several."""
-    found = find(input, options)
+def _rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
+    """Rows with their source, which `where` names too if there are several."""
+    found = find(input, options.allow_urls)
     for source in found:
         name = label(source, found)
         for row in _rows_of(source, options):
-            yield source_name(source), row if len(found) == 1 else replace(row, where=f"{name}, {row.where}")
+            where = row.where if len(found) == 1 else f"{name}, {row.where}"
+            yield replace(row, where=where, source=source_name(source))
 
 
 def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,20 @@ class Row:
     Attributes:
         where: what to call it in a message, e.g. ``line 17``; the first is 1.
         columns: its values by name, or why they could not be read.
+        source: name of the file, folder or Hub set that it is from; readers of one file leave it out.
     """
 
     where: str
     columns: dict[str, Any] | RowError
+    source: str = ""
+
+
+def json_value(value: object) -> Any:
+    """`value` in JSON types; None in place of what has none, such as bytes, dates and NaN."""
+    if isinstance(value, dict):
+        return {str(name): json_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool)) else None
