@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from prefgen.errors import UsageError
 
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2})[^/?#\s'\"<>]*@", re.IGNORECASE)
 # Parameters of signed addresses: S3 (both versions), Google, Azure, and whatever is called a key, token or password.
 _SIGNED = re.compile(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from prefgen.addresses import HUB_ID, is_address
 from prefgen.cli import config
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
 from prefgen.engines.chat.config import ALIASES, EFFORTS
@@ -58,6 +59,16 @@ def on_disk(path: Path) -> Path:
             f"to a folder, on disk or shared, then copy it: prefgen push OUT {address}"
         )
     return path
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a run; one at an address, or on the Hub where there is no such folder, is downloaded first."""
+    path = Path(text)
+    if not is_address(text) and (path.exists() or not HUB_ID.fullmatch(text)):
+        return path
+    from prefgen.card.pull import pulled
+
+    return pulled(text)
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:

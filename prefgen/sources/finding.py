@@ -14,7 +14,6 @@ from prefgen import addresses
 from prefgen.errors import UsageError
 from prefgen.remote import File, RemoteFile, attempt, store
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")
 _FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
 _PATTERN = re.compile(r"[*?[]")
@@ -101,7 +100,7 @@ def _named(name: str, allow_urls: bool) -> Sequence[Source]:
             return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [_missing(name)]
     except OSError as error:
         raise unreadable(path, error) from error
-    if _HUB_ID.fullmatch(name) and not name.endswith(_FILE_SUFFIXES):
+    if addresses.HUB_ID.fullmatch(name) and not name.endswith(_FILE_SUFFIXES):
         return [HubSet(name)]
     raise _not_found(name, path)
 
