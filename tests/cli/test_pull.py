@@ -42,10 +42,8 @@ def test_mix_lint_view_and_export_take_an_address(pushed: str, tmp_path: Path) -
         assert called("export", run, "--to", "trl", "-o", tmp_path / name / "trl").returncode == 0
         assert called("view", run, "--static", tmp_path / name / "page.html").returncode == 0
     assert data_digests(tmp_path / "pulled" / "mixture") == data_digests(tmp_path / "local" / "mixture")
-    for file in (
-        "page.html",
-        *(path.relative_to(tmp_path / "local") for path in (tmp_path / "local/trl").rglob("*.*")),
-    ):
+    exported = [path.relative_to(tmp_path / "local") for path in (tmp_path / "local" / "trl").rglob("*.*")]
+    for file in (Path("page.html"), *exported):
         assert (tmp_path / "pulled" / file).read_bytes() == (tmp_path / "local" / file).read_bytes(), file
     found = [json.loads(called("lint", run, "--json").stdout) for run in (here, pushed)]
     assert found[0] == found[1]
