@@ -242,6 +242,8 @@ def attempt(address: str, action: Callable[[], T]) -> T:
             chain = list(_chain(error))
             if isinstance(error, (FileNotFoundError, IsADirectoryError, FileExistsError)) and _is_answer(chain):
                 raise
+            if _status(error) in (404, 410):  # the Hub's, of a file; it says nothing of the kind of one in a listing
+                raise FileNotFoundError(_told(error)) from error
             if any(_is_denial(cause) for cause in chain):
                 raise UsageError(
                     f"INPUT_UNREADABLE: {address}: {_told(chain[-1])}; set the store's credentials in the environment: "
