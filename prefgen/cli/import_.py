@@ -64,7 +64,8 @@ def import_(
         Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
     ],
     image_root: Annotated[
-        Path | None, option("Data", "--image-root", help="Where images are; default: beside SRC.")
+        list[str] | None,
+        option("Data", "--image-root", help="Folder, zip or tar of images, or its address; else beside SRC."),
     ] = None,
     image_match: ImageMatch = "exact",
     follow_links: FollowLinks = False,

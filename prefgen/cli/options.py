@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from prefgen.addresses import HUB_ID, is_address
 from prefgen.cli import config
 from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
 from prefgen.engines.chat.config import ALIASES, EFFORTS
@@ -55,9 +56,19 @@ def on_disk(path: Path) -> Path:
         address = str(path).replace(":/", "://", 1)
         raise UsageError(
             f"--output {address}: commits need the renames and locks of a file system, which {scheme}// has not. Write "
-            f"to a folder, on disk or shared, and copy all of it, .prefgen too; `prefgen verify` checks the copy"
+            f"to a folder, on disk or shared, then copy it: prefgen push OUT {address}"
         )
     return path
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a run; one at an address, or on the Hub where there is no such folder, is downloaded first."""
+    path = Path(text)
+    if not is_address(text) and (path.exists() or not HUB_ID.fullmatch(text)):
+        return path
+    from prefgen.card.pull import pulled
+
+    return pulled(text)
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
@@ -100,7 +111,10 @@ Input = Annotated[
     list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
 ]
 Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
-ImageRoot = Annotated[Path | None, data("--image-root", help="Folder of the images; else beside the input.")]
+ImageRoot = Annotated[
+    list[str] | None,
+    data("--image-root", help="Folder, zip or tar of the images, or its address; repeatable. Else beside the input."),
+]
 ImageMatch = Annotated[
     str, data("--image-match", help="What of an image path must agree: all, last folders, file name", choices=MATCHES)
 ]

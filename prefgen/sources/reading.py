@@ -109,15 +109,15 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
     seen: set[int] = set()
     number = 0
     unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
-    for number, (source, row) in enumerate(_rows(input, options), 1):
-        for outcome in outcomes(row, source, options):
+    for number, row in enumerate(rows(input, options), 1):
+        for outcome in outcomes(row, row.source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
                 if key in seen:
                     outcome = Dropped(
                         "DUPLICATE",
                         f"{row.where}: the same images, prompt and answer stand in an earlier row",
-                        source,
+                        row.source,
                         outcome.source_id,
                         id=outcome.id,
                         turn=outcome.turn,
@@ -143,16 +143,17 @@ def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
     Raises:
         UsageError: as `read`.
     """
-    return (row for _, row in _rows(input, options))
+    return renamed(_rows(input, options), options.columns, options.roles)
 
 
-def _rows(input: Inputs, options: SourceOptions) -> Iterator[tuple[str, Row]]:
-    """Rows, each with the name of its file, folder or Hub set; `where` names that too where there are several."""
+def _rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
+    """Rows with their source, which `where` names too if there are several."""
     found = find(input, options.allow_urls)
     for source in found:
         name = label(source, found)
-        for row in renamed(_rows_of(source, options), options.columns, options.roles):
-            yield source_name(source), row if len(found) == 1 else replace(row, where=f"{name}, {row.where}")
+        for row in _rows_of(source, options):
+            where = row.where if len(found) == 1 else f"{name}, {row.where}"
+            yield replace(row, where=where, source=source_name(source))
 
 
 def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:
