@@ -382,8 +382,7 @@ class _Stream(_Seekable):
         self._disconnect()
         fs, path = self._file.store()
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self._position}-"} if self._position else {})
-        self._response = fs.open(path, block_size=0, headers=headers, size=self._size or 1)
-        self._at = self._position
+        self._response, self._at = fs.open(path, block_size=0, headers=headers, size=self._size or 1), -1
         if self._position and self._response.r.status != 206:  # the whole file again
             if self._position > _DISCARDED_BYTES:
                 raise UsageError(
@@ -392,6 +391,7 @@ class _Stream(_Seekable):
             left = self._position
             while left and (data := self._response.read(min(left, 2**20))):
                 left -= len(data)
+        self._at = self._position
 
     def _disconnect(self) -> None:
         if self._response is not None:

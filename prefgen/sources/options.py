@@ -121,4 +121,4 @@ class SourceOptions:
 
 
 def _shown(root: str | Path) -> str:
-    return addresses.public(root) if isinstance(root, str) and addresses.is_address(root) else str(root)
+    return addresses.public(root) if isinstance(root, str) and addresses.is_address(root) else str(Path(root))

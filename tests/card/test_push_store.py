@@ -49,6 +49,11 @@ def there(bucket: Any, target: str) -> dict[str, bytes]:
     return {path[len(folder) + 1 :]: bucket.cat_file(path) for path in bucket.find(folder)}
 
 
+def named(bucket: Any, target: str) -> list[str]:
+    bucket.invalidate_cache()
+    return list(bucket.find(target))
+
+
 def here(out: Path) -> dict[str, bytes]:
     """The files of a run that are data; not locks and votes."""
     parcel = push_store.store_package(out, "s3://bucket/x")
@@ -117,7 +122,7 @@ def test_a_copy_that_was_cut_off_goes_on_and_has_no_manifest_until_then(
 def test_a_killed_push_is_continued_by_the_same_command(bucket: Any, out: Path, target: str) -> None:
     command = [sys.executable, "-m", "prefgen", "push", str(out), target]
     process = subprocess.Popen(command, env={**ENVIRONMENT, **_store_environment()}, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(there(bucket, target)) < 3:
+    while process.poll() is None and len(named(bucket, target)) < 3:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()

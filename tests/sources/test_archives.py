@@ -236,6 +236,15 @@ def test_an_archive_that_is_damaged_or_none_stops_the_command(name: str, content
         loaded(rooted(tmp_path / name), "a.png")
 
 
+def test_a_root_is_recorded_as_before_and_without_credentials(tmp_path: Path) -> None:
+    def recorded(*roots: str | Path) -> object:
+        return SourceOptions(image_root=roots or None).recorded()["source.image_root"]
+
+    assert recorded() is None
+    assert recorded(tmp_path) == recorded(f"{tmp_path}/") == str(tmp_path)
+    assert recorded("s3://key:secret@bucket/a.zip", "b") == "s3://bucket/a.zip b"
+
+
 def test_a_folder_of_a_store_that_is_not_there_is_said(bucket: Any) -> None:
     for root in ("s3://bucket/none", "s3://no-such-bucket/x", "s3://bucket/none.zip"):
         with pytest.raises(UsageError, match=f"--image-root {root}"):
