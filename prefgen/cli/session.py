@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from prefgen import sources
 from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli import config
+from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus

@@ -29,8 +29,7 @@ from prefgen.train.config import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
     from prefgen.train.rows import Sample
@@ -203,9 +202,8 @@ def train(
     import shlex
     import sys
 
-    from rich.console import Console
-
     from prefgen.cli import config
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.runner.pending import Interrupts

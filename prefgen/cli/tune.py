@@ -72,8 +72,7 @@ def tune(
     """
     import json as json_
 
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
     from prefgen.evaluate import tune
