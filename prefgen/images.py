@@ -228,7 +228,7 @@ class ImageRoot:
             bases = [Path(base) for base in self._bases]
             if bases and all(not _inside(os.path.abspath(base / path), base) for base in bases):
                 raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {self}; set --image-root")
-            raise RowError("IMG_MISSING", f"{path[:200]} is not under {self}{self._hint(path)}")
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {self}{self.hint(path)}")
         return found
 
     def _file(self, found: Place, path: str) -> Path:
@@ -246,15 +246,16 @@ class ImageRoot:
         above = Path(place).parents  # cache/snapshots/COMMIT/a.jpg is a link to cache/blobs/DIGEST
         return not any(p.name == "snapshots" and real.parent == p.parent.resolve() / "blobs" for p in above)
 
-    def _hint(self, path: str) -> str:
+    def hint(self, path: str) -> str:
+        """What a path that was not found may mean, and the option that would take it; empty if nothing is like it."""
         if len(path) > MAX_PATH_CHARS or "\0" in path:
             return ""
         if near := image_names.nearest(self.folders, path):
-            return f"; is it {near}?"
+            return f"is it {near}?" + (" --image-match tail takes it" if self.match == "exact" else "")
         for match, agrees in (("tail", "last folders agree"), ("name", "file name agrees")):
             other = dataclasses.replace(self, match=match)  # type: ignore[arg-type]
             if self.match == "exact" and other.locate(path, os.path.exists):
-                return f"; only its {agrees} with a file that is there, which --image-match {match} would take"
+                return f"only its {agrees} with a file that is there, which --image-match {match} would take"
         return ""
 
 

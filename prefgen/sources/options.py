@@ -14,6 +14,7 @@ from prefgen.images import ImageRoot
 from prefgen.remote import File, RemoteFile
 from prefgen.sources.archives import Archives, holds_archives
 from prefgen.sources.finding import Inputs, find, from_file_address
+from prefgen.sources.folder_rows import row_files
 from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
 
@@ -101,9 +102,13 @@ class SourceOptions:
             return ImageRoot(folders, self.image_match, self.follow_links, archived)
         named = find(input, self.allow_urls)
         inputs = [source for source in named if isinstance(source, Path)]  # a Hub set has its images in it
-        beside = dict.fromkeys(path if path.is_dir() else path.parent for path in inputs)
+        beside = dict.fromkeys(folder for path in inputs for folder in self._folders(path))
         places = (place for folder in beside for place in (folder, folder / "images"))
         return ImageRoot(tuple(places), self.image_match, self.follow_links)
+
+    def _folders(self, path: Path) -> list[Path]:
+        """Where the images of one input may lie: beside its files of rows."""
+        return [path, *(file.parent for file in row_files(path, self.split))] if path.is_dir() else [path.parent]
 
     @property
     def _roots(self) -> Sequence[str | Path]:
