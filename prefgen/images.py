@@ -228,7 +228,8 @@ class ImageRoot:
             bases = [Path(base) for base in self._bases]
             if bases and all(not _inside(os.path.abspath(base / path), base) for base in bases):
                 raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {self}; set --image-root")
-            raise RowError("IMG_MISSING", f"{path[:200]} is not under {self}{self.hint(path)}")
+            hint = self.hint(path)
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {self}{hint and f'; {hint}'}")
         return found
 
     def _file(self, found: Place, path: str) -> Path:

@@ -32,6 +32,7 @@ from prefgen.images import MAX_PATH_CHARS
 from prefgen.remote import File, RemoteFile, attempt
 
 SUFFIXES = (".zip", ".tar")
+_ZIPS, _TAR = (b"PK\3\4", b"PK\5\6"), b"ustar"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _KEPT_MEMBERS = 1000  # of a local tar, from which on its index is kept; that of a zip is read as fast
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -228,6 +229,13 @@ def holds_archives(folder: Path) -> bool:
         return any(entry.name.lower().endswith(SUFFIXES) for entry in entries)
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as a zip or tar does, or as what is compressed as a whole."""
+    with path.open("rb") as file:
+        start = file.read(262)
+    return start[:4] in _ZIPS or start[257:262] == _TAR or start.startswith(_COMPRESSED)
+
+
 def _base(root: File) -> str:
     folder = root.parent if _is_archive(root) else root
     return os.path.abspath(folder) if isinstance(folder, Path) else f"/{folder}".replace("://", ":/", 1)
@@ -272,9 +280,9 @@ def _index(file: File, state: str) -> dict[str, Member]:
     with file.open("rb") as opened:
         start = opened.read(262)
         opened.seek(0)
-        if start[:4] in (b"PK\3\4", b"PK\5\6"):
+        if start[:4] in _ZIPS:
             members, slow = _zip_index(file, opened), isinstance(file, RemoteFile)
-        elif start[257:262] == b"ustar":
+        elif start[257:262] == _TAR:
             members = _tar_index(file, opened)
             slow = isinstance(file, RemoteFile) or len(members) >= _KEPT_MEMBERS
         elif start.startswith(_COMPRESSED):

@@ -12,7 +12,7 @@ from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
 from prefgen.remote import File, RemoteFile
-from prefgen.sources.archives import Archives, holds_archives
+from prefgen.sources.archives import Archives, holds_archives, is_archive
 from prefgen.sources.finding import Inputs, find, from_file_address
 from prefgen.sources.folder_rows import row_files
 from prefgen.sources.mapping import parse_columns, parse_roles
@@ -122,6 +122,8 @@ class SourceOptions:
         path = Path(from_file_address(root)).expanduser()
         if not path.exists():
             raise UsageError(f"--image-root {root} is not there: give a folder, a zip, a tar, or an address of one")
+        if path.is_file() and not is_archive(path):
+            raise UsageError(f"--image-root {root} is no folder, zip or tar")
         return path
 
 

@@ -312,7 +312,7 @@ def test_images_are_looked_for_beside_the_input_unless_a_root_is_given(ten: Path
     assert ALL.root(str(ten)).folders == (tmp_path, tmp_path / "images")
     assert ALL.root("owner/name").folders == ()
     assert SourceOptions(image_root=tmp_path).root(str(ten)).folders == (tmp_path,)
-    with pytest.raises(UsageError, match="is not a folder"):
+    with pytest.raises(UsageError, match="is no folder, zip or tar"):
         SourceOptions(image_root=ten).root(str(ten))
 
 
