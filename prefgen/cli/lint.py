@@ -16,7 +16,10 @@ FAIL_ON = ("error", "warning")
 
 def lint(
     out: Annotated[
-        Path, typer.Argument(help="Folder of a data set, finished or not; address or Hub id.", parser=run_folder)
+        Path,
+        typer.Argument(
+            help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder
+        ),
     ],
     fail_on: Annotated[
         str | None,

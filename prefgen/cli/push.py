@@ -12,7 +12,7 @@ from prefgen.errors import UsageError
 
 
 def push(
-    out: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="USER/NAME on the Hugging Face Hub, or s3://bucket/path, gs://…")
     ],

@@ -12,7 +12,10 @@ from prefgen.cli.options import run_folder
 
 def view(
     out: Annotated[
-        Path, typer.Argument(help="Folder of a data set, finished or not; address or Hub id.", parser=run_folder)
+        Path,
+        typer.Argument(
+            help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder
+        ),
     ],
     static: Annotated[
         Path | None, typer.Option("--static", metavar="FILE", help="Write one HTML file of a sample instead.")
@@ -25,7 +28,7 @@ def view(
 ) -> None:
     """Show pairs and what differs in a browser; search and vote.
 
-    Serves all rows to this machine until Ctrl-C; votes go to OUT/.prefgen/votes.csv.
+    Serves all rows to this machine until Ctrl-C; votes go to RUN/.prefgen/votes.csv.
 
     Example: prefgen view out --static preview.html
     """

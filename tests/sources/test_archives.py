@@ -71,7 +71,7 @@ def bucket() -> Iterator[Any]:
 
 
 def rooted(*roots: str | Path, match: str = "exact", allow_urls: bool = False) -> ImageRoot:
-    options = SourceOptions(image_root=roots, image_match=match, allow_urls=allow_urls)  # type: ignore[arg-type]
+    options = SourceOptions(image_root=tuple(map(str, roots)), image_match=match, allow_urls=allow_urls)  # type: ignore[arg-type]
     return options.root("owner/name")
 
 
@@ -238,7 +238,7 @@ def test_an_archive_that_is_damaged_or_none_stops_the_command(name: str, content
 
 def test_a_root_is_recorded_as_before_and_without_credentials(tmp_path: Path) -> None:
     def recorded(*roots: str | Path) -> object:
-        return SourceOptions(image_root=roots or None).recorded()["source.image_root"]
+        return SourceOptions(image_root=tuple(map(str, roots))).recorded()["source.image_root"]
 
     assert recorded() is None
     assert recorded(tmp_path) == recorded(f"{tmp_path}/") == str(tmp_path)
