@@ -22,6 +22,7 @@ class Manner:
     Attributes:
         command: the command line, for the dataset card. licence: of the data, likewise.
         max_dropped: largest share of rows that may be dropped, in [0, 1].
+        figures: whether they are printed at the end.
     """
 
     command: str
@@ -30,6 +31,7 @@ class Manner:
     json: bool
     quiet: bool
     dry_run: bool = False
+    figures: bool = True
 
 
 def finalize(directory: RunDirectory, manner: Manner) -> None:
@@ -51,7 +53,7 @@ def finish(out: Path, manner: Manner, talk: Console) -> None:
     result = summary.summarise(out)
     if manner.json:
         data.print_json(summary.to_json(result))
-    else:
+    elif manner.figures:
         data.print(summary.render(result))
     talk.print(f"data set in {out}: datasets.load_dataset({str(out)!r})")
     share = 1 - result.pairs / result.planned

@@ -1,0 +1,249 @@
+"""prefgen from Python: make pairs, open a run, import a set, look at it, train on it.
+
+```python
+import prefgen
+
+run = prefgen.build(prefgen.BDHS(rho=0.9), input="llava_instruct.json", model="llava-hf/llava-1.5-7b-hf", output="out")
+for pair in run:
+    print(pair.question, pair.chosen, pair.rejected)
+```
+
+What a command does, these do: the same run directories, promises and errors. Progress goes to the terminal or notebook
+that runs them, unless `quiet`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefgen import importers
+from prefgen.card import summary
+from prefgen.cli import session, transfer
+from prefgen.cli.ending import Manner
+from prefgen.cli.options import RunOptions
+from prefgen.cli.spreading import Spread
+from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.errors import UsageError
+from prefgen.lint import Lint
+from prefgen.lint import lint as lint_
+from prefgen.methods.base import Method
+from prefgen.records import Turn
+from prefgen.rundir.reader import Stored, asked
+from prefgen.rundir.writers import Part
+from prefgen.runner.import_job import ImportJob
+from prefgen.runner.launch import Job
+from prefgen.sources import SourceOptions
+
+if TYPE_CHECKING:
+    import datasets
+    import PIL.Image
+
+    from prefgen.train.config import Objective, Optimisation
+
+_SHARD_SIZE = RunOptions.shard_size
+
+
+@dataclass(frozen=True)
+class StoredPair:
+    """A pair of a finished run.
+
+    Attributes:
+        prompt: the conversation before the answers. method: that made the rejected answer; `variant` of it.
+        similarity: cosine of both answers' embeddings; None where the method has none.
+        flags: what is odd about it, such as ``blind``. columns: all that the run stores, pictures included.
+    """
+
+    id: str
+    prompt: tuple[Turn, ...]
+    chosen: str
+    rejected: str
+    method: str
+    variant: str
+    similarity: float | None
+    flags: tuple[str, ...]
+    columns: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def question(self) -> str:
+        """Text of the last turn."""
+        return self.prompt[-1].text
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """How it was made, and what the source's row said besides."""
+        found: dict[str, Any] = json.loads(self.columns["meta"])
+        return found
+
+    def images(self) -> list[PIL.Image.Image]:
+        """The pictures of the prompt, decoded."""
+        import PIL.Image
+
+        return [PIL.Image.open(io.BytesIO(image["bytes"])) for image in self.columns["images"]]
+
+
+class Run:
+    """A finished run: a sequence of its pairs, in order.
+
+    Attributes:
+        path: its folder, which `datasets.load_dataset` and the trainers read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._stored = Stored(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {len(self):,} pairs)"
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __iter__(self) -> Iterator[StoredPair]:
+        for table in self._stored.tables():
+            yield from map(_pair, table.to_pylist())
+
+    def __getitem__(self, number: int) -> StoredPair:
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self!r} has no pair {number}")
+        (row,) = self._stored.take([number % len(self)]).to_pylist()
+        return _pair(row)
+
+    @property
+    def figures(self) -> summary.Summary:
+        """What was made and dropped, lengths, similarity, speed."""
+        return summary.summarise(self.path)
+
+    def lint(self) -> Lint:
+        """What a trainer could learn from it without looking at the pictures."""
+        return lint_(self.path)
+
+    def to_dataset(self) -> datasets.Dataset:
+        """The rows as `datasets` loads them, pictures decoded when they are asked for."""
+        import datasets
+
+        return datasets.load_dataset(str(self.path), split="train")
+
+    def train(
+        self,
+        output: str | Path,
+        model: str | EngineConfig,
+        *,
+        objective: Objective | None = None,
+        optimisation: Optimisation | None = None,
+        quiet: bool = False,
+    ) -> dict[str, float]:
+        """Train a model on the pairs, by DPO if `objective` names no other loss; goes on with a run that was stopped.
+
+        Returns:
+            Metrics of the last step, and of the held-out samples.
+
+        Raises:
+            UsageError, CorruptRun, Locked: as `prefgen train` would.
+        """
+        from prefgen.cli.console import Console
+        from prefgen.train import run as training
+        from prefgen.train.config import Objective, Optimisation
+        from prefgen.train.report import Steps
+        from prefgen.train.state import Job as TrainingJob
+
+        engine = EngineConfig(model) if isinstance(model, str) else model
+        job = TrainingJob(
+            (self.path,), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
+        )
+        prepared = training.prepare(job)
+        if training.finished(job):
+            training.check_drift(job, prepared)
+            return training.result(job)
+        with Steps(Console(stderr=True, quiet=quiet)) as steps:
+            return training.train(job, prepared, steps.add, steps.reference)
+
+
+def build(
+    method: Method,
+    *,
+    input: str | Sequence[str],
+    output: str | Path,
+    model: str | EngineConfig = "",
+    source: SourceOptions | None = None,
+    judge: JudgeConfig | None = None,
+    shard_size: int = _SHARD_SIZE,
+    licence: str = "other",
+    workers: int = 1,
+    quiet: bool = False,
+) -> Run:
+    """Make pairs by a method, or go on with a run that was stopped.
+
+    Args:
+        method: such as ``BDHS(rho=0.9)``; all are in `METHODS`.
+        input: SFT rows: a file, several, a folder, an address or a Hub id.
+        model: folder or Hub id; an `EngineConfig` says more, such as ``EngineConfig("m", "vllm")``.
+        source: which rows to take and where their pictures are. judge: for methods that ask one.
+        shard_size: rows of a shard, the unit of commit and resume. workers: processes of this machine.
+
+    Raises:
+        PrefgenError: as the command would; a run without any pair raises `TooManyDropped`.
+    """
+    inputs = (input,) if isinstance(input, str) else tuple(input)
+    engine = EngineConfig(model) if isinstance(model, str) else model
+    job = Job(method, inputs, source or SourceOptions(), engine, Path(output), shard_size, judge=judge)
+    session.run(job, Spread(Part(0, 1), "", workers, None), _manner("build", licence, quiet))
+    return Run(output)
+
+
+def open(path: str | Path) -> Run:  # named as in PIL.Image.open and its like; the builtin is not used here
+    """A finished run.
+
+    Raises:
+        UsageError: there is none. CorruptRun: it is damaged.
+    """
+    return Run(path)
+
+
+def import_set(
+    name: str,
+    input: str,
+    *,
+    output: str | Path,
+    source: SourceOptions | None = None,
+    shard_size: int = _SHARD_SIZE,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Bring a published set, or preference data in a trainer's format, into a run.
+
+    Args:
+        name: one of `prefgen.importers.IMPORTERS`, or of its presets. options: of that importer.
+
+    Raises:
+        UsageError: the name or an option is unknown, or `input` cannot be read.
+    """
+    if name not in importers.IMPORTERS:
+        raise UsageError(f"there is no importer {name!r}; choose from {', '.join(importers.IMPORTERS)}")
+    importer: importers.Importer = importers.IMPORTERS[name](**options)
+    job = ImportJob(importer, input, source or SourceOptions(), Path(output), shard_size)
+    transfer.run_import(job, _manner("import_set", importer.licence, quiet))
+    return Run(output)
+
+
+def _manner(function: str, licence: str, quiet: bool) -> Manner:
+    return Manner(f"prefgen.{function}(…)", licence, max_dropped=1.0, json=False, quiet=quiet, figures=False)
+
+
+def _pair(row: Mapping[str, Any]) -> StoredPair:
+    return StoredPair(
+        id=row["id"],
+        prompt=asked(row),
+        chosen=row["chosen_response"],
+        rejected=row["rejected_response"],
+        method=row["method"],
+        variant=row["variant"],
+        similarity=row["similarity"],
+        flags=tuple(row["flags"]),
+        columns=row,
+    )
