@@ -136,3 +136,7 @@ class RowError(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
+        """Both parts, so that it can cross processes."""
+        return type(self), (self.reason, self.detail)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from prefgen.errors import ModelUnreachable, PrefgenError, UsageError
+from prefgen.errors import ModelUnreachable, PrefgenError, RowError, UsageError
 
 _DAMAGED = "a file of it is damaged, or not what its name says: download it again, or name another model"
 _GGUF = "GGUF files are llama.cpp's: name the folder of the original weights, or serve the file and use --engine openai"
@@ -26,11 +26,12 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Make whatever is raised while a model's files are read an error.
+def reading(what: str, advice: str = _DAMAGED) -> Iterator[None]:
+    """Make whatever is raised while a model's files are read, or its own code runs, an error.
 
     Args:
         what: what cannot be done then; the reason is put behind it.
+        advice: what to do, where the reason is none that was written for users.
 
     Raises:
         UsageError: a package is missing that the model needs.
@@ -38,18 +39,18 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (PrefgenError, torch.OutOfMemoryError):
+    except (PrefgenError, RowError, torch.OutOfMemoryError):
         raise
     except ImportError as error:
         raise UsageError(f"{what}; a package is missing: {' '.join(str(error).split())}") from error
     except Exception as error:  # which exception it is, is up to the file that is wrong
-        raise ModelUnreachable(f"{what}: {_described(error)}") from error
+        raise ModelUnreachable(f"{what}: {_described(error, advice)}") from error
 
 
-def _described(error: Exception) -> str:
+def _described(error: Exception, advice: str) -> str:
     if isinstance(error, OSError | ValueError) and not isinstance(error, UnicodeError):
         return f"{error}; {_PICKLES}" if "safetensors" in str(error) else str(error)  # words that are meant for users
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; {_DAMAGED}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; {advice}"
 
 
 def find(name: str, of: str = "") -> None:

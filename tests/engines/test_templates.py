@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from prefgen.cli import app
 from prefgen.engines import templates
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import vision
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.preview import preview
 from prefgen.engines.templates import ChatTemplate
@@ -115,3 +117,40 @@ def test_a_model_that_refuses_everything_ends_before_the_run(tmp_path: Path) -> 
     result = CliRunner().invoke(app, ["doctor", str(folder)])
     assert isinstance(result.exception, UsageError)
     assert "Not today" in result.output
+
+
+def test_a_picture_that_the_processor_refuses_costs_its_row_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny.llava()
+    whole = type(loaded.processor.image_processor).preprocess
+
+    def picky(self: Any, images: Any, *args: Any, **more: Any) -> Any:
+        if any(picture.width > 100 for picture in images[0]):
+            raise ValueError("absolute aspect ratio must be smaller than 200")
+        return whole(self, images, *args, **more)
+
+    monkeypatch.setattr(type(loaded.processor.image_processor), "preprocess", picky)
+    engine = TransformersEngine(loaded, EngineConfig("tiny"))
+    asked = (Turn("user", (Slot.IMAGE, "Is there a star?")),)
+    pictures = [tiny.picture(1, width=200, height=1), tiny.picture(2), tiny.picture(1, width=200, height=1)]
+    for ticket, picture in enumerate(pictures):
+        engine.submit(ticket, Generate(asked, (picture,), View(), "", 0, "end", "en", Sampling(0.0, 1.0, 2), 0))
+    replies = dict(engine.collect())
+    while len(replies) < 3:
+        replies |= dict(engine.collect())
+    assert isinstance(replies[1], Completion)
+    for refused in (replies[0], replies[2]):
+        assert isinstance(refused, RowError)
+        assert refused.reason == "IMG_REFUSED"
+        assert "1.png: absolute aspect ratio" in refused.detail
+
+
+def test_a_processor_that_fails_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny.llava()
+    loaded.processor.patch_size = None
+    with pytest.raises(ModelUnreachable, match=r"processor fails at 1\.png: TypeError: .*prefgen doctor"):
+        vision.preprocess(loaded.processor, (tiny.picture(1),), View())
+
+
+def test_a_row_error_crosses_processes() -> None:
+    sent = pickle.loads(pickle.dumps(RowError("IMG_REFUSED", "too wide")))
+    assert (sent.reason, sent.detail, str(sent)) == ("IMG_REFUSED", "too wide", "IMG_REFUSED: too wide")

@@ -98,6 +98,7 @@ class TransformersEngine:
         self._replies: list[tuple[int, Reply | RowError]] = []
         self._outstanding: Counter[Key] = Counter()
         self._restricted: dict[Key, Restricted] = {}
+        self._spoilt: dict[Key, RowError] = {}  # images that the processor refuses, likewise
         self._headers: dict[tuple[Turn, ...], Header] = {}
 
     def submit(self, ticket: int, request: Request) -> None:
@@ -152,6 +153,9 @@ class TransformersEngine:
         rows = []
         for ticket, request in pool:
             try:
+                for key in _keys(request):
+                    if key in self._spoilt:
+                        raise self._spoilt[key]
                 rows.append(self._row(ticket, request))
             except RowError as error:
                 self.refused.append((ticket, error))
@@ -170,8 +174,14 @@ class TransformersEngine:
     def _encode(self, requests: list[Generate]) -> None:
         """Preprocess every (images, view) that is new, and run the vision encoder unless stock `generate` will."""
         wanted = dict.fromkeys(key for request in requests for key in _keys(request))
-        missing = [key for key in wanted if key not in self._restricted]
-        pixels = [self._pictures.take(key) for key in missing]
+        missing = [key for key in wanted if key not in self._restricted and key not in self._spoilt]
+        pixels = []
+        for key in missing:
+            try:
+                pixels.append(self._pictures.take(key))
+            except RowError as error:
+                self._spoilt[key] = error
+        missing = [key for key in missing if key not in self._spoilt]
         features: dict[int, torch.Tensor] = {}
         if self._config.attention == "drop":
             places = [place for place, (images, _) in enumerate(missing) if images]
@@ -340,7 +350,8 @@ class TransformersEngine:
             self._outstanding[key] -= 1
             if not self._outstanding[key]:
                 del self._outstanding[key]
-                del self._restricted[key]
+                self._restricted.pop(key, None)
+                self._spoilt.pop(key, None)
 
 
 def _keys(request: Generate) -> list[Key]:

@@ -48,8 +48,8 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
     image_tokens, text_tokens = [], []
     opening = refused = ""
     for sample in samples:
-        pixels = vision.preprocess(processor, sample.loaded_images, View())
         try:
+            pixels = vision.preprocess(processor, sample.loaded_images, View())
             header = prompts.header(sample.prompt)
         except RowError as error:
             refused = error.detail

@@ -13,7 +13,9 @@ import torch
 from transformers.utils import ModelOutput
 
 from prefgen import images, seeds, visibility
+from prefgen.engines import model_files
 from prefgen.engines.hf.loading import LoadedModel
+from prefgen.errors import RowError
 from prefgen.records import Image
 from prefgen.visibility import View
 
@@ -58,16 +60,26 @@ class Pixels:
 
 
 def preprocess(processor: Any, pictures: tuple[Image, ...], view: View) -> Pixels:
-    """Decode, noise and preprocess the images of a prompt."""
+    """Decode, noise and preprocess the images of a prompt.
+
+    Raises:
+        RowError: if the processor refuses a picture, such as one that is far wider than high.
+        ModelUnreachable: if the processor fails.
+    """
     if not pictures:
         return Pixels({}, ())
     decoded = [_decode(image, index, view) for index, image in enumerate(pictures)]
-    output = processor(
-        text=[processor.image_token * len(decoded)],
-        images=[decoded],
-        return_tensors="pt",
-        return_text_replacement_offsets=True,
-    )
+    names = ", ".join(image.path[:200] for image in pictures)
+    with model_files.reading(f"the model's processor fails at {names}", "`prefgen doctor MODEL` tries it on a drawing"):
+        try:
+            output = processor(
+                text=[processor.image_token * len(decoded)],
+                images=[decoded],
+                return_tensors="pt",
+                return_text_replacement_offsets=True,
+            )
+        except ValueError as error:
+            raise RowError("IMG_REFUSED", f"the model's processor refuses {names}: {error}") from error
     expansions = tuple(found["replacement"] for found in output["text_replacement_offsets"][0])
     inputs = {name: torch.as_tensor(values) for name, values in output.items() if name not in _TEXT_INPUTS}
     if view.noise_steps and view.noise_space == "encoder":
