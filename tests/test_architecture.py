@@ -15,7 +15,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
     {"errors", "records", "seeds", "licences", "image_names", "__init__"},
-    {"restrict", "text", "images", "carried", "reading", "addresses"},
+    {"restrict", "text", "images", "carried", "reading", "addresses", "durable"},
     {"requests", "distort"},
     {"methods", "engines", "sources", "schema", "layout", "verify"},
     {"run", "writers"},

@@ -200,6 +200,7 @@ def train(
         if processes.count() == 1 and gpus > 1:
             raise typer.Exit(int(processes.start(gpus, device)))
         from prefgen.train import job as job_
+        from prefgen.train import saved
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if gpus not in (1, processes.count()):
@@ -216,6 +217,7 @@ def train(
             if json and best:
                 Console().print_json(json_.dumps(best.result))
             return
+        saved.refuse_foreign(output, model)
         prepared = job_.prepare(job)
         _print_plan(job, prepared, talk)
         _print_steps(job, prepared, talk)
@@ -224,11 +226,13 @@ def train(
         if job_.finished(job):
             with processes.together():
                 job_.check_drift(job, prepared)
+                if processes.first():
+                    job_.check_finished(job)
             talk.print(f"{output} is finished already; nothing to do")
             return
         with Steps(talk) as steps:
             steps.begin("", prepared.steps, len(prepared.samples))
-            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code)
+            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
     if json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
@@ -239,7 +243,7 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
     from prefgen.cli import config
     from prefgen.report.training import Steps
     from prefgen.train import job as job_
-    from prefgen.train import sweep
+    from prefgen.train import saved, sweep
 
     axes = sweep.parse(ctx.params["sweep"], job.objective.loss)
     for name in axes:
@@ -249,6 +253,7 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
         job = replace(job, optimisation=replace(job.optimisation, validation=sweep.VALIDATION))
     if job_.finished(job):
         raise UsageError(f"{job.output} holds a trained model: give another --output")
+    saved.refuse_foreign(job.output, job.engine.model, "sweep")
     runs = sweep.points(job, axes, lambda changed: config.lock(ctx, changed))
     prepared = job_.prepare(job)
     _print_plan(job, prepared, talk)
@@ -267,6 +272,8 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
         ranked = sweep.run(job, runs, rows, shown, stop, keep_all=ctx.params["keep_all"])
     _print_ranked(ranked, talk)
     best = ranked[0]
+    if best.has_model:
+        job_.check_finished(best.job)
     kept = "model" if best.has_model else "its model was deleted by an earlier sweep; metrics"
     talk.print(f"best: {kept} in {best.job.output}; table in {job.output}", markup=False, soft_wrap=True)
     return best
