@@ -1,23 +1,32 @@
 """What an exported row carries in one extra column, so that importing it again loses nothing but how it was generated.
 
 Trainers ignore the column. Offsets into the texts and ids are left out on purpose: the texts may be edited on the way.
+A format whose rows have a fixed set of keys has a hidden file beside it instead, with a line for each row, by digest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from prefgen.errors import RowError
+from prefgen.errors import RowError, UsageError
+from prefgen.records import ImageRecord
 
 COLUMN = "prefgen"
+_OF_IMAGES = ("sha256", "path", "found_by", "original_sha256")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Fields of `prefgen.records.Pair` and its sample, under their names."""
+    """Fields of `prefgen.records.Pair` and its sample, under their names.
+
+    Attributes:
+        images: of each picture, rejected ones behind the others, what ``meta`` says of it: ``sha256``, ``path`` ….
+    """
 
     source: str
     source_id: str
@@ -28,6 +37,8 @@ class Carried:
     flags: list[str] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    images: list[dict[str, str]] = field(default_factory=list)
+    joined: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Carried:
@@ -37,7 +48,15 @@ class Carried:
         if row["model"]:
             params.setdefault("rejected_model", row["model"])
         names = ("source", "source_id", "turn", "licence", "method", "variant", "flags")
-        return cls(**{name: row[name] for name in names}, params=params, meta=meta["source"])
+        pictures = [*meta["images"], *meta["rejected_images"]]
+        images = [{name: known[name] for name in _OF_IMAGES if known.get(name)} for known in pictures]
+        joined = meta.get("joined", {})
+        fixed = {name: row[name] for name in names}
+        return cls(**fixed, params=params, meta=meta["source"], images=images, joined=joined)
+
+    def recorded(self) -> list[ImageRecord]:
+        """What is known of each picture."""
+        return [ImageRecord(*(image.get(name, "") for name in _OF_IMAGES)) for image in self.images]
 
     def to_json(self) -> str:
         """Inverse of `from_json`."""
@@ -54,8 +73,44 @@ class Carried:
             carried = cls(**json.loads(text))  # type: ignore[arg-type]  # anything but text is refused here
         except (TypeError, ValueError) as error:
             raise RowError("ROW_SHAPE", f"the column {COLUMN!r} is not what prefgen export writes: {error}") from error
-        shape = (str, str, int, str, str, str, list, dict, dict)
+        shape = (str, str, int, str, str, str, list, dict, dict, list, dict)
         typed = tuple(map(type, vars(carried).values())) == shape
-        if not typed or not all(isinstance(flag, str) for flag in carried.flags):
+        typed = typed and all(isinstance(flag, str) for flag in carried.flags)
+        if not typed or not all(map(_is_image, carried.images)):
             raise RowError("ROW_SHAPE", f"the column {COLUMN!r} holds values of other types than prefgen export writes")
         return carried
+
+
+def _is_image(value: object) -> bool:
+    return isinstance(value, dict) and "sha256" in value and all(isinstance(text, str) for text in value.values())
+
+
+def beside(path: Path) -> Path:
+    """The file that holds what the rows of `path` carry."""
+    return path.with_name(f".{path.stem}.prefgen.jsonl")
+
+
+def row_digest(row: Mapping[str, Any]) -> str:
+    """What names a row in the file beside it, wherever the row stands in its own."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+
+
+def line_beside(row: Mapping[str, Any], carried: Carried) -> str:
+    """A line of the file beside: what `row` carries."""
+    return json.dumps({"row": row_digest(row), COLUMN: carried.to_json()}) + "\n"
+
+
+def read_beside(path: Path) -> dict[str, str]:
+    """What the rows of `path` carry, by `row_digest`; empty where there is no file beside it.
+
+    Raises:
+        UsageError: the file is none of prefgen's.
+    """
+    file = beside(path)
+    if not file.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return {line["row"]: line[COLUMN] for line in lines}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is not what prefgen export writes: {error!r}; remove it or export again") from error

@@ -8,7 +8,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 ├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
 ├── Locked              7     another process is writing to the same output
 ├── EnvironmentFault    8     disk full, out of memory, GPU gone
-├── UnusableReplies     9     none of a judge's first replies is of any use; resumable
+├── UnusableReplies     9     a judge's first replies, or most answers of online training, are of no use; resumable
 ├── BudgetReached       4     the judge's budget or quota is used up; resumable
 ├── TooManyDropped      3     the run finished, but more rows were dropped than allowed
 ├── NotGoodEnough       3     the data was looked at, and is worse than ``--fail-on`` allows
@@ -77,7 +77,10 @@ class BudgetReached(PrefgenError):
 
 
 class UnusableReplies(PrefgenError):
-    """The first rows of a run all fail alike at a paid judge; its replies are kept, and the same command goes on."""
+    """What a run asks for is of no use: a judge's first replies all fail alike, or most answers of online training.
+
+    What was paid for or trained is kept, and the same command goes on.
+    """
 
     exit_code = ExitCode.UNUSABLE_REPLIES
 

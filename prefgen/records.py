@@ -42,12 +42,27 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class ImageRecord:
+    """What a run recorded of an image, for the image with this digest; the fields are those of `Image`."""
+
+    sha256: str
+    path: str = ""
+    how: str = ""
+    original: str = ""
+
+
+@dataclass(frozen=True)
 class ImageRef:
-    """An image as the source names it: a path, or bytes, or a URL. `prefgen.images.load` makes it an `Image`."""
+    """An image as the source names it: a path, or bytes, or a URL. `prefgen.images.load` makes it an `Image`.
+
+    Attributes:
+        recorded: what an earlier run recorded of it, where the source is an export of that run.
+    """
 
     path: str | None = None
     data: bytes | None = field(default=None, repr=False)
     url: str | None = None
+    recorded: ImageRecord | None = None
 
     @property
     def name(self) -> str:
@@ -159,6 +174,8 @@ class Pair:
         flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
         params: the method's options, as JSON types.
         record: what else the method has to say of this pair, as JSON types.
+        joined: where one chosen answer stands against several, in rows next to each other: ``group``, the same for all
+            of them, and ``size``, their number.
     """
 
     sample: Sample
@@ -181,6 +198,7 @@ class Pair:
     authors: tuple[int | None, int] = (None, 0)
     params: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    joined: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loaded_rejected_images(self) -> tuple[Image, ...]:

@@ -9,7 +9,9 @@ from prefgen.carried import Carried
 from prefgen.errors import RowError
 from tests.handmade import PROVENANCE, pair, sample
 
-CARRIED = Carried("a.json", "7", 1, "mit", "bdhs", "attn", ["similar"], {"rho": 0.5}, {"extra": [1, None]})
+CARRIED = Carried(
+    "a.json", "7", 1, "mit", "bdhs", "attn", ["similar"], {"rho": 0.5}, {"extra": [1, None]}, [{"sha256": "ab"}]
+)
 
 
 def test_it_comes_back() -> None:
@@ -24,6 +26,7 @@ def test_what_a_row_carries() -> None:
     assert (carried.method, carried.variant, carried.flags) == ("bdhs", "attn", ["similar"])
     assert carried.params == {"rho": 0.99, "rejected_model": "tiny/model"}
     assert carried.meta == {"extra": 1}
+    assert [image["path"] for image in carried.images] == ["folder/cat.png"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,8 @@ def test_what_a_row_carries() -> None:
         json.dumps({**vars(CARRIED), "turn": "1"}),
         json.dumps({**vars(CARRIED), "flags": [1]}),
         json.dumps({**vars(CARRIED), "other": 1}),
+        json.dumps({**vars(CARRIED), "images": [{"path": "a.png"}]}),
+        json.dumps({**vars(CARRIED), "images": [{"sha256": 1}]}),
         7,
     ],
 )

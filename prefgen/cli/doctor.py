@@ -22,6 +22,7 @@ def doctor(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
     revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of the Hub.")] = None,
+    base_model: Annotated[str, typer.Option("--base-model", help="Base of a model that is a PEFT adapter.")] = "",
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
     ] = False,
@@ -41,6 +42,7 @@ def doctor(
     config = EngineConfig(
         model or "",
         revision=revision,
+        base_model=base_model,
         device=device,
         dtype=dtype,  # type: ignore[arg-type]  # checked by EngineConfig
         trust_remote_code=trust_remote_code,

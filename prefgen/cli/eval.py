@@ -27,6 +27,7 @@ def evaluate(
     model: Annotated[str, o.model("--model", "-m", help="Model to measure: folder or Hub id.")],
     scenes: Annotated[Path, o.data("--scenes", help="Folder examples/scenes of prefgen's repository.")] = _BESIDE,
     limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
+    base_model: o.BaseModel = EngineConfig.base_model,
     device: o.Device = EngineConfig.device,
     batch_size: Annotated[int, o.model("--batch-size", help="Questions of a batch.")] = 64,
     seed: Annotated[int, o.run("--seed", help="Seeds the bootstrap.")] = 0,
@@ -59,7 +60,7 @@ def evaluate(
     import evaluate as scenes_
     from scenes import heldout
 
-    config = EngineConfig(model, device=device, dtype="float32")
+    config = EngineConfig(model, base_model=base_model, device=device, dtype="float32")
     build.hush(config, (Generate,))
     loaded = load(config)
     figures = scenes_.evaluate(scenes_.responder(loaded.model, loaded.processor, batch_size), heldout(limit), seed)

@@ -15,7 +15,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
-    to: Annotated[str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's), mmpr or argilla.")],
+    to: Annotated[
+        str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's), mmpr, openai or argilla.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.", callback=on_disk)],
     json: Json = False,
 ) -> None:

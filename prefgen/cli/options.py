@@ -103,9 +103,13 @@ ImageMatch = Annotated[
     str, data("--image-match", help="What of an image path must agree: all, last folders, file name", choices=MATCHES)
 ]
 FollowLinks = Annotated[bool, data("--follow-links", help="Follow links that lead out of the folder of the images.")]
+Question = Annotated[str, data("--question", help="What to ask about captions; or a file, one question a line.")]
+KeepRefusals = Annotated[bool, data("--keep-refusals", help="Keep reference answers that refuse.")]
 Turns = Annotated[str, data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))]
 Limit = Annotated[int | None, data("--limit", help="Use the first N rows only.")]
 Sample = Annotated[int | None, data("--sample", help="Use N rows drawn at random (the paper: 5000).")]
+DatasetConfig = Annotated[str | None, data("--dataset-config", help="Configuration of a Hub set that has several.")]
+DatasetRevision = Annotated[str | None, data("--dataset-revision", help="Commit, branch or tag of a Hub set.")]
 Split = Annotated[str | None, data("--split", help="Split of a datasets folder or Hub id.")]
 AllowUrls = Annotated[bool, data("--allow-urls", help="Fetch images given by URL.")]
 
@@ -118,6 +122,9 @@ TopP = Annotated[float, text("--top-p", help="Nucleus sampling.")]
 MaxNewTokens = Annotated[int, text("--max-new-tokens", help="Limit of a whole answer.")]
 
 Model = Annotated[str, model("--model", "-m", help="The policy: folder or Hub id.")]
+BaseModel = Annotated[
+    str, model("--base-model", help="What a --model that is a PEFT adapter changes; else by its file.")
+]
 Revision = Annotated[str | None, model("--revision", help="Branch, tag or commit of the Hub.")]
 SimilarityModel = Annotated[str, model("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")]
 Annotator = Annotated[str, model("--annotator", help="Model that compares answers; else the policy itself.")]
@@ -134,10 +141,12 @@ ImageWorkers = Annotated[
 ]
 EngineArgs = Annotated[list[str] | None, model("--engine-arg", help="An option of vLLM's own, name=value; repeatable.")]
 BaseUrl = Annotated[str | None, model("--base-url", help="A server's address, for --engine openai.")]
+EngineKeyEnv = Annotated[str, model("--engine-key-env", help="Environment variable with that server's key.")]
+EngineTimeout = Annotated[float, model("--engine-timeout", help="Seconds that its answer may take.")]
 TrustRemoteCode = Annotated[bool, model("--trust-remote-code", help="Run code that the model brings.")]
 
 Judge = Annotated[str, judge("--judge", help=f"A chat model's name, or {', '.join(ALIASES)}.")]
-JudgeUrl = Annotated[str, judge("--base-url", "--judge-url", help="Base URL of an OpenAI-compatible server.")]
+JudgeUrl = Annotated[str, judge("--judge-url", help="Base URL of an OpenAI-compatible server.")]
 ApiKeyEnv = Annotated[str, judge("--api-key-env", help="Environment variable that holds the key.")]
 Concurrency = Annotated[int, judge("--concurrency", help="Requests in flight at most.")]
 Rpm = Annotated[int | None, judge("--rpm", help="Requests a minute at most.")]

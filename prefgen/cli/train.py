@@ -16,6 +16,7 @@ from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.train.config import (
     AVERAGES,
+    FALLBACKS,
     LOSS_MASKS,
     LOSSES,
     MAKERS,
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from prefgen.train.rows import Sample
     from prefgen.train.sweep import Point
 
-_ONLINE = ("online_every", "online_args", "with_stored", "mix", "similarity_model", "annotator", "annotator_revision")
+_ONLINE = (
+    *("online_every", "online_args", "with_stored", "mix", "fallback", "max_fallback", "similarity_model"),
+    *("annotator", "annotator_revision", "annotator_prompt"),
+)
 _SERVED = ("judge", "api_key_env", "max_cost")
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
@@ -135,6 +139,13 @@ def train(
         _online("--with-stored/--without-stored", help="Average with the stored answers, eq. 5; povid does."),
     ] = None,
     mix: Annotated[float, _online("--mix", help="Share of the samples trained on as stored, eq. 4.")] = Online.mix,
+    fallback: Annotated[
+        str | None,
+        _online("--fallback", help="Samples whose answers come to nothing; else by --mix", choices=FALLBACKS),
+    ] = None,
+    max_fallback: Annotated[
+        float, _online("--max-fallback", help="Stop if a larger share comes to nothing.")
+    ] = Online.max_fallback,
     similarity_model: Annotated[
         str, _online("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")
     ] = Online.similarity_model,
@@ -144,12 +155,16 @@ def train(
     annotator_revision: Annotated[
         str | None, _online("--annotator-revision", help="Its branch, tag or commit.")
     ] = None,
+    annotator_prompt: Annotated[
+        Path | None, _online("--annotator-prompt", help="A prompt of your own: prefgen prompts export.")
+    ] = None,
     judge: Annotated[str, _online("--judge", help="A served annotator's name.")] = JudgeConfig.judge,
     api_key_env: Annotated[
         str, _online("--api-key-env", help="Environment variable that holds its key.")
     ] = JudgeConfig.api_key_env,
     max_cost: Annotated[float | None, _online("--max-cost", help="Dollars it may cost.")] = JudgeConfig.max_cost,
     revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
@@ -189,7 +204,7 @@ def train(
         if not (made and made.served) and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
     judged = o.build(JudgeConfig, {**ctx.params, "judge_url": annotator if made and made.served else None})
-    engine = EngineConfig(model, "transformers", revision, device=device, dtype=_dtype(dtype))
+    engine = EngineConfig(model, "transformers", revision, base_model, device=device, dtype=_dtype(dtype))
     try:
         from prefgen.train import processes
 
@@ -205,6 +220,7 @@ def train(
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if gpus not in (1, processes.count()):
         raise UsageError(f"--gpus {gpus} is not the number of processes that were started, {processes.count()}")
+    optimisation = _of_adapter(ctx, engine, optimisation)
     build.hush(engine, (Generate,))
     command = redact(shlex.join(["prefgen", *sys.argv[1:]]))
     job = job_.Job(
@@ -230,12 +246,28 @@ def train(
                     job_.check_finished(job)
             talk.print(f"{output} is finished already; nothing to do")
             return
-        with Steps(talk) as steps:
+        with Steps(talk, online=made is not None) as steps:
             steps.begin("", prepared.steps, len(prepared.samples))
             last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
+    if steps.asked:
+        talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
     if json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
+
+
+def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisation) -> Optimisation:
+    """The settings with LoRA's size as it is in an adapter that is trained further."""
+    from prefgen.cli import config
+    from prefgen.engines import adapters
+
+    adapter = adapters.find(engine)
+    if adapter is None or not optimisation.lora or not adapter.rank:
+        return optimisation
+    for name, own in (("lora_r", adapter.rank), ("lora_alpha", adapter.alpha)):
+        if config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is that of {adapter.name}, which is trained further: {own}")
+    return replace(optimisation, lora_r=adapter.rank, lora_alpha=adapter.alpha)
 
 
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
@@ -341,3 +373,5 @@ def _print_online(online: Online, talk: Console) -> None:
         talk.print(f"annotator: {online.annotator}, in random order", markup=False)
     if online.mix:
         talk.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")
+    fate = {"drop": "is left out of its step", "stored": "is trained on as stored"}[online.falls_back]
+    talk.print(f"a sample whose answers come to nothing {fate}; the run stops if {online.max_fallback:.0%} do")

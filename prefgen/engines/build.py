@@ -61,6 +61,16 @@ def _reads_logits(asks: Sequence[type[Request]]) -> bool:
     return not {Score, Contrast}.isdisjoint(asks)
 
 
+def check_asks(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
+    """Refuse requests that the engine cannot answer.
+
+    Raises:
+        UsageError: naming the engine that can.
+    """
+    if _reads_logits(asks) and config.engine not in ("transformers", "fake"):
+        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
+
+
 def check_view(config: EngineConfig, view: View) -> None:
     """Refuse a view that the engine cannot give a model.
 
@@ -90,8 +100,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         return Identity()
     from prefgen.engines import embedder, loading
 
-    if _reads_logits(asks) and config.engine != "transformers":
-        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
+    check_asks(config, asks)
     if config.engine == "openai":
         return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
     if config.engine == "vllm":
@@ -101,10 +110,10 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     device = loading.resolve_device(config.device)
     other = annotator(config)
     return Identity(
-        loading.revision_of(config.model, config.revision) if policy else "",
+        loading.pin(config) if policy else "",
         embedder.pin(config.similarity_model) if Embed in asks else "",
-        loading.revision_of(other.model, other.revision) if Annotate in asks else "",
-        tuple(loading.revision_of(each.model, each.revision) for each in further(config)),
+        loading.pin(other) if Annotate in asks else "",
+        tuple(loading.pin(each) for each in further(config)),
         loading.torch_dtype(config.dtype, device) if policy else "",
         loading.device_kind(device),
     )
@@ -153,13 +162,15 @@ def annotator(config: EngineConfig) -> EngineConfig:
     """The configuration of the model that compares answers; the policy's own where no other is named."""
     if not config.annotator:
         return config
-    return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision)
+    return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision, base_model="")
 
 
 def further(config: EngineConfig) -> list[EngineConfig]:
     """The configurations of the further policies."""
     named = [each.partition("@") for each in config.also]
-    return [dataclasses.replace(config, model=name, revision=revision or None) for name, _, revision in named]
+    return [
+        dataclasses.replace(config, model=name, revision=revision or None, base_model="") for name, _, revision in named
+    ]
 
 
 def _embedder(config: EngineConfig) -> Engine:

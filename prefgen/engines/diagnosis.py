@@ -16,7 +16,9 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.families import Family
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.prompts import Prompts
+from prefgen.engines.templates import ChatTemplate
 from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Image, Slot, Turn
 from prefgen.requests import Generate, Sampling
 from prefgen.restrict import View
@@ -138,14 +140,17 @@ def prompting(config: EngineConfig, width: int, height: int) -> Prompting:
     """
     processor = loading.load_processor(config)
     prompts = Prompts(processor, config.model)
-    header = prompts.header(PROMPT)
+    try:
+        header = prompts.header(PROMPT)
+    except RowError as error:
+        raise UsageError(f"{config.model} cannot be asked about a picture: {error.detail}") from error
     pixels = vision.preprocess(processor, (picture(width, height),), View())
     ids = prompts.encode(header, "", pixels.expansions)
     messages = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT[0].text}]},
         {"role": "assistant", "content": [{"type": "text", "text": BEGINNING}]},
     ]
-    stock = processor.apply_chat_template(messages, continue_final_message=True, tokenize=False)
+    stock = ChatTemplate(processor, config.model).render(messages, continue_final_message=True)
     return Prompting(
         pixels.count(loading.spell(processor, loading.read_config(config).image_token_id)),
         len(ids),

@@ -15,6 +15,8 @@ import torch
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
+from prefgen.engines import adapters
+from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.families import FAMILIES, Family, supported
 from prefgen.errors import ModelUnreachable, UsageError
@@ -30,7 +32,8 @@ class LoadedModel:
 
     Attributes:
         model: an image-text-to-text model in eval mode.
-        revision: commit of the Hub, or ``sha256:`` and a digest of the local files.
+        revision: what pins it, see `pin`.
+        adapter: that was not merged into the model, to be attached where it is trained; None: there is none.
     """
 
     model: Any
@@ -40,6 +43,7 @@ class LoadedModel:
     revision: str
     device: torch.device
     dtype: torch.dtype
+    adapter: Adapter | None = None
 
     @cached_property
     def image_token_id(self) -> int:
@@ -72,11 +76,12 @@ class LoadedModel:
         return {int(token) for token in {*ids, self.processor.tokenizer.eos_token_id} if token is not None}
 
 
-def load(config: EngineConfig, quantization: Any = None) -> LoadedModel:
+def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) -> LoadedModel:
     """Load a model from a folder or the Hub, and check first that its architecture is known.
 
     Args:
         quantization: how transformers quantises its weights; None: not.
+        merge: merge an adapter into its base; else the base alone is loaded, see `LoadedModel.adapter`.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -86,10 +91,11 @@ def load(config: EngineConfig, quantization: Any = None) -> LoadedModel:
     dtype = getattr(torch, torch_dtype(config.dtype, device))
     family = family_of(config, read_config(config).model_type)
     processor = load_processor(config)
+    adapter, base = adapters.find(config), adapters.base_of(config)
     try:
         model = transformers.AutoModelForImageTextToText.from_pretrained(
-            config.model,
-            revision=config.revision,
+            base.model,
+            revision=base.revision,
             trust_remote_code=config.trust_remote_code,
             dtype=dtype,
             use_safetensors=True,
@@ -97,25 +103,29 @@ def load(config: EngineConfig, quantization: Any = None) -> LoadedModel:
             device_map=None if quantization is None else {"": device},
         )
     except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
-    revision = revision_of(config.model, config.revision)
+        raise ModelUnreachable(f"model {base.model} cannot be loaded: {error}") from error
+    revision = pin(config)
     if quantization is None:  # else it is there, and may not be moved
         model.to(device)
-    return LoadedModel(model.eval(), processor, family, config.model, revision, torch.device(device), dtype)
+    if adapter and merge:
+        model, adapter = adapters.merged(model, adapter), None
+    return LoadedModel(model.eval(), processor, family, config.model, revision, torch.device(device), dtype, adapter)
 
 
 def read_config(config: EngineConfig) -> Any:
-    """The model's configuration.
+    """The model's configuration, of an adapter its base's.
 
     Raises:
         ModelUnreachable: if it cannot be read.
     """
+    base = adapters.base_of(config)
     try:
         return transformers.AutoConfig.from_pretrained(
-            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+            base.model, revision=base.revision, trust_remote_code=base.trust_remote_code
         )
     except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
+        of = "" if base is config else f", the base of adapter {config.model} (another one: --base-model),"
+        raise ModelUnreachable(f"model {base.model}{of} cannot be loaded: {error}") from error
 
 
 def family_of(config: EngineConfig, model_type: str) -> Family:
@@ -141,6 +151,7 @@ def load_processor(config: EngineConfig) -> Any:
     Raises:
         ModelUnreachable: if it cannot be read.
     """
+    config = adapters.processor_source(config)
     source = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
         try:
@@ -231,6 +242,19 @@ def torch_dtype(dtype: Dtype, device: str) -> str:
     if dtype == "auto":
         return "float32" if device == "cpu" else "bfloat16"
     return dtype
+
+
+def pin(config: EngineConfig) -> str:
+    """What pins the model of a configuration: its revision; of an adapter, ``on`` and its base's behind it.
+
+    Raises:
+        ModelUnreachable: if there is no such model.
+    """
+    adapter, base = adapters.find(config), adapters.base_of(config)
+    own = adapter.commit if adapter else ""
+    if adapter is None or not own:
+        own = revision_of(config.model, config.revision)
+    return own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
 
 
 def revision_of(name: str, revision: str | None = None) -> str:

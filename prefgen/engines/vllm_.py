@@ -13,13 +13,16 @@ import dataclasses
 import difflib
 import importlib.util
 import os
+import tempfile
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
 
-from prefgen.engines import decode, engine_args, loading
+from prefgen.engines import adapters, decode, engine_args, loading
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
@@ -221,8 +224,13 @@ class VllmEngine:
             EnvironmentFault: if vLLM cannot start.
         """
         check(config)
-        front = load_front(config)
-        return cls(front, start(config, front), config)
+        with _whole(config) as folder:
+            whole = dataclasses.replace(config, model=folder, revision=None, base_model="") if folder else config
+            front = load_front(whole)
+            core = start(whole, front)
+        if folder:
+            front = dataclasses.replace(front, name=config.model, revision=loading.pin(config))
+        return cls(front, core, config)
 
     def submit(self, ticket: int, request: Request) -> None:
         """Queue a request."""
@@ -242,7 +250,10 @@ class VllmEngine:
         while len(self._running) < self._limit and (self._prepared or self._submitted):
             if not self._prepared:
                 self._prepared.extend(self._rows.prepare())
-                self._submitted -= len(self._prepared)
+                self._submitted -= len(self._prepared) + len(self._rows.refused)
+                refused += self._rows.refused
+                self._rows.refused = []
+                continue
             row = self._prepared.popleft()
             if row.length > self._longest:
                 detail = f"{row.length} prompt tokens, of which the model takes {self._longest}"
@@ -283,6 +294,25 @@ class VllmEngine:
         if ended:
             self._core.abort_request(ended)
         return replies
+
+
+@contextmanager
+def _whole(config: EngineConfig) -> Iterator[str]:
+    """Where vLLM finds an adapter merged into its base, while it reads the weights; empty for a whole model.
+
+    vLLM would take LoRA as it is, but no projector that was trained beside it, and no other kind of adapter.
+    """
+    if adapters.find(config) is None:
+        yield ""
+        return
+    device = loading.resolve_device(config.device)
+    dtype: Any = loading.torch_dtype(config.dtype, device)
+    loaded = loading.load(dataclasses.replace(config, device="cpu", dtype=dtype))
+    with tempfile.TemporaryDirectory(prefix="prefgen-") as folder:
+        loaded.model.save_pretrained(folder)
+        loaded.processor.save_pretrained(folder)
+        del loaded
+        yield folder
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefgen.errors import EnvironmentFault, UsageError
-from prefgen.exporters import argilla, llamafactory, llava, mmpr, ms_swift, trl
+from prefgen.exporters import argilla, llamafactory, llava, mmpr, ms_swift, openai_, trl
 from prefgen.exporters.records import Exported
 from prefgen.stored import Stored
 
@@ -25,6 +25,7 @@ EXPORTERS: dict[str, Callable[[Stored, Path, str], Exported]] = {
     "ms-swift": ms_swift.write,
     "llava": llava.write,
     "mmpr": mmpr.write,
+    "openai": openai_.write,
     "argilla": argilla.write,
 }
 

@@ -17,7 +17,7 @@ from prefgen.stored import Stored
 
 IMAGES = "images"
 MAX_NAME_BYTES = 180
-_COLUMNS = (
+CARRIED_COLUMNS = (
     "images",
     "rejected_images",
     "conversations",
@@ -82,7 +82,7 @@ def _write(
     written = 0
     with path.open("w", encoding="utf-8") as file:
         file.write(opening)
-        for row in rows(stored, _COLUMNS):
+        for row in rows(stored, CARRIED_COLUMNS):
             try:
                 if row["rejected_images"] and not rejected_images:
                     raise RowError(REJECTED_BY_IMAGE, "the answers are the same")

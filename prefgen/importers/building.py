@@ -9,26 +9,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from prefgen import sources
 from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Dropped, Pair, Role, Sample, Turn, sample_id
+from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import (
-    ID_COLUMNS,
+from prefgen.sources.columns import ID_COLUMNS, QUESTION_COLUMNS, is_id, json_value, refuse_other_media
+from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
+from prefgen.sources.row import Row
+from prefgen.sources.turns import (
+    carried_image,
     check_order,
     check_text,
     content_parts,
-    is_id,
-    json_value,
+    is_image_part,
+    known_parts,
     message_parts,
     place_images,
 )
-from prefgen.sources.image_columns import has_image, image_names, image_refs
-from prefgen.sources.row import Row
 
 UNUSABLE_ROWS = 50
 Message = tuple[Role, Any]
@@ -40,12 +42,16 @@ class Draft:
 
     Attributes:
         prompt: role and content of each message before the answer.
-        images: value of the image column, in any spelling that `prefgen.sources` knows.
+        images: value of the image column, in any spelling that `prefgen.sources` knows; empty where the images stand in
+            the messages' content parts.
         rejected_images: likewise, where the preference is between pictures and both answers are the same.
         used: names of the columns that all this was made of; the others go to ``meta``.
         params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
         meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
         row_id: the row's own id, where it stands in none of the usual columns.
+        grouped: whether several rejected answers of its row stand against its chosen one, as `prefgen join` puts them.
+        carried: what `prefgen export` kept of the row outside of it; None where the row has a column for that, or
+            nothing was kept.
     """
 
     prompt: Sequence[Message]
@@ -58,6 +64,8 @@ class Draft:
     meta: Mapping[str, Any] = field(default_factory=dict)
     row_id: str = ""
     rejected_images: object = None
+    grouped: bool = False
+    carried: object = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +140,48 @@ def _outcomes(row: Row, origin: Origin, read: Read, seen: set[int]) -> Iterator[
     columns = row.columns
     id_column = next((name for name in ID_COLUMNS if is_id(columns.get(name))), "")
     own_id = str(columns[id_column]) if id_column else ""
+    grouped: list[Pair | Dropped] = []
     try:
-        for draft in read(columns):
+        for draft in chain.from_iterable(map(_singles, read(columns))):
             used = draft.used if draft.row_id else (*draft.used, id_column)
-            yield _outcome(replace(draft, row_id=draft.row_id or own_id, used=used), row.where, columns, origin, seen)
+            named = replace(draft, row_id=draft.row_id or own_id, used=used)
+            outcome = _outcome(named, row.where, columns, origin, seen)
+            if named.grouped:
+                grouped.append(outcome)
+            else:
+                yield outcome
     except RowError as error:
         yield Dropped(error.reason, f"{row.where}: {error.detail}", origin.source, own_id or row.where)
+    yield from _joined(grouped)
+
+
+def _singles(draft: Draft) -> Iterator[Draft]:
+    """One draft for each chosen and rejected answer, where a draft has lists of answers."""
+    chosen, rejected = alternatives(draft.chosen), alternatives(draft.rejected)
+    if len(chosen) == len(rejected) == 1:
+        yield replace(draft, chosen=chosen[0], rejected=rejected[0])
+        return
+    for better, worse in product(chosen, rejected):
+        yield replace(draft, chosen=better, rejected=worse, grouped=True)
+
+
+def alternatives(value: object) -> list[object]:
+    """The answers that a column holds: a list of texts, or of lists of messages, is that many answers."""
+    if not isinstance(value, list) or not value or all(isinstance(item, dict) for item in value):
+        return [value]
+    return list(value)
+
+
+def _joined(outcomes: Sequence[Pair | Dropped]) -> Iterator[Pair | Dropped]:
+    """The outcomes with their groups: the pairs of one chosen answer, next to each other."""
+    yield from (outcome for outcome in outcomes if isinstance(outcome, Dropped))
+    groups: dict[str, list[Pair]] = {}
+    for pair in outcomes:
+        if isinstance(pair, Pair):
+            groups.setdefault(pair.chosen, []).append(pair)
+    for pairs in groups.values():
+        group = {"group": pairs[0].sample.id, "size": len(pairs)}
+        yield from (replace(pair, joined=pair.joined or group) if len(pairs) > 1 else pair for pair in pairs)
 
 
 def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin, seen: set[int]) -> Pair | Dropped:
@@ -153,10 +197,12 @@ def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origi
 
 
 def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
-    images = image_refs(draft.images, origin.allow_urls) if has_image(draft.images) else ()
+    said = [(role, known_parts(content)) for role, content in draft.prompt]
+    images = image_refs(draft.images if has_image(draft.images) else _carried_images(said), origin.allow_urls)
+    refuse_other_media(columns)
     if not images:
         raise RowError("TEXT_ONLY", "no image")
-    prompt = place_images(prompt_turns(draft.prompt), len(images))
+    prompt = place_images(prompt_turns(said), len(images))
     chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
     others = image_refs(draft.rejected_images, origin.allow_urls) if has_image(draft.rejected_images) else ()
     others = () if others == images else others
@@ -166,8 +212,10 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
     used = {*draft.used, COLUMN}
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
     carried = Carried(origin.source, draft.row_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
-    if columns.get(COLUMN) is not None:
-        carried = Carried.from_json(columns[COLUMN])
+    kept = columns.get(COLUMN) if draft.carried is None else draft.carried
+    if kept is not None:
+        carried = Carried.from_json(kept)
+        images, others = _recorded(images, others, carried)
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
     sample = Sample(
         id=sample_id(draft.row_id, carried.turn, prompt, image_names(images + others), answers),
@@ -192,7 +240,19 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         rejected_images=others,
         flags=tuple(carried.flags),
         params={**draft.params, **carried.params},
+        joined=carried.joined,
     )
+
+
+def _recorded(
+    images: tuple[ImageRef, ...], others: tuple[ImageRef, ...], carried: Carried
+) -> tuple[tuple[ImageRef, ...], tuple[ImageRef, ...]]:
+    """The images with what an earlier run recorded of them."""
+    known = carried.recorded()
+    if len(known) != len(images) + len(others):  # of an export by an earlier version, or edited
+        return images, others
+    found = [replace(image, recorded=record) for image, record in zip((*images, *others), known, strict=True)]
+    return tuple(found[: len(images)]), tuple(found[len(images) :])
 
 
 def prompt_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
@@ -201,8 +261,7 @@ def prompt_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
     Raises:
         RowError: ``ROW_SHAPE``, ``TEXT_EMPTY``, ``TEXT_CONTROL``.
     """
-    parts = [part for _, content in messages if isinstance(content, list) for part in content]
-    typed = any(isinstance(part, dict) and part.get("type") == "image" for part in parts)
+    typed = bool(_image_parts(messages))
     turns = tuple(Turn(role, content_parts(role, content, tags=not typed)) for role, content in messages)
     turns = tuple(turn for turn in turns if turn.role != "system" or turn.text.strip())
     check_order(turns)
@@ -211,6 +270,16 @@ def prompt_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
     for turn in turns:
         check_text(turn)
     return turns
+
+
+def _image_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    parts = (part for _, content in messages if isinstance(content, list) for part in content)
+    return [part for part in parts if is_image_part(part)]
+
+
+def _carried_images(messages: Sequence[Message]) -> list[object]:
+    """The images that stand in the content parts themselves."""
+    return [image for part in _image_parts(messages) if (image := carried_image(part)) is not None]
 
 
 def messages(name: str, value: object) -> list[Message]:
@@ -251,6 +320,32 @@ def question(text: object, name: str = "question") -> list[Message]:
     if not isinstance(text, str):
         raise RowError("ROW_SHAPE", f"{name} should be a string, found {type(text).__name__}")
     return [("user", text)]
+
+
+def prompt(value: object, name: str = "prompt") -> list[Message]:
+    """A prompt that is a text or a list of messages.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    return messages(name, value) if isinstance(value, list) else question(value, name)
+
+
+def known_prompt(columns: Mapping[str, Any]) -> tuple[list[Message], str]:
+    """The prompt of a row with flat columns, and the name of its column, one of the usual.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    name = next((name for name in QUESTION_COLUMNS if columns.get(name) is not None), " or ".join(QUESTION_COLUMNS))
+    (value,) = needed(columns, name)
+    return prompt(value, name), name
+
+
+def known_images(columns: Mapping[str, Any]) -> tuple[object, str]:
+    """What the image column of a row holds, and its name, one of the usual; None and "" where there is none."""
+    name = next((name for name in IMAGE_COLUMNS if has_image(columns.get(name))), "")
+    return columns.get(name), name
 
 
 def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from prefgen.images import Fetch
 from prefgen.importers import Importer
 from prefgen.layout import Scalar
 from prefgen.pending import Interrupts, Rows, load_images
-from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.records import Dropped, Image, ImageRef, Outcome, Pair, Sample
 from prefgen.schema import SCHEMA_VERSION, Provenance
 from prefgen.shards import RunDirectory
 from prefgen.sources import MissingReport, SourceOptions
@@ -51,7 +51,7 @@ class ImportJob:
         options = dataclasses.asdict(self.importer)  # type: ignore[call-overload]  # every importer is a dataclass
         options |= {"source": None}
         flat = {f"import.{name}": value for name, value in options.items() if value is not None}
-        flat |= {f"source.{name}": value for name, value in dataclasses.asdict(self.source).items()}
+        flat |= self.source.recorded()
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in flat.items()}
         return {
             "method": self.importer.name,
@@ -111,12 +111,14 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
     def load(outcome: Outcome) -> Outcome:
         if isinstance(outcome, Dropped):
             return outcome
-        loaded = load_images(_with_all_images(outcome), root, fetch)
+        named = _with_all_images(outcome)
+        loaded = load_images(named, root, fetch)
         if isinstance(loaded, Dropped):
             return loaded
+        images = tuple(_as_recorded(*both) for both in zip(loaded.loaded_images, named.images, strict=True))
         count = len(outcome.sample.images)
-        sample = dataclasses.replace(loaded, images=loaded.images[:count])
-        return dataclasses.replace(outcome, sample=sample, rejected_images=loaded.images[count:])
+        sample = dataclasses.replace(loaded, images=images[:count])
+        return dataclasses.replace(outcome, sample=sample, rejected_images=images[count:])
 
     rows = Rows(directory.plan, job.read)
     started = time.monotonic()
@@ -133,6 +135,14 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
 def _with_all_images(pair: Pair) -> Sample:
     """The pair's sample, rejected images behind its own."""
     return dataclasses.replace(pair.sample, images=(*pair.sample.images, *pair.rejected_images))
+
+
+def _as_recorded(image: Image, named: Image | ImageRef) -> Image:
+    """The image under the path that the source of an earlier run had, if it is still the same image."""
+    record = named.recorded if isinstance(named, ImageRef) else None
+    if record is None or record.sha256 != image.sha256:
+        return image
+    return dataclasses.replace(image, path=record.path, how=record.how, original=record.original)
 
 
 def _pair_id(outcome: Outcome) -> str | None:

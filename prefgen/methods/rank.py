@@ -15,8 +15,9 @@ Departures from the paper:
 
 1. Both orders are asked instead of a random one (``order="random"`` asks one); where they disagree, or a verdict cannot
    be read, it is a tie.
-2. Equal answers count once, empty ones not at all. A sample whose answers are not apart by more than `min_margin` is
-   dropped: a preference that nobody has teaches nothing.
+2. Equal answers count once, empty ones not at all. A sample whose answers are all alike (``ANSWER_ALIKE``) or not apart
+   by more than `min_margin` is dropped: a preference that nobody has teaches nothing. The reason of the latter is
+   ``ANSWER_UNCLEAR`` if a verdict could not be read, else ``ANSWER_TIE``.
 3. ``pairs="all"`` plans a row for every pair that a sample's answers can make; those that are ties are dropped as such.
 """
 
@@ -32,7 +33,7 @@ from prefgen import seeds
 from prefgen.errors import UsageError
 from prefgen.methods.base import check_choices, check_ranges, check_sampling, cosine, settings
 from prefgen.methods.prompts import Template
-from prefgen.methods.verdicts import Comparer
+from prefgen.methods.verdicts import Comparer, said, verdict
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import (
     Annotate,
@@ -58,6 +59,7 @@ BY: tuple[By, ...] = ("annotator", "api", "similarity", "image-gain")
 PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random", "all")
 CHOSEN: tuple[Chosen, ...] = ("best", "reference")
 ORDERS: tuple[Order, ...] = ("both", "random")
+_SHOWN = 120  # characters of a reply in which no verdict can be read
 _ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
 
 
@@ -151,19 +153,22 @@ class Rank:
         answers = [text for text in dict.fromkeys(texts) if text]
         tokens = sum(completion.tokens for completion in completions)
         if len(answers) < 2:
-            return self._drop(sample, f"{self.answers} answers, all of them alike or empty", tokens)
-        scores, flags = yield from self._scores(sample, answers)
+            return self._drop(sample, "ANSWER_ALIKE", f"{self.answers} answers, all of them alike or empty", tokens)
+        scores, unread = yield from self._scores(sample, answers)
         ranked = sorted(range(len(answers)), key=lambda place: (-scores[place], place))
         apart = [
             (one, other) for one, other in combinations(ranked, 2) if scores[one] - scores[other] > self.min_margin
         ]
         if not apart:
-            return self._drop(sample, f"scores from {scores[ranked[-1]]:.3f} to {scores[ranked[0]]:.3f}", tokens)
+            if unread:
+                return self._drop(sample, "ANSWER_UNCLEAR", f"no verdict can be read in {unread[0]!r}", tokens)
+            reach = f"scores from {scores[ranked[-1]]:.3f} to {scores[ranked[0]]:.3f}"
+            return self._drop(sample, "ANSWER_TIE", reach, tokens)
         if self.pairs != "all":
             worse = [other for one, other in apart if one == ranked[0]]
             apart = [(ranked[0], worse[-1 if self.pairs == "best-worst" else self._draw(sample, len(worse))])]
         if self.chosen == "reference" and answers[apart[0][1]] == reference:
-            return self._drop(sample, "the worst answer is the reference", tokens)
+            return self._drop(sample, "ANSWER_TIE", "the worst answer is the reference", tokens)
         outcomes: list[Outcome] = []
         for winner, loser in apart:
             first, second = texts.index(answers[winner]), texts.index(answers[loser])
@@ -175,11 +180,11 @@ class Rank:
                     chosen=pair.chosen if self.chosen == "best" else reference,
                     authors=own if self.chosen == "best" else (None, own[1]),
                     tokens=0 if outcomes else tokens,
-                    flags=(*flags, *pair.flags),
+                    flags=(*(("unclear-verdict",) if unread else ()), *pair.flags),
                     params={**pair.params, "scores": [round(scores[place], 4) for place in (winner, loser)]},
                 )
             )
-        outcomes += [self._drop(sample, "fewer answers are apart", 0)] * (self.parts - len(outcomes))
+        outcomes += [self._drop(sample, "ANSWER_TIE", "fewer answers are apart", 0)] * (self.parts - len(outcomes))
         return outcomes if self.parts > 1 else outcomes[0]
 
     def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
@@ -203,12 +208,12 @@ class Rank:
 
     def _scores(
         self, sample: Sample, answers: list[str]
-    ) -> Generator[tuple[Request, ...], tuple[Reply, ...], tuple[list[float], tuple[str, ...]]]:
-        """A score for each answer, higher is better, and flags about how it came about."""
+    ) -> Generator[tuple[Request, ...], tuple[Reply, ...], tuple[list[float], list[str]]]:
+        """A score for each answer, higher is better; the beginnings of replies without a verdict that can be read."""
         if self.by == "similarity":
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
-            return [cosine(vector, reference) for vector in vectors], ()
+            return [cosine(vector, reference) for vector in vectors], []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             read = cast(
@@ -220,7 +225,7 @@ class Rank:
                 ),
             )
             means = [sum(scored.logps) / len(scored.logps) for scored in read]
-            return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], ()
+            return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], []
         comparer = self.comparer()
         matches = [self._ordered(sample, match) for match in combinations(range(len(answers)), 2)]
         asked = 2 if self.order == "both" else 1
@@ -230,13 +235,15 @@ class Rank:
             for request in comparer.requests(sample, answers[one], answers[other], f"{one} {other}")[:asked]
         ]
         replies = yield tuple(requests)
-        scores, unclear = [0.0] * len(answers), False
+        scores, unread = [0.0] * len(answers), list[str]()
         for number, (one, other) in enumerate(matches):
-            comparison = comparer.read(*replies[asked * number : asked * (number + 1)])
+            given = replies[asked * number : asked * (number + 1)]
+            comparison = comparer.read(*given)
             won = {0: 1.0, 1: 0.0, None: 0.5}[comparison.winner]
             scores[one], scores[other] = scores[one] + won, scores[other] + 1.0 - won
-            unclear = unclear or not comparison.is_clear
-        return [score / (len(answers) - 1) for score in scores], ("unclear-verdict",) if unclear else ()
+            if not comparison.is_clear:
+                unread.append(next(said(reply)[:_SHOWN] for reply in given if verdict(reply) == "unclear"))
+        return [score / (len(answers) - 1) for score in scores], unread
 
     def _generate(self, sample: Sample, number: int) -> Generate:
         sampling = Sampling(self.temperature, self.top_p, self.max_new_tokens)
@@ -254,8 +261,8 @@ class Rank:
     def _draw(self, sample: Sample, count: int) -> int:
         return int(seeds.generator(seeds.derive(self.seed, sample.id, 1, "loser")).integers(count))
 
-    def _drop(self, sample: Sample, detail: str, tokens: int) -> Outcome:
-        made = Dropped.of(sample, "ANSWER_TIE", detail)
+    def _drop(self, sample: Sample, reason: str, detail: str, tokens: int) -> Outcome:
+        made = Dropped.of(sample, reason, detail)
         return Dropped(**{**vars(made), "iteration": 1, "tokens": tokens})
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
@@ -280,5 +287,5 @@ class Rank:
         """The comparison of the reference with itself: the form of what a judge is asked."""
         if self.by not in ("annotator", "api"):
             return ()
-        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16)
+        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in filled))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -18,12 +18,25 @@ _NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logp
 class Steps:
     """Shows metrics as they come. A context manager.
 
+    Attributes:
+        asked: samples that online training has asked answers for. fallen: those among them that came to nothing.
+
     Args:
         brief: of steps show the bar alone; what is measured on held-out samples has its lines all the same.
+        online: a column for the share of samples, since the last line, whose answers came to nothing.
     """
 
-    def __init__(self, console: Console, *, brief: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        brief: bool = False,
+        online: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console, self._brief, self._clock = console, brief, clock
+        self._heads = (*_HEADS, "fallback") if online else _HEADS
+        self._shown = self.asked = self._fallen_shown = self.fallen = 0
         self._steps = self._samples = self._read = 0
         self._started: tuple[int, float] | None = None
         self._headed = False
@@ -71,8 +84,11 @@ class Steps:
             self._line("held out", [metrics[f"eval_{name}"] for name in _NAMES])
         elif "loss" in metrics:
             self._advance(step, metrics["loss"])
+            self.asked += int(metrics.get("online/asked", 0))
+            self.fallen += int(metrics.get("online/fallback", 0))
             if not self._brief and (step in (1, self._steps) or not step % max(1, self._steps // _LINES)):
-                self._line(f"{step:,}", [metrics[name] for name in _NAMES])
+                trained = "rewards/margins" in metrics  # else all of its samples were left out
+                self._line(f"{step:,}", [metrics[name] if trained else None for name in _NAMES], *self._fallback())
 
     def _advance(self, step: int, loss: float) -> None:
         """Move the bar; speed and time left are of this process's steps, not of those before a resumption."""
@@ -84,11 +100,18 @@ class Steps:
         speed = f"{(now - since) / (step - first):.2f} s/step · " if step > first else ""
         self._bar.update(self._task, completed=step, description=f"{speed}loss {loss:.3f}")
 
-    def _line(self, first: str, figures: Sequence[float]) -> None:
+    def _fallback(self) -> Iterator[str]:
+        """The cell of its column: a share of the samples since the last line."""
+        if len(self._heads) > len(_HEADS):
+            asked, fallen = self.asked - self._shown, self.fallen - self._fallen_shown
+            self._shown, self._fallen_shown = self.asked, self.fallen
+            yield f"{fallen / asked:.0%}" if asked else "–"
+
+    def _line(self, first: str, figures: Sequence[float | None], *others: str) -> None:
         if not self._headed:
-            self._print(_HEADS)
+            self._print(self._heads)
             self._headed = True
-        self._print([first, *(f"{figure:.3f}" for figure in figures)])
+        self._print([first, *("–" if figure is None else f"{figure:.3f}" for figure in figures), *others])
 
     def _print(self, cells: Sequence[str]) -> None:
         self._console.print("".join(f"{cell:>10}" for cell in cells), soft_wrap=True)

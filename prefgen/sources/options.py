@@ -9,6 +9,7 @@ from typing import Literal
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
+from prefgen.sources.questions import read_questions
 
 Turns = Literal["all", "first", "last"]
 
@@ -26,11 +27,15 @@ class SourceOptions:
         allow_urls: keep images given by URL; otherwise such rows are dropped.
         split: split of a `datasets` folder or Hub set; None means ``train``, or the only one there is.
         image_match: how much of an image path a file's place must agree with, see `prefgen.image_names`.
+        question: what to ask of rows that have an answer or caption and no question; of several lines one is drawn for
+            each row. May be given as the path of a file with one question a line.
+        keep_refusals: keep rows whose answer is boilerplate of a chat service that refuses or saw no message.
         follow_links: whether a link may lead out of the folder of the images.
-        config: configuration of a Hub set that has several. revision: its commit, branch or tag.
+        dataset_config: configuration of a Hub set that has several.
+        dataset_revision: its commit, branch or tag; `--revision` is a model's.
 
     Raises:
-        UsageError: `limit` or `sample` is below 1, or `image_match` is unknown.
+        UsageError: `limit` or `sample` is below 1, `image_match` is unknown, or the file of questions is not there.
     """
 
     image_root: Path | None = None
@@ -40,17 +45,25 @@ class SourceOptions:
     seed: int = 0
     allow_urls: bool = False
     split: str | None = None
-    config: str | None = None
-    revision: str | None = None
+    dataset_config: str | None = None
+    dataset_revision: str | None = None
     image_match: Match = "exact"
     follow_links: bool = False
+    question: str = ""
+    keep_refusals: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "question", read_questions(self.question))
         for name, value in (("limit", self.limit), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
         if self.image_match not in MATCHES:
             raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
+
+    def recorded(self) -> dict[str, str | int | float | bool | None]:
+        """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
+        named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
+        return {f"source.{name}": str(value) if isinstance(value, Path) else value for name, value in named.items()}
 
     def root(self, input: str) -> ImageRoot:
         """Where the images of `input` may lie.

@@ -91,7 +91,7 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     number = 0
     unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
     for number, row in enumerate(rows(input, options), 1):
-        for outcome in outcomes(row, source, options.turns, options.allow_urls):
+        for outcome in outcomes(row, source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
                 if key in seen:

@@ -58,7 +58,7 @@ def render(
             "",
             _line("metric", *(head for head, _, _ in columns)),
             _line(*["---"] * (1 + len(columns))),
-            *(_line(name, *(f"{entry[kind + name]:.4f}" for _, kind, entry in columns)) for name in _SHOWN),
+            *(_line(name, *(_figure(entry.get(kind + name)) for _, kind, entry in columns)) for name in _SHOWN),
             "",
             "At the first step policy and reference are one model. `logps/end` is the log-probability of the chosen "
             "answers' end token: where it falls, answers grow longer.",
@@ -69,6 +69,11 @@ def render(
             "",
         ]
     )
+
+
+def _figure(value: float | None) -> str:
+    """A metric; that of a step whose samples were all left out is unknown."""
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _line(*cells: str) -> str:

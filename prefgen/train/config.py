@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from prefgen.errors import UsageError
@@ -21,12 +22,14 @@ Average = Literal["losses", "margins"]
 Saved = Literal["merged", "adapter"]
 Reference = Literal["precompute", "live"]
 Maker = Literal["bdhs", "dpo", "povid"]
+Fallback = Literal["drop", "stored"]
 LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic", "sft")
 LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans", "dense")
 AVERAGES: tuple[Average, ...] = ("losses", "margins")
 SAVED: tuple[Saved, ...] = ("merged", "adapter")
 REFERENCES: tuple[Reference, ...] = ("precompute", "live")
 MAKERS: tuple[Maker, ...] = ("bdhs", "dpo", "povid")
+FALLBACKS: tuple[Fallback, ...] = ("drop", "stored")
 _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {"bdhs": BDHS, "dpo": Rank, "povid": Povid}
 _OURS = ("seed", "prompt", "by", "policies")  # options of the methods that are decided here
 
@@ -154,8 +157,12 @@ class Online:
         online_args: ``name=value``: options of the method, which otherwise has its own defaults.
         with_stored: average the answer with the stored rejected ones (eq. 5); None does so for ``povid`` alone.
         mix: p of eq. 4: share of the samples, drawn anew in every epoch, that is trained on as stored.
+        fallback: for a sample whose answers come to nothing: ``drop`` leaves it out of its step, ``stored`` trains on
+            its stored pair. None drops where a run is to train on the policy's answers alone.
+        max_fallback: the run stops when a larger share of the samples comes to nothing.
         similarity_model: as of `prefgen.engines.base.EngineConfig`, and `annotator_revision` likewise.
         annotator: folder or Hub id of the model that compares two answers, or URL of an OpenAI-compatible server.
+        annotator_prompt: file with another prompt than ours, see `prefgen.methods.verdicts.Comparer`.
     """
 
     online: Maker
@@ -163,9 +170,12 @@ class Online:
     online_args: Sequence[str] = ()
     with_stored: bool | None = None
     mix: float = 0.0
+    fallback: Fallback | None = None
+    max_fallback: float = 0.5
     similarity_model: str = "mpnet"
     annotator: str = ""
     annotator_revision: str | None = None
+    annotator_prompt: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -176,10 +186,14 @@ class Online:
         check_choices(online=(self.online, MAKERS))
         _check_range("online-every", self.online_every, 1, math.inf)
         _check_range("mix", self.mix, 0, 1)
+        _check_range("max-fallback", self.max_fallback, 0, 1)
+        check_choices(fallback=(self.falls_back, FALLBACKS))
         if (self.online == "dpo") != bool(self.annotator):
             raise UsageError(
                 "--online dpo and --annotator go together: a model, or the URL of a server, to compare with"
             )
+        if self.online != "dpo" and self.annotator_prompt:
+            raise UsageError("--annotator-prompt is for --online dpo: nobody else compares answers")
         if self.online == "dpo" and self.with_stored:
             raise UsageError(
                 "--with-stored is for bdhs and povid: the pairs of --online dpo have another chosen answer"
@@ -190,6 +204,11 @@ class Online:
     def averages(self) -> bool:
         """Whether answers stand beside the stored ones."""
         return self.online == "povid" if self.with_stored is None else self.with_stored
+
+    @property
+    def falls_back(self) -> Fallback:
+        """What becomes of a sample whose answers come to nothing."""
+        return self.fallback or ("stored" if self.mix or self.averages else "drop")
 
     @property
     def served(self) -> bool:
@@ -206,7 +225,13 @@ class Online:
         settings: dict[str, Any] = {"seed": seed, **_arguments(kind, self.online_args)}
         if self.online == "dpo":
             by, name = ("api", "rank") if self.served else ("annotator", "rank-text")
-            settings = {"by": by, "prompt": prompts.load(name), "candidates": 2, "order": "random", **settings}
+            settings = {
+                "by": by,
+                "prompt": prompts.load(name, self.annotator_prompt),
+                "candidates": 2,
+                "order": "random",
+                **settings,
+            }
         made = kind(**settings)
         if parts(made) > 1:
             raise UsageError("--online-arg pairs=all makes several pairs of a row; training takes one")

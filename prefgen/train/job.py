@@ -24,7 +24,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.loading import LoadedModel
 from prefgen.engines.vision import Pixels
-from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
 from prefgen.stored import Stored, loaded_images
 from prefgen.train import card, checkpoints, online, processes, reference, saved
@@ -193,7 +193,8 @@ def train(
 
     Raises:
         CorruptRun: the output was begun with other settings. Locked: another process trains there.
-        Stopped: as `stop` asked for. EnvironmentFault: the disk is full; the last checkpoint is kept.
+        Stopped: as `stop` asked for. UnusableReplies: most answers of online training come to nothing.
+        EnvironmentFault: the disk is full; the last checkpoint is kept.
     """
     with ExitStack() as held:
         with processes.together():
@@ -268,17 +269,19 @@ def _train(
 
     folder = job.records / "checkpoints"
     last = checkpoints.last(folder, say if processes.first() else lambda text: None)
+    supply = held.enter_context(online.supply(job, prepared, model))
+    why_stop = supply.why_stop if supply else str
     logs = [Log(job.records, told)] if processes.first() else []
     trainer = PreferenceTrainer(
         Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
         job.objective,
         job.optimisation,
-        supply=held.enter_context(online.supply(job, prepared, model)),
+        supply=supply,
         args=_arguments(job, prepared, folder, resumed=last is not None),
         train_dataset=torch.utils.data.Subset(prepared.dataset, prepared.trained_on),
         eval_dataset=torch.utils.data.Subset(prepared.dataset, prepared.held_out),
         data_collator=lambda items: {"items": items},
-        callbacks=[*logs, Stop(stop)],
+        callbacks=[*logs, Stop(lambda: stop() or (ExitCode.UNUSABLE_REPLIES if why_stop() else None))],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     for callback in trainer.callback_handler.callbacks:
@@ -288,6 +291,8 @@ def _train(
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
+        if not stop() and (why := why_stop()):
+            raise UnusableReplies(f"stopped after step {trainer.state.global_step}: {why}")
         with processes.together():
             raise Stopped(said, ExitCode(processes.most(stop() or 0) or ExitCode.TERMINATED))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -13,6 +13,8 @@ import torch
 import transformers
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from prefgen.engines import adapters
+from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.loading import LoadedModel, load, read_config, resolve_device, torch_dtype
 from prefgen.errors import UsageError
@@ -35,7 +37,7 @@ def loaded_for(engine: EngineConfig, how: Optimisation) -> LoadedModel:
         UsageError: bitsandbytes is missing, or weights are to be shared out, for which those in 4 bit are not made.
     """
     if not how.qlora:
-        return load(engine)
+        return load(engine, merge=not how.lora)
     if not find_spec("bitsandbytes"):
         raise UsageError("--qlora needs bitsandbytes, which is missing: pip install 'prefgen[qlora]'")
     if processes.sharding():
@@ -51,7 +53,7 @@ def loaded_for(engine: EngineConfig, how: Optimisation) -> LoadedModel:
         bnb_4bit_compute_dtype=torch_dtype(engine.dtype, resolve_device(engine.device)),
         llm_int8_skip_modules=[name for name, part in linear if part not in decoder],
     )
-    loaded = load(engine, settings)
+    loaded = load(engine, settings, merge=False)
     for part in loaded.model.modules():
         if hasattr(part, "support_avx512bf16_for_cpu"):  # a kernel for inference, with other numbers than training's
             part.support_avx512bf16_for_cpu = False
@@ -71,13 +73,17 @@ def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
         layers = {key.rsplit(".", 1)[-1] for key, part in decoder.named_modules() if isinstance(part, torch.nn.Linear)}
         found = [part for part in PROJECTORS if any(key.split(".")[-1] == part for key, _ in model.named_modules())]
         torch.manual_seed(optimisation.seed)  # LoRA's first matrices are drawn
-        settings = peft.LoraConfig(
-            r=optimisation.lora_r,
-            lora_alpha=optimisation.lora_alpha,
-            target_modules=rf"{re.escape(name)}\..*\.({'|'.join(sorted(layers))})",
-            modules_to_save=found if trains_projector and found else None,
-        )
-        model = peft.get_peft_model(model, settings)
+        beside = found if trains_projector else []
+        if loaded.adapter:
+            model = _continued(model, loaded.adapter, beside)
+        else:
+            settings = peft.LoraConfig(
+                r=optimisation.lora_r,
+                lora_alpha=optimisation.lora_alpha,
+                target_modules=rf"{re.escape(name)}\..*\.({'|'.join(sorted(layers))})",
+                modules_to_save=beside or None,
+            )
+            model = peft.get_peft_model(model, settings)
     else:
         model.requires_grad_(False)
         decoder.requires_grad_(True)
@@ -91,6 +97,20 @@ def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
     if optimisation.gradient_checkpointing:
         loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
+
+
+def _continued(model: Any, adapter: Adapter, projectors: list[str]) -> Any:
+    """The base with an adapter that is trained further, and with its projector, whether or not the adapter has one.
+
+    Args:
+        projectors: modules that are trained; none: an adapter's own projector stays as it is.
+    """
+    has_own = any(map(is_projector, adapters.weights(adapter)))
+    wrapped = adapters.attach(model, adapter, trains=True, beside=() if has_own else projectors)
+    for key, parameter in wrapped.named_parameters():
+        if is_projector(key) and not projectors:
+            parameter.requires_grad_(False)
+    return wrapped
 
 
 def save(
@@ -110,7 +130,7 @@ def save(
     if trained is not None:
         dtype: Any = str(loaded.dtype).removeprefix("torch.")
         unset_hf_deepspeed_config()  # lest the copy be shared out too
-        model = attach(load(dataclasses.replace(engine, device="cpu", dtype=dtype)), how)
+        model = attach(load(dataclasses.replace(engine, device="cpu", dtype=dtype), merge=not how.lora), how)
         weights = dict(model.named_parameters())
         for name, value in trained.items():
             weights[name].data.copy_(value)
@@ -118,5 +138,16 @@ def save(
         model = model.merge_and_unload()
     if how.save == "merged":
         model.to(loaded.dtype)
+    else:
+        _name_base(model.peft_config["default"], loaded)
     model.save_pretrained(to)
     loaded.processor.save_pretrained(to)
+
+
+def _name_base(settings: Any, loaded: LoadedModel) -> None:
+    """Name an adapter's base so that it is found from any folder, and at the commit that was trained on."""
+    named = Path(settings.base_model_name_or_path)
+    if named.is_dir():
+        settings.base_model_name_or_path = str(named.resolve())
+    else:
+        settings.revision = loaded.revision.rpartition(" on ")[2]

@@ -7,8 +7,9 @@ differs is the engine, which runs on the weights that are being trained. `Supply
 - Each sample is trained on as stored with probability p (`--mix`, eq. 4), drawn anew in every epoch.
 - Else the method makes its answers: a rejected one for the stored chosen one, alone or beside the stored rejected ones
   (eq. 5), or, in online DPO, both.
-- What comes to nothing (an answer that equals the chosen one, a verdict that is a tie or cannot be read, a server's
-  error) falls back to the stored pair and is counted.
+- A sample whose answers come to nothing (one equals the chosen one, both are alike, a verdict is a tie or cannot be
+  read, a server fails) is left out of its step, or falls back to its stored pair (`--fallback`). Either is counted by
+  reason, and a run in which it is most of them stops: it would not be what was asked for.
 
 Every draw is seeded by run, row and epoch, in the first epoch as `prefgen bdhs --seed` does it. What was made for steps
 to come is kept in checkpoints, since the policy that made it is gone: a resumed run is the run without a stop.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -51,9 +52,18 @@ if TYPE_CHECKING:
 # Metrics, of the samples whose answers were asked for since the last step was logged.
 ASKED, FALLBACK, SECONDS = "online/asked", "online/fallback", "online/seconds"
 _AHEAD = "ahead.json"  # in a checkpoint
+_RECENT, _LEAST = 64, 16  # samples that `--max-fallback` is a share of: the last so many, once there are a few
+_ADVICE = {
+    "ANSWER_ALIKE": "The policy's two answers are alike: raise --online-arg temperature= or max_new_tokens=.",
+    "ANSWER_TIE": "The annotator finds the answers equally good: try another --annotator.",
+    "ANSWER_UNCLEAR": "The annotator gives no verdict: try another --annotator or --annotator-prompt.",
+    "REJECTED_EQUALS_CHOSEN": "The policy writes the chosen answer: hide more of the image.",
+    "REJECTED_SIMILAR": "The policy's answers are too similar: hide more of the image, or raise the threshold.",
+}
 Row = Mapping[str, Any]
 Made = Row | str | None
-"""Columns of a row that stand in place of the stored ones; why there are none; None where none were asked for."""
+"""Columns of a row that stand in place of the stored ones; why there are none, as ``REASON: detail``; None where none
+were asked for."""
 
 
 class PolicyEngine(TransformersEngine):
@@ -130,22 +140,32 @@ class Supply:
     """The batches of each step with the answers that are to be trained on, and the reference of these.
 
     Args:
-        model: that is trained; it rests while it generates. renewal: None where only the reference is read live.
-        every: steps that answers are made for at a time. passes: batches of a step.
+        model: that is trained; it rests while it generates.
+        renewal: of answers, as `online` says; None where only the reference is read live. passes: batches of a step.
     """
 
-    def __init__(self, model: torch.nn.Module, live: Live, renewal: Renewal | None, every: int, passes: int) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        live: Live,
+        passes: int,
+        renewal: Renewal | None = None,
+        online: Online | None = None,
+    ) -> None:
         self._model = model
         self._live = live
         self._renewal = renewal
-        self._every = every
+        self._every = online.online_every if online else 1
+        self._drops = online is not None and online.falls_back == "drop"
+        self._most = online.max_fallback if online else 1.0
         self._passes = passes
+        self._recent: deque[str] = deque(maxlen=_RECENT)  # why answers came to nothing, with the row; else empty
         self._ahead: deque[tuple[list[Item], list[Made]]] = deque()
         self._kept: list[list[Made]] = []  # of a checkpoint, for the batches that come next
         self._counted: dict[str, float] = defaultdict(float)
 
     def step(self, loader: Iterator[dict[str, Any]], count: int, epoch: int, left: int) -> list[dict[str, Any]]:
-        """The batches of the next step.
+        """The batches of the next step. Where samples are left out, `share` is how many a batch has on average.
 
         Args:
             loader: of this epoch. count: batches of the step. epoch: 0-based. left: steps of the run, with this one.
@@ -153,7 +173,9 @@ class Supply:
         if not self._ahead:
             size = len(self._kept) or min(self._every, left) * self._passes
             self._fetch([batch["items"] for batch in islice(loader, size)], epoch)
-        return [{"items": self._ahead.popleft()[0]} for _ in range(min(count, len(self._ahead)))]
+        batches = [self._ahead.popleft()[0] for _ in range(min(count, len(self._ahead)))]
+        share = sum(map(len, batches)) / len(batches) if self._drops else None
+        return [{"items": batch, "share": share} for batch in batches]
 
     def _fetch(self, batches: list[list[Item]], epoch: int) -> None:
         started = time.monotonic()
@@ -165,25 +187,42 @@ class Supply:
             kept = [[next(made) for _ in batch] for batch in batches]
         for place, batch in enumerate(batches):
             own: list[Made] = kept[place] if kept else [None] * len(batch)
-            self._ahead.append(([*map(self._renewed, batch, own)], own))
+            renewed = map(self._renewed, batch, own)
+            self._ahead.append(([item for item in renewed if item is not None], own))
         self._model.train(trains)
         self._counted[SECONDS] += time.monotonic() - started
 
-    def _renewed(self, item: Item, made: Made) -> Item:
-        """The item with the answers that were made for it, or as it is where there are none."""
+    def _renewed(self, item: Item, made: Made) -> Item | None:
+        """The item with the answers that were made for it, or as it is where none were; None where it is left out."""
         if made is None or self._renewal is None:
             return item
-        renewed, reason = item, made
+        renewed: Item | None = None if self._drops else item
+        why = made if isinstance(made, str) else ""
         if not isinstance(made, str):
             try:
-                renewed, reason = self._renewal.put(item, made), ""
+                renewed = self._renewal.put(item, made)
             except RowError as error:
-                reason = error.reason
+                why = str(error)
         self._counted[ASKED] += 1
-        self._counted[FALLBACK] += bool(reason)
-        if reason:
-            self._counted[f"{FALLBACK}/{reason}"] += 1
+        self._counted[FALLBACK] += bool(why)
+        self._recent.append(f"{why} (row {item.sample.id})" if why else "")
+        if why:
+            self._counted[f"{FALLBACK}/{_reason(why)}"] += 1
         return renewed
+
+    def why_stop(self) -> str:
+        """What is wrong where more answers come to nothing than `--max-fallback` allows; else empty."""
+        failed = [why for why in self._recent if why]
+        if len(self._recent) < _LEAST or len(failed) <= self._most * len(self._recent):
+            return ""
+        reasons = Counter(map(_reason, failed)).most_common()
+        most = reasons[0][0]
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+        example = next(why for why in failed if _reason(why) == most)
+        return (
+            f"the answers of {len(failed):,} of the last {len(self._recent):,} samples came to nothing: {counts}. "
+            f"For example {example}. {_ADVICE.get(most, '')} With --max-fallback 1 the same command goes on."
+        )
 
     def referred(self, batch: list[Item]) -> list[Item]:
         """The batch with the reference of items that have none yet."""
@@ -219,7 +258,7 @@ def supply(job: Job, prepared: Prepared, model: Any) -> Iterator[Supply | None]:
     loaded, passes = prepared.loaded, job.optimisation.grad_accum
     live = Live(model, loaded, packed=not prepared.separate)
     if job.online is None:
-        yield Supply(loaded.model, live, None, 1, passes)
+        yield Supply(loaded.model, live, passes)
         return
     asks = job.online.method(0).asks
     config = _engine_config(job)
@@ -231,7 +270,7 @@ def supply(job: Job, prepared: Prepared, model: Any) -> Iterator[Supply | None]:
             engines = {**engines, Chat: held.enter_context(closing(ChatEngine(job.judge, ledger)))}
         dataset = prepared.dataset
         renewal = Renewal(job.online, job.optimisation.seed, engines, policy, dataset.rows, dataset.reader)
-        yield Supply(loaded.model, live, renewal, job.online.online_every, passes)
+        yield Supply(loaded.model, live, passes, renewal, job.online)
 
 
 def identified(job: Job) -> dict[str, Any] | None:
@@ -249,6 +288,7 @@ def identified(job: Job) -> dict[str, Any] | None:
         "every": job.online.online_every,
         "averages": job.online.averages,
         "mix": job.online.mix,
+        "fallback": job.online.falls_back,
         "similarity": found.similarity_revision,
         "annotator": job.judge.model if job.online.served else found.annotator_revision,
     }
@@ -272,10 +312,15 @@ def _unanswered(row: Row) -> records.Sample:
     )
 
 
+def _reason(why: str) -> str:
+    """The code at the beginning of ``REASON: detail``."""
+    return why.partition(":")[0].partition(" ")[0]
+
+
 def _columns(outcome: Outcome) -> Row | str:
-    """A pair as the columns of its row that tell of its answers; of a dropped sample the reason."""
+    """A pair as the columns of its row that tell of its answers; of a dropped sample the reason and its detail."""
     if isinstance(outcome, Dropped):
-        return outcome.reason
+        return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
     return {
         "chosen_response": outcome.chosen,
         "rejected_response": outcome.rejected,

@@ -6,7 +6,8 @@ log-probability, so that they serve every objective and mask. No adapter has to 
 model kept in memory, and a projector that is trained cannot change them.
 
 Answers that the policy makes while it is trained are not known before. They are read by the same reference, `Live`: the
-model with LoRA switched off and the projector as it was, or a copy of a model that is trained whole.
+model with LoRA switched off and the projector as it was, an adapter that is trained further as it was, or a copy of a
+model that is trained whole.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,10 @@ class Live:
     def __init__(self, model: Any, loaded: LoadedModel, *, packed: bool) -> None:
         self._packed = packed
         if isinstance(model, peft.PeftModel):
-            self._without_adapters, self._loaded = model.disable_adapter, loaded
+            first = _First(model) if loaded.adapter else None
+            self._as_it_was, self._loaded = first.restored if first else model.disable_adapter, loaded
         else:
-            self._without_adapters = nullcontext
+            self._as_it_was = nullcontext
             self._loaded = replace(loaded, model=copy.deepcopy(loaded.model).requires_grad_(False))
 
     @torch.no_grad()
@@ -91,10 +93,29 @@ class Live:
         """Read samples, whose own reference is not asked for."""
         trains = self._loaded.model.training
         self._loaded.model.eval()
-        with self._without_adapters():
+        with self._as_it_was():
             found = token_logps(self._loaded, items, packed=self._packed)
         self._loaded.model.train(trains)
         return [tuple(logps.cpu() for logps in each) for each in found]
+
+
+class _First:
+    """The weights that are trained, as they are now."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._kept = [(weight, weight.detach().clone()) for weight in model.parameters() if weight.requires_grad]
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """The model has them again for a while."""
+        trained = [weight.data for weight, _ in self._kept]
+        for weight, first in self._kept:
+            weight.data = first
+        try:
+            yield
+        finally:
+            for (weight, _), own in zip(self._kept, trained, strict=True):
+                weight.data = own
 
 
 def save(file: Path, found: Sequence[Logps]) -> None:

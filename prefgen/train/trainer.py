@@ -72,6 +72,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             Diverged: it is not a number.
         """
         items: list[Item] = self._supply.referred(inputs["items"]) if self._supply else inputs["items"]
+        if not items:  # all of them came to nothing; without gradients the optimizer leaves the weights alone
+            return torch.zeros((), device=self.args.device, requires_grad=True)
         logps = model(items)
         answers = gather(items, logps)
         loss_B = losses(self._objective, answers)
@@ -82,7 +84,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
                 "Try a lower --lr or --dtype float32"
             )
         self._measure(items, logps, answers)
-        return loss_B.mean()
+        share: float | None = inputs.get("share")  # of a step whose batches differ in size, see `Supply.step`
+        return loss_B.mean() if share is None else loss_B.sum() / share
 
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
         """AdamW; the projector has its own rate."""

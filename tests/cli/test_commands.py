@@ -18,17 +18,22 @@ from tests.cli.runs import called, data_digests, prefgen, write_input
 OPTIONS_OF_BDHS = [
     "--allow-urls",
     "--attention",
+    "--base-model",
     "--base-url",
     "--batch-size",
     "--batch-tokens",
     "--image-workers",
     "--config",
+    "--dataset-config",
+    "--dataset-revision",
     "--device",
     "--drop-similar",
     "--dry-run",
     "--dtype",
     "--engine",
     "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
     "--fidelity",
     "--follow-links",
     "--guidance",
@@ -38,6 +43,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-refusals",
     "--keep-tokens",
     "--language",
     "--license",
@@ -52,6 +58,7 @@ OPTIONS_OF_BDHS = [
     "--output",
     "--positions",
     "--preset",
+    "--question",
     "--quiet",
     "--ray",
     "--revision",
@@ -74,10 +81,21 @@ OPTIONS_OF_BDHS = [
 ]
 
 # What every command that makes pairs with a model has.
-COMMON = {
+HUB = {"--dataset-config", "--dataset-revision"}
+ENGINE = {
+    "--base-model",
+    "--base-url",
+    "--engine",
+    "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
+    "--image-workers",
+}
+COMMON = HUB | {
+    *ENGINE,
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
-    *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match"),
+    *("--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
+    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -86,8 +104,10 @@ OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
-        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--engine", "--help", "--image-root", "--input"),
-        *("--follow-links", "--image-match"),
+        *HUB,
+        *ENGINE,
+        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--help", "--image-root", "--input"),
+        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
         *(
             "--iterations",
             "--json",
@@ -104,7 +124,6 @@ OPTIONS = {
     "plan": [
         *(
             "--answer-tokens",
-            "--base-url",
             "--batch-api",
             "--gpu",
             "--gpus",

@@ -23,7 +23,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for number in range(8):
         (folder / f"COCO_train2014_{number:012d}.jpg").write_bytes(picture(number).data)
-    (folder / "svit-detail-1234.jpg").write_bytes(picture(99).data)
+    (folder / "merged_images").mkdir()
+    (folder / "merged_images" / "svit-detail-1234.jpg").write_bytes(picture(99).data)
     write_json(folder / "povid.json", [povid_row(number) for number in range(8)])
     write_lines(folder / "vlfeedback.jsonl", [vlfeedback_row()])
     done = prefgen("import", "povid", folder / "povid.json", "-o", folder / "povid", "--shard-size", "3")

@@ -15,6 +15,7 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
+    *("--base-model", "--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
     *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
@@ -23,6 +24,9 @@ OPTIONS_OF_RANK = [
         "--follow-links",
         "--help",
         "--image-match",
+        "--image-workers",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",
@@ -74,7 +78,7 @@ def test_the_options_are_the_agreed_ones() -> None:
 def test_ranked_by_similarity_to_the_reference(tmp_path: Path) -> None:
     figures = rank(tmp_path / "out", "--by", "similarity", "--similarity-model", "minilm", limit=8)
     assert figures["pairs"] >= 4
-    assert {*figures["dropped"]} <= {"ANSWER_TIE"}
+    assert {*figures["dropped"]} <= {"ANSWER_TIE", "ANSWER_ALIKE"}
     for row in rows(tmp_path / "out"):
         best, worst = json.loads(row["meta"])["options"]["scores"]
         assert best > worst
@@ -91,14 +95,14 @@ def test_ranked_by_a_judge_that_likes_short_answers(tmp_path: Path) -> None:
         return json.dumps({"reason": "length", "verdict": verdict})
 
     with Judge(short) as judge:
-        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--base-url", judge.url)
+        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--judge-url", judge.url)
     assert figures["pairs"] >= 2
     assert all(len(row["chosen_response"]) < len(row["rejected_response"]) for row in rows(tmp_path / "out"))
 
 
 def test_an_annotator_that_gives_no_verdict_decides_nothing(tmp_path: Path) -> None:
     figures = rank(tmp_path / "out", "--verdict-tokens", "8", "-k", "2", limit=2)
-    assert figures["dropped"] == {"ANSWER_TIE": 2}
+    assert figures["dropped"] == {"ANSWER_UNCLEAR": 2}
 
 
 def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:
                 tmp_path / "out",
                 "--judge",
                 MODEL,
-                "--base-url",
+                "--judge-url",
                 judge.url,
             )
         )

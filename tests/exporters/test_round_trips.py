@@ -36,7 +36,14 @@ from tests.select.runs import table
 
 # What an import records of itself; everything else must survive. An id hashes how the picture is named, which changes.
 OF_THE_IMPORT = {"id", "prefgen_version"}
-TO_IMPORTER = {"trl": "trl", "llamafactory": "llamafactory", "ms-swift": "ms-swift", "llava": "povid", "mmpr": "mmpr"}
+TO_IMPORTER = {
+    "trl": "trl",
+    "llamafactory": "llamafactory",
+    "ms-swift": "ms-swift",
+    "llava": "povid",
+    "mmpr": "mmpr",
+    "openai": "openai",
+}
 
 
 def imported(importer: Importer, src: str, out: Path, image_root: Path | None = None) -> list[dict[str, Any]]:
@@ -57,7 +64,9 @@ def content(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def picture_files(folder: Path) -> Path:
-    for number, name in enumerate(["1.jpg", "img/1.jpg", "kitten.png", "a.png", "b.png", "svit-detail-1234.jpg"]):
+    for number, name in enumerate(
+        ["1.jpg", "img/1.jpg", "kitten.png", "a.png", "b.png", "merged_images/svit-detail-1234.jpg"]
+    ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture(number).data)
@@ -120,7 +129,9 @@ def test_nothing_is_lost(tmp_path: Path, name: str, to: str) -> None:
     root = picture_files(tmp_path)
     before = imported(IMPORTERS[importer](), write(tmp_path), tmp_path / "first", root)
     exported = export(Stored(tmp_path / "first"), to, tmp_path / "exported")
-    path = {"llava": "train.json", "mmpr": "train.jsonl", "ms-swift": "train.jsonl"}.get(to, "")
+    path = {"llava": "train.json", "mmpr": "train.jsonl", "ms-swift": "train.jsonl", "openai": "train.jsonl"}.get(
+        to, ""
+    )
     if to == "trl":
         path = "data/train-00000-of-00001.parquet"
     after = imported(IMPORTERS[TO_IMPORTER[to]](), str(tmp_path / "exported" / path), tmp_path / "second")

@@ -44,6 +44,20 @@ def test_elsewhere_a_line_for_the_first_the_last_and_some_steps_between() -> Non
     assert table[-2] == ["120", *["15.000"] * 6]
 
 
+def test_online_training_shows_the_share_of_answers_that_came_to_nothing() -> None:
+    out = io.StringIO()
+    with Steps(Console(file=out, width=120), online=True) as progress:
+        progress.begin("", 80, 80)
+        for step in range(1, 5):
+            progress.add({**metrics(step), "online/asked": 8, "online/fallback": step})
+        progress.add({"loss": 0.0, "step": 6, "online/asked": 8, "online/fallback": 8})
+    head, first, second, third, none = [line.split() for line in out.getvalue().splitlines()]
+    assert head[-1] == "fallback"
+    assert [first[-1], second[-1], third[-1]] == ["12%", "25%", "44%"]  # 1 of 8; 2 of 8; 3 and 4 of 16
+    assert none[1:] == ["–"] * 6 + ["100%"]
+    assert (progress.asked, progress.fallen) == (40, 18)
+
+
 def test_a_run_of_a_grid_is_named_and_has_lines_for_held_out_samples_alone() -> None:
     lines = [line for line in shown(terminal=False, brief=True).splitlines() if "reference" not in line]
     assert [line.split()[0] for line in lines] == ["lr=1:", "step", "held", "held"]

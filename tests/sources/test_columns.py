@@ -13,7 +13,7 @@ from prefgen.images import DEFAULT_LIMITS
 from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
 from prefgen.sources.columns import outcomes
 from prefgen.sources.image_columns import image_refs
-from prefgen.sources.options import Turns
+from prefgen.sources.options import SourceOptions, Turns
 from prefgen.sources.row import Row
 
 IMAGE = Slot.IMAGE
@@ -21,7 +21,7 @@ PNG = b"\x89PNG"
 
 
 def taken(columns: dict[str, Any], turns: Turns = "all") -> list[Sample | Dropped]:
-    return list(outcomes(Row("row 1", columns), "set", turns, allow_urls=False))
+    return list(outcomes(Row("row 1", columns), "set", SourceOptions(turns=turns)))
 
 
 def only(columns: dict[str, Any]) -> Sample:
@@ -385,7 +385,7 @@ def test_bad_row_is_dropped_once_with_its_reason_and_place(case: str) -> None:
 
 
 def test_a_row_that_could_not_be_read_is_dropped_with_its_place() -> None:
-    [dropped] = outcomes(Row("line 17", RowError("JSON_SYNTAX", "broken")), "set", "all", allow_urls=False)
+    [dropped] = outcomes(Row("line 17", RowError("JSON_SYNTAX", "broken")), "set", SourceOptions())
     assert dropped == Dropped("JSON_SYNTAX", "line 17: broken", "set", "line 17")
 
 

@@ -30,7 +30,8 @@ def rlaif_v(folder: Path) -> str:
 
 
 def vlfeedback(folder: Path) -> str:
-    (folder / "svit-detail-1234.jpg").write_bytes(published.picture(99).data)
+    (folder / "merged_images").mkdir()
+    (folder / "merged_images" / "svit-detail-1234.jpg").write_bytes(published.picture(99).data)
     return published.write_lines(folder / "vlfeedback.jsonl", [published.vlfeedback_row()])
 
 

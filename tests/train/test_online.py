@@ -15,7 +15,7 @@ import torch
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.methods import bdhs
 from prefgen.train import online as online_
 from prefgen.train import reference
@@ -180,13 +180,52 @@ def test_distortion_stands_beside_the_stored_answer(data: Path, tmp_path: Path) 
         assert all(len(item.sample.answers) == 2 for item in step.items(4))
 
 
+NOTHING_NEW = ("similarity_threshold=-1", "iterations=1", "drop_similar=true")  # every answer is too similar
+
+
 def test_answers_that_are_no_preference_fall_back_and_are_counted(data: Path, tmp_path: Path) -> None:
-    nothing_new = ("similarity_threshold=-1", "iterations=1", "drop_similar=true")  # every answer is too similar
-    steps = run(job(data, tmp_path / "out", replace(BDHS, online_args=nothing_new), max_steps=2))
+    stored = replace(BDHS, online_args=NOTHING_NEW, fallback="stored")
+    steps = run(job(data, tmp_path / "out", stored, max_steps=2))
     assert [step[online_.ASKED] for step in steps] == [step[online_.FALLBACK] for step in steps] == [2.0, 2.0]
     reasons = {name.rpartition("/")[2] for step in steps for name in step if name.startswith(f"{online_.FALLBACK}/")}
     assert "REJECTED_SIMILAR" in reasons <= {"REJECTED_SIMILAR", "REJECTED_EQUALS_CHOSEN"}
     assert losses(steps) == losses(run(job(data, tmp_path / "stored", None, max_steps=2)))
+
+
+@pytest.mark.parametrize("mixed", [{"mix": 0.5}, {"with_stored": True}])
+def test_stored_pairs_are_fallen_back_on_where_they_are_trained_on_anyway(mixed: dict[str, Any]) -> None:
+    assert BDHS.falls_back == "drop"
+    assert replace(BDHS, **mixed).falls_back == POVID.falls_back == "stored"
+    assert replace(BDHS, fallback="drop", **mixed).falls_back == "drop"
+
+
+def test_a_step_without_any_answer_changes_no_weight(data: Path, tmp_path: Path) -> None:
+    steps = run(job(data, tmp_path / "out", replace(BDHS, online_args=NOTHING_NEW), max_steps=2))
+    assert [step[online_.ASKED] for step in steps] == [step[online_.FALLBACK] for step in steps] == [2.0, 2.0]
+    assert [step["grad_norm"] for step in steps] == [0.0, 0.0]
+    assert not any("rewards/margins" in step for step in steps)
+
+
+def test_a_sample_that_is_left_out_has_no_part_in_its_step(data: Path, tmp_path: Path) -> None:
+    """Every step is the mean over what is left, however that is spread over the batches."""
+
+    def step(name: str, **changes: Any) -> dict[str, float]:
+        (only,) = run(job(data, tmp_path / name, replace(BDHS, online_args=("rho=0",)), max_steps=1, **changes))
+        return only
+
+    one, several = step("one", batch_size=6, grad_accum=1), step("several", batch_size=1, grad_accum=6)
+    assert 0 < one[online_.FALLBACK] == several[online_.FALLBACK] < 6
+    assert several["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert several["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
+
+
+def test_a_run_whose_answers_come_to_nothing_stops_says_why_and_goes_on(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", replace(BDHS, online_args=NOTHING_NEW), batch_size=4, max_steps=4)
+    with pytest.raises(UnusableReplies, match=r"step 3: the answers of 18 of the last 18 samples .*REJECTED_SIMILAR"):
+        run(given)
+    assert not (given.output / "config.json").exists()
+    patient = replace(given, online=replace(BDHS, online_args=NOTHING_NEW, max_fallback=1.0))
+    assert [step["step"] for step in run(patient)] == [4]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +261,7 @@ def shorter(number: int, body: dict[str, Any]) -> str:
 
 def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_path: Path) -> None:
     with Judge(shorter) as judge:
-        served = Online("dpo", annotator=judge.url, online_args=("max_new_tokens=32",))
+        served = Online("dpo", annotator=judge.url, online_args=("max_new_tokens=32",), fallback="stored")
         given = replace(job(data, tmp_path / "out", served), judge=JudgeConfig(MODEL_NAME, judge.url))
         with Step(given) as step:
             stored = [[answer.ids for answer in sample.answers] for sample in step.prepared.samples]
@@ -230,7 +269,10 @@ def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_
             measured = step.supply.measured()
             answers = [[answer.ids for answer in item.sample.answers] for item in items]
             fallen = [own == known for own, known in zip(answers, stored, strict=True)]
-            assert measured[online_.FALLBACK] == measured[f"{online_.FALLBACK}/ANSWER_TIE"] == sum(fallen) > 0
+            reasons = {name for name, count in measured.items() if name.startswith(f"{online_.FALLBACK}/") and count}
+            assert measured[online_.FALLBACK] == sum(measured[name] for name in reasons) == sum(fallen) > 0
+            assert reasons <= {f"{online_.FALLBACK}/ANSWER_{kind}" for kind in ("ALIKE", "TIE", "UNCLEAR")}
+            assert len(reasons) > 1
             for item, own, known in zip(items, answers, stored, strict=True):
                 if own != known:
                     chosen, rejected = step.texts(item)
@@ -243,13 +285,32 @@ def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_
             assert len(judge.bodies) == asked  # their replies are in the ledger
 
 
+def test_the_annotator_reads_a_prompt_of_ones_own_with_the_stored_answer(data: Path, tmp_path: Path) -> None:
+    prompt = tmp_path / "own.txt"
+    prompt.write_text(
+        "=== user ===\n$question Truth: $reference One: $first Two: $second. Say which response is better."
+    )
+    online = Online("dpo", annotator=MODEL_NAME, online_args=("max_new_tokens=32",), annotator_prompt=prompt)
+    with Judge(lambda number, body: "Response 2 is better, since it says less.") as judge:
+        served = replace(online, annotator=judge.url)
+        given = replace(job(data, tmp_path / "out", served), judge=JudgeConfig(MODEL_NAME, judge.url))
+        with Step(given) as step:
+            items = step.items()
+            assert len(items) == len(judge.bodies) > 0
+            for body in judge.bodies:
+                asked = re.search("Truth: (.*) One: (.*) Two: (.*)[.] Say", body["messages"][-1]["content"][-1]["text"])
+                assert asked
+                assert asked[1].strip() in {step.texts(step.prepared.dataset[number])[0] for number in range(6)}
+                assert (asked[3].strip(), asked[2].strip()) in {tuple(step.texts(item)) for item in items}
+
+
 def test_an_annotator_that_says_nothing_of_use_decides_nothing(data: Path, tmp_path: Path) -> None:
     """The model beside itself: what compares is not what is trained."""
     silent = Online("dpo", annotator=str(MODEL), online_args=("max_new_tokens=8", "verdict_tokens=4"))
     with Step(job(data, tmp_path / "out", silent)) as step:
         items = step.items(2)
-        assert [item.sample for item in items] == [*step.prepared.samples[:2]]
-        assert step.supply.measured()[f"{online_.FALLBACK}/ANSWER_TIE"] == 2
+        assert items == []
+        assert step.supply.measured()[f"{online_.FALLBACK}/ANSWER_UNCLEAR"] == 2
 
 
 @pytest.mark.parametrize("lora", [True, False], ids=["lora", "whole"])
@@ -266,9 +327,13 @@ def test_a_bfloat16_model_generates_while_its_weights_are_float32(data: Path, tm
         ("ppo", {}, "--online"),
         ("bdhs", {"online_every": 0}, "--online-every"),
         ("bdhs", {"mix": 1.5}, "--mix"),
+        ("bdhs", {"fallback": "other"}, "--fallback"),
+        ("bdhs", {"max_fallback": 1.5}, "--max-fallback"),
         ("bdhs", {"annotator": "x"}, "--annotator"),
         ("dpo", {}, "--annotator"),
         ("dpo", {"annotator": "x", "with_stored": True}, "--with-stored"),
+        ("bdhs", {"annotator_prompt": Path("own.txt")}, "--annotator-prompt"),
+        ("dpo", {"annotator": "x", "annotator_prompt": Path("nowhere.txt")}, "nowhere.txt"),
         ("bdhs", {"online_args": ("rho",)}, "--online-arg"),
         ("bdhs", {"online_args": ("rho=much",)}, "--online-arg"),
         ("bdhs", {"online_args": ("rho=2",)}, "--rho"),

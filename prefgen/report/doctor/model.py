@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefgen.engines import devices, diagnosis, loading, vllm_
+from prefgen.engines import adapters, devices, diagnosis, loading, vllm_
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.diagnosis import Architecture, Prompting
 from prefgen.errors import PrefgenError
@@ -18,7 +18,7 @@ def findings(config: EngineConfig, width: int, height: int) -> list[Finding]:
     found: list[Finding] = []
     try:
         built = diagnosis.architecture(config)
-        found += _architecture(built)
+        found += [*_architecture(built), *_adapter(config)]
         prompt = diagnosis.prompting(config, width, height)
         found += [*_prompting(prompt, width, height), *_memory(built, prompt), _vllm(config)]
         if all(finding.level != "broken" for finding in found):
@@ -34,6 +34,14 @@ def _architecture(built: Architecture) -> list[Finding]:
     if built.family.note:
         found.append(Finding("note", "", built.family.note))
     return found
+
+
+def _adapter(config: EngineConfig) -> list[Finding]:
+    adapter = adapters.find(config)
+    if adapter is None:
+        return []
+    rank = f" of rank {adapter.rank}" if adapter.rank else ""
+    return [Finding("ok", "adapter", f"{adapter.kind}{rank}, merged into {adapter.base}")]
 
 
 def _prompting(prompt: Prompting, width: int, height: int) -> list[Finding]:
