@@ -26,8 +26,8 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 
-from prefgen.report import noise
-from prefgen.restrict import NOISE_SPACES
+from prefgen.view import noise
+from prefgen.visibility import NOISE_SPACES
 
 SCENES = Path(__file__).parent / "scenes"
 STEPS = (100, 200, 300, 400, 500)

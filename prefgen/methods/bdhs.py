@@ -27,7 +27,7 @@ Departures from the paper (numbers of holes in it that needed a decision; ``fide
    below the threshold, flagged ``similar``; ``drop_similar`` drops it.
 8. An empty answer, or one equal to y+, is no preference: the sample is dropped.
 9. Without guidance (the ablation "attention masking" of table 15) every iteration generates the full answer.
-10. Noise is added to the raw picture and wraps around, as in POVID's public code: of the spaces of `prefgen.restrict`
+10. Noise is added to the raw picture and wraps around, as in POVID's public code: of the spaces of `prefgen.visibility`
     the one that fits figures 3 and 11 (``examples/noise_spaces.py``).
 """
 
@@ -43,8 +43,8 @@ from prefgen import seeds, text
 from prefgen.methods.base import check_choices, check_noise, check_ranges, check_sampling, cosine, explain_view
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
-from prefgen.restrict import NoiseSpace, Schedule, View
 from prefgen.text import SPLITTERS, Cut, Sentence, Splitter
+from prefgen.visibility import NoiseSpace, Schedule, View
 
 Variant = Literal["attn", "noise", "both"]
 Fidelity = Literal["fixed", "paper"]
@@ -73,7 +73,7 @@ class BDHS:
             more image tokens; what carries over to other models is the number of tokens left visible.
         keep_tokens: exactly this many image tokens stay visible, in place of `rho`.
         noise_steps: N of eq. 9, 0..1000.
-        noise_space: where the noise is added, see `prefgen.restrict`.
+        noise_space: where the noise is added, see `prefgen.visibility`.
         schedule: eq. 8 as printed, or as in the public code.
         iterations: N_BDHS.
         similarity_threshold: eps_s.

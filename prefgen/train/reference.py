@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from prefgen import durable
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun
 from prefgen.train import processes
 from prefgen.train.logprobs import token_logps

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 from prefgen.cli import app
 from prefgen.engines import templates
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.preview import preview
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.preview import preview
 from prefgen.engines.templates import ChatTemplate
-from prefgen.engines.transformers_ import TransformersEngine
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.records import Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny
 from tests.engines.test_loading import save
 

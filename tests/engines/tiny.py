@@ -11,8 +11,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from prefgen.engines.families import FAMILIES
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.architectures import FAMILIES
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image
 
 CHAT_TEMPLATE = (

@@ -13,18 +13,18 @@ from prefgen.errors import UsageError
 from prefgen.importers import Importer
 from prefgen.importers.ab import Ab
 from prefgen.importers.bpo import Bpo
-from prefgen.importers.job import ImportJob, survey, work
 from prefgen.importers.jsonl import Jsonl
 from prefgen.importers.mm_rlhf import MmRlhf
 from prefgen.importers.mmpr import Mmpr
 from prefgen.importers.ms_swift import MsSwift
 from prefgen.importers.ranked import Ranked
 from prefgen.importers.unpaired import Unpaired
-from prefgen.layout import Plan
 from prefgen.records import Dropped, Pair, Slot, Turn
-from prefgen.shards import RunDirectory
+from prefgen.rundir.layout import Plan
+from prefgen.rundir.shards import RunDirectory
+from prefgen.rundir.verify import verify
+from prefgen.runner.import_job import ImportJob, survey, work
 from prefgen.sources import SourceOptions
-from prefgen.verify import verify
 from tests.handmade import card
 from tests.importers.published import image_of, pairs, picture, reasons, told, write_json, write_lines
 from tests.select.runs import table

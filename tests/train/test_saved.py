@@ -18,11 +18,12 @@ import torch
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import CorruptRun, EnvironmentFault, ExitCode, Locked, UsageError
 from prefgen.train import checkpoints, saved
-from prefgen.train import job as job_
 from prefgen.train import reference as reference_
+from prefgen.train import run as job_
 from prefgen.train import trainer as trainer_
 from prefgen.train.config import Objective, Optimisation
-from prefgen.train.job import Job, Prepared, prepare, train
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job, Prepared
 from tests import faults
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
