@@ -1,4 +1,4 @@
-"""What a run is made of, and how one process fills its shards; `prefgen.workers` has several do so."""
+"""What a run is made of, and how one process fills its shards; `local` and `ray_` beside have several."""
 
 from __future__ import annotations
 
