@@ -21,6 +21,8 @@ def bdhs(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    columns: o.Columns = "",
+    roles: o.Roles = "",
     question: o.Question = "",
     keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",

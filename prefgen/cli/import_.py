@@ -12,6 +12,7 @@ import typer
 from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.options import (
+    Columns,
     ConfigFile,
     DatasetConfig,
     DatasetRevision,
@@ -19,6 +20,7 @@ from prefgen.cli.options import (
     ImageMatch,
     Json,
     Quiet,
+    Roles,
     field_names,
     on_disk,
     option,
@@ -66,6 +68,8 @@ def import_(
     ] = None,
     image_match: ImageMatch = "exact",
     follow_links: FollowLinks = False,
+    columns: Columns = "",
+    roles: Roles = "",
     allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
     split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
     dataset_config: DatasetConfig = None,
@@ -128,6 +132,8 @@ def import_(
         dataset_revision=dataset_revision,
         image_match=image_match,  # type: ignore[arg-type]  # SourceOptions checks it
         follow_links=follow_links,
+        columns=columns,
+        roles=roles,
     )
     common = {"source": source, "seed": seed}
     importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})

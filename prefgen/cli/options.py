@@ -105,6 +105,8 @@ ImageMatch = Annotated[
 FollowLinks = Annotated[bool, data("--follow-links", help="Follow links that lead out of the folder of the images.")]
 Question = Annotated[str, data("--question", help="What to ask about captions; or a file, one question a line.")]
 KeepRefusals = Annotated[bool, data("--keep-refusals", help="Keep reference answers that refuse.")]
+Columns = Annotated[str, data("--columns", help="Names of its columns: question=ask,image=photo.")]
+Roles = Annotated[str, data("--roles", help="Who its speakers are: user=Human,assistant=Bot.")]
 Turns = Annotated[str, data("--turns", help="Assistant turns to use", choices=("all", "first", "last"))]
 Limit = Annotated[int | None, data("--limit", help="Use the first N rows only.")]
 Sample = Annotated[int | None, data("--sample", help="Use N rows drawn at random (the paper: 5000).")]

@@ -27,6 +27,8 @@ def povid(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    columns: o.Columns = "",
+    roles: o.Roles = "",
     question: o.Question = "",
     keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",

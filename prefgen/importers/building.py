@@ -18,12 +18,14 @@ from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import ID_COLUMNS, QUESTION_COLUMNS, is_id, json_value, refuse_other_media
+from prefgen.sources.columns import ID_COLUMNS, is_id, refuse_other_media
 from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
-from prefgen.sources.row import Row
+from prefgen.sources.messages import QUESTION_COLUMNS, is_nothing
+from prefgen.sources.row import Row, json_value
 from prefgen.sources.turns import (
     carried_image,
     check_order,
+    check_speakers,
     check_text,
     content_parts,
     is_image_part,
@@ -290,6 +292,7 @@ def messages(name: str, value: object) -> list[Message]:
     """
     if not isinstance(value, list) or not value:
         raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found {type(value).__name__}")
+    check_speakers(value)
     return [message_parts(name, message) for message in value]
 
 
@@ -354,9 +357,13 @@ def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
     Raises:
         RowError: ``ROW_SHAPE``.
     """
-    lacking = [name for name in names if columns.get(name) is None]
+    lacking = [name for name in names if is_nothing(columns.get(name))]
     if lacking:
-        raise RowError("ROW_SHAPE", f"no {', '.join(lacking)}; found {', '.join(map(str, columns))[:200] or 'nothing'}")
+        line = ",".join(f"{name}=…" for name in lacking)
+        found = ", ".join(map(str, columns))[:200] or "nothing"
+        raise RowError(
+            "ROW_SHAPE", f"no {', '.join(lacking)}; found {found}. Where they have other names: --columns {line}"
+        )
     return tuple(columns[name] for name in names)
 
 

@@ -34,8 +34,8 @@ from prefgen.importers.building import (
 )
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import ID_COLUMNS, is_id, json_value, refuse_other_media
-from prefgen.sources.row import Row
+from prefgen.sources.columns import ID_COLUMNS, is_id, refuse_other_media
+from prefgen.sources.row import Row, json_value
 
 LABELS = ("label", "kto_tag")
 _CONVERSATIONS = ("messages", "conversations")

@@ -12,6 +12,10 @@ under their usual names; LLaMA-Factory's instruction, input, system and history 
     a question without an answer   is a sample without one if the row has no answer at all, and else left out
     a greeting by the assistant    before the first question is left out, as LLaVA's loader does, and kept in `meta`
     numbered tags                  such as ``<image_2>`` take the image of that number
+    one image, and a tag in        every question is one image: the tag of the first question counts
+    ``<img>path</img>``            in a user's turn is the image of that path (Qwen-VL)
+    ``<bbox>``, ``<ref-object>``   are filled from the column ``objects`` (ms-swift)
+    several turns of one speaker   are one turn
     an end token                   at an answer's end is cut off; another chat token in an answer drops it
     an answer without a question   a caption, say, answers `SourceOptions.question`
     an answer that is a refusal    in the words of a chat service drops it, see `prefgen.text.BOILERPLATE`
@@ -20,38 +24,36 @@ under their usual names; LLaMA-Factory's instruction, input, system and history 
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prefgen.errors import RowError
-from prefgen.records import Dropped, ImageRef, Role, Sample, Turn, sample_id
-from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
+from prefgen.records import Dropped, ImageRef, Sample, Turn, sample_id
+from prefgen.sources import grounding
+from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, held_images, image_names, image_refs
+from prefgen.sources.mapping import looks_like_image
+from prefgen.sources.messages import read_messages
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.questions import draw_question
-from prefgen.sources.row import Row
+from prefgen.sources.row import Row, json_value
 from prefgen.sources.turns import (
+    Message,
     by_number,
     carried_image,
     check_order,
     check_text,
     content_parts,
     is_image_part,
+    joined,
     known_parts,
-    message_parts,
+    one_image_tagged_once,
+    paths_in_text,
     place_images,
-    transposed,
     without_end_token,
 )
 from prefgen.text import BOILERPLATE
 
-CONVERSATION_COLUMNS = ("conversations", "messages", "conversation", "texts", "contents")
-QUESTION_COLUMNS = ("question", "prompt", "instruction", "query", "problem", "prefix", "input")
-ANSWER_COLUMNS = ("answer", "response", "chosen", "output", "completion", "solution", "suffix")
-CAPTION_COLUMNS = ("caption", "text", "txt", "description")
-SYSTEM_COLUMNS = ("system", "system_prompt")
 ID_COLUMNS = ("id", "idx", "question_id", "uid")
 _MEDIA = {"VIDEO": ("video", "videos"), "AUDIO": ("audio", "audios")}
 _NO_ANSWERS = frozenset({"nan", "none", "null", "n/a"})  # what a table writes for a value that is not there
@@ -63,6 +65,7 @@ class _Conversation:
     images: tuple[ImageRef, ...]
     used: frozenset[str]  # names of the columns it was made of
     meta: tuple[Mapping[str, Any], ...]  # what belongs to each answer, by its number; empty where nothing does
+    notes: Mapping[str, Any]  # what was not taken as it stands, for the row's meta
 
 
 def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
@@ -83,7 +86,7 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
         yield dropped(error.reason, error.detail)
         return
     if not conversation.images:
-        yield dropped("TEXT_ONLY", "no image")
+        yield dropped("TEXT_ONLY", _no_image(row.columns))
         return
     used = {*conversation.used, id_column}
     meta = {str(name): json_value(value) for name, value in row.columns.items() if name not in used}
@@ -113,7 +116,7 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
                 continue
             key = sample_id(own_id, number, prompt, image_names(images), answer)
             own = conversation.meta[number] if number < len(conversation.meta) else {}
-            yield Sample(key, prompt, images, answer, source, source_id, number, {**meta, **own})
+            yield Sample(key, prompt, images, answer, source, source_id, number, {**meta, **conversation.notes, **own})
         else:
             yield dropped("TEXT_ONLY", "no image before this answer", number)
 
@@ -125,30 +128,31 @@ def is_id(value: object) -> bool:
 
 def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _Conversation:
     refuse_other_media(columns)
-    held = next((name for name in IMAGE_COLUMNS if has_image(columns.get(name))), None)
-    if held == "image_id" and not isinstance(columns[held], (str, list)):  # COCO's number
-        held = None
-    value = {"bytes": columns[held]} if held == "image_bytes" else columns.get(held or "")
-    if held == "images" and isinstance(value, str) and value.lstrip()[:1] == "[":
-        value = _decoded(held, value)
-    images = image_refs(value, options.allow_urls) if held else ()
-    raw, used, meta = _messages(columns, lambda answer: _drawn_question(options, own_id, images, answer))
-    raw = [(role, known_parts(content)) for role, content in raw]
-    typed = any(is_image_part(part) for _, content in raw if isinstance(content, list) for part in content)
-    if typed and not images:
-        carried = [part for _, content in raw if isinstance(content, list) for part in content if is_image_part(part)]
+    mapped = options.column_names
+    holding, values = held_images(columns, mapped)
+    images = image_refs(values, options.allow_urls)
+    found = read_messages(columns, mapped, lambda answer: _drawn_question(options, own_id, images, answer))
+    said: list[Message] = [(role, known_parts(content)) for role, content in found.said]
+    said, objects = _with_objects(said, columns)
+    carried = [part for _, content in said if isinstance(content, list) for part in content if is_image_part(part)]
+    if carried and not images:
         images = tuple(ref for part in carried for ref in image_refs(carried_image(part), options.allow_urls))
-    if not typed:
-        images = by_number(raw, images)
-    turns = [Turn(role, content_parts(role, content, tags=not typed)) for role, content in raw]
+    if not carried:
+        said, images = _with_paths(said, images, options.allow_urls)
+        images = by_number(said, images)
+    turns = [Turn(role, content_parts(role, content, tags=not carried)) for role, content in said]
     turns = [without_end_token(turn) for turn in turns if turn.role != "system" or turn.text.strip()]
-    first = next((place for place, turn in enumerate(turns) if turn.role != "system"), 0)
-    if turns and turns[first].role == "assistant" and any(turn.role == "assistant" for turn in turns[first + 1 :]):
-        meta = [{**(meta[0] if meta else {}), "greeting": turns.pop(first).text}, *meta[1:]]
-    check_order(turns)
-    return _Conversation(
-        place_images(turns, len(images)), images, frozenset((*used, held) if held else used), tuple(meta)
-    )
+    notes: dict[str, Any] = {}
+    if len(spoken := joined(turns)) < len(turns):
+        notes["joined_turns"] = len(turns) - len(spoken)
+    first = next((place for place, turn in enumerate(spoken) if turn.role != "system"), 0)
+    if spoken and spoken[first].role == "assistant" and any(turn.role == "assistant" for turn in spoken[first + 1 :]):
+        notes["greeting"] = spoken.pop(first).text
+    check_order(spoken)
+    if (tagged := one_image_tagged_once(spoken, len(images))) != spoken:
+        notes["repeated_image_tags"] = sum(turn.image_count for turn in spoken) - 1
+    used = frozenset((*found.used, *holding, *objects))
+    return _Conversation(place_images(tagged, len(images)), images, used, found.meta, notes)
 
 
 def refuse_other_media(columns: Mapping[str, Any]) -> None:
@@ -162,151 +166,55 @@ def refuse_other_media(columns: Mapping[str, Any]) -> None:
             raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
 
 
+def _with_objects(said: list[Message], columns: Mapping[str, Any]) -> tuple[list[Message], tuple[str, ...]]:
+    """The messages with ms-swift's placeholders filled, and the column that this took.
+
+    Raises:
+        RowError: ``TEXT_PLACEHOLDER``.
+    """
+    texts = [text for _, content in said for text in _texts(content)]
+    if not any(map(grounding.has_placeholder, texts)):
+        return said, ()
+    filled = iter(grounding.fill(texts, columns.get(grounding.COLUMN)))
+    replaced: list[Message] = []
+    for role, content in said:
+        if isinstance(content, str):
+            replaced.append((role, next(filled)))
+        else:
+            replaced.append((role, [{**part, "text": next(filled)} if _texts([part]) else part for part in content]))
+    return replaced, (grounding.COLUMN,)
+
+
+def _texts(content: Any) -> list[str]:
+    """The texts of a message's content."""
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+
+
+def _with_paths(
+    said: list[Message], images: tuple[ImageRef, ...], allow_urls: bool
+) -> tuple[list[Message], tuple[ImageRef, ...]]:
+    """The messages and images where prompts name the images themselves.
+
+    Raises:
+        RowError: ``IMG_COUNT``: they name others than the row does.
+    """
+    said, paths = paths_in_text(said)
+    named = image_refs(list(paths), allow_urls)
+    if named and images and set(named) != set(images):
+        raise RowError("IMG_COUNT", f"the prompt names {', '.join(paths)[:200]}, and the row has other images beside")
+    return said, named or images
+
+
+def _no_image(columns: Mapping[str, Any]) -> str:
+    """Why a row has no image, with the column that may hold one."""
+    names = (str(name) for name, value in columns.items() if name not in IMAGE_COLUMNS and looks_like_image(value))
+    return f"no image; {name} looks like one: --columns image={name}" if (name := next(names, "")) else "no image"
+
+
 def _drawn_question(options: SourceOptions, own_id: str, images: tuple[ImageRef, ...], answer: str) -> str | None:
     """What a row without a question is asked; None if no question was given."""
     if not options.question:
         return None
     return draw_question(options.question, options.seed, sample_id(own_id, 0, (), image_names(images), answer))
-
-
-def _messages(
-    columns: Mapping[str, Any], ask: Callable[[str], str | None]
-) -> tuple[list[tuple[Role, Any]], tuple[str, ...], list[Mapping[str, Any]]]:
-    """Role and content of each message, the columns they came from, and what belongs to each answer.
-
-    Args:
-        ask: the question of a row that has none, from its answer.
-    """
-    system = next((name for name in SYSTEM_COLUMNS if isinstance(columns.get(name), str) and columns[name].strip()), "")
-    head: list[tuple[Role, Any]] = [("system", columns[system])] if system else []
-    used = (system,) if system else ()
-    for name in CONVERSATION_COLUMNS:
-        value = columns.get(name)
-        if isinstance(value, str) and value.strip():
-            value = _decoded(name, value)
-        if isinstance(value, dict):  # how older `datasets` stored a list of objects: an object of lists
-            value = transposed(name, value)
-        if isinstance(value, list) and value:
-            said = _expanded(name, value)
-            head = [] if said[0][0] == "system" and said[0][1] else head
-            return [*head, *said], (*used, name), _of_answers(columns, value)
-        if value is not None and value != []:
-            raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found {_type(value)}")
-    there = [name for name in QUESTION_COLUMNS if columns.get(name) is not None]
-    question = next((name for name in there if columns[name] != ""), there[0] if there else None)
-    answer = next((name for name in ANSWER_COLUMNS if columns.get(name) is not None), None)
-    if question is None:
-        answer = answer or next((name for name in CAPTION_COLUMNS if isinstance(columns.get(name), str)), None)
-        asked = ask(str(columns[answer]) if answer else "")
-        if asked is None:
-            raise RowError("ROW_SHAPE", _without_question(columns, answer))
-    else:
-        asked = columns[question]
-        used = (*used, *(name for name in there if columns[name] == ""), question)
-    if question in ("instruction", "prompt") and isinstance(columns.get("input"), str):
-        asked, used = "\n".join(filter(None, (asked, columns["input"]))), (*used, "input")
-    if "history" in columns:
-        head, used = [*head, *_earlier(columns["history"])], (*used, "history")
-    messages = [*head, *_said("user", question or "--question", asked)]
-    if answer is not None:
-        messages += _said("assistant", answer, columns[answer])
-        used = (*used, answer)
-    return messages, used, []
-
-
-def _without_question(columns: Mapping[str, Any], answer: str | None) -> str:
-    found = ", ".join(map(str, columns))[:200] or "nothing"
-    told = f"expected one of {', '.join((*CONVERSATION_COLUMNS, *QUESTION_COLUMNS))}; found {found}"
-    return f"{told}. To ask one question about every {answer}: --question 'Describe the image.'" if answer else told
-
-
-def _said(role: Role, column: str, value: object) -> list[tuple[Role, Any]]:
-    """The messages of a flat column: a text, or a list of messages as TRL and verl write prompt and completion."""
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return _expanded(column, value)
-    if not isinstance(value, str):
-        raise RowError("ROW_SHAPE", f"{column} should be a string, found {_type(value)}")
-    return [(role, value)]
-
-
-def _earlier(history: object) -> list[tuple[Role, Any]]:
-    """The turns of LLaMA-Factory's ``history``: pairs of a question and an answer."""
-    pairs = history or []
-    if not isinstance(pairs, list) or not all(isinstance(turn, (list, tuple)) and len(turn) == 2 for turn in pairs):
-        raise RowError("ROW_SHAPE", "history should hold pairs of a question and an answer")
-    roles: tuple[Role, Role] = ("user", "assistant")
-    return [(role, text) for turn in pairs for role, text in zip(roles, turn, strict=True)]
-
-
-def _decoded(column: str, text: str) -> Any:
-    """A list or object that a table holds as JSON text.
-
-    Raises:
-        RowError: ``ROW_SHAPE``.
-    """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RowError("ROW_SHAPE", f"{column} is a text, and no JSON: {str(error)[:80]}") from error
-    if not isinstance(value, (list, dict)):
-        raise RowError("ROW_SHAPE", f"{column} should be a list, found the text {text[:40]!r}")
-    return value
-
-
-def _expanded(column: str, items: Sequence[object]) -> list[tuple[Role, Any]]:
-    """Role and content of the messages of a list, in which an object may also hold a question and its answer."""
-    messages: list[tuple[Role, Any]] = []
-    for item in items:
-        pair = _question_and_answer(item)
-        if pair is None:
-            messages.append(message_parts(column, item))
-        else:
-            roles: tuple[Role, Role] = ("user", "assistant")
-            messages += [(role, text) for role, text in zip(roles, pair, strict=True) if text is not None]
-    return messages
-
-
-def _question_and_answer(item: object) -> tuple[Any, Any] | None:
-    """The two texts of FineVision's ``{"user": …, "assistant": …}`` or ms-swift's ``{"human": …, "assistant": …}``."""
-    if not isinstance(item, dict) or "from" in item or "role" in item or "assistant" not in item:
-        return None
-    asked = next((item[name] for name in ("user", "human") if name in item), None)
-    return asked, item["assistant"]
-
-
-def _of_answers(columns: Mapping[str, Any], items: Sequence[object]) -> list[Mapping[str, Any]]:
-    """What a list of question-answer pairs holds beside the texts, by answer; and FineVision's columns of ratings."""
-    if not all(_question_and_answer(item) for item in items):
-        return []
-    ratings = {
-        str(name).removesuffix("s"): values
-        for name, values in columns.items()
-        if str(name).endswith("_ratings") and isinstance(values, list) and len(values) == len(items)
-    }
-    return [
-        {
-            **{
-                f"turn_{name}": json_value(value)
-                for name, value in item.items()
-                if name not in ("user", "human", "assistant")
-            },
-            **{name: json_value(values[number]) for name, values in ratings.items()},
-        }
-        for number, item in enumerate(items)
-        if isinstance(item, dict)
-    ]
-
-
-def _type(value: object) -> str:
-    return type(value).__name__
-
-
-def json_value(value: object) -> Any:
-    """`value` in JSON types; None in place of what has none, such as bytes, dates and NaN."""
-    if isinstance(value, dict):
-        return {str(name): json_value(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [json_value(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, (str, int, bool)) else None

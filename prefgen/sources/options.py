@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
+from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
 
 Turns = Literal["all", "first", "last"]
@@ -30,12 +32,16 @@ class SourceOptions:
         question: what to ask of rows that have an answer or caption and no question; of several lines one is drawn for
             each row. May be given as the path of a file with one question a line.
         keep_refusals: keep rows whose answer is boilerplate of a chat service that refuses or saw no message.
+        columns: names of the input's columns, ``question=problem,answer=solution``; an empty one is left out, and
+            ``answer=reward_model.ground_truth`` is inside one.
+        roles: who the input's speakers are, ``user=Human,assistant=Bot``.
         follow_links: whether a link may lead out of the folder of the images.
         dataset_config: configuration of a Hub set that has several.
         dataset_revision: its commit, branch or tag; `--revision` is a model's.
 
     Raises:
-        UsageError: `limit` or `sample` is below 1, `image_match` is unknown, or the file of questions is not there.
+        UsageError: `limit` or `sample` is below 1, `image_match` is unknown, `columns` or `roles` cannot be parsed, or
+            the file of questions is not there.
     """
 
     image_root: Path | None = None
@@ -51,12 +57,16 @@ class SourceOptions:
     follow_links: bool = False
     question: str = ""
     keep_refusals: bool = False
+    columns: str = ""
+    roles: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "question", read_questions(self.question))
         for name, value in (("limit", self.limit), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
+        parse_columns(self.columns)
+        parse_roles(self.roles)
         if self.image_match not in MATCHES:
             raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
 
@@ -64,6 +74,11 @@ class SourceOptions:
         """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
         named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
         return {f"source.{name}": str(value) if isinstance(value, Path) else value for name, value in named.items()}
+
+    @property
+    def column_names(self) -> Mapping[str, str]:
+        """The input's columns by prefgen's name, as far as `columns` says."""
+        return parse_columns(self.columns)
 
     def root(self, input: str) -> ImageRoot:
         """Where the images of `input` may lie.

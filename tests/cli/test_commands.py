@@ -23,6 +23,7 @@ OPTIONS_OF_BDHS = [
     "--batch-size",
     "--batch-tokens",
     "--image-workers",
+    "--columns",
     "--config",
     "--dataset-config",
     "--dataset-revision",
@@ -63,6 +64,7 @@ OPTIONS_OF_BDHS = [
     "--ray",
     "--revision",
     "--rho",
+    "--roles",
     "--sample",
     "--schedule",
     "--seed",
@@ -95,7 +97,7 @@ COMMON = HUB | {
     *ENGINE,
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match", "--keep-refusals", "--question"),
+    *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -107,7 +109,7 @@ OPTIONS = {
         *HUB,
         *ENGINE,
         *("--batch-size", "--batch-tokens", "--device", "--dtype", "--help", "--image-root", "--input"),
-        *("--follow-links", "--image-match", "--keep-refusals", "--question"),
+        *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
         *(
             "--iterations",
             "--json",

@@ -36,6 +36,8 @@ OPTIONS_OF_CORRUPT = [
         "--dry-run",
         "--follow-links",
         "--help",
+        "--columns",
+        "--roles",
         "--image-match",
         "--keep-refusals",
         "--question",

@@ -23,6 +23,8 @@ OPTIONS_OF_RANK = [
         "--engine",
         "--follow-links",
         "--help",
+        "--columns",
+        "--roles",
         "--image-match",
         "--image-workers",
         "--keep-refusals",
