@@ -69,12 +69,20 @@ def run_export(run: Path, to: str, output: Path, *, json: bool) -> None:
 
     Raises:
         UsageError: the format is unknown, the output not empty, or no row has a place in it.
+        Stopped: by Ctrl-C.
     """
-    exported = exporters.export(Stored(run), to, output)
+    try:
+        exported = exporters.export(Stored(run), to, output)
+    except KeyboardInterrupt:
+        raise Stopped(
+            "interrupted; nothing was written, and the same command starts again", ExitCode.INTERRUPTED
+        ) from None
     if json:
         Console().print_json(json_.dumps(dataclasses.asdict(exported)))
         return
     talk = Console(stderr=True)
+    if exported.already:
+        talk.print(f"{output} is finished already; nothing to do", highlight=False, markup=False, soft_wrap=True)
     for reason, count in exported.left_out.items():
         talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
     Console().print(f"{exported.rows:,} rows in {output}", highlight=False, markup=False)

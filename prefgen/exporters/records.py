@@ -39,10 +39,16 @@ Record = Callable[[Mapping[str, Any], list[str]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how many rows the format has no place for, by reason."""
+    """What was written.
+
+    Attributes:
+        left_out: number of rows that the format has no place for, by reason.
+        already: whether an earlier call had written it.
+    """
 
     rows: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    already: bool = field(default=False, compare=False)
 
 
 REJECTED_BY_IMAGE = "REJECTED_BY_IMAGE"
