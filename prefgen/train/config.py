@@ -211,6 +211,11 @@ class Online:
         return self.fallback or ("stored" if self.mix or self.averages else "drop")
 
     @property
+    def is_pure(self) -> bool:
+        """Whether stored pairs are never trained on."""
+        return not self.mix and not self.averages and self.falls_back == "drop"
+
+    @property
     def served(self) -> bool:
         """Whether a server compares answers."""
         return self.annotator.startswith(("http://", "https://"))

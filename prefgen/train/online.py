@@ -322,6 +322,7 @@ def _columns(outcome: Outcome) -> Row | str:
     if isinstance(outcome, Dropped):
         return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
     return {
+        "method": outcome.method,
         "chosen_response": outcome.chosen,
         "rejected_response": outcome.rejected,
         "spans": [{"start": span.start, "end": span.end} for span in outcome.spans],
