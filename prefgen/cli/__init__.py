@@ -16,7 +16,7 @@ from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
 from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.doctor import doctor
-from prefgen.cli.eval import evaluate
+from prefgen.cli.eval import evaluations
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -60,7 +60,7 @@ app.command("compare")(compare)
 app.command("view")(view)
 app.command("judge", cls=Command)(judge)
 app.command("train")(train)
-app.command("eval")(evaluate)
+app.add_typer(evaluations, name="eval")
 app.command("push")(push)
 app.command("doctor")(doctor)
 app.command("noise")(noise)

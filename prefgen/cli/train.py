@@ -22,6 +22,7 @@ from prefgen.train.config import (
     MAKERS,
     REFERENCES,
     SAVED,
+    SCHEDULES,
     Objective,
     Online,
     Optimisation,
@@ -97,6 +98,12 @@ def train(
     projector_lr: Annotated[
         float, _training("--projector-lr", help="Rate of the projector; 0 freezes it.")
     ] = Optimisation.projector_lr,
+    lr_schedule: Annotated[
+        str, _training("--lr-schedule", help="What the rates do after the warm-up", choices=SCHEDULES)
+    ] = Optimisation.lr_schedule,
+    warmup: Annotated[
+        float, _training("--warmup", help="Share of the steps in which the rates rise.")
+    ] = Optimisation.warmup,
     epochs: Annotated[float, _training("--epochs", help="Passes over the data.")] = Optimisation.epochs,
     max_steps: Annotated[
         int, _training("--max-steps", help="Optimizer steps in all; 0: by --epochs.")

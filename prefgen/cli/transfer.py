@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from prefgen import checks, exporters, select
+from prefgen import checks, exporters, select, sources
 from prefgen.card import readme
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
@@ -131,7 +131,9 @@ def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
     if missing.missing:
         talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
     if 0 < missing.missing == missing.images:
-        raise UsageError(f"none of the images of {job.input} is there: set --image-root to the folder that holds them")
+        raise UsageError(
+            f"none of the images of {sources.shown(job.input)} is there: set --image-root to the folder that holds them"
+        )
     talk.print(import_plan.render(found, job))
     if with_pair and found.first:
         talk.print(import_plan.render_pair(found.first))
