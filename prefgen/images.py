@@ -163,7 +163,7 @@ class ImageRoot:
             leads_out = all(not _inside(os.path.abspath(folder / path), folder) for folder in self.folders)
             if self.folders and leads_out:
                 raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {where}; set --image-root")
-            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}{self._hint(path)}")
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}{self.hint(path)}")
         real = Path(os.path.realpath(found.path))
         if self.leads_out(found.path, real):
             raise RowError(
@@ -178,14 +178,15 @@ class ImageRoot:
         above = Path(place).parents  # cache/snapshots/COMMIT/a.jpg is a link to cache/blobs/DIGEST
         return not any(p.name == "snapshots" and real.parent == p.parent.resolve() / "blobs" for p in above)
 
-    def _hint(self, path: str) -> str:
+    def hint(self, path: str) -> str:
+        """What a path that was not found may mean, and the option that would take it; empty if nothing is like it."""
         if len(path) > MAX_PATH_CHARS or "\0" in path:
             return ""
         if near := image_names.nearest(self.folders, path):
-            return f"; is it {near}?"
+            return f"is it {near}?" + (" --image-match tail takes it" if self.match == "exact" else "")
         for match, agrees in (("tail", "last folders agree"), ("name", "file name agrees")):
             if self.match == "exact" and ImageRoot(self.folders, match).locate(path, os.path.exists):  # type: ignore[arg-type]
-                return f"; only its {agrees} with a file that is there, which --image-match {match} would take"
+                return f"only its {agrees} with a file that is there, which --image-match {match} would take"
         return ""
 
 

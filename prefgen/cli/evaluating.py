@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from prefgen import seeds
+from prefgen.cli.console import Console
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig

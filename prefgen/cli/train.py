@@ -29,8 +29,7 @@ from prefgen.train.config import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
     from prefgen.train.rows import Sample
@@ -190,7 +189,7 @@ def train(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train a model on runs: DPO, IPO, SLiC, or SFT as a control; with LoRA or whole.
+    """Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole.
 
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
@@ -203,9 +202,8 @@ def train(
     import shlex
     import sys
 
-    from rich.console import Console
-
     from prefgen.cli import config
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.runner.pending import Interrupts

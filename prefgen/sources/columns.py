@@ -50,6 +50,8 @@ from prefgen.sources.turns import (
     one_image_tagged_once,
     paths_in_text,
     place_images,
+    texts_of,
+    with_texts,
     without_end_token,
 )
 from prefgen.text import BOILERPLATE
@@ -163,7 +165,7 @@ def refuse_other_media(columns: Mapping[str, Any]) -> None:
     """
     for reason, names in _MEDIA.items():
         if name := next((name for name in names if has_image(columns.get(name))), None):
-            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
+            raise RowError(reason, f"the row has {name}, which prefgen cannot show to a model")
 
 
 def _with_objects(said: list[Message], columns: Mapping[str, Any]) -> tuple[list[Message], tuple[str, ...]]:
@@ -172,24 +174,11 @@ def _with_objects(said: list[Message], columns: Mapping[str, Any]) -> tuple[list
     Raises:
         RowError: ``TEXT_PLACEHOLDER``.
     """
-    texts = [text for _, content in said for text in _texts(content)]
+    texts = [text for _, content in said for text in texts_of(content)]
     if not any(map(grounding.has_placeholder, texts)):
         return said, ()
     filled = iter(grounding.fill(texts, columns.get(grounding.COLUMN)))
-    replaced: list[Message] = []
-    for role, content in said:
-        if isinstance(content, str):
-            replaced.append((role, next(filled)))
-        else:
-            replaced.append((role, [{**part, "text": next(filled)} if _texts([part]) else part for part in content]))
-    return replaced, (grounding.COLUMN,)
-
-
-def _texts(content: Any) -> list[str]:
-    """The texts of a message's content."""
-    if isinstance(content, str):
-        return [content]
-    return [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return [(role, with_texts(content, filled)) for role, content in said], (grounding.COLUMN,)
 
 
 def _with_paths(
