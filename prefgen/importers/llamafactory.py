@@ -21,6 +21,8 @@ from typing import Any, ClassVar
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.building import Draft, Message, import_set, messages, needed
 from prefgen.records import Dropped, Pair
+from prefgen.rundir import saved
+from prefgen.rundir.schema import LISTED_COLUMNS
 from prefgen.sources import SourceOptions
 
 SHAREGPT = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
@@ -64,6 +66,8 @@ def registered(src: str, dataset: str | None = None) -> Registered:
     """
     folder = Path(src).expanduser()
     listing = folder / "dataset_info.json"
+    if saved.files(folder):  # a folder of `save_to_disk` has a dataset_info.json of another kind
+        return Registered(src, LISTED_COLUMNS)
     if not listing.is_file():
         return Registered(src)
     try:

@@ -194,7 +194,7 @@ def test_placeholders_are_filled_in_the_order_of_the_conversation() -> None:
     ]
     sample = only(row)
     assert sample.prompt[0].text == "Is a cup at [1, 2, 30, 40]?"
-    assert (sample.answer, sample.meta) == ("No, at [5, 6, 50.5, 60].", {})
+    assert (sample.answer, sample.meta) == ("No, at [5, 6, 50.5, 60].", {"objects": row["objects"]})
     row["objects"] = json.dumps(objects)
     assert only(row).answer == sample.answer
 
