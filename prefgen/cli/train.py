@@ -168,7 +168,7 @@ def train(
             if run.json and best:
                 Console().print_json(json_.dumps(best.result))
             return
-        saved.refuse_foreign(output, model)
+        saved.refuse_foreign(output, job.engine.model)
         prepared = job_.prepare(job)
         _print_plan(job, prepared, talk)
         _print_steps(job, prepared, talk)
