@@ -137,6 +137,7 @@ def train(
         if processes.count() == 1 and training.gpus > 1:
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
         from prefgen.train import run as job_
+        from prefgen.train import saved
         from prefgen.train.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
@@ -167,6 +168,7 @@ def train(
             if run.json and best:
                 Console().print_json(json_.dumps(best.result))
             return
+        saved.refuse_foreign(output, job.engine.model)
         prepared = job_.prepare(job)
         _print_plan(job, prepared, talk)
         _print_steps(job, prepared, talk)
@@ -175,11 +177,13 @@ def train(
         if job_.finished(job):
             with processes.together():
                 job_.check_drift(job, prepared)
+                if processes.first():
+                    job_.check_finished(job)
             talk.print(f"{output} is finished already; nothing to do")
             return
         with Steps(talk, online=made is not None) as steps:
             steps.begin("", prepared.steps, len(prepared.samples))
-            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code)
+            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
     if steps.asked:
         talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
     if run.json and processes.first():
@@ -205,7 +209,7 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
     """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
     from prefgen.cli import config
     from prefgen.train import run as job_
-    from prefgen.train import sweep
+    from prefgen.train import saved, sweep
     from prefgen.train.report import Steps
 
     axes = sweep.parse(ctx.params["sweep"], job.objective.loss)
@@ -216,6 +220,7 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
         job = replace(job, optimisation=replace(job.optimisation, validation=sweep.VALIDATION))
     if job_.finished(job):
         raise UsageError(f"{job.output} holds a trained model: give another --output")
+    saved.refuse_foreign(job.output, job.engine.model, "sweep")
     runs = sweep.points(job, axes, lambda changed: config.lock(ctx, changed))
     prepared = job_.prepare(job)
     _print_plan(job, prepared, talk)
@@ -234,6 +239,8 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
         ranked = sweep.run(job, runs, rows, shown, stop, keep_all=ctx.params["keep_all"])
     _print_ranked(ranked, talk)
     best = ranked[0]
+    if best.has_model:
+        job_.check_finished(best.job)
     kept = "model" if best.has_model else "its model was deleted by an earlier sweep; metrics"
     talk.print(f"best: {kept} in {best.job.output}; table in {job.output}", markup=False, soft_wrap=True)
     return best

@@ -68,16 +68,23 @@ def run_export(run: Path, to: str, output: Path, *, dry_run: bool, json: bool) -
 
     Raises:
         UsageError: the format is unknown, the output not empty, or no row has a place in it.
+        Stopped: by Ctrl-C.
     """
     stored = Stored(run)
     planned = exporters.plan(stored, to)
     talk = Console(stderr=True)
     for reason, count in planned.left_out.items():
         talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
-    exported = planned if dry_run else exporters.export(stored, to, output)
+    try:
+        exported = planned if dry_run else exporters.export(stored, to, output)
+    except KeyboardInterrupt:
+        said = "interrupted; nothing was written, and the same command starts again"
+        raise Stopped(said, ExitCode.INTERRUPTED) from None
     if json:
         Console().print_json(json_.dumps(dataclasses.asdict(exported)))
         return
+    if exported.already:
+        talk.print(f"{output} is finished already; nothing to do", highlight=False, markup=False, soft_wrap=True)
     where = f"would be in {output}" if dry_run else f"in {output}"
     Console().print(f"{exported.rows:,} rows {where}", highlight=False, markup=False)
 

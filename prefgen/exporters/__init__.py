@@ -7,14 +7,12 @@ carries, in one extra column, what the format has no place for, so that importin
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
-from prefgen.errors import EnvironmentFault, RowError, UsageError
-from prefgen.exporters import argilla, jsonl, llamafactory, llava, mmpr, ms_swift, openai_, trl, unpaired
+from prefgen.errors import RowError, UsageError
+from prefgen.exporters import argilla, jsonl, llamafactory, llava, mmpr, ms_swift, openai_, staging, trl, unpaired
 from prefgen.exporters.records import Exported, Exporter, rows
 from prefgen.rundir.reader import Stored
 
@@ -63,21 +61,12 @@ def export(stored: Stored, to: str, out: Path) -> Exported:
         to: a key of `EXPORTERS`.
 
     Raises:
-        UsageError: `to` is unknown, `out` is not empty, or the format has a place for no row.
-        EnvironmentFault: `out` cannot be written.
+        UsageError: `to` is unknown, `out` holds other files, or the format has a place for no row.
+        Locked, CorruptRun, EnvironmentFault: see `prefgen.exporters.staging.written`.
     """
     plan(stored, to)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not an empty folder: give a new one")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        if partial.exists():  # of an export that was killed
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True)
-        exported = EXPORTERS[to].write(stored, partial, out.resolve().name)
-        if out.exists():
-            out.rmdir()
-        os.replace(partial, out)
-    except OSError as error:
-        raise EnvironmentFault(f"cannot write to {out}: {error}; make room or give access, and repeat it") from error
-    return exported
+
+    def write(folder: Path) -> Exported:
+        return EXPORTERS[to].write(stored, folder, out.resolve().name)
+
+    return staging.written(out, {"to": to, "run": stored.digest}, write)

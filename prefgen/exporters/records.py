@@ -40,10 +40,16 @@ Place = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Exported:
-    """Rows of a format, and how many rows it has no place for, by reason."""
+    """Rows of a format.
+
+    Attributes:
+        left_out: number of rows that the format has no place for, by reason.
+        already: whether an earlier call had written it.
+    """
 
     rows: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    already: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,22 @@ missing makes the data set. So a shard that two processes made counts once, whic
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from prefgen import durable
+from prefgen.durable import Content
 from prefgen.errors import CorruptRun, EnvironmentFault
 from prefgen.records import Dropped, Outcome, Pair
 from prefgen.rundir import schema, writers
@@ -34,7 +35,6 @@ from prefgen.rundir.writers import Part, Writer
 
 __all__ = ["Plan", "RunDirectory", "Scalar"]
 
-_Content: TypeAlias = "bytes | pa.Buffer"
 _MANIFEST_VERSION = 1
 
 
@@ -64,7 +64,7 @@ class RunDirectory:
             EnvironmentFault: if it cannot be written to.
         """
         run = cls(out, plan, part or Part())
-        with _environment(out):
+        with durable.environment(out):
             writers.refuse_foreign(run._at)
             for folder in run._at.folders():
                 os.makedirs(folder, exist_ok=True)
@@ -164,7 +164,7 @@ class RunDirectory:
         rows = self.plan.shards[shard]
         encoded = schema.encode(table)
         lines = "".join(json.dumps({"row": row, **asdict(drop)}) + "\n" for row, drop in drops).encode()
-        with _environment(self.out):
+        with durable.environment(self.out):
             staged = self._stage(self._at.part(shard), encoded) if table.num_rows else None
             if staged:
                 _check_written(staged, encoded, table.num_rows)
@@ -175,7 +175,7 @@ class RunDirectory:
                         os.unlink(staged)
                     return
                 if staged:
-                    _publish(staged, self._at.part(shard))
+                    durable.publish(staged, self._at.part(shard))
                 commit = Commit(
                     shard=shard,
                     start=rows.start,
@@ -208,7 +208,7 @@ class RunDirectory:
             CorruptRun: if the counts do not add up, or something foreign stands in data/.
             EnvironmentFault: if it cannot be written. ValueError: if shards are still pending.
         """
-        with _environment(self.out), self._gate:
+        with durable.environment(self.out), self._gate:
             if self.finished:
                 return
             self._read_commits()
@@ -244,7 +244,7 @@ class RunDirectory:
         """
         if not self.finished:
             raise ValueError(f"{self.out} is not finished")
-        with _environment(self.out), self._gate:
+        with durable.environment(self.out), self._gate:
             self._read_commits()
             self._at.manifest_digest.unlink()
             self._complete(lambda _: text, None, None)
@@ -319,12 +319,12 @@ class RunDirectory:
 
     def _move_parts(self) -> None:
         os.makedirs(self._at.data, exist_ok=True)
-        _sync_directory(self.out)
+        durable.sync(self.out)
         targets = self._targets()
         for shard, target in targets.items():
             if not target.exists():  # otherwise it was moved before a kill
                 os.replace(self._at.part(shard), target)
-        _sync_directory(self._at.data)
+        durable.sync(self._at.data)
         foreign = {*self._at.data.iterdir()} - {*targets.values()}
         if foreign:
             raise CorruptRun(f"{min(foreign)} is no file of this run: move it away and repeat the command")
@@ -355,19 +355,19 @@ class RunDirectory:
             "files": files,
         }
 
-    def _put(self, path: Path, content: _Content) -> Digest:
+    def _put(self, path: Path, content: Content) -> Digest:
         """Make `path` hold `content`, all of it or not at all, whatever dies meanwhile."""
-        _publish(self._stage(path, content), path)
+        durable.publish(self._stage(path, content), path)
         return _digest(content)
 
-    def _stage(self, path: Path, content: _Content) -> Path:
+    def _stage(self, path: Path, content: Content) -> Path:
         """Write what is to become `path`; where."""
         temporary = self._at.temporary / f"{self._name}-{path.name}"
-        _write(temporary, content)
+        durable.write(temporary, content)
         return temporary
 
 
-def _check_written(path: Path, content: _Content, rows: int) -> None:
+def _check_written(path: Path, content: Content, rows: int) -> None:
     """Read a Parquet file back before it counts."""
     written = path.read_bytes()
     if _digest(written) != _digest(content):
@@ -377,46 +377,9 @@ def _check_written(path: Path, content: _Content, rows: int) -> None:
         raise RuntimeError(f"{path} holds {table.num_rows} rows instead of {rows}, or another schema")
 
 
-def _publish(temporary: Path, path: Path) -> None:
-    os.replace(temporary, path)
-    _sync_directory(path.parent)
-
-
 def _distinct(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({json.dumps(value, sort_keys=True): value for value in values}.values())
 
 
-def _digest(content: _Content) -> Digest:
+def _digest(content: Content) -> Digest:
     return Digest(hashlib.sha256(content).hexdigest(), len(memoryview(content)))
-
-
-def _write(path: Path, content: _Content) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    """Make what was renamed into a directory stay there after a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _environment(out: Path) -> Iterator[None]:
-    """Say what the machine did, and that nothing is lost."""
-    try:
-        yield
-    except OSError as error:
-        raise EnvironmentFault(
-            f"cannot write to {out}: {error}. What was committed is safe; make room or give access, and repeat the "
-            "command to go on"
-        ) from error

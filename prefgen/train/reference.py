@@ -23,9 +23,12 @@ from typing import Any
 
 import peft
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from prefgen import durable
 from prefgen.engines.hf.loading import LoadedModel
+from prefgen.errors import CorruptRun
 from prefgen.train import processes
 from prefgen.train.logprobs import token_logps
 from prefgen.train.rows import Item, Sample
@@ -119,11 +122,19 @@ def save(file: Path, found: Sequence[Logps]) -> None:
     """Write them, whole or not at all."""
     part = file.with_suffix(".part")
     save_file({"logps": torch.cat([logps for each in found for logps in each])}, part)
-    part.replace(file)
+    durable.sync(part)
+    durable.publish(part, file)
 
 
 def load(file: Path, samples: Sequence[Sample]) -> list[Logps]:
-    """Read what `save` wrote for these samples."""
-    flat = load_file(file)["logps"]
+    """Read what `save` wrote for these samples.
+
+    Raises:
+        CorruptRun: it is damaged.
+    """
+    try:
+        flat = load_file(file)["logps"]
+    except SafetensorError as error:
+        raise CorruptRun(f"{file} is damaged ({error}): delete it, and it is computed again") from error
     each = iter(torch.split(flat, [len(answer.ids) for sample in samples for answer in sample.answers]))
     return [tuple(next(each) for _ in sample.answers) for sample in samples]

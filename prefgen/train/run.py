@@ -15,15 +15,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 import transformers
 
+from prefgen import durable
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf.loading import LoadedModel
-from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UnusableReplies, UsageError
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
-from prefgen.train import card, online, processes, reference
+from prefgen.train import card, checkpoints, online, processes, reference, saved
 from prefgen.train.callbacks import Asked, Log, Metrics, Stop
 from prefgen.train.config import Optimisation
 from prefgen.train.logprobs import Policy, token_logps, why_separate
@@ -86,12 +86,14 @@ def train(
     told: Callable[[Metrics], None],
     progress: Callable[[int], None] = lambda done: None,
     stop: Asked = lambda: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Metrics:
     """Train, or go on training, and save the model.
 
     Args:
         told: gets the metrics of every step. progress: gets the number of samples the reference has read.
         stop: asked after every step; an exit code ends the run there, with a checkpoint.
+        say: gets what a person should know.
 
     Returns:
         The last step's metrics, and those of the held-out samples.
@@ -99,39 +101,49 @@ def train(
     Raises:
         CorruptRun: the output was begun with other settings. Locked: another process trains there.
         Stopped: as `stop` asked for. UnusableReplies: most answers of online training come to nothing.
+        EnvironmentFault: the disk is full; the last checkpoint is kept.
     """
     with ExitStack() as held:
         with processes.together():
             if processes.first():
                 held.enter_context(_begun(job, prepared))
-        return _train(job, prepared, told, progress, stop, held)
+        return _train(job, prepared, told, progress, stop, say, held)
 
 
 @contextmanager
 def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
     """Hold the output, and write down what is known before the first step."""
-    job.records.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(job.records / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise Locked(f"another process is training in {job.output}") from None
-    with lock:
-        check_drift(job, prepared)
-        (job.records / "config.toml").write_text(job.config, encoding="utf-8")
-        lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
-        (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
+    saved.refuse_foreign(job.output, job.engine.model)
+    with ExitStack() as held:
+        with checkpoints.environment(job.output):
+            held.enter_context(saved.hold(job.output))
+            saved.claim(job.output, "model", ())
+            check_drift(job, prepared)
+            durable.replace(job.records / "config.toml", job.config.encode())
+            lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
+            durable.replace(job.records / "dropped.jsonl", "".join(lines).encode())
         yield
 
 
 def finished(job: Job) -> bool:
     """Whether there is nothing left to do."""
-    return (job.records / "finished.json").exists()
+    return saved.is_finished(job.output)
+
+
+def check_finished(job: Job) -> None:
+    """See that the finished model is what was saved, and clear away what a kill at the end left.
+
+    Raises:
+        CorruptRun: it is not.
+    """
+    saved.check(job.output)
+    for leftover in (job.records / "checkpoints", saved.staged_model(job.output)):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def result(job: Job) -> Metrics:
     """What `train` returned for a run that is finished."""
-    return dict(json.loads((job.records / "finished.json").read_text(encoding="utf-8")))
+    return saved.result(job.output)
 
 
 def _train(
@@ -140,6 +152,7 @@ def _train(
     told: Callable[[Metrics], None],
     progress: Callable[[int], None],
     stop: Asked,
+    say: Callable[[str], None],
     held: ExitStack,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
@@ -155,14 +168,14 @@ def _train(
         read = reference.compute(
             loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
         )
-        with processes.together():
+        with processes.together(), checkpoints.environment(job.output):
             if processes.first():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 reference.save(file, read)
     prepared.dataset.reference = reference.load(file, prepared.samples) if ahead else ()
 
-    checkpoints = job.records / "checkpoints"
-    last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
+    folder = job.records / "checkpoints"
+    last = checkpoints.last(folder, say if processes.first() else lambda text: None)
     supply = held.enter_context(online.supply(job, prepared, model))
     why_stop = supply.why_stop if supply else str
     logs = [Log(job.records, told)] if processes.first() else []
@@ -171,7 +184,7 @@ def _train(
         job.objective,
         job.optimisation,
         supply=supply,
-        args=_arguments(job, prepared, checkpoints, resumed=last is not None),
+        args=_arguments(job, prepared, folder, resumed=last is not None),
         train_dataset=torch.utils.data.Subset(prepared.dataset, prepared.trained_on),
         eval_dataset=torch.utils.data.Subset(prepared.dataset, prepared.held_out),
         data_collator=lambda items: {"items": items},
@@ -181,7 +194,8 @@ def _train(
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, transformers.integrations.TensorBoardCallback):
             callback.logging_dir = str(job.records / "tensorboard")  # not among the checkpoints, which are deleted
-    trainer.train(resume_from_checkpoint=last)
+    with checkpoints.environment(job.output):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     if trainer.state.global_step < trainer.state.max_steps:
         said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
         if not stop() and (why := why_stop()):
@@ -192,20 +206,22 @@ def _train(
     measured = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     found: Metrics = {**steps[-1], **(measured[-1] if measured else {})}
     trained = trainer.trained() if processes.sharding() else None
-    with processes.together():
+    with processes.together(), checkpoints.environment(job.output):
         if processes.first():
-            save(model, loaded, trained, job.engine, job.optimisation, job.output)
-            described = card.render(job, prepared, digests, steps, measured)
-            (job.output / "README.md").write_text(described, encoding="utf-8")
-            (job.records / "finished.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            staged = saved.staged_model(job.output)
+            if staged.exists():  # of a run that was killed here
+                shutil.rmtree(staged)
+            save(model, loaded, trained, job.engine, job.optimisation, staged)
+            durable.write(staged / "README.md", card.render(job, prepared, digests, steps, measured).encode())
+            saved.finish(job.output, found)
+            shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
-def _arguments(job: Job, prepared: Prepared, checkpoints: Path, *, resumed: bool) -> Any:
+def _arguments(job: Job, prepared: Prepared, folder: Path, *, resumed: bool) -> Any:
     optimisation, device = job.optimisation, prepared.loaded.device
     arguments = transformers.TrainingArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(folder),
         per_device_train_batch_size=optimisation.batch_size,
         gradient_accumulation_steps=optimisation.grad_accum,
         max_steps=prepared.steps,
@@ -288,9 +304,12 @@ def check_drift(job: Job, prepared: Prepared) -> None:
     }
     file = job.records / "settings.json"
     if not file.exists():
-        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        durable.replace_json(file, settings)
         return
-    before = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads(file.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise CorruptRun(f"{file} is damaged ({error}): restore it, or give another --output") from error
     if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
         # Earlier versions recorded the address as well, in front of the model; a server may move.
         before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]

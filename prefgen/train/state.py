@@ -17,6 +17,7 @@ from prefgen.errors import UsageError
 from prefgen.records import Dropped
 from prefgen.rundir.reader import Stored, loaded_images
 from prefgen.sources import SourceOptions
+from prefgen.train import saved
 from prefgen.train.config import Objective, Online, Optimisation
 from prefgen.train.reference import Logps
 from prefgen.train.references import References, opened
@@ -68,7 +69,7 @@ class Job:
     @property
     def records(self) -> Path:
         """Folder of all that is not the model."""
-        return self.output / "training"
+        return saved.records(self.output)
 
 
 @dataclass(frozen=True)

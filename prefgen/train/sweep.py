@@ -10,7 +10,6 @@ loss decides only between runs that order equally many pairs rightly.
 from __future__ import annotations
 
 import gc
-import json
 import math
 import os
 import shutil
@@ -21,8 +20,10 @@ from typing import Any, Protocol
 
 import torch
 
+from prefgen import durable
 from prefgen.errors import Diverged, UsageError
 from prefgen.records import Dropped
+from prefgen.train import checkpoints, saved
 from prefgen.train import run as job_
 from prefgen.train.callbacks import Asked, Metrics
 from prefgen.train.config import Loss, Objective
@@ -49,6 +50,7 @@ _SHOWN = {
     "end": "eval_logps/end",
 }
 _FAILED = "failed.json"
+_TABLE, _README = "sweep.json", "README.md"
 
 Axes = Mapping[str, tuple[float, ...]]
 
@@ -198,26 +200,29 @@ def run(
         The runs, the best first.
 
     Raises:
-        Stopped: as `stop` asked for. UsageError: several processes were started.
+        Stopped: as `stop` asked for. Locked: another process sweeps there.
+        UsageError: several processes were started, or the output holds other files.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--sweep runs in one process; start it without torchrun")
-    job.records.mkdir(parents=True, exist_ok=True)
-    (job.records / "config.toml").write_text(job.config, encoding="utf-8")
-    for point in runs:
-        if point.result is None:
-            _train(point, rows, watch, stop)
-            _settle(job, runs, keep_all=keep_all)
-    return _settle(job, runs, keep_all=keep_all)
+    saved.refuse_foreign(job.output, job.engine.model, "sweep")
+    with checkpoints.environment(job.output), saved.hold(job.output):
+        saved.claim(job.output, "sweep", [_TABLE, _README, *(point.name for point in runs)])
+        durable.replace(job.records / "config.toml", job.config.encode())
+        for point in runs:
+            if point.result is None:
+                _train(point, rows, watch, stop)
+                _settle(job, runs, keep_all=keep_all)
+        return _settle(job, runs, keep_all=keep_all)
 
 
 def _train(point: Point, rows: Iterable[Sample | Dropped], watch: Watch, stop: Asked) -> None:
     prepared = job_.prepare(point.job, rows)
     watch.begin(point.name, prepared.steps, len(prepared.samples))
     try:
-        job_.train(point.job, prepared, watch.add, watch.reference, stop)
+        job_.train(point.job, prepared, watch.add, watch.reference, stop, watch.say)
     except Diverged as error:
-        (point.job.records / _FAILED).write_text(json.dumps({"reason": str(error)}) + "\n", encoding="utf-8")
+        durable.replace_json(point.job.records / _FAILED, {"reason": str(error)})
         shutil.rmtree(point.job.records / "checkpoints", ignore_errors=True)
         watch.say(str(error))
     finally:
@@ -230,15 +235,14 @@ def _settle(job: Job, runs: Sequence[Point], *, keep_all: bool) -> list[Point]:
     """Order what has ended, write it down, and delete the models that are not to be kept."""
     ended = sorted((point for point in runs if point.result is not None), key=lambda point: point.order)
     for point in [] if keep_all else ended[1:]:
-        for path in point.job.output.iterdir():
-            if path.name not in ("training", "README.md"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if point.has_model:
+            saved.drop_model(point.job.output)
     described = [
         {"name": point.name, "settings": point.settings, "metrics": point.result, "model": point.has_model}
         for point in ended
     ]
-    (job.output / "sweep.json").write_text(json.dumps({"runs": described}, indent=2) + "\n", encoding="utf-8")
-    (job.output / "README.md").write_text(_page(job, ended, len(runs)), encoding="utf-8")
+    durable.replace_json(job.output / _TABLE, {"runs": described})
+    durable.replace(job.output / _README, _page(job, ended, len(runs)).encode())
     return ended
 
 

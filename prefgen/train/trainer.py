@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from prefgen.errors import Diverged, UsageError
-from prefgen.train import processes
+from prefgen.train import checkpoints, processes
 from prefgen.train.config import Objective, Optimisation
 from prefgen.train.logprobs import Policy
 from prefgen.train.losses import Answers, losses, weights
@@ -140,6 +140,21 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             processes.assign(weight, saved[name])
         if self._supply:
             self._supply.load(Path(resume_from_checkpoint))
+
+    def _get_output_dir(self, *args: Any, **settings: Any) -> str:
+        """Where the `Trainer` writes a checkpoint."""
+        return str(checkpoints.staging(Path(self.args.output_dir)))
+
+    def _save_checkpoint(self, *args: Any, **settings: Any) -> None:
+        """Write a checkpoint aside, and let it count when every process has written its part."""
+        folder = Path(self.args.output_dir)
+        if self.args.should_save:
+            checkpoints.clear(folder)
+        processes.gathered(None)
+        super()._save_checkpoint(*args, **settings)
+        processes.gathered(None)
+        if self.args.should_save:
+            checkpoints.complete(folder)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted."""

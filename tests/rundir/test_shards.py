@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from prefgen import durable
 from prefgen.errors import CorruptRun, EnvironmentFault, Locked, UsageError
 from prefgen.rundir import shards
 from prefgen.rundir.layout import Layout
@@ -74,6 +75,12 @@ class FullOs:
 
     def write(self, descriptor: int, content: memoryview) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def give(patch: pytest.MonkeyPatch, system: object) -> None:
+    """Have what writes a run call another `os`."""
+    for module in (shards, durable):
+        patch.setattr(module, "os", system)
 
 
 @pytest.fixture(scope="module")
@@ -150,15 +157,15 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, unbroken: dict[str, 
 def test_killed_at_any_system_call_it_ends_with_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = plan(12)  # three shards: one full, one with a dropped row, one without a pair
     survivor = DyingOs(float("inf"))
-    monkeypatch.setattr(shards, "os", survivor)
+    give(monkeypatch, survivor)
     unbroken = data_of(finished_run(tmp_path / "survivor", small))
     assert survivor.calls > 100
     for lives in range(1, survivor.calls + 1):
         out = tmp_path / str(lives)
-        monkeypatch.setattr(shards, "os", DyingOs(lives))
+        give(monkeypatch, DyingOs(lives))
         with pytest.raises(Died):
             finished_run(out, small)
-        monkeypatch.setattr(shards, "os", DyingOs(float("inf")))
+        give(monkeypatch, DyingOs(float("inf")))
         assert data_of(finished_run(out, small)) == unbroken, f"died at system call {lives}"
 
 
@@ -167,7 +174,7 @@ def test_killed_again_and_again_it_still_gets_there(
 ) -> None:
     for lives in range(1, 200):
         with monkeypatch.context() as patch:
-            patch.setattr(shards, "os", DyingOs(lives))
+            give(patch, DyingOs(lives))
             try:
                 finished_run(tmp_path)
             except Died:
@@ -275,7 +282,7 @@ def test_a_full_disk_leaves_what_is_committed(
     with RunDirectory.open(tmp_path, plan()) as run:
         run.commit(0, outcomes(range(4)), PROVENANCE)
         with monkeypatch.context() as patch:
-            patch.setattr(shards, "os", FullOs())
+            give(patch, FullOs())
             with pytest.raises(EnvironmentFault, match=r"No space left.*repeat the command"):
                 run.commit(1, outcomes(range(4, 8)), PROVENANCE)
         assert run.pending() == [1, 2, 3, 4]

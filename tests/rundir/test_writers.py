@@ -13,13 +13,12 @@ import pytest
 
 from prefgen.errors import CorruptRun, Locked, UsageError
 from prefgen.records import Pair
-from prefgen.rundir import shards
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.shards import RunDirectory
 from prefgen.rundir.verify import verify
 from prefgen.rundir.writers import Part
 from tests.handmade import PROVENANCE, card, finished_run, outcomes, pair, plan, work_through
-from tests.rundir.test_shards import Died, DyingOs, data_of, worker
+from tests.rundir.test_shards import Died, DyingOs, data_of, give, worker
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +148,14 @@ def test_a_part_killed_at_any_system_call_is_made_up_for(
     tmp_path: Path, unbroken: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survivor = DyingOs(float("inf"))
-    monkeypatch.setattr(shards, "os", survivor)
+    give(monkeypatch, survivor)
     fill(tmp_path / "survivor", Part(1, 2))
     for lives in range(1, survivor.calls + 1, 3):
         out = tmp_path / str(lives)
-        monkeypatch.setattr(shards, "os", DyingOs(lives))
+        give(monkeypatch, DyingOs(lives))
         with pytest.raises(Died):
             fill(out, Part(1, 2))
-        monkeypatch.setattr(shards, "os", DyingOs(float("inf")))
+        give(monkeypatch, DyingOs(float("inf")))
         fill(out, Part(0, 2))
         if not Layout(out).manifest_digest.exists():
             with RunDirectory.open(out, plan()) as run:
