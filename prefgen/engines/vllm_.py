@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import transformers
 
-from prefgen.engines import adapters, decode, engine_args, loading
+from prefgen.engines import adapters, decode, engine_args, loading, probing
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.decode import Row
 from prefgen.engines.loading import LoadedModel
@@ -119,7 +119,7 @@ def load_front(config: EngineConfig) -> LoadedModel:
     dtype = getattr(torch, loading.torch_dtype(config.dtype, device))
     source: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     shallow = loading.read_config(config)
-    family = loading.family_of(config, shallow.model_type)
+    family = probing.listed(shallow, config.model)
     shallow.get_text_config().num_hidden_layers = 0
     if hasattr(shallow, "quantization_config"):  # concerns the layers, which vLLM reads
         del shallow.quantization_config
