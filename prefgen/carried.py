@@ -41,7 +41,7 @@ class Carried:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Carried:
-        """What a row of `prefgen.schema.SCHEMA` carries."""
+        """What a row of `prefgen.rundir.schema.SCHEMA` carries."""
         meta = json.loads(row["meta"])
         params = dict(meta["options"])
         if row["model"]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from prefgen.records import Image, Outcome, Turn
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from pathlib import Path
 import PIL.Image
 
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Span, Turn
-from prefgen.schema import Provenance
-from prefgen.shards import Plan, RunDirectory
+from prefgen.rundir.schema import Provenance
+from prefgen.rundir.shards import Plan, RunDirectory
 
 PROVENANCE = Provenance(
     model="tiny/model",

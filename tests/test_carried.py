@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from prefgen import schema
 from prefgen.carried import Carried
 from prefgen.errors import RowError
+from prefgen.rundir import schema
 from tests.handmade import PROVENANCE, pair, sample
 
 CARRIED = Carried(

@@ -22,9 +22,9 @@ from prefgen import images, sources
 from prefgen.engines import build
 from prefgen.engines.base import ATTENTIONS, POSITIONS, Attention, EngineConfig
 from prefgen.methods.bdhs import BDHS
-from prefgen.pending import load_images
 from prefgen.records import Dropped, Pair, Sample
-from prefgen.run import drive
+from prefgen.runner.driver import drive
+from prefgen.runner.pending import load_images
 from prefgen.seeds import derive, generator
 from prefgen.sources import SourceOptions
 

@@ -39,18 +39,20 @@ from rich.console import Console
 from rich.table import Table
 
 from prefgen import sources
-from prefgen.engines import decode, loading, vision, vllm_
 from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.running import RunningBatch
-from prefgen.engines.sampling import Continuation, Vocabulary
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf import decoding as decode
+from prefgen.engines.hf import loading, vision
+from prefgen.engines.hf.batch import RunningBatch
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.sampling import Continuation, Vocabulary
+from prefgen.engines.vllm import engine as vllm_
 from prefgen.methods.bdhs import BDHS
-from prefgen.pending import load_images
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Generate
-from prefgen.run import drive
+from prefgen.runner.driver import drive
+from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 
 BASE = BDHS(iterations=1, temperature=0.0)

@@ -39,7 +39,7 @@ from prefgen.methods import prompts
 from prefgen.methods.corrupt import Corrupt
 from prefgen.records import Image, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat
-from prefgen.run import drive
+from prefgen.runner.driver import drive
 
 MODEL = "null"
 ANSWER = "Two dogs sleep on a red sofa next to the window, and a lamp stands behind them."

@@ -11,8 +11,8 @@ import PIL.Image
 import torch
 import transformers
 
-from prefgen.engines.families import FAMILIES
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.architectures import FAMILIES
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image, Sample, Slot, Turn
 
 TOKENIZER = Path(__file__).parent.parent / "scenes" / "model-anyres"

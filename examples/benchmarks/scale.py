@@ -68,7 +68,7 @@ def child(arguments: list[str]) -> None:
     """Run prefgen here; stderr ends with the CPU time of the fake engine, and of what follows the last commit."""
     from prefgen.cli import main
     from prefgen.engines.fake import FakeEngine
-    from prefgen.shards import RunDirectory
+    from prefgen.rundir.shards import RunDirectory
 
     collect, commit = FakeEngine.collect, RunDirectory.commit
     engine_s, committed_s = 0.0, 0.0

@@ -43,10 +43,11 @@ import transformers
 from rich.console import Console
 from rich.table import Table
 
-from prefgen.engines import loading
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import loading
 from prefgen.train.config import Objective, Optimisation
-from prefgen.train.job import Job, Prepared, prepare, train
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job, Prepared
 
 HERE = Path(__file__).parent
 THREE = "prefgen, 3 answers"

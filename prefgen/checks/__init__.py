@@ -122,7 +122,7 @@ def data_files(src: Path) -> list[Path]:
 
 
 def _too_long(inputs: list[Path], trainer: str, processor: str, max_length: int) -> Iterator[Problem]:
-    from prefgen.engines.lengths import Lengths  # transformers, only where tokens are to be counted
+    from prefgen.engines.hf.lengths import Lengths  # transformers, only where tokens are to be counted
 
     measure = Lengths.load(processor).measure
     for path in inputs:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from prefgen.errors import UsageError
 from prefgen.importers import IMPORTERS
-from prefgen.pending import load_images
 from prefgen.records import Dropped, Pair
+from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 
 # What the trainers do when nothing is said: TRL's DPOConfig.max_length, LLaMA-Factory's cutoff_len.
@@ -18,7 +18,7 @@ DEFAULTS = {"trl": 1024, "llamafactory": 2048}
 
 
 class Length(Protocol):
-    """What `prefgen.engines.lengths.Length` is."""
+    """What `prefgen.engines.hf.lengths.Length` is."""
 
     @property
     def image_end(self) -> int:

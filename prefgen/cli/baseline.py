@@ -11,7 +11,7 @@ from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.methods import BASELINES
-from prefgen.restrict import NOISE_SPACES, SCHEDULES
+from prefgen.visibility import NOISE_SPACES, SCHEDULES
 
 
 def baseline(

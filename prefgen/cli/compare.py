@@ -44,7 +44,7 @@ def compare(
     from rich.console import Console
 
     from prefgen.engines import build
-    from prefgen.report import compare as compare_
+    from prefgen.evaluate import compare as compare_
     from prefgen.requests import Score
 
     config = o.build(EngineConfig, ctx.params)

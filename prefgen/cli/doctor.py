@@ -34,9 +34,9 @@ def doctor(
     """
     from rich.console import Console
 
+    from prefgen.doctor import environment, render
     from prefgen.engines import build
     from prefgen.engines.base import EngineConfig
-    from prefgen.report.doctor import environment, render
 
     width, height = _parse(image_size)
     config = EngineConfig(
@@ -50,7 +50,7 @@ def doctor(
     here = environment.findings(output)
     of_model = []
     if model and not any(finding.level == "broken" and finding.about == "torchvision" for finding in here):
-        from prefgen.report.doctor import model as model_
+        from prefgen.doctor import model as model_
         from prefgen.requests import Generate
 
         build.hush(config, (Generate,))

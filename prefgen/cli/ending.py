@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from prefgen.card import readme, samples, summary
 from prefgen.errors import TooManyDropped
-from prefgen.licences import strictest
-from prefgen.report import card, samples, summary
-from prefgen.report.view import page
-from prefgen.shards import RunDirectory
+from prefgen.rundir.licences import strictest
+from prefgen.rundir.shards import RunDirectory
+from prefgen.view import page
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def finalize(directory: RunDirectory, manner: Manner) -> None:
     """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
 
     def render(out: Path) -> str:
-        return card.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
+        return readme.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
 
     directory.finalize(render, page.preview, samples.pictures)
 

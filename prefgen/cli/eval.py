@@ -46,7 +46,7 @@ def evaluate(
     from rich.table import Table
 
     from prefgen.engines import build
-    from prefgen.engines.loading import load
+    from prefgen.engines.hf.loading import load
     from prefgen.errors import UsageError
     from prefgen.requests import Generate
 

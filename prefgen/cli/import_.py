@@ -99,7 +99,7 @@ def import_(
     """
     from prefgen.cli import transfer
     from prefgen.cli.ending import Manner
-    from prefgen.importers.job import ImportJob
+    from prefgen.runner.import_job import ImportJob
     from prefgen.sources import SourceOptions
 
     given = {key: ctx.params[key] for key in (*_OWN, *_COLUMNS) if ctx.params[key] is not None}

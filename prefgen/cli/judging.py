@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from prefgen import judge, launch
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import TooManyDropped, UsageError
-from prefgen.launch import Job
-from prefgen.layout import Layout
+from prefgen.estimate import costs
+from prefgen.evaluate import judge
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer
-from prefgen.pending import Interrupts
-from prefgen.report import costs
-from prefgen.report.view.votes import Votes
 from prefgen.requests import Annotate, Chat, Generate
-from prefgen.shards import RunDirectory
-from prefgen.stored import Stored
+from prefgen.rundir.layout import Layout
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner import launch
+from prefgen.runner.launch import Job
+from prefgen.runner.pending import Interrupts
+from prefgen.view.votes import Votes
 
 if TYPE_CHECKING:
     from prefgen.engines.chat.services import Service

@@ -31,8 +31,8 @@ def lint(
     """
     from rich.console import Console
 
-    from prefgen.report import lint as linting
-    from prefgen.report.lint import render, thresholds
+    from prefgen import lint as linting
+    from prefgen.lint import render, thresholds
     from prefgen.select import Excluded
 
     level = next((level for level in linting.LEVELS if level == fail_on and level in FAIL_ON), None)

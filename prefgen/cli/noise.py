@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prefgen.cli.options import on_disk
-from prefgen.restrict import SCHEDULES
+from prefgen.visibility import SCHEDULES
 
 
 def noise(
@@ -30,8 +30,8 @@ def noise(
     from prefgen.errors import EnvironmentFault, RowError, UsageError
     from prefgen.methods.base import check_choices
     from prefgen.records import ImageRef
-    from prefgen.report import noise as noise_
-    from prefgen.restrict import Schedule
+    from prefgen.view import noise as noise_
+    from prefgen.visibility import Schedule
 
     check_choices(schedule=(schedule, SCHEDULES))
     try:

@@ -15,7 +15,7 @@ from prefgen.engines.base import ATTENTIONS, DTYPES, ENGINES, POSITIONS
 from prefgen.engines.chat.config import ALIASES, EFFORTS
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES
-from prefgen.restrict import NOISE_SPACES, SCHEDULES
+from prefgen.visibility import NOISE_SPACES, SCHEDULES
 
 T = TypeVar("T")
 

@@ -41,9 +41,9 @@ def plan(
     """
     from rich.console import Console
 
+    from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
     from prefgen.methods.base import check_choices, check_ranges
-    from prefgen.report import outlook
 
     check_choices(method=(method, tuple(METHODS)))
     check_ranges(samples=(samples, 1, 1e12), image_tokens=(image_tokens, 1, 1e6), answer_tokens=(answer_tokens, 1, 1e5))

@@ -13,7 +13,7 @@ from prefgen.methods.base import Method, check_choices
 from prefgen.methods.bdhs import FIDELITIES
 from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs
 from prefgen.methods.povid import Povid
-from prefgen.restrict import NOISE_SPACES
+from prefgen.visibility import NOISE_SPACES
 
 PAIRS = ("text", "image")
 OWN = ("fidelity", "temperature", "top_p", "distortion", "side", "crop_area", "rho")  # of one kind of pairs only

@@ -21,7 +21,7 @@ def push(
 
     Example: prefgen push out me/my-pairs --dry-run
     """
-    from prefgen.report import push as pushing
+    from prefgen.card import push as pushing
 
     parcel = pushing.package(out, repository)
     typer.echo(f"{len(parcel.files):,} files, {parcel.size:,} bytes, {'public' if public else 'private'}", err=True)

@@ -16,7 +16,7 @@ from prefgen.cli.options import on_disk
 from prefgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from prefgen.layout import Scalar
+    from prefgen.rundir.layout import Scalar
     from prefgen.select import Excluded, Selection
 
 
@@ -58,7 +58,7 @@ def mix(
     Example: prefgen mix povid:5000 bdhs:0.5 --seed 1 --output mixture
     """
     from prefgen import select
-    from prefgen.stored import Stored
+    from prefgen.rundir.reader import Stored
 
     amounts = [select.parse_amount(run) for run in runs]
     excluded = _excluded(exclude_images)
@@ -83,7 +83,7 @@ def sample(
 ) -> None:
     """Draw rows of a run at random, kept in their order."""
     from prefgen import select
-    from prefgen.stored import Stored
+    from prefgen.rundir.reader import Stored
 
     excluded = _excluded(exclude_images)
     chosen = select.mix([(Stored(run), select.Amount(rows=rows))], seed, excluded)
@@ -110,8 +110,8 @@ def filter_(
     false.
     """
     from prefgen import select
+    from prefgen.rundir.reader import Stored
     from prefgen.select import expressions
-    from prefgen.stored import Stored
 
     excluded = _excluded(exclude_images)
     chosen = select.keep(Stored(run), expressions.parse(condition), excluded)
@@ -134,8 +134,8 @@ def dedup(
 ) -> None:
     """Keep the first of rows with the same texts and pictures, or nearly the same."""
     from prefgen import select
+    from prefgen.rundir.reader import Stored
     from prefgen.select.keys import BY
-    from prefgen.stored import Stored
 
     kind = next((name for name in BY if name == by), None)
     if kind is None:
@@ -166,7 +166,7 @@ def split(
     Example: prefgen split out train:0.9 val:0.1 --output splits
     """
     from prefgen import select
-    from prefgen.stored import Stored
+    from prefgen.rundir.reader import Stored
 
     wanted = dict(_share(text) for text in shares)
     excluded = _excluded(exclude_images)
@@ -193,7 +193,7 @@ def join(
     Example: prefgen join povid bdhs --output povid-and-bdhs
     """
     from prefgen import select
-    from prefgen.stored import Stored
+    from prefgen.rundir.reader import Stored
 
     if len(runs) < 2:
         raise UsageError(f"join takes two runs or more, found {len(runs)}")
@@ -222,7 +222,7 @@ def relabel(
     Example: prefgen relabel vlfeedback --rejected-from corrupted --output table-4
     """
     from prefgen import select
-    from prefgen.stored import Stored
+    from prefgen.rundir.reader import Stored
 
     other = chosen_from or rejected_from
     if other is None or (chosen_from and rejected_from):

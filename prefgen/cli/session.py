@@ -14,9 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from prefgen import launch
-from prefgen import verify as verify_
 from prefgen.addresses import redact
+from prefgen.card import readme
 from prefgen.cli import config
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
@@ -24,20 +23,22 @@ from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.engines.preview import preview
+from prefgen.engines.hf.preview import preview
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
-from prefgen.launch import Job, Survey
-from prefgen.layout import Layout, Plan
+from prefgen.estimate import plan
 from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
 from prefgen.records import Dropped, Sample
-from prefgen.report import card, plan
-from prefgen.report.progress import Progress
-from prefgen.shards import RunDirectory
+from prefgen.rundir import verify as verify_
+from prefgen.rundir.layout import Layout, Plan
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner import launch
+from prefgen.runner.launch import Job, Survey
+from prefgen.runner.progress import Progress
 from prefgen.sources import SourceOptions
 
 if TYPE_CHECKING:
-    from prefgen.workers.ray_ import Cluster
+    from prefgen.runner.ray_ import Cluster
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ def finalize_run(out: Path, *, json: bool, quiet: bool) -> None:
     share = options.get("max_dropped", 1.0)
     manner = Manner(command, options.get("license") or "", share, json, quiet)
     talk = Console(stderr=True, quiet=quiet)
-    if directory.finished and (mended := card.without_configs(out)) is not None:
+    if directory.finished and (mended := readme.without_configs(out)) is not None:
         if problems := verify_.verify(out).problems:  # a new manifest must not vouch for damage
             raise CorruptRun(f"{out} has {len(problems)} problems, see `prefgen verify`; its card is left as it is")
         directory.replace_card(mended)

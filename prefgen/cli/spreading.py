@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from prefgen import launch
 from prefgen.cli import judging
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
-from prefgen.launch import Job
-from prefgen.pending import Interrupts
-from prefgen.report.progress import Progress
-from prefgen.schema import Provenance
-from prefgen.shards import RunDirectory
-from prefgen.workers.task import Task
-from prefgen.writers import Part
+from prefgen.rundir.schema import Provenance
+from prefgen.rundir.shards import RunDirectory
+from prefgen.rundir.writers import Part
+from prefgen.runner import launch
+from prefgen.runner.launch import Job
+from prefgen.runner.pending import Interrupts
+from prefgen.runner.progress import Progress
+from prefgen.runner.task import Task
 
 if TYPE_CHECKING:
-    from prefgen.workers.ray_ import Cluster
+    from prefgen.runner.ray_ import Cluster
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def cluster(spread: Spread, config: EngineConfig) -> Iterator[Cluster | None]:
     if spread.ray is None:
         yield None
         return
-    from prefgen.workers.ray_ import Cluster
+    from prefgen.runner.ray_ import Cluster
 
     with Cluster(spread.ray, config) as connected:
         yield connected
@@ -112,11 +112,11 @@ def fill(
 
     task = Task(job, directory.plan, constants)
     if there is not None:
-        from prefgen.workers.ray_ import RayWorkers
+        from prefgen.runner.ray_ import RayWorkers
 
         RayWorkers(there, task, directory, progress, say).work()
         return
-    from prefgen.workers.local import LocalWorkers
+    from prefgen.runner.local import LocalWorkers
 
     LocalWorkers(task, directory, shares(spread.workers, job.engine), progress, say).work()
 
@@ -129,7 +129,7 @@ def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
     """
     if config.engine == "fake":
         return [{}] * processes
-    from prefgen.engines import devices
+    from prefgen.engines.hf import devices
 
     return devices.shares(processes, config.device)
 

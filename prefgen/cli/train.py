@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
-    from prefgen.train.job import Job, Prepared
     from prefgen.train.rows import Sample
+    from prefgen.train.state import Job, Prepared
     from prefgen.train.sweep import Point
 
 _ONLINE = (
@@ -186,9 +186,9 @@ def train(
 
     from prefgen.cli import config
     from prefgen.engines import build
-    from prefgen.pending import Interrupts
-    from prefgen.report.training import Steps
     from prefgen.requests import Generate
+    from prefgen.runner.pending import Interrupts
+    from prefgen.train.report import Steps
 
     if keep_all and not sweep:
         raise UsageError("--keep-all belongs to --sweep")
@@ -211,7 +211,8 @@ def train(
             )
         if processes.count() == 1 and gpus > 1:
             raise typer.Exit(int(processes.start(gpus, device)))
-        from prefgen.train import job as job_
+        from prefgen.train import run as job_
+        from prefgen.train.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if gpus not in (1, processes.count()):
@@ -219,9 +220,7 @@ def train(
     optimisation = _of_adapter(ctx, engine, optimisation)
     build.hush(engine, (Generate,))
     command = redact(shlex.join(["prefgen", *sys.argv[1:]]))
-    job = job_.Job(
-        tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged
-    )
+    job = Job(tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged)
     talk = Console(stderr=True, quiet=quiet or not processes.first(), highlight=False)
     with Interrupts() as interrupts:
         if sweep:
@@ -266,9 +265,9 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
     """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
     from prefgen.cli import config
-    from prefgen.report.training import Steps
-    from prefgen.train import job as job_
+    from prefgen.train import run as job_
     from prefgen.train import sweep
+    from prefgen.train.report import Steps
 
     axes = sweep.parse(ctx.params["sweep"], job.objective.loss)
     for name in axes:
@@ -319,7 +318,7 @@ def _dtype(name: str) -> Any:
 
 
 def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
-    from prefgen.train.job import reasons_of
+    from prefgen.train.run import reasons_of
 
     samples = prepared.samples
     rejected = sum(len(sample.answers) - 1 for sample in samples)

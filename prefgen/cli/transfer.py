@@ -9,17 +9,18 @@ from pathlib import Path
 from rich.console import Console
 
 from prefgen import checks, exporters, select
+from prefgen.card import readme
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
-from prefgen.importers import job as importing
-from prefgen.importers.job import ImportJob
-from prefgen.layout import Layout, Plan
-from prefgen.report import card, import_plan
-from prefgen.report.progress import Progress
+from prefgen.estimate import import_plan
+from prefgen.rundir.layout import Layout, Plan
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner import import_job as importing
+from prefgen.runner.import_job import ImportJob
+from prefgen.runner.progress import Progress
 from prefgen.select import SelectJob
-from prefgen.shards import RunDirectory
 from prefgen.sources.fetch import fetch
-from prefgen.stored import Stored
 
 
 def run_import(job: ImportJob, manner: Manner) -> None:
@@ -89,7 +90,7 @@ def run_check(
     """
     found = checks.check(src, trainer, processor, max_length, loaded)
     data, talk = Console(), Console(stderr=True)
-    if card.without_configs(src) is not None:
+    if readme.without_configs(src) is not None:
         talk.print(
             f"{src}/README.md has a `configs` block, with which load_dataset may return the rows of an older run "
             f"of the name {src.resolve().name!r} from its cache: remove the block, or run prefgen finalize {src}",

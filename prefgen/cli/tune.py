@@ -65,8 +65,8 @@ def tune(
 
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
+    from prefgen.evaluate import tune
     from prefgen.methods.base import check_choices
-    from prefgen.report import tuning
     from prefgen.sources import SourceOptions
 
     check_choices(method=(method, (BDHS.name,)))
@@ -83,20 +83,20 @@ def tune(
     samples = _samples(input, source)
     talk, data = Console(stderr=True), Console()
     trials = []
-    for trial in tuning.run(methods, samples, build.build(engine_config, BDHS.asks)):
+    for trial in tune.run(methods, samples, build.build(engine_config, BDHS.asks)):
         trials.append(trial)
         talk.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
     try:
-        output.write_text(tuning.plot(trials), encoding="utf-8")
+        output.write_text(tune.plot(trials), encoding="utf-8")
     except OSError as error:
         raise EnvironmentFault(f"cannot write {output}: {error}") from error
-    chosen = tuning.recommend(trials)
+    chosen = tune.recommend(trials)
     command = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
     if json:
-        shown = {"trials": [tuning.to_json(trial) for trial in trials], "recommended": command}
+        shown = {"trials": [tune.to_json(trial) for trial in trials], "recommended": command}
         data.print_json(json_.dumps(shown))
         return
-    data.print(tuning.render(trials))
+    data.print(tune.render(trials))
     if chosen is None:
         data.print("no setting gave a pair")
         return
@@ -136,8 +136,8 @@ def _samples(input: str, source: Any) -> list[Any]:
     """
     from prefgen import sources
     from prefgen.errors import UsageError
-    from prefgen.pending import load_images
     from prefgen.records import Sample
+    from prefgen.runner.pending import load_images
 
     root = source.root(input)
     rows = (load_images(row, root, None) for row in sources.read(input, source) if isinstance(row, Sample))

@@ -23,8 +23,8 @@ def view(
     Example: prefgen view out --static preview.html
     """
     from prefgen.errors import EnvironmentFault
-    from prefgen.report.view.page import preview
-    from prefgen.report.view.server import Server
+    from prefgen.view.page import preview
+    from prefgen.view.server import Server
 
     if static is not None:
         html = preview(out, rows)

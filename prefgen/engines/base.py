@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from prefgen import addresses
-from prefgen.engines import engine_args
+from prefgen.engines.vllm import engine_args
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
 
@@ -67,7 +67,7 @@ class EngineConfig:
             `max_num_batched_tokens`. Neither changes a row's draws.
         image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
-        engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.engine_args`.
+        engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.vllm.engine_args`.
         base_url: of an OpenAI-compatible server, for ``openai``.
         also: further policies, like `model`, ``@`` and a revision behind each where it matters.
         annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.

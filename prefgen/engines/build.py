@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
-from prefgen.engines.panel import Panel
+from prefgen.engines.policies import Panel
 from prefgen.errors import UsageError
 from prefgen.requests import Annotate, Contrast, Embed, Generate, Request, Score, of_policy
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 _READS = "the method reads given answers or contrasts two views, which only the transformers engine does"
 
@@ -44,11 +44,12 @@ def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[Engine
     """
     if config.engine != "auto":
         return config, ""
-    from prefgen.engines import loading, vllm_
+    from prefgen.engines.hf import loading
+    from prefgen.engines.vllm import engine
 
     device = loading.resolve_device(config.device)
     chosen: EngineName = "transformers"
-    reason = _READS if _reads_logits(asks) else vllm_.why_not(config)
+    reason = _READS if _reads_logits(asks) else engine.why_not(config)
     if not reason and not device.startswith("cuda"):
         reason = "vLLM is made for GPUs, and this runs on the CPU"
     if not reason:
@@ -88,16 +89,17 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         raise UsageError("--model is missing: the policy that generates")
     if not _is_local(config, asks):
         return Identity()
-    from prefgen.engines import embedder, loading
+    from prefgen.engines import embedder
+    from prefgen.engines.hf import loading
 
     if _reads_logits(asks) and config.engine != "transformers":
         raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
     if config.engine == "openai":
         return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
     if config.engine == "vllm":
-        from prefgen.engines import vllm_
+        from prefgen.engines.vllm import engine
 
-        vllm_.check(config)
+        engine.check(config)
     device = loading.resolve_device(config.device)
     other = annotator(config)
     return Identity(
@@ -176,11 +178,12 @@ def _policy(config: EngineConfig) -> Engine:
 
         return OpenAIEngine.connect(config)
     if config.engine == "vllm":
-        from prefgen.engines.vllm_ import VllmEngine
+        from prefgen.engines.vllm.engine import VllmEngine
 
         return VllmEngine.load(config)
-    from prefgen.engines import loading, proof
-    from prefgen.engines.transformers_ import TransformersEngine
+    from prefgen.engines import proof
+    from prefgen.engines.hf import loading
+    from prefgen.engines.hf.engine import TransformersEngine
 
     loaded = loading.load(config)
     return TransformersEngine(loaded, dataclasses.replace(config, attention=proof.ensure(loaded, config).attention))
@@ -203,7 +206,7 @@ def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineC
 
     found = proof.remembered(config)
     if found is None:
-        from prefgen.engines import loading
+        from prefgen.engines.hf import loading
 
         found = proof.ensure(loading.load(config), config)
     if found.attention == config.attention:

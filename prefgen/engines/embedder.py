@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from prefgen.engines.loading import resolve_device, revision_of
+from prefgen.engines.hf.loading import resolve_device, revision_of
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.requests import Embed, Reply, Request, Vector
 
@@ -78,7 +78,7 @@ class Embedder:
 
 
 def pin(name: str) -> str:
-    """The revision of a similarity model, see `prefgen.engines.loading.revision_of`.
+    """The revision of a similarity model, see `prefgen.engines.hf.loading.revision_of`.
 
     Raises:
         ModelUnreachable: if there is no such model.

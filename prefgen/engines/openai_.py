@@ -17,13 +17,13 @@ import numpy as np
 import openai
 import PIL.Image
 
-from prefgen import images, restrict, seeds
-from prefgen.engines import sampling
+from prefgen import images, seeds, visibility
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import sampling
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.records import Image, Part
 from prefgen.requests import Completion, Finish, Generate, Reply, Request
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 _TIMEOUT_S = 600
 _RETRIES = 4  # by the SDK, with growing pauses
@@ -183,7 +183,7 @@ def _picture(image: Image, index: int, view: View) -> str:
     picture = images.decode(image)
     if view.noise_steps:
         noise_seed = seeds.derive(view.noise_seed, "", index, "image")
-        noisy = restrict.add_pixel_noise(
+        noisy = visibility.add_pixel_noise(
             np.asarray(picture), view.noise_steps, noise_seed, view.noise_space, view.schedule
         )
         picture = PIL.Image.fromarray(noisy)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from prefgen.engines import decode, loading, vision
-from prefgen.engines.decode import Prefilled, Row
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.sampling import Chooser, Vocabulary
+from prefgen.engines.hf import decoding, loading, vision
+from prefgen.engines.hf.decoding import Prefilled, Row
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.sampling import Chooser, Vocabulary
 
 
 @torch.inference_mode()
@@ -27,7 +27,10 @@ def generate(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, dr
     for group in groups:
         own = [rows[index] for index in group]
         _finish(
-            loaded, vocabulary, own, (decode.prefill if drop else decode.prefill_masked)(loaded, own, preserve=preserve)
+            loaded,
+            vocabulary,
+            own,
+            (decoding.prefill if drop else decoding.prefill_masked)(loaded, own, preserve=preserve),
         )
 
 

@@ -13,7 +13,7 @@ import PIL.Image
 import torch
 import transformers
 
-from prefgen.engines.families import FAMILIES, PROVEN, Family
+from prefgen.engines.hf.architectures import FAMILIES, PROVEN, Family
 from prefgen.errors import UsageError
 
 _STATES = {"linear_attention", "conv", "mamba", "mamba2", "recurrent"}

@@ -31,15 +31,15 @@ import transformers
 
 import prefgen
 from prefgen import images
-from prefgen.engines import decode, loading, vision
 from prefgen.engines.base import Attention, EngineConfig
-from prefgen.engines.decode import Row
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf import decoding, loading, vision
+from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.records import Image, Slot, Turn
 from prefgen.requests import Generate, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 PROMPT = (Turn("user", (Slot.IMAGE, "What is in the image?")),)
 # Largest difference that rounding explains, as a share of the largest logit.
@@ -132,7 +132,7 @@ def _prove(loaded: LoadedModel, config: EngineConfig, shown: Image) -> Proof:
         return Proof(config.attention, f"its prompt is {_difference(whole.ids, ids)} than its own processor makes it")
     preserve = config.positions == "preserve"
     expected = _last(loaded, stock)[0]
-    dropped, seen = _last(loaded, decode.prefill_inputs(loaded, [hidden, whole], preserve=preserve))  # padded, too
+    dropped, seen = _last(loaded, decoding.prefill_inputs(loaded, [hidden, whole], preserve=preserve))  # padded, too
     found = Proof(
         "drop",
         stock=_largest(seen - expected),
@@ -146,7 +146,7 @@ def _prove(loaded: LoadedModel, config: EngineConfig, shown: Image) -> Proof:
         return dataclasses.replace(found, refused=f"{refused}, and rounding explains {found.tolerance:.1e}")
     if loaded.family.state:
         return found
-    masked = _last(loaded, decode.masked_inputs(loaded, [hidden], preserve=preserve))[0]
+    masked = _last(loaded, decoding.masked_inputs(loaded, [hidden], preserve=preserve))[0]
     found = dataclasses.replace(found, drop=_largest(dropped - masked), effect=_largest(masked - expected))
     if found.drops or found.outgrown:
         return dataclasses.replace(found, attention=config.attention)
@@ -158,7 +158,7 @@ def _fallen_back(loaded: LoadedModel, hidden: Row, whole: Row, found: Proof, *, 
     assert whole.features is not None
     known = torch.from_numpy(hidden.visible).to(whole.features.device)
     other = torch.where(known[:, None], whole.features, whole.features.flip(0) + whole.features.std())
-    inputs = decode.masked_inputs(loaded, [hidden], preserve=preserve)
+    inputs = decoding.masked_inputs(loaded, [hidden], preserve=preserve)
     for name in hidden.pixels.inputs:
         inputs.pop(name)
     ids = inputs.pop("input_ids")

@@ -15,7 +15,7 @@ from pathlib import Path
 from prefgen.errors import EnvironmentFault, UsageError
 from prefgen.exporters import argilla, llamafactory, llava, mmpr, ms_swift, openai_, trl
 from prefgen.exporters.records import Exported
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 __all__ = ["EXPORTERS", "Exported", "export"]
 

@@ -21,7 +21,7 @@ from typing import Any
 from prefgen.errors import RowError
 from prefgen.exporters.records import Exported, asked, rows
 from prefgen.images import format_of
-from prefgen.stored import PATHS, Stored
+from prefgen.rundir.reader import PATHS, Stored
 
 MAX_DATA_URI_CHARS = 5_000_000
 MAX_TURN_CHARS = 20_000

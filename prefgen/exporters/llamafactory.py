@@ -16,7 +16,7 @@ from typing import Any
 
 from prefgen.exporters.llava import said
 from prefgen.exporters.records import Exported, asked, write_list
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
 

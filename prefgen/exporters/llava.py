@@ -15,7 +15,7 @@ from typing import Any
 
 from prefgen.errors import RowError
 from prefgen.exporters.records import Exported, asked, write_list
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from prefgen.errors import RowError
 from prefgen.exporters.records import Exported, asked, write_lines
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:

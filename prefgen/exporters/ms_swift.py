@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.exporters.records import Exported, asked, write_lines
-from prefgen.stored import REJECTED_PATHS, Stored
+from prefgen.rundir.reader import REJECTED_PATHS, Stored
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:

@@ -25,7 +25,7 @@ from prefgen.carried import Carried, beside, line_beside
 from prefgen.errors import RowError
 from prefgen.exporters.records import CARRIED_COLUMNS, REJECTED_BY_IMAGE, Exported, rows
 from prefgen.images import format_of
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 MAX_PICTURES = 10
 MAX_PICTURE_BYTES = 10_000_000

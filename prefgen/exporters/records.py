@@ -13,7 +13,7 @@ from typing import Any
 
 from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 IMAGES = "images"
 MAX_NAME_BYTES = 180

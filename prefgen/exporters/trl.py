@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from prefgen.carried import COLUMN, Carried
 from prefgen.exporters.records import REJECTED_BY_IMAGE, Exported
-from prefgen.schema import SCHEMA
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.schema import SCHEMA
 
 _KEPT = ("images", "prompt", "chosen", "rejected")
 _GROUPS_PER_FILE = 5  # of some hundred rows each

@@ -16,7 +16,7 @@ from prefgen.methods.base import check_ranges, check_sampling, explain_view, ref
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 
 @dataclass(frozen=True)

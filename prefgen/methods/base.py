@@ -12,7 +12,7 @@ from prefgen.errors import RowError, UsageError
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flows, Reply, Request, Vector
-from prefgen.restrict import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, alpha_bar, last_step
+from prefgen.visibility import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, alpha_bar, last_step
 
 Scalar = str | int | float | bool | None
 
@@ -75,7 +75,7 @@ class Restricting(Protocol):
 
 
 class Noising(Protocol):
-    """A method that noises the image, by options as in `prefgen.restrict.View`."""
+    """A method that noises the image, by options as in `prefgen.visibility.View`."""
 
     @property
     def noise_steps(self) -> int:

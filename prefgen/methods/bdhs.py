@@ -41,8 +41,8 @@ from prefgen import seeds, text
 from prefgen.methods.base import check_choices, check_noise, check_ranges, check_sampling, cosine, explain_view
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
-from prefgen.restrict import NoiseSpace, Schedule, View
 from prefgen.text import SPLITTERS, Cut, Sentence, Splitter
+from prefgen.visibility import NoiseSpace, Schedule, View
 
 Variant = Literal["attn", "noise", "both"]
 Fidelity = Literal["fixed", "paper"]
@@ -71,7 +71,7 @@ class BDHS:
             more image tokens; what carries over to other models is the number of tokens left visible.
         keep_tokens: exactly this many image tokens stay visible, in place of `rho`.
         noise_steps: N of eq. 9, 0..1000.
-        noise_space: where the noise is added, see `prefgen.restrict`.
+        noise_space: where the noise is added, see `prefgen.visibility`.
         schedule: eq. 8 as printed, or as in the public code.
         iterations: N_BDHS.
         similarity_threshold: eps_s.

@@ -9,7 +9,7 @@ from prefgen import seeds
 from prefgen.methods.base import Method, judged, reference
 from prefgen.records import Pair, Sample, Span, Turn
 from prefgen.requests import Completion, Flow, Generate, Sampling, Stop
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 
 class Continuing(Method, Protocol):

@@ -30,7 +30,7 @@ from prefgen.methods.base import check_noise, check_ranges, check_sampling, expl
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Contrast, Embed, Flow, Request, Sampling
-from prefgen.restrict import NoiseSpace, Schedule, View
+from prefgen.visibility import NoiseSpace, Schedule, View
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Contrastive:
 
     Attributes:
         alpha: weight of the contrast; 0 answers the noised image. plausibility: beta, 0 … 1.
-        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.restrict`.
+        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.visibility`.
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
         seed: the run's seed.
     """

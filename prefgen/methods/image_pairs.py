@@ -16,7 +16,7 @@ from prefgen import seeds
 from prefgen.methods.base import check_choices, check_ranges, reference
 from prefgen.records import Image, Pair, Sample
 from prefgen.requests import Borrow, Borrowed, Flow, Request
-from prefgen.restrict import SCHEDULES, NoiseSpace, Schedule, last_step
+from prefgen.visibility import SCHEDULES, NoiseSpace, Schedule, last_step
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -35,7 +35,7 @@ class ImagePairs:
         distortion: ``noise`` adds diffusion noise, ``downscale`` blurs, ``crop`` cuts a small piece out, ``patches``
             hides cells of a grid, ``blank`` is black, ``other`` is another sample's image (of the same shard).
         noise_steps: N, 0..1000. noise_space: of pixels, since the noised picture is stored. schedule: as in
-            `prefgen.restrict`.
+            `prefgen.visibility`.
         side: pixels of the longer side that ``downscale`` leaves.
         crop_area: largest share of the picture that ``crop`` leaves; the smallest is 0.01.
         rho: expected share of cells that ``patches`` hides.
@@ -106,13 +106,15 @@ class ImagePairs:
         return iter(())
 
     def _distorted(self, image: Image, seed: int) -> Image:
-        from prefgen import distort  # numpy and Pillow: not for `prefgen --help`
+        from prefgen.methods import distortions
 
         changes: dict[str, Callable[[PIL.Image.Image], PIL.Image.Image]] = {
-            "noise": lambda picture: distort.noise(picture, self.noise_steps, seed, self.noise_space, self.schedule),
-            "downscale": lambda picture: distort.downscale(picture, self.side),
-            "crop": lambda picture: distort.crop(picture, (_LEAST_CROP, self.crop_area), seed),
-            "patches": lambda picture: distort.patches(picture, self.rho, seed),
-            "blank": distort.blank,
+            "noise": lambda picture: distortions.noise(
+                picture, self.noise_steps, seed, self.noise_space, self.schedule
+            ),
+            "downscale": lambda picture: distortions.downscale(picture, self.side),
+            "crop": lambda picture: distortions.crop(picture, (_LEAST_CROP, self.crop_area), seed),
+            "patches": lambda picture: distortions.patches(picture, self.rho, seed),
+            "blank": distortions.blank,
         }
-        return distort.distorted(image, self.distortion, changes[self.distortion])
+        return distortions.distorted(image, self.distortion, changes[self.distortion])

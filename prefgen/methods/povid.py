@@ -35,7 +35,7 @@ from prefgen.methods.base import check_choices, check_noise, check_ranges, expla
 from prefgen.methods.bdhs import FIDELITIES, Fidelity
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Flow, Request, Score, Scored
-from prefgen.restrict import NoiseSpace, Schedule, View
+from prefgen.visibility import NoiseSpace, Schedule, View
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Povid:
 
     Attributes:
         noise_steps: N of eq. 9, 0..1000.
-        noise_space: where the noise is added, see `prefgen.restrict`.
+        noise_space: where the noise is added, see `prefgen.visibility`.
         schedule: eq. 8 as printed, or as in the public code.
         fidelity: ``paper`` keeps the word predicted behind the end (departure 1).
         temperature: of the token draws; 0 takes the most likely token. top_p: nucleus of the token draws.

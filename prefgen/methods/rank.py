@@ -49,7 +49,7 @@ from prefgen.requests import (
     Scored,
     Vector,
 )
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 By = Literal["annotator", "api", "similarity", "image-gain"]
 Pairing = Literal["best-worst", "best-random", "all"]

@@ -19,7 +19,7 @@ from prefgen.methods import replies
 from prefgen.methods.prompts import Template, question
 from prefgen.records import Sample, Slot, Turn
 from prefgen.requests import Annotate, Chat, Completion, Message, Reply, Request, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 By = Literal["annotator", "api"]
 COMPARERS: tuple[By, ...] = ("annotator", "api")

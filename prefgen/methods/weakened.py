@@ -18,7 +18,7 @@ from prefgen.methods.base import check_noise, check_sampling, explain_view, nois
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
-from prefgen.restrict import NoiseSpace, Schedule, View
+from prefgen.visibility import NoiseSpace, Schedule, View
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Weakened:
     """The method and its constants; the defaults are SeVa's.
 
     Attributes:
-        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.restrict`.
+        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.visibility`.
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
         seed: the run's seed.
     """

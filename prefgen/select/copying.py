@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from prefgen.errors import UsageError
-from prefgen.layout import Plan, Scalar
-from prefgen.pending import Interrupts
-from prefgen.schema import SCHEMA, SCHEMA_VERSION
+from prefgen.rundir.layout import Plan, Scalar
+from prefgen.rundir.schema import SCHEMA, SCHEMA_VERSION
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner.pending import Interrupts
 from prefgen.select.selection import Selection, renamed
-from prefgen.shards import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from prefgen.rundir.reader import Stored
 from prefgen.select.keys import COLUMNS, By, key
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection, of_one
-from prefgen.stored import Stored
 
 
 def dedup(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> Selection:

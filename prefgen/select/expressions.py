@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from prefgen.errors import UsageError
-from prefgen.schema import COLUMNS
+from prefgen.rundir.schema import COLUMNS
 
 RATIO = "length_ratio"
 MAX_CHARS = 2000

@@ -17,10 +17,10 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from prefgen.rundir.reader import Stored
 from prefgen.select.keys import COLUMNS, key
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection
-from prefgen.stored import Stored
 
 UNMATCHED = "UNMATCHED"
 DUPLICATE = "DUPLICATE"

@@ -13,7 +13,7 @@ from typing import Any
 
 from prefgen.errors import UsageError
 from prefgen.image_names import COCO_NAME
-from prefgen.stored import PATHS, REJECTED_PATHS, Stored
+from prefgen.rundir.reader import PATHS, REJECTED_PATHS, Stored
 
 REASON = "EVALUATION_IMAGE"
 _NAMES = ("image", "image_id", "file_name", "img_path", "image_path")

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from prefgen.errors import UsageError
+from prefgen.rundir.reader import Stored
 from prefgen.seeds import derive
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Numbers, Selection, renamed
-from prefgen.stored import Stored
 
 NOT_DRAWN = "NOT_DRAWN"
 DUPLICATE = "DUPLICATE"

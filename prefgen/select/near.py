@@ -22,10 +22,10 @@ import PIL.Image
 
 from prefgen import images
 from prefgen.records import Image
+from prefgen.rundir.reader import Stored
 from prefgen.select.keys import COLUMNS, By, digests, texts
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection, of_one
-from prefgen.stored import Stored
 
 DISTANCE = 16  # of the 256 bits of a picture's hash, at most
 COLOUR = 8.0  # of 255, mean difference of the fields' colours, at most

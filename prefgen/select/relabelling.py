@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from prefgen.licences import strictest
-from prefgen.schema import MEDIA_TAG_FLAG, SCHEMA
+from prefgen.rundir.licences import strictest
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.schema import MEDIA_TAG_FLAG, SCHEMA
 from prefgen.select.keys import COLUMNS, key
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection
-from prefgen.stored import Stored
 
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, ...] = ("chosen", "rejected")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 
 Numbers = npt.NDArray[np.int64]
 Change = Callable[[pa.Table], pa.Table]

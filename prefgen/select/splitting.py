@@ -8,11 +8,11 @@ from itertools import accumulate
 from typing import Any
 
 from prefgen.errors import UsageError
+from prefgen.rundir.reader import Stored
 from prefgen.seeds import derive
 from prefgen.select.keys import digests
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection, of_one
-from prefgen.stored import Stored
 
 OTHER_SPLIT = "OTHER_SPLIT"
 

@@ -14,7 +14,7 @@ import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.loading import LoadedModel
 
 NAME = "prefgen_blocks"
 

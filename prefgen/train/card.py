@@ -11,7 +11,7 @@ from prefgen.train import processes
 
 if TYPE_CHECKING:
     from prefgen.train.callbacks import Metrics
-    from prefgen.train.job import Job, Prepared
+    from prefgen.train.state import Job, Prepared
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 

@@ -23,9 +23,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from prefgen.engines import vision
-from prefgen.engines.decode import Tokens, pad, pad_id, token_types
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf import vision
+from prefgen.engines.hf.decoding import Tokens, pad, pad_id, token_types
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.train import attention, processes
 from prefgen.train.rows import Item
 

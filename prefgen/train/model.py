@@ -16,7 +16,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from prefgen.engines import adapters
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import LoadedModel, load, read_config, resolve_device, torch_dtype
+from prefgen.engines.hf.loading import LoadedModel, load, read_config, resolve_device, torch_dtype
 from prefgen.errors import UsageError
 from prefgen.train import processes
 from prefgen.train.config import Optimisation

@@ -34,20 +34,20 @@ from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.chat.engine import ChatEngine
 from prefgen.engines.chat.ledger import Ledger
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.errors import RowError
 from prefgen.methods.base import settings
 from prefgen.records import Dropped, Outcome
 from prefgen.requests import Chat, Reply
-from prefgen.run import drive
-from prefgen.stored import asked, loaded_images
+from prefgen.rundir.reader import asked, loaded_images
+from prefgen.runner.driver import drive
 from prefgen.train.config import Online
 from prefgen.train.losses import takes_offline
 from prefgen.train.reference import Live
 from prefgen.train.rows import Item, Reader, Sample
 
 if TYPE_CHECKING:
-    from prefgen.train.job import Job, Prepared
+    from prefgen.train.state import Job, Prepared
 
 # Metrics, of the samples whose answers were asked for since the last step was logged.
 ASKED, FALLBACK, SECONDS = "online/asked", "online/fallback", "online/seconds"

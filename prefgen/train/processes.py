@@ -18,7 +18,7 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import resolve_device
+from prefgen.engines.hf.loading import resolve_device
 from prefgen.errors import ExitCode, PrefgenError, UsageError
 
 T = TypeVar("T")

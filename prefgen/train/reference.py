@@ -25,7 +25,7 @@ import peft
 import torch
 from safetensors.torch import load_file, save_file
 
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.train import processes
 from prefgen.train.logprobs import token_logps
 from prefgen.train.rows import Item, Sample

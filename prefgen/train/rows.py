@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
 
-from prefgen.engines import vision
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.prompts import Header, Prompts
+from prefgen.engines.hf import vision
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, Image, Span
-from prefgen.restrict import View
+from prefgen.rundir.reader import Stored, asked, loaded_images
 from prefgen.select.splitting import draws
-from prefgen.stored import Stored, asked, loaded_images
 from prefgen.train import spans
 from prefgen.train.config import LossMask, Optimisation
+from prefgen.visibility import View
 
 _CLEAR = View()
 

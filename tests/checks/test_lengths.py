@@ -8,8 +8,8 @@ import pytest
 
 from prefgen import checks
 from prefgen.checks import lengths
-from prefgen.engines.lengths import Lengths
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.lengths import Lengths
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.exporters import export
 from tests.engines import tiny, zoo

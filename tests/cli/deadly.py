@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefgen.errors import ModelUnreachable
-from prefgen.launch import Filling, Listener
-from prefgen.pending import Interrupts
-from prefgen.workers.task import Task
+from prefgen.runner.launch import Filling, Listener
+from prefgen.runner.pending import Interrupts
+from prefgen.runner.task import Task
 
 
 class _Dying(Filling):

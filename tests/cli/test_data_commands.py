@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prefgen.layout import Layout
+from prefgen.rundir.layout import Layout
 from tests.cli.runs import called as prefgen
 from tests.cli.runs import data_digests
 from tests.importers.published import picture, povid_row, vlfeedback_row, write_json, write_lines

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prefgen.verify import verify
+from prefgen.rundir.verify import verify
 from tests.cli.runs import ENVIRONMENT, prefgen
 from tests.handmade import finished_run, plan
 from tests.hub import TOKEN, Hub

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from prefgen import launch
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.build import Identity
 from prefgen.errors import EnvironmentFault, ModelUnreachable
-from prefgen.launch import Job
-from prefgen.layout import Plan
 from prefgen.methods.bdhs import BDHS
-from prefgen.report.progress import Progress
-from prefgen.shards import RunDirectory
+from prefgen.rundir.layout import Plan
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner import launch
+from prefgen.runner.launch import Job
+from prefgen.runner.progress import Progress
+from prefgen.runner.ray_ import Cluster, RayWorkers
 from prefgen.sources import SourceOptions
-from prefgen.workers.ray_ import Cluster, RayWorkers
 from tests.cli.deadly import DeadlyTask, UnloadableTask
 from tests.cli.runs import called, data_digests, prefgen, start, write_input
 from tests.cli.test_kill import committed, fake, scenes

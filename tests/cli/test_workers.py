@@ -16,23 +16,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from prefgen import launch
 from prefgen.cli import spreading
 from prefgen.cli.spreading import Spread
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.build import Identity, build
 from prefgen.errors import EnvironmentFault, ModelUnreachable, UsageError
-from prefgen.launch import Filling, Job
-from prefgen.layout import Layout, Plan
 from prefgen.methods.bdhs import BDHS
-from prefgen.pending import Interrupts
-from prefgen.report.progress import Progress
-from prefgen.shards import RunDirectory
+from prefgen.rundir.layout import Layout, Plan
+from prefgen.rundir.shards import RunDirectory
+from prefgen.rundir.verify import verify
+from prefgen.rundir.writers import Part
+from prefgen.runner import launch
+from prefgen.runner.launch import Filling, Job
+from prefgen.runner.local import LocalWorkers
+from prefgen.runner.pending import Interrupts
+from prefgen.runner.progress import Progress
+from prefgen.runner.task import Task
 from prefgen.sources import SourceOptions
-from prefgen.verify import verify
-from prefgen.workers.local import LocalWorkers
-from prefgen.workers.task import Task
-from prefgen.writers import Part
 from tests.cli.deadly import DeadlyTask, UnloadableTask
 from tests.cli.runs import called, data_digests, prefgen, start, write_input
 from tests.cli.test_kill import committed, fake, scenes
@@ -196,7 +196,7 @@ def test_a_run_with_a_judge_is_not_spread(source: Path, tmp_path: Path, monkeypa
 
 
 def test_each_worker_has_gpus_or_cores_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefgen.engines import devices
+    from prefgen.engines.hf import devices
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7,8")
     shares = devices.shares(2, "cuda")

@@ -12,9 +12,11 @@ import pytest
 import torch
 import transformers
 
-from prefgen.engines import adapters, decode, loading, vllm_
+from prefgen.engines import adapters
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf import decoding, loading
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.vllm import engine
 from prefgen.errors import ModelUnreachable, PackageMissing, UsageError
 from tests.engines import tiny
 from tests.engines.test_equivalence import requests, rows
@@ -54,7 +56,7 @@ def config(folder: Path, **settings: object) -> EngineConfig:
 def logits(loaded: LoadedModel) -> torch.Tensor:
     with torch.inference_mode():
         found: torch.Tensor = loaded.model(
-            **decode.masked_inputs(loaded, rows(loaded, requests())[:1], preserve=False)
+            **decoding.masked_inputs(loaded, rows(loaded, requests())[:1], preserve=False)
         ).logits
     return found
 
@@ -143,10 +145,10 @@ def test_a_revision_pins_the_adapter_and_its_base(base: Path, adapter: Path, tmp
 
 
 def test_vllm_reads_the_merged_model_from_a_folder_that_goes(base: Path, adapter: Path) -> None:
-    with vllm_._whole(config(adapter)) as folder:
+    with engine._whole(config(adapter)) as folder:
         assert torch.equal(logits(loading.load(config(Path(folder)))), logits(loading.load(config(adapter))))
     assert not Path(folder).exists()
-    with vllm_._whole(config(base)) as folder:
+    with engine._whole(config(base)) as folder:
         assert folder == ""
 
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from prefgen import images
-from prefgen.engines import decode, families, loading, vision
 from prefgen.engines.base import EngineConfig, Positions
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf import architectures, decoding, loading, vision
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.records import Slot, Turn
 from prefgen.requests import Generate, Sampling, Score
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny, zoo, zoo_found
 from tests.engines.test_equivalence import answers, rows
 from tests.engines.test_scoring import scored
@@ -98,14 +98,14 @@ def test_prompts_are_what_stock_transformers_feeds(loaded: LoadedModel) -> None:
             assert torch.equal(values, torch.as_tensor(expected[name])), name
 
 
-def stock_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool) -> torch.Tensor:
+def stock_logits(loaded: LoadedModel, row: decoding.Row, *, preserve: bool) -> torch.Tensor:
     """Logits behind every token of the whole sequence with a mask, by the model's own forward pass from pixels."""
     ids = torch.tensor([row.ids])
     is_image = ids == loaded.image_token_id
     attention = torch.ones_like(ids)
     attention[is_image] = torch.from_numpy(row.visible).long()
     inputs = {"input_ids": ids, "attention_mask": attention, **vision.model_inputs(loaded, [row.pixels])}
-    inputs |= decode.token_types(loaded, ids)
+    inputs |= decoding.token_types(loaded, ids)
     if "image_grid_thw" in inputs and loaded.family.mrope:
         inputs["position_ids"], _ = loaded.model.model.get_rope_index(
             ids, mm_token_type_ids=is_image.int(), image_grid_thw=inputs["image_grid_thw"]
@@ -123,7 +123,7 @@ def test_logits_without_the_hidden_tokens_are_those_with_a_mask(maskable: Loaded
     loaded = maskable
     batch = rows(loaded, wanted())
     with torch.inference_mode():
-        dropped = loaded.model(**decode.prefill_inputs(loaded, batch, preserve=preserve)).logits[:, -1]
+        dropped = loaded.model(**decoding.prefill_inputs(loaded, batch, preserve=preserve)).logits[:, -1]
     masked = torch.stack([stock_logits(loaded, row, preserve=preserve)[-1] for row in batch])
     assert float((dropped - masked).abs().max()) < 1e-4
     seeing = [dataclasses.replace(row, visible=row.visible | True) for row in batch]
@@ -189,8 +189,8 @@ def test_stock_generate_fails_under_mrope_without_our_positions(build: Callable[
 
 
 def test_readme_shows_the_table_of_architectures() -> None:
-    lines = ["| " + " | ".join(row) + " |" for row in families.table()]
-    lines.insert(1, "| --- " * len(families.table()[0]) + "|")
+    lines = ["| " + " | ".join(row) + " |" for row in architectures.table()]
+    lines.insert(1, "| --- " * len(architectures.table()[0]) + "|")
     assert "\n".join(lines) in (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -200,7 +200,7 @@ def test_a_running_state_sees_what_is_left_as_if_it_were_all(loaded: LoadedModel
         pytest.skip("it has attention alone")
     requests = wanted()
     for row, answer in zip(rows(loaded, requests), answers(loaded, requests, "drop", "compact"), strict=True):
-        inputs = decode.prefill_inputs(loaded, [row], preserve=False)
+        inputs = decoding.prefill_inputs(loaded, [row], preserve=False)
         ids: list[int] = []
         while len(ids) < answer.tokens:
             with torch.no_grad():
@@ -224,22 +224,22 @@ def _longer(inputs: dict[str, Any], token: int) -> dict[str, Any]:
 
 
 def test_every_supported_architecture_is_in_the_zoo() -> None:
-    assert set(families.supported()) == set(zoo.ZOO) - {"pixtral"}
-    assert set(families.PROVEN) == set(zoo_found.FOUND)
+    assert set(architectures.supported()) == set(zoo.ZOO) - {"pixtral"}
+    assert set(architectures.PROVEN) == set(zoo_found.FOUND)
 
 
 @pytest.mark.parametrize("name", zoo_found.FOUND)
 def test_the_table_says_what_is_found_out(name: str) -> None:
     if name in _NEED_TORCHVISION and not _HAS_TORCHVISION:
         pytest.skip("its processor needs torchvision")
-    found, said = zoo_found.FOUND[name](), families.PROVEN[name]
+    found, said = zoo_found.FOUND[name](), architectures.PROVEN[name]
     assert found.model.config.model_type == name
     facts = [(each.title, each.mrope, each.deepstack, each.image_blocks, each.state) for each in (found.family, said)]
     assert facts[0] == facts[1]
 
 
 def test_refused_architectures_say_why_before_their_weights_are_read(tmp_path: Path) -> None:
-    for model_type, family in families.FAMILIES.items():
+    for model_type, family in architectures.FAMILIES.items():
         if family.refused:
             (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
             with pytest.raises(UsageError, match=r"is refused: it .*"):

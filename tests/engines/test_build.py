@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from prefgen.engines import build, loading, vllm_
+from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import loading
+from prefgen.engines.vllm import engine as vllm_
 from prefgen.errors import UsageError
 from prefgen.requests import Contrast, Generate, Request, Score
-from prefgen.restrict import View
+from prefgen.visibility import View
 
 MODEL = str(Path(__file__).parents[2] / "examples" / "scenes" / "model")
 

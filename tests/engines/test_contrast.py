@@ -13,11 +13,11 @@ import torch
 
 from prefgen import seeds
 from prefgen.engines.base import Attention, EngineConfig, Positions
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Slot, Turn
 from prefgen.requests import Completion, Contrast, Generate, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny, zoo
 from tests.engines.test_architectures import stock_logits
 from tests.engines.test_equivalence import answers, rows

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefgen.engines import engine_args
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.vllm import engine_args
 from prefgen.errors import UsageError
 
 

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from prefgen.engines import decode, loading, running, transformers_, vision
 from prefgen.engines.base import Attention, EngineConfig, Positions
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.preprocessing import Preprocessing
-from prefgen.engines.running import RunningBatch
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf import batch as running
+from prefgen.engines.hf import decoding, loading, vision
+from prefgen.engines.hf import engine as transformers_
+from prefgen.engines.hf.batch import RunningBatch
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.preprocessing import Preprocessing
 from prefgen.records import Image, Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling, Stop
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny
 
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
@@ -153,14 +155,14 @@ def test_sentences_that_share_a_prompt_read_it_once_and_answer_alike(
     assert read[1] < len(wanted) * 25  # what each sentence has of its own
 
 
-def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decode.Row]:
+def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decoding.Row]:
     engine = TransformersEngine(loaded, EngineConfig("tiny"))
     for ticket, request in enumerate(wanted):
         engine.submit(ticket, request)
     return engine.prepare()
 
 
-def full_sequence_logits(loaded: LoadedModel, row: decode.Row, *, preserve: bool) -> torch.Tensor:
+def full_sequence_logits(loaded: LoadedModel, row: decoding.Row, *, preserve: bool) -> torch.Tensor:
     """Next-token logits of one row by a bare forward pass with a mask, nothing of ours between."""
     ids = torch.tensor([row.ids])
     visible = torch.ones_like(ids)
@@ -180,7 +182,7 @@ def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
 ) -> None:
     loaded = build()
     batch = rows(loaded, requests())
-    inputs = decode.prefill_inputs(loaded, batch, preserve=preserve)
+    inputs = decoding.prefill_inputs(loaded, batch, preserve=preserve)
     with torch.inference_mode():
         dropped = loaded.model(**inputs).logits[:, -1]
     masked = torch.stack([full_sequence_logits(loaded, row, preserve=preserve) for row in batch])
@@ -189,7 +191,7 @@ def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
     assert float((dropped - unmasked).abs().max()) > 1e-2  # the mask does matter
 
 
-def see_all(row: decode.Row) -> decode.Row:
+def see_all(row: decoding.Row) -> decoding.Row:
     return dataclasses.replace(row, visible=row.visible | True)
 
 
@@ -236,7 +238,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPa
     expected = answers(loaded, wanted, "drop", "compact")
     plain = getattr(RunningBatch, when)
 
-    def cramped(batch: RunningBatch, *args: list[decode.Row]) -> None:
+    def cramped(batch: RunningBatch, *args: list[decoding.Row]) -> None:
         rows = [*batch.active, *(args[0] if args else [])]
         sizes.append(len(rows))
         if len(rows) > 3:

@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 import torch
 
-from prefgen.engines import transformers_
+from prefgen.engines.hf import engine
 from tests.engines import zoo
 from tests.engines.test_architectures import wanted
 from tests.engines.test_equivalence import answers
@@ -25,7 +25,7 @@ def test_recorded_steps_give_the_texts_of_stock_generate(
     if name in _NEEDS and importlib.util.find_spec(_NEEDS[name]) is None:
         pytest.skip(f"needs {_NEEDS[name]}")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(transformers_, "default_workers", lambda device: 0)
+    monkeypatch.setattr(engine, "default_workers", lambda device: 0)
     built, device = zoo.ZOO[name](), torch.device("cuda")
     loaded = dataclasses.replace(built, model=built.model.to(device), device=device)
     requests = wanted(temperature)

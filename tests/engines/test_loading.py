@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from prefgen.engines import loading
 from prefgen.engines.base import Dtype, EngineConfig
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf import loading
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import ModelUnreachable, UsageError
 from prefgen.records import Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from prefgen import restrict, seeds
+from prefgen import seeds, visibility
 from prefgen.engines import openai_
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.openai_ import OpenAIEngine
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.records import Slot, Turn
 from prefgen.requests import Completion, Generate, Reply, Sampling, Stop
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny
 
 ANSWER = [" blue", " square", " on", " the", " left", ".", " It", " is", " small", "."]
@@ -148,7 +148,7 @@ def test_noise_on_pixels_is_added_before_a_picture_is_sent(server: Server) -> No
     answers(server, request(view=View(noise_steps=400, noise_space="pixel-clamp", noise_seed=5)))
     sent = _pixels(server.bodies[0]["messages"][0]["content"][0])
     seed = seeds.derive(5, "", 0, "image")
-    assert np.array_equal(sent, restrict.add_pixel_noise(_pixels_of(tiny.picture(3).data), 400, seed, "pixel-clamp"))
+    assert np.array_equal(sent, visibility.add_pixel_noise(_pixels_of(tiny.picture(3).data), 400, seed, "pixel-clamp"))
 
 
 def test_what_a_server_cannot_be_given_is_refused(server: Server) -> None:

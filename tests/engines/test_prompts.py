@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from prefgen.engines.prompts import Prompts
+from prefgen.engines.hf.prompts import Prompts
 from prefgen.records import Slot, Turn
 from tests.engines import tiny
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 import transformers
 
-from prefgen.engines import build, loading, proof
+from prefgen.engines import build, proof
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf import loading
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate
 from tests.cli.runs import called, write_input

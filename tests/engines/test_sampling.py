@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from prefgen.engines.base import Attention, EngineConfig
-from prefgen.engines.sampling import Continuation, Vocabulary, draw
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.sampling import Continuation, Vocabulary, draw
 from prefgen.records import Turn
 from prefgen.requests import Completion, Generate, Sampling, Stop
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny
 
 

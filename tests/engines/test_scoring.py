@@ -10,11 +10,11 @@ import torch
 
 from prefgen import images
 from prefgen.engines.base import Attention, EngineConfig, Positions
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Slot, Turn
 from prefgen.requests import Generate, Reply, Request, Sampling, Score, Scored
-from prefgen.restrict import View
+from prefgen.visibility import View
 from tests.engines import tiny
 
 ANSWERS = [

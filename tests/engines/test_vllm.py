@@ -21,18 +21,18 @@ import torch
 from safetensors.torch import save_file
 
 from prefgen import sources
-from prefgen.engines import loading
 from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf import loading
+from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.errors import EnvironmentFault, RowError, UsageError
 from prefgen.methods.bdhs import BDHS
-from prefgen.pending import load_images
 from prefgen.records import Outcome, Pair, Sample
 from prefgen.requests import Completion, Embed, Generate, Sampling
-from prefgen.restrict import View
-from prefgen.run import drive
+from prefgen.runner.driver import drive
+from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
+from prefgen.visibility import View
 from tests.cli.runs import ENVIRONMENT
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]  # vLLM and what it imports warn a lot
@@ -49,7 +49,7 @@ def _little_memory() -> Iterator[None]:
 
 
 def load(model: str, *arguments: str, batch_size: int = 64) -> Any:
-    from prefgen.engines.vllm_ import VllmEngine
+    from prefgen.engines.vllm.engine import VllmEngine
 
     return VllmEngine.load(
         EngineConfig(str(SCENES / model), "vllm", engine_args=(*ARGUMENTS, *arguments), batch_size=batch_size)
@@ -183,14 +183,14 @@ def write_adapter(folder: Path, engine: TransformersEngine) -> None:
     ],
 )
 def test_what_vllm_cannot_do_is_refused_before_loading(settings: dict[str, Any], message: str) -> None:
-    from prefgen.engines.vllm_ import check
+    from prefgen.engines.vllm.engine import check
 
     with pytest.raises(UsageError, match=message):
         check(EngineConfig(str(SCENES / "model"), "vllm", **settings))
 
 
 def test_an_unknown_architecture_is_refused_before_loading(tmp_path: Path) -> None:
-    from prefgen.engines.vllm_ import check
+    from prefgen.engines.vllm.engine import check
 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))
     with pytest.raises(UsageError, match="type 'qwen2_vl' have not been tested with vLLM"):

@@ -12,7 +12,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from prefgen.engines import probing
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image
 
 CHAT_TEMPLATE = (

@@ -15,7 +15,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from prefgen.engines.loading import LoadedModel, pictures_only
+from prefgen.engines.hf.loading import LoadedModel, pictures_only
 from tests.engines import tiny
 from tests.engines.tiny import TEXT, VISION
 

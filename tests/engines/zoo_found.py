@@ -7,7 +7,7 @@ from typing import Any
 
 import transformers
 
-from prefgen.engines.loading import LoadedModel, pictures_only
+from prefgen.engines.hf.loading import LoadedModel, pictures_only
 from tests.engines import tiny, zoo
 from tests.engines.tiny import TEXT, VISION
 from tests.engines.zoo import chatml

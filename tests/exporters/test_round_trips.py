@@ -13,12 +13,12 @@ import pytest
 from prefgen import checks
 from prefgen.exporters import export
 from prefgen.importers import IMPORTERS, Importer
-from prefgen.importers.job import ImportJob, survey, work
-from prefgen.layout import Layout, Plan
-from prefgen.shards import RunDirectory
+from prefgen.rundir.layout import Layout, Plan
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.shards import RunDirectory
+from prefgen.rundir.verify import verify
+from prefgen.runner.import_job import ImportJob, survey, work
 from prefgen.sources import SourceOptions
-from prefgen.stored import Stored
-from prefgen.verify import verify
 from tests.handmade import card
 from tests.importers.published import (
     llava_rlhf_row,

@@ -18,8 +18,8 @@ from prefgen.methods.dropout_ntp import DropoutNTP
 from prefgen.methods.weakened import Weakened
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Completion, Contrast, Generate
-from prefgen.restrict import View
-from prefgen.run import drive
+from prefgen.runner.driver import drive
+from prefgen.visibility import View
 
 ANSWER = "There is a red cat. It sits on a mat."
 

@@ -13,20 +13,21 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
-from prefgen import distort, images
+from prefgen import images
 from prefgen.checks import check
-from prefgen.engines.album import Album
+from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError, UsageError
 from prefgen.exporters import export
+from prefgen.lint import lint
+from prefgen.methods import distortions
 from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
-from prefgen.report.lint import lint
-from prefgen.report.view.collection import Collection
-from prefgen.report.view.present import present
 from prefgen.requests import Borrow
-from prefgen.run import drive
-from prefgen.stored import Stored
-from prefgen.verify import verify
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.verify import verify
+from prefgen.runner.driver import drive
+from prefgen.view.collection import Collection
+from prefgen.view.present import present
 from tests.cli.runs import called, write_input
 from tests.select.runs import stored
 
@@ -71,7 +72,7 @@ def test_noise_is_that_of_the_schedule() -> None:
 def test_downscaled_pictures_keep_their_size_and_lose_their_detail() -> None:
     checks = np.indices((160, 240)).sum(axis=0) % 2 * 100 + (np.arange(240) >= 120) * 100  # the right half is lighter
     picture = PIL.Image.fromarray(np.repeat(checks[..., None], 3, axis=2).astype(np.uint8))
-    seen = np.asarray(distort.downscale(picture, 20)).astype(float)
+    seen = np.asarray(distortions.downscale(picture, 20)).astype(float)
     assert seen.shape == (160, 240, 3)
     left, right = seen[:, 20:100], seen[:, 140:220]
     assert (left.mean(), right.mean()) == (pytest.approx(50, abs=3), pytest.approx(150, abs=3))
@@ -83,7 +84,7 @@ def test_crops_are_pieces_of_the_picture_of_all_sizes_allowed() -> None:
     whole = np.asarray(picture)
     shares = []
     for seed in range(60):
-        piece = np.asarray(distort.crop(picture, (0.01, 0.2), seed))
+        piece = np.asarray(distortions.crop(picture, (0.01, 0.2), seed))
         shares.append(piece.shape[0] * piece.shape[1] / (240 * 160))
         corners = np.argwhere((whole == piece[0, 0]).all(axis=-1))
         assert any(
@@ -96,9 +97,9 @@ def test_crops_are_pieces_of_the_picture_of_all_sizes_allowed() -> None:
 
 def test_patches_hide_their_share_of_a_grid() -> None:
     picture = PIL.Image.new("RGB", (240, 240), (255, 0, 0))
-    shares = [(np.asarray(distort.patches(picture, 0.9, seed))[5::10, 5::10, 1] > 0).mean() for seed in range(30)]
+    shares = [(np.asarray(distortions.patches(picture, 0.9, seed))[5::10, 5::10, 1] > 0).mean() for seed in range(30)]
     assert np.mean(shares) == pytest.approx(0.9, abs=0.02)
-    assert np.asarray(distort.patches(picture, 0.0, 1)).tolist() == np.asarray(picture).tolist()
+    assert np.asarray(distortions.patches(picture, 0.0, 1)).tolist() == np.asarray(picture).tolist()
 
 
 def test_blank_is_black() -> None:
@@ -168,7 +169,7 @@ def test_rows_hold_the_rejected_pictures_and_open_in_datasets(out: Path) -> None
 
 
 def test_verify_sees_a_rejected_picture_that_is_none(out: Path, tmp_path: Path) -> None:
-    from prefgen.verify import _row_problems
+    from prefgen.rundir.verify import _row_problems
 
     row = pq.read_table(out / "data").to_pylist()[0]
     assert list(_row_problems(row)) == []

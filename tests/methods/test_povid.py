@@ -12,14 +12,14 @@ import torch
 from prefgen import images, seeds
 from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
-from prefgen.engines.loading import LoadedModel
-from prefgen.engines.transformers_ import TransformersEngine
+from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.methods.bdhs import FIDELITIES
 from prefgen.methods.povid import Povid
 from prefgen.records import Dropped, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Embed, Request, Score, Scored
-from prefgen.run import drive
+from prefgen.runner.driver import drive
 from tests.engines import tiny
 
 ANSWER = "There is a red circle in the top left corner. A blue square is next to it!"

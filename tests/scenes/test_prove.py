@@ -23,7 +23,7 @@ from scenes import CAPTION_QUESTION, heldout
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from prefgen.errors import UsageError
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 from tests.cli.runs import called
 
 SCENES = Path(prove.__file__).parent

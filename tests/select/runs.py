@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefgen.records import Image, Pair
+from prefgen.rundir.reader import Stored
+from prefgen.rundir.shards import Plan, RunDirectory
+from prefgen.rundir.verify import verify
 from prefgen.select import Selection, SelectJob, write
-from prefgen.shards import Plan, RunDirectory
-from prefgen.stored import Stored
-from prefgen.verify import verify
 from tests import handmade
 from tests.handmade import PROVENANCE, ask, card, sample
 

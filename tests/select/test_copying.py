@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from prefgen.errors import CorruptRun
-from prefgen.layout import Layout
+from prefgen.rundir.layout import Layout
+from prefgen.rundir.shards import RunDirectory
 from prefgen.select import Amount, SelectJob, mix, write
-from prefgen.shards import RunDirectory
 from tests.cli.runs import data_digests
 from tests.handmade import card
 from tests.select.runs import pair, stored

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from prefgen.errors import UsageError
+from prefgen.rundir.reader import Stored
 from prefgen.select import Amount, mix, parse_amount
-from prefgen.stored import Stored
 from tests.handmade import finished_run
 from tests.select.runs import chosen_of, pair, stored, table, written
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image, Pair, Sample, Slot, Turn
-from prefgen.schema import Provenance, to_table
+from prefgen.rundir.schema import Provenance, to_table
 from prefgen.train.config import LossMask
 from prefgen.train.rows import Item, Reader
 from tests.engines import tiny

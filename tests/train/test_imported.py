@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from prefgen.train.job import prepare
+from prefgen.train.run import prepare
 from tests.cli.runs import called as prefgen
 from tests.importers import published
-from tests.train.test_job import job, run
+from tests.train.test_run import job, run
 
 
 def povid(folder: Path) -> str:

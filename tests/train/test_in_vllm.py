@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.test_vllm import METHODS, load, outcomes, transformers_engine
-from tests.train.test_job import job, run
+from tests.train.test_run import job, run
 from tests.trainers.sets import mixture
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]  # vLLM and what it imports warn a lot

@@ -8,8 +8,8 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from prefgen.engines import vision
-from prefgen.engines.loading import LoadedModel
+from prefgen.engines.hf import vision
+from prefgen.engines.hf.loading import LoadedModel
 from prefgen.train import attention, processes
 from prefgen.train.logprobs import Policy, token_logps, why_separate
 from prefgen.train.rows import Item

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from prefgen.engines.vision import Pixels
+from prefgen.engines.hf.vision import Pixels
 from prefgen.errors import UsageError
 from prefgen.train.config import Objective
 from prefgen.train.losses import Answers, losses, takes_offline, weights

@@ -20,10 +20,11 @@ from prefgen.methods import bdhs
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
-from prefgen.train.job import Job, prepare, train
 from prefgen.train.logprobs import token_logps
 from prefgen.train.model import attach
 from prefgen.train.rows import Item
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job
 from tests.cli.runs import called
 from tests.judge import MODEL as MODEL_NAME
 from tests.judge import Judge

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
-from prefgen.train import job as job_
 from prefgen.train import reference, sweep
+from prefgen.train import run as job_
 from prefgen.train.callbacks import Metrics
 from prefgen.train.config import LOSSES, Objective
-from prefgen.train.job import Job
-from tests.train.test_job import job
+from prefgen.train.state import Job
+from tests.train.test_run import job
 from tests.trainers.sets import mixture
 
 SHORT = {"max_steps": 2, "grad_accum": 1, "validation": 0.3}

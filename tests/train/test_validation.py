@@ -12,12 +12,13 @@ import torch
 import transformers
 
 from prefgen.errors import ExitCode, Stopped, UsageError
+from prefgen.rundir.reader import Stored
 from prefgen.select.keys import digests
-from prefgen.stored import Stored
-from prefgen.train.job import Job, prepare, train
 from prefgen.train.logprobs import token_logps
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job
 from prefgen.train.trainer import PreferenceTrainer
-from tests.train.test_job import MODEL, job
+from tests.train.test_run import MODEL, job
 from tests.trainers.sets import mixture
 
 EVAL_STEPS = 2

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from prefgen.exporters import export
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 from tests.select.runs import table
 from tests.trainers.environments import INSIDE, Environment
 from tests.trainers.sets import mixture

@@ -15,7 +15,8 @@ import pytest
 
 from prefgen.engines.base import EngineConfig
 from prefgen.train.config import Objective, Optimisation
-from prefgen.train.job import Job, prepare, train
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job
 from tests.trainers.environments import Environment
 from tests.trainers.sets import SCENES, awkward_rows, mixture
 

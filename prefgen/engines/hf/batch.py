@@ -1,0 +1,295 @@
+"""A batch that stays full: finished rows leave it, others take their places, and nobody waits for the longest.
+
+Keys and values stand in buffers of so many places and slots. A step writes one slot instead of copying all of them, and
+a new row is written into the place of a finished one. On a GPU the buffers stay where they are, so that a step can be
+recorded once as a CUDA graph and replayed: hundreds of small kernels are then no longer started one by one from
+Python, which takes longer than they do. On a CPU, where every place costs time, there are as many as there are rows.
+
+Shapes: P places, S slots, V vocabulary. All rows end at the same slot; each has its own first one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+import torch
+from transformers.cache_utils import Cache, StaticLayer
+
+from prefgen.engines.hf import decoding, loading
+from prefgen.engines.hf.decoding import Prefilled, Row
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.sampling import Chooser, Vocabulary
+
+ROOM = 64  # slots left free behind the longest row; also what S is a multiple of, which attention kernels want
+_log = logging.getLogger(__name__)
+
+
+class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
+    """Buffers of one layer, (P, heads, S, size) each; the next slot to be written is `slot`, (1,)."""
+
+    def __init__(self, places: int, slots: int, like: Any, slot: torch.Tensor) -> None:
+        super().__init__(slots)
+        self.keys, self.values = (
+            part.new_zeros(places, part.shape[1], slots, part.shape[3]) for part in (like.keys, like.values)
+        )
+        self.slot = slot
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write one token of every row; under autocast keys and values may come in types of their own."""
+        self.keys.index_copy_(2, self.slot, key_states.to(self.keys.dtype))
+        self.values.index_copy_(2, self.slot, value_states.to(self.values.dtype))
+        return self.keys, self.values
+
+    def get_seq_length(self) -> torch.Tensor:
+        """Slots that are taken."""
+        return self.slot[0]
+
+
+class _Unheard:
+    """Tokens on their way from the device; (P,)."""
+
+    def __init__(self, token_P: torch.Tensor) -> None:
+        on_gpu = token_P.device.type == "cuda"
+        self._host = torch.empty(token_P.shape, dtype=token_P.dtype, pin_memory=on_gpu)
+        self._host.copy_(token_P, non_blocking=on_gpu)
+        self._there = torch.cuda.current_stream().record_event() if on_gpu else None
+
+    def tokens(self) -> list[int]:
+        """The tokens, once they are there."""
+        if self._there is not None:
+            self._there.synchronize()
+        return self._host.tolist()
+
+
+class RunningBatch:
+    """Rows that are decoded together.
+
+    Attributes:
+        places: rows at most.
+
+    Args:
+        tokens: places times slots at most, unless one row alone takes more.
+        fixed: keep the buffers in place although fewer rows would do; by default on a GPU.
+    """
+
+    # On the device, read and written by every step:
+    _token: torch.Tensor  # to be read next, (P, 1)
+    _position: torch.Tensor  # of the token before it, (P, 1), or (4, P, 1) under M-RoPE
+    _mask: torch.Tensor  # added to the attention scores, (P, 1, 1, S)
+    _slot: torch.Tensor  # to be written next, (1,)
+    _warm: bool  # whether a step has run on these buffers
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        vocabulary: Vocabulary,
+        places: int,
+        tokens: int,
+        *,
+        preserve: bool,
+        fixed: bool | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._vocabulary = vocabulary
+        self._preserve = preserve
+        self.places = places
+        self._tokens = tokens
+        on_gpu = loaded.device.type == "cuda"
+        self._fixed = on_gpu if fixed is None else fixed
+        self._records = on_gpu
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows: list[Row | None] = []
+        self._starts: list[int] = []  # first slot of each place's row
+        self._end = 0  # slots that are taken
+        self._cache: Cache | None = None
+        self._chooser = Chooser(self._vocabulary, [], self._loaded.device)
+        self._unheard: _Unheard | None = None
+        self._replay: Callable[[], torch.Tensor] | None = None
+
+    @property
+    def active(self) -> list[Row]:
+        """The rows that are still going."""
+        return [row for row in self._rows if _going(row)]
+
+    def fits(self, rows: int, longest: int) -> bool:
+        """Whether so many rows have their places, the longest of so many tokens."""
+        return rows == 1 or (rows <= self.places and rows * _slots(longest) <= self._tokens)
+
+    @torch.inference_mode()
+    def admit(self, rows: list[Row]) -> None:
+        """Read the prompts of new rows, give them free places and draw their first tokens."""
+        read = decoding.prefill(self._loaded, rows, preserve=self._preserve)
+        width = read.attention.shape[1]
+        self._hear()
+        self._make_room(len(rows), width, read)
+        first = Chooser(self._vocabulary, [row.continuation for row in rows], self._loaded.device)
+        token_B = first.choose(read.logits)
+        first.push(token_B.tolist())
+        places = [place for place, row in enumerate(self._rows) if not _going(row)][: len(rows)]
+        for place, row, start in zip(places, rows, read.attention.argmax(dim=-1).tolist(), strict=True):
+            self._rows[place] = row
+            self._starts[place] = self._end - width + start
+        self._write(read, self._index(places), token_B)
+        self._seat()
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One more token for every row.
+
+        On a GPU it is heard one step later, while the GPU is at the next: a row that is finished by then has drawn one
+        token that nobody reads.
+        """
+        self._make_room()
+        token_P = self.forward()
+        self._end += 1
+        unheard = self._unheard
+        self._unheard = _Unheard(token_P)
+        if not self._fixed:
+            self._hear()
+        elif unheard:
+            self._chooser.push(unheard.tokens())
+
+    def _hear(self) -> None:
+        """Hand the tokens of the last step to their rows."""
+        if self._unheard:
+            self._chooser.push(self._unheard.tokens())
+            self._unheard = None
+
+    @torch.inference_mode()
+    def forward(self) -> torch.Tensor:
+        """The next token of every place, (P,), on the device; nobody is told. The second step is recorded."""
+        if self._records and self._warm and self._replay is None:
+            self._record()
+        self._warm = True
+        return self._replay() if self._replay else self._advance()
+
+    def _advance(self) -> torch.Tensor:
+        """One forward pass and draw. All that it changes stands on the device, so that it can be replayed."""
+        self._position += 1
+        self._mask.index_fill_(-1, self._slot, 0.0)
+        logits_PV = self._loaded.model(
+            input_ids=self._token,
+            attention_mask=self._mask,
+            position_ids=self._position,
+            **loading.cache_argument(self._loaded.model, self._cache),
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        self._slot += 1
+        self._token.copy_(self._chooser.choose(logits_PV)[:, None])
+        return self._token[:, 0]
+
+    def _record(self) -> None:
+        """Record a step as a CUDA graph; a model whose step cannot be recorded runs as it is."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                token_P = self._advance()
+        except RuntimeError as error:
+            self._records = False
+            torch.cuda.synchronize()
+            _log.warning("decoding with %s cannot be recorded as a CUDA graph: %s", self._loaded.name, error)
+            return
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return token_P
+
+        self._replay = replay
+
+    def _make_room(self, count: int = 0, width: int = 0, read: Prefilled | None = None) -> None:
+        """See that there are free places for `count` rows of `width` slots, and a free slot behind all rows."""
+        active = [place for place, row in enumerate(self._rows) if _going(row)]
+        end = max([width] + [self._end - self._starts[place] for place in active])  # as far left as they can stand
+        needed = max(1, len(active) + count)
+        places, slots = len(self._rows), self._mask.shape[-1] if self._cache else 0
+        if self._fixed:
+            wanted = 1 << (needed - 1).bit_length()
+            wanted = max(needed, min(wanted, self.places, self._tokens // _slots(end)))
+            keeps = needed <= places < 4 * wanted and end < slots
+        else:
+            wanted = needed
+            keeps = not count and 4 * needed > 3 * places and end < slots
+        if not keeps:
+            self._arrange(active, end, read, wanted, _slots(end))
+        elif not width <= self._end < slots:
+            self._arrange(active, end, None)
+
+    def _arrange(
+        self, active: list[int], end: int, read: Prefilled | None, places: int | None = None, slots: int | None = None
+    ) -> None:
+        """Move the active rows to the first places, their last slot to `end`; into new buffers if sizes are given."""
+        self._hear()
+        index, count = self._index(active), len(active)
+        width = max([self._end - self._starts[place] for place in active], default=0)
+        old = slice(self._end - width, self._end)
+        new = slice(end - width, end)
+        layers = self._cache.layers if self._cache else []
+        state = (self._mask[index, ..., old], self._token[index], self._position[..., index, :]) if active else None
+        if places and slots:
+            self._allocate(places, slots, layers or read.cache.layers, read)  # type: ignore[union-attr]  # one is there
+        else:
+            self._mask.fill_(torch.finfo(self._mask.dtype).min)
+        if state:
+            self._mask[:count, ..., new], self._token[:count], self._position[..., :count, :] = state
+            for held, layer in zip(layers, self._cache.layers, strict=True):  # type: ignore[union-attr]  # there now
+                for part in ("keys", "values"):
+                    getattr(layer, part)[:count, :, new] = getattr(held, part)[index, :, old]
+                    if held is not layer:
+                        setattr(held, part, None)  # frees the old buffers one by one
+        free = (places or len(self._rows)) - count
+        self._starts = [self._starts[place] + end - self._end for place in active] + [0] * free
+        self._rows = [self._rows[place] for place in active] + [None] * free
+        self._end = end
+        self._slot.fill_(end)
+        self._seat()
+
+    def _allocate(self, places: int, slots: int, like: list[Any], read: Prefilled | None) -> None:
+        """New buffers, all of them free."""
+        device, dtype = self._loaded.device, self._loaded.dtype
+        kind = (read.position if read else self._position[..., 0]).shape[:-1]  # four numbers a token under M-RoPE
+        self._slot = torch.zeros(1, dtype=torch.int64, device=device)
+        self._mask = torch.full((places, 1, 1, slots), torch.finfo(dtype).min, device=device, dtype=dtype)
+        self._token = torch.zeros((places, 1), dtype=torch.int64, device=device)
+        self._position = torch.zeros((*kind, places, 1), dtype=torch.int64, device=device)
+        self._cache = Cache(layers=[_Layer(places, slots, layer, self._slot) for layer in like])
+        self._replay, self._warm = None, False
+
+    def _write(self, read: Prefilled, index: torch.Tensor, token_B: torch.Tensor) -> None:
+        """Write rows whose prompts have been read into their places."""
+        low = torch.finfo(self._mask.dtype).min
+        where = slice(self._end - read.attention.shape[1], self._end)
+        hidden = (read.attention == 0)[:, None, None]
+        self._mask[index] = low
+        self._mask[index, ..., where] = torch.where(hidden, low, 0.0).to(self._mask.dtype)
+        self._token[index, 0] = token_B
+        self._position[..., index, 0] = read.position
+        for held, layer in zip(read.cache.layers, self._cache.layers, strict=True):  # type: ignore[union-attr]  # there
+            for part in ("keys", "values"):
+                getattr(layer, part)[index, :, where] = getattr(held, part)
+                setattr(held, part, None)
+
+    def _seat(self) -> None:
+        """Draw for the rows that are here now."""
+        if not self._chooser.seat([row.continuation if row else None for row in self._rows]):
+            self._replay, self._warm = None, False
+
+    def _index(self, places: list[int]) -> torch.Tensor:
+        return torch.tensor(places, dtype=torch.int64, device=self._loaded.device)
+
+
+def _going(row: Row | None) -> TypeGuard[Row]:
+    return row is not None and row.continuation.finish is None
+
+
+def _slots(width: int) -> int:
+    """Slots for rows of so many tokens."""
+    return -(-(width + ROOM) // ROOM) * ROOM

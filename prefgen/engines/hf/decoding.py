@@ -1,0 +1,263 @@
+"""From rows to what a model reads: sequences without their hidden tokens, padded, and read with what they share.
+
+Shapes: B rows, L prompt tokens (padded on the left), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+
+from prefgen.engines.hf import loading, vision
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.sampling import Continuation
+
+_IMAGE_TYPES = ("token_type_ids", "mm_token_type_ids")  # 1 where an image's token is
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request, ready for a batch.
+
+    Attributes:
+        ids: token ids of prompt and prefix, every image expanded.
+        positions: of these tokens, see `vision.positions`; (tokens,) or (4, tokens).
+        pixels: what the model receives for the images. features: (visible image tokens, hidden) computed from them, on
+            the model's device; None where stock `generate` will.
+        visible: bool (image tokens of all images,).
+    """
+
+    ticket: int
+    ids: list[int]
+    positions: npt.NDArray[np.int64]
+    pixels: vision.Pixels
+    features: torch.Tensor | None
+    visible: npt.NDArray[np.bool_]
+    continuation: Continuation
+
+    @property
+    def length(self) -> int:
+        """Tokens that can be attended to."""
+        return len(self.ids) - len(self.visible) + int(self.visible.sum())
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """Equal for rows whose prompts begin alike: the same conversation, images and view."""
+        request = self.continuation.request
+        return (request.prompt, request.images, request.view)
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Limit of what is generated."""
+        return self.continuation.request.sampling.max_new_tokens
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Sequences as padded arrays, (B, L).
+
+    Attributes:
+        attention: 1 where the token may be attended to.
+        positions: the token's position, 0 for padding; (4, B, L) under M-RoPE.
+    """
+
+    ids: torch.Tensor
+    attention: torch.Tensor
+    positions: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One sequence, (L,).
+
+    Attributes:
+        attention: 1 where the token may be attended to.
+        positions: each token's position; (4, L) under M-RoPE.
+    """
+
+    ids: npt.NDArray[np.int64]
+    attention: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+
+    def __getitem__(self, part: slice | npt.NDArray[np.bool_]) -> Tokens:
+        """Some of the sequence."""
+        return Tokens(self.ids[part], self.attention[part], self.positions[..., part])
+
+
+def whole_sequence(row: Row, image_token_id: int) -> Tokens:
+    """The row with its hidden image tokens masked, every token at its own position."""
+    ids = np.array(row.ids, dtype=np.int64)
+    attention = np.ones(len(ids), dtype=np.int64)
+    attention[ids == image_token_id] = row.visible
+    return Tokens(ids, attention, row.positions)
+
+
+def kept_sequence(row: Row, image_token_id: int, *, preserve: bool) -> Tokens:
+    """The row without its hidden image tokens; positions count what is left unless they are preserved.
+
+    Coordinates (M-RoPE) are always preserved: there is nothing to count.
+    """
+    whole = whole_sequence(row, image_token_id)
+    kept = whole[whole.attention.astype(np.bool_)]
+    if preserve or kept.positions.ndim > 1:
+        return kept
+    return Tokens(kept.ids, kept.attention, np.arange(len(kept.ids)))
+
+
+def pad(sequences: list[Tokens], pad_id: int, device: torch.device, *, right: bool = False) -> Padded:
+    """Pad sequences to one length, on the left or on the right."""
+    length = max(len(sequence.ids) for sequence in sequences)
+
+    def stack(arrays: list[npt.NDArray[np.int64]], fill: int) -> torch.Tensor:
+        padded = []
+        for array in arrays:
+            missing = length - array.shape[-1]
+            widths = [(0, 0)] * (array.ndim - 1) + [(0, missing) if right else (missing, 0)]
+            padded.append(np.pad(array, widths, constant_values=fill))
+        return torch.from_numpy(np.stack(padded, axis=-2)).to(device)
+
+    return Padded(
+        stack([sequence.ids for sequence in sequences], pad_id),
+        stack([sequence.attention for sequence in sequences], 0),
+        stack([sequence.positions for sequence in sequences], 0),
+    )
+
+
+def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
+    """Model inputs of a batch without its hidden tokens: what stands in their places, mask and positions."""
+    sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
+    padded = pad(sequences, pad_id(loaded), loaded.device)
+    kept = [row.features for row in rows if row.features is not None]
+    return {
+        **vision.merged(loaded, padded.ids, torch.cat(kept) if kept else None),
+        **token_types(loaded, padded.ids),
+        "attention_mask": padded.attention,
+        "position_ids": padded.positions,
+    }
+
+
+def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
+    """Model inputs of a batch as stock transformers takes them: full sequences from pixels, hidden tokens masked.
+
+    The rows' pixels must be `vision.alike`.
+    """
+    padded = pad([whole_sequence(row, loaded.image_token_id) for row in rows], pad_id(loaded), loaded.device)
+    own = preserve or loaded.family.mrope
+    return {
+        "input_ids": padded.ids,
+        "attention_mask": padded.attention,
+        "position_ids": padded.positions if own else (padded.attention.cumsum(-1) - 1).clamp(min=0),
+        **vision.model_inputs(loaded, [row.pixels for row in rows]),
+        **token_types(loaded, padded.ids),
+    }
+
+
+def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Which tokens are an image's, for models that treat those otherwise; by the processor where it knows of more."""
+    found = {}
+    for name in loaded.family.token_types:
+        made = getattr(loaded.processor, f"create_{name}", None) if name not in _IMAGE_TYPES else None
+        found[name] = (
+            (ids_BL == loaded.image_token_id).long() if made is None else torch.tensor(made(ids_BL.tolist())).to(ids_BL)
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """A batch whose prompts have been read.
+
+    Attributes:
+        logits: next-token logits, (B, V). cache: keys and values, B rows.
+        attention: (B, slots of the cache). position: of the last token, (B,), or (4, B) under M-RoPE.
+    """
+
+    logits: torch.Tensor
+    cache: Any
+    attention: torch.Tensor
+    position: torch.Tensor
+
+
+def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
+    """Read the prompts of a batch; what rows of one sample have in common is read once.
+
+    The sentences of a sample are completed after growing stretches of the same answer. The longest is prefilled; the
+    others take a copy of its keys and values, hide what lies behind the last token they share with it, and read only
+    their own few tokens from there on.
+    """
+    sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
+    leader_of = list(range(len(rows))) if loaded.family.state else _leaders(rows)  # a state cannot be cut back
+    shared = [_shared(row, sequences[leader]) for row, leader in zip(sequences, leader_of, strict=True)]
+    if loaded.window is not None:
+        read = max(len(sequence.ids) for sequence in sequences)
+        own_read = max(len(row.ids) - count for row, count in zip(sequences, shared, strict=True))
+        if read + own_read + max(row.max_new_tokens for row in rows) > loaded.window:
+            leader_of = list(range(len(rows)))  # the slots hidden between both parts would use up the window
+    leaders = sorted(set(leader_of))
+    inputs = prefill_inputs(loaded, [rows[leader] for leader in leaders], preserve=preserve)
+    output = loaded.model(**inputs, **_new_cache(loaded), use_cache=True, logits_to_keep=1)
+    attention, positions = inputs["attention_mask"], inputs["position_ids"]
+    if len(leaders) == len(rows):
+        return Prefilled(output.logits[:, -1], loading.cache_of(output), attention, positions[..., -1])
+
+    own = pad([row[count:] for row, count in zip(sequences, shared, strict=True)], pad_id(loaded), loaded.device)
+    copies = torch.tensor([leaders.index(leader) for leader in leader_of], device=loaded.device)
+    cache, attention = loading.cache_of(output), attention[copies]
+    cache.batch_select_indices(copies)
+    slots = attention.shape[1]
+    for row, (leader, count) in enumerate(zip(leader_of, shared, strict=True)):
+        attention[row, slots - len(sequences[leader].ids) + count :] = 0
+    attention = torch.cat([attention, own.attention], dim=-1)
+    output = loaded.model(
+        input_ids=own.ids,
+        attention_mask=attention,
+        position_ids=own.positions,
+        **loading.cache_argument(loaded.model, cache),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return Prefilled(output.logits[:, -1], cache, attention, own.positions[..., -1])
+
+
+def _new_cache(loaded: LoadedModel) -> dict[str, Any]:
+    """An empty cache as `generate` makes one: not every model of a type that is not listed makes its own."""
+    if loaded.family.is_listed:
+        return {}
+    cache = transformers.DynamicCache(config=loaded.model.config.get_text_config(decoder=True))
+    return loading.cache_argument(loaded.model, cache)
+
+
+def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
+    """Read the prompts of a batch with their hidden tokens; the rows' pixels must be `vision.alike`."""
+    inputs = masked_inputs(loaded, rows, preserve=preserve)
+    output = loaded.model(**inputs, **_new_cache(loaded), use_cache=True, logits_to_keep=1)
+    positions = inputs["position_ids"]
+    return Prefilled(output.logits[:, -1], loading.cache_of(output), inputs["attention_mask"], positions[..., -1])
+
+
+def _leaders(rows: list[Row]) -> list[int]:
+    """For each row the longest one of the same prompt, images and view, by index."""
+    longest: dict[object, int] = {}
+    for index, row in enumerate(rows):
+        leader = longest.setdefault(row.group, index)
+        if row.length > rows[leader].length:
+            longest[row.group] = index
+    return [longest[row.group] for row in rows]
+
+
+def _shared(row: Tokens, leader: Tokens) -> int:
+    """Number of leading tokens that both have; one is always left to be read."""
+    most = min(len(row.ids) - 1, len(leader.ids))
+    differs = np.flatnonzero(row.ids[:most] != leader.ids[:most])
+    return int(differs[0]) if len(differs) else most
+
+
+def pad_id(loaded: LoadedModel) -> int:
+    """The padding token, or the end token for tokenizers without one."""
+    tokenizer = loaded.processor.tokenizer
+    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)

@@ -1,0 +1,352 @@
+"""The transformers engine: batched generation under restricted image access.
+
+Two ways to hide image tokens, equal in a causal decoder, since nothing ever reads a hidden token:
+
+- ``drop`` (default): hidden tokens are removed from the sequence before the language model sees it;
+- ``mask``: stock `generate` over the full sequence with a 2-D attention mask; the reference that `drop` is tested
+  against.
+
+Positions: ``compact`` numbers what is left without gaps (what `generate` does with a mask), ``preserve`` keeps every
+token's own position.
+
+A layer with a sliding window counts masked tokens too, so a row that could become longer than the window is masked even
+under ``drop``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from prefgen.engines import plain
+from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import contrast, masked_generate, scoring, vision
+from prefgen.engines.hf.architectures import Family
+from prefgen.engines.hf.batch import RunningBatch
+from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.loading import LoadedModel, token_budget
+from prefgen.engines.hf.preprocessing import Preprocessing, default_workers
+from prefgen.engines.hf.prompts import Header, Prompts
+from prefgen.engines.hf.sampling import Continuation, Vocabulary
+from prefgen.errors import RowError, UsageError
+from prefgen.records import Image, Turn
+from prefgen.requests import Contrast, Generate, Reply, Request, Score
+from prefgen.visibility import View
+
+_WORTH = 3  # new rows enter once they are a quarter of the batch: reading a few takes as long as reading many
+_PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
+_log = logging.getLogger(__name__)
+
+Key = tuple[tuple[Image, ...], View]  # the images of a prompt, and what may be seen of them
+
+
+@dataclass
+class Restricted:
+    """The images of a prompt under one view, waiting for the requests that share them.
+
+    Attributes:
+        pixels: what the vision encoder receives.
+        features: its projected output, (visible image tokens, hidden); None without images, and where stock `generate`
+            encodes.
+        visible: bool (image tokens of all images,), eq. 6.
+    """
+
+    pixels: vision.Pixels
+    features: torch.Tensor | None
+    visible: npt.NDArray[np.bool_]
+
+
+def refuse_mask(family: Family, config: EngineConfig) -> None:
+    """Refuse `--attention mask` where a running state has seen a masked token all the same.
+
+    Raises:
+        UsageError: naming the layers.
+    """
+    if family.state and config.attention == "mask":
+        raise UsageError(
+            f"--attention mask cannot be used with {config.model}: its layers of kind {', '.join(family.state)} carry "
+            "a running state, which a masked token would change; --attention drop removes it"
+        )
+
+
+class TransformersEngine:
+    """Answers `Generate`, `Contrast` and `Score` requests.
+
+    Attributes:
+        images_encoded: images that went through the vision encoder so far.
+    """
+
+    def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
+        if loaded.device.type == "cuda":  # cuDNN plans anew for every length, which takes longer than the attention
+            torch.backends.cuda.enable_cudnn_sdp(False)
+        refuse_mask(loaded.family, config)
+        self.images_encoded = 0
+        self._loaded = loaded
+        self._config = config
+        self._said = False
+        self._prompts = Prompts(loaded.processor, loaded.name)
+        self._vocabulary = Vocabulary(
+            loaded.processor.tokenizer,
+            loaded.model.config.get_text_config().vocab_size,
+            loaded.eos_ids,
+            loaded.image_token_id,
+        )
+        self._running = RunningBatch(
+            loaded,
+            self._vocabulary,
+            config.batch_size,
+            config.batch_tokens or token_budget(loaded),
+            preserve=config.positions == "preserve",
+        )
+        workers = default_workers(loaded.device) if config.image_workers is None else config.image_workers
+        self._pictures = Preprocessing(loaded.processor, workers, loaded.dtype)
+        self._queue: deque[tuple[int, Generate]] = deque()
+        self._scores: dict[int, Score] = {}
+        self._waiting: deque[list[Row]] = deque()
+        self._unanswered: list[Row] = []
+        self._replies: list[tuple[int, Reply | RowError]] = []
+        self._outstanding: Counter[Key] = Counter()
+        self._restricted: dict[Key, Restricted] = {}
+        self._headers: dict[tuple[Turn, ...], Header] = {}
+
+    def submit(self, ticket: int, request: Request) -> None:
+        """Queue a request."""
+        if isinstance(request, Score):
+            self._scores[ticket] = request
+            request = scoring.as_prefix(request)
+        if not isinstance(request, Generate):
+            raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
+        self._queue.append((ticket, request))
+        for key in _keys(request):
+            self._outstanding[key] += 1
+            if self._outstanding[key] == 1:
+                self._pictures.want(key)
+
+    def collect(self) -> list[tuple[int, Reply | RowError]]:
+        """Generate until so many rows are finished that their samples' next requests are worth asking for."""
+        self._replies = []
+        while self._queue or self._waiting or self._running.active:
+            if (_WORTH + 1) * len(self._running.active) <= _WORTH * self._running.places:
+                if not self._waiting:
+                    self._waiting = self._grouped(self.prepare())
+                self._fill()
+                if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
+                    break
+            elif len(self._replies) >= self._running.places:
+                break
+            if self._running.active:
+                self._step()
+        return self._replies
+
+    def _grouped(self, rows: list[Row]) -> deque[list[Row]]:
+        """Rows that share a prompt, to be read once; the longest first, since their buffers fit the others."""
+        groups: dict[object, list[Row]] = {}
+        for row in rows:
+            groups.setdefault((self._kind(row), row.group), []).append(row)
+
+        def place(group: list[Row]) -> tuple[tuple[bool, bool, bool], int]:
+            return self._kind(group[0]), max(map(self._size, group))
+
+        return deque(sorted(groups.values(), key=place, reverse=True))
+
+    def prepare(self) -> list[Row]:
+        """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
+        pool = [self._queue.popleft() for _ in range(min(len(self._queue), self._running.places))]
+        self._encode([request for _, request in pool])
+        return [self._row(ticket, request) for ticket, request in pool]
+
+    def header(self, prompt: tuple[Turn, ...]) -> Header:
+        """The rendered prompt; kept while requests share it."""
+        if prompt not in self._headers:
+            if len(self._headers) > 4 * self._config.batch_size:
+                self._headers.clear()
+            self._headers[prompt] = self._prompts.header(prompt)
+        return self._headers[prompt]
+
+    def _encode(self, requests: list[Generate]) -> None:
+        """Preprocess every (images, view) that is new, and run the vision encoder unless stock `generate` will."""
+        wanted = dict.fromkeys(key for request in requests for key in _keys(request))
+        missing = [key for key in wanted if key not in self._restricted]
+        pixels = [self._pictures.take(key) for key in missing]
+        features: dict[int, torch.Tensor] = {}
+        if self._config.attention == "drop":
+            places = [place for place, (images, _) in enumerate(missing) if images]
+            for start in range(0, len(places), _PROMPTS_PER_BATCH):
+                batch = places[start : start + _PROMPTS_PER_BATCH]
+                with torch.inference_mode():
+                    encoded = vision.encode(self._loaded, [pixels[place] for place in batch])
+                features |= dict(zip(batch, encoded, strict=True))
+            self.images_encoded += sum(len(images) for images, _ in missing)
+        for place, ((images, view), own) in enumerate(zip(missing, pixels, strict=True)):
+            visible = view.mask(own.count(self._loaded.image_token))
+            kept = features[place][torch.from_numpy(visible).to(self._loaded.device)] if place in features else None
+            self._restricted[images, view] = Restricted(own, kept, visible)
+
+    def _row(self, ticket: int, request: Generate) -> Row:
+        """Tokenise a request.
+
+        The prefix goes in without trailing spaces: a model writes the space together with the word behind it.
+        """
+        prefix = request.prefix.rstrip(" ")
+        own = self._restricted[request.images, request.view]
+        ids = self._prompts.encode(self.header(request.prompt), prefix, own.pixels.expansions)
+        return Row(
+            ticket,
+            ids,
+            vision.positions(self._loaded, ids, own.pixels),
+            own.pixels,
+            own.features,
+            own.visible,
+            Continuation(request, prefix, ids, self._vocabulary),
+        )
+
+    def _drops(self, row: Row) -> bool:
+        """Whether the row's hidden tokens can be dropped."""
+        if self._config.attention == "mask":
+            return False
+        if self._loaded.family.state:  # where removing is what hiding means
+            return True
+        window = self._loaded.window
+        fits = window is None or len(row.ids) + row.max_new_tokens <= window
+        if not fits and not self._said:
+            self._said = True
+            _log.warning(
+                "%s has a sliding window of %d tokens; rows that can become longer are masked, not dropped, and slow",
+                self._loaded.name,
+                window,
+            )
+        return fits
+
+    def _kind(self, row: Row) -> tuple[bool, bool, bool]:
+        """What rows that are worked on together have in common: scored, contrasted, hidden tokens dropped, or not."""
+        return row.ticket in self._scores, isinstance(row.continuation.request, Contrast), self._drops(row)
+
+    def _next(self) -> list[Row]:
+        """The next waiting rows, of one kind, that fit beside those in the batch; none while too few would fit.
+
+        Rows that share a prompt enter together: in parts, each part would read it again.
+        """
+        active = self._running.active
+        longest = max(map(self._size, active), default=0)
+        taken: list[list[Row]] = []
+        count = 0
+        for group in self._waiting:
+            longest = max(longest, *map(self._size, group))
+            fits = self._running.fits(len(active) + count + len(group), longest)
+            if not fits or self._kind(group[0]) != self._kind(self._waiting[0][0]):
+                break
+            taken.append(group)
+            count += len(group)
+        if active and _WORTH * count < len(active):
+            return []
+        if not taken and self._waiting:  # more than a batch holds
+            group = self._waiting[0]
+            longest = max(map(self._size, group))
+            count = next(n for n in range(len(group), 0, -1) if self._running.fits(n, longest))
+            self._waiting[0] = group[count:]
+            return group[:count]
+        return [row for _ in taken for row in self._waiting.popleft()]
+
+    def _size(self, row: Row) -> int:
+        """Tokens that the row has so far; those that it hides count where they are only masked.
+
+        A contrasted row is two, and one of them may see everything.
+        """
+        if isinstance(row.continuation.request, Contrast):
+            return 2 * len(row.ids)
+        return (row.length if self._drops(row) else len(row.ids)) + len(row.continuation.ids)
+
+    def _fill(self) -> None:
+        """Let waiting rows into the batch; rows that are scored, contrasted or masked are answered at once."""
+        rows = self._next()
+        if not rows:
+            return
+        self._unanswered += rows
+        try:
+            preserve = self._config.positions == "preserve"
+            scored, contrasted, drop = self._kind(rows[0])
+            if scored:
+                self._score(rows, preserve=preserve)
+            elif contrasted:
+                others = [self._other(row) for row in rows]
+                contrast.generate(self._loaded, self._vocabulary, rows, others, drop=drop, preserve=preserve)
+            elif self._loaded.family.state or not (drop or self._loaded.family.is_listed):
+                plain.generate(self._loaded, self._vocabulary, rows, drop=drop, preserve=preserve)
+            elif drop:
+                self._running.admit(rows)
+            else:
+                masked_generate.generate_masked(self._loaded, self._vocabulary, rows, preserve=preserve)
+        except torch.OutOfMemoryError:
+            self._shrink()
+        self._reply()
+
+    def _other(self, row: Row) -> Row:
+        """The same row as it stands under the view that it is contrasted with."""
+        request = row.continuation.request
+        assert isinstance(request, Contrast)
+        return self._row(row.ticket, replace(request, view=request.against))
+
+    def _score(self, rows: list[Row], *, preserve: bool) -> None:
+        """Read given answers and reply; the rows are the last that wait for a reply."""
+        requests = [self._scores[row.ticket] for row in rows]
+        jobs = [
+            scoring.job(self._prompts, self.header(request.prompt), row, request)
+            for row, request in zip(rows, requests, strict=True)
+        ]
+        scored = scoring.score(self._loaded, self._vocabulary, jobs, drop=self._drops(rows[0]), preserve=preserve)
+        del self._unanswered[-len(rows) :]
+        for row, reply in zip(rows, scored, strict=True):
+            self._answered(row, reply)
+
+    def _step(self) -> None:
+        """One more token for every row of the batch."""
+        try:
+            self._running.step()
+        except torch.OutOfMemoryError:
+            self._shrink()
+        self._reply()
+
+    def _reply(self) -> None:
+        """Take the rows that are finished for replies."""
+        done = [row for row in self._unanswered if row.continuation.finish is not None]
+        if done:
+            self._unanswered = [row for row in self._unanswered if row.continuation.finish is None]
+        for row in done:
+            completion = row.continuation.completion(len(row.visible), int(row.visible.sum()))
+            self._answered(row, completion)
+
+    def _answered(self, row: Row, reply: Reply | RowError) -> None:
+        self._replies.append((row.ticket, reply))
+        self._scores.pop(row.ticket, None)
+        self.release(row.continuation.request)
+
+    def _shrink(self) -> None:
+        """Memory ran out: everything that is under way starts again, with the same draws, in batches half as large."""
+        self._running.clear()
+        torch.cuda.empty_cache()
+        rows, self._unanswered = self._unanswered, []
+        if len(rows) == 1:
+            detail = f"{self._size(rows[0])} tokens do not fit into the device's memory"
+            self._answered(rows[0], RowError("OUT_OF_MEMORY", detail))
+            return
+        self._running.places = max(1, min(self._running.places, len(rows)) // 2)
+        for row in rows:
+            row.continuation.restart()
+        self._waiting = self._grouped(rows) + self._waiting
+
+    def release(self, request: Generate) -> None:
+        """Forget the features of a request that is answered, unless others wait for them."""
+        for key in _keys(request):
+            self._outstanding[key] -= 1
+            if not self._outstanding[key]:
+                del self._outstanding[key]
+                del self._restricted[key]
+
+
+def _keys(request: Generate) -> list[Key]:
+    return [(request.images, view) for view in request.views]

@@ -1,0 +1,125 @@
+"""What `prefgen doctor` says of a model before its weights are read: its prompt and its size."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+import transformers
+
+from prefgen.engines import probing
+from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import loading, vision
+from prefgen.engines.hf.architectures import Family
+from prefgen.engines.hf.prompts import Prompts
+from prefgen.engines.proof import PROMPT, picture
+from prefgen.visibility import View
+
+BEGINNING = "The image shows a"
+_VISION = re.compile(r"vision|visual")  # how every architecture calls its tower
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the configuration tells.
+
+    Attributes:
+        name: the class that transformers would load.
+        parameters: their number; `vision_parameters` of them are in the vision tower, `embedding_parameters`
+            in the table of input embeddings, which costs no arithmetic.
+        patches: patches that the tower sees for each image token, where it merges some into one.
+        kv_bytes: keys and values of one token in the data type that would be used.
+    """
+
+    family: Family
+    model_type: str
+    name: str
+    parameters: int
+    vision_parameters: int
+    embedding_parameters: int
+    patches: float
+    weight_bytes: int
+    kv_bytes: int
+    dtype: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """What the processor and its chat template make of a question about one picture.
+
+    Attributes:
+        image_tokens: of the picture, of all `tokens` of the prompt.
+        opening: what stands behind the question where the model starts to answer; likewise `continuing`, where a given
+            beginning of an answer goes on.
+        continues: whether a beginning is continued as `continue_final_message` of transformers has it.
+        padding_side: what the checkpoint asks for; prefgen always pads on the left.
+    """
+
+    image_tokens: int
+    tokens: int
+    opening: str
+    continuing: str
+    continues: bool
+    padding_side: str
+
+
+def architecture(config: EngineConfig) -> Architecture:
+    """Look at a model's configuration alone.
+
+    Raises:
+        UsageError: if the architecture cannot be used.
+        ModelUnreachable: if there is no such model.
+    """
+    settings = loading.read_config(config)
+    family = probing.listed(settings, config.model)
+    device = loading.resolve_device(config.device)
+    name = loading.torch_dtype(config.dtype, device)
+    dtype = getattr(torch, name)
+    with torch.device("meta"):
+        model = transformers.AutoModelForImageTextToText.from_config(settings)
+    parameters = sum(weights.numel() for weights in model.parameters())
+    looked_up = model.get_input_embeddings().weight.numel()
+    vision = sum(weights.numel() for name, weights in model.named_parameters() if _VISION.search(name))
+    merged = getattr(getattr(settings, "vision_config", None), "spatial_merge_size", 1)
+    return Architecture(
+        family,
+        settings.model_type,
+        type(model).__name__,
+        parameters,
+        vision,
+        looked_up,
+        float(merged) ** 2,
+        parameters * dtype.itemsize,
+        loading.kv_bytes(settings, dtype),
+        name,
+        device,
+    )
+
+
+def prompting(config: EngineConfig, width: int, height: int) -> Prompting:
+    """Render and tokenise a question about a drawn picture, without any weights.
+
+    Raises:
+        UsageError: if the processor has no chat template, or one that loses the picture.
+        ModelUnreachable: if it cannot be read.
+    """
+    processor = loading.load_processor(config)
+    prompts = Prompts(processor, config.model)
+    header = prompts.header(PROMPT)
+    pixels = vision.preprocess(processor, (picture(width, height),), View())
+    ids = prompts.encode(header, "", pixels.expansions)
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT[0].text}]},
+        {"role": "assistant", "content": [{"type": "text", "text": BEGINNING}]},
+    ]
+    stock = processor.apply_chat_template(messages, continue_final_message=True, tokenize=False)
+    return Prompting(
+        pixels.count(loading.image_token_of(config, processor)),
+        len(ids),
+        header.opening.rpartition(PROMPT[0].text)[2],
+        header.continuing.rpartition(PROMPT[0].text)[2],
+        header.continuing.startswith(header.opening.rstrip()) and header.continuing + BEGINNING == stock,
+        str(processor.tokenizer.init_kwargs.get("padding_side", "right")),
+    )

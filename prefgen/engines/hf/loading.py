@@ -1,0 +1,313 @@
+"""Loading a vision-language model with transformers: safetensors only, no remote code, its revision pinned."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+
+from prefgen.engines import adapters, probing
+from prefgen.engines.adapters import Adapter
+from prefgen.engines.base import Dtype, EngineConfig
+from prefgen.engines.hf.architectures import Family
+from prefgen.errors import ModelUnreachable, UsageError
+
+_HOST_TOKENS = 32768
+# A weight file larger than this is known by its size, its beginning and its end.
+_HASH_WHOLE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and all that belongs to it.
+
+    Attributes:
+        model: an image-text-to-text model in eval mode.
+        revision: what pins it, see `pin`.
+        adapter: that was not merged into the model, to be attached where it is trained; None: there is none.
+    """
+
+    model: Any
+    processor: Any
+    family: Family
+    name: str
+    revision: str
+    device: torch.device
+    dtype: torch.dtype
+    adapter: Adapter | None = None
+
+    @cached_property
+    def image_token_id(self) -> int:
+        """Id of the placeholder that stands for one image feature."""
+        found = probing.image_token_id(self.model.config)
+        assert found is not None  # see `probing.why_not`
+        return found
+
+    @cached_property
+    def image_token(self) -> str:
+        """The placeholder as it is spelled."""
+        return spell(self.processor, self.image_token_id)
+
+    @cached_property
+    def hidden_size(self) -> int:
+        """Width of the language model's input."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @cached_property
+    def window(self) -> int | None:
+        """Tokens that a layer with a sliding window looks back on, by their place in the sequence; None without one."""
+        config = self.model.config.get_text_config()
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+        sizes = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+        windows = [getattr(config, name, None) for kind, name in sizes.items() if kind in kinds]
+        return min((int(window) for window in windows if window), default=None)
+
+    @cached_property
+    def eos_ids(self) -> set[int]:
+        """Every token that ends an answer, by the generation configuration and the tokenizer."""
+        configured = self.model.generation_config.eos_token_id
+        ids = set(configured) if isinstance(configured, list) else {configured}
+        return {int(token) for token in {*ids, self.processor.tokenizer.eos_token_id} if token is not None}
+
+
+def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) -> LoadedModel:
+    """Load a model from a folder or the Hub, and check first that its architecture is known.
+
+    Args:
+        quantization: how transformers quantises its weights; None: not.
+        merge: merge an adapter into its base; else the base alone is loaded, see `LoadedModel.adapter`.
+
+    Raises:
+        UsageError: for an architecture that is not supported.
+        ModelUnreachable: if it cannot be read.
+    """
+    device = resolve_device(config.device)
+    dtype = getattr(torch, torch_dtype(config.dtype, device))
+    family = probing.listed(read_config(config), config.model)
+    processor = load_processor(config)
+    adapter, base = adapters.find(config), adapters.base_of(config)
+    try:
+        model = transformers.AutoModelForImageTextToText.from_pretrained(
+            base.model,
+            revision=base.revision,
+            trust_remote_code=config.trust_remote_code,
+            dtype=dtype,
+            use_safetensors=True,
+            quantization_config=quantization,
+            device_map=None if quantization is None else {"": device},
+        )
+    except (OSError, ValueError) as error:
+        raise ModelUnreachable(f"model {base.model} cannot be loaded: {error}") from error
+    revision = pin(config)
+    if quantization is None:  # else it is there, and may not be moved
+        model.to(device)
+    if adapter and merge:
+        model, adapter = adapters.merged(model, adapter), None
+    family = probing.completed(family, model.eval(), processor)
+    return LoadedModel(model, processor, family, config.model, revision, torch.device(device), dtype, adapter)
+
+
+def read_config(config: EngineConfig) -> Any:
+    """The model's configuration, of an adapter its base's.
+
+    Raises:
+        ModelUnreachable: if it cannot be read.
+    """
+    base = adapters.base_of(config)
+    try:
+        return transformers.AutoConfig.from_pretrained(
+            base.model, revision=base.revision, trust_remote_code=base.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        of = "" if base is config else f", the base of adapter {config.model} (another one: --base-model),"
+        raise ModelUnreachable(f"model {base.model}{of} cannot be loaded: {error}") from error
+
+
+def load_processor(config: EngineConfig) -> Any:
+    """The model's processor, its tokenizer padding on the left: right padding gives LLaVA-NeXT garbage in batches.
+
+    Raises:
+        ModelUnreachable: if it cannot be read.
+    """
+    config = adapters.processor_source(config)
+    source = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        try:
+            processor = transformers.AutoProcessor.from_pretrained(config.model, **source)
+        except ImportError:  # most likely torchvision, without which videos cannot be read; nothing here reads any
+            processor = _without_video(config, source)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"the processor of model {config.model} needs a package that is missing: {reason}") from error
+    except (OSError, ValueError) as error:
+        raise ModelUnreachable(f"the processor of model {config.model} cannot be loaded: {error}") from error
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
+    """A processor put together from its parts, all but the one for videos."""
+    processor_class = processor_class_from_name(PROCESSOR_MAPPING_NAMES[read_config(config).model_type])
+    settings, _ = processor_class.get_processor_dict(config.model, **source)
+    loaders = {
+        "tokenizer": transformers.AutoTokenizer.from_pretrained,
+        "image_processor": transformers.AutoImageProcessor.from_pretrained,
+        "video_processor": lambda *_, **__: None,
+    }
+    parts = [loaders[attribute](config.model, **source) for attribute in processor_class.get_attributes()]
+    return pictures_only(processor_class).from_args_and_dict(parts, settings)
+
+
+def pictures_only(processor_class: Any) -> Any:
+    """The class of a processor of pictures and videos without its part for videos, for which None may be given."""
+    parts = [attribute for attribute in processor_class.get_attributes() if attribute != "video_processor"]
+    members = {
+        "get_attributes": classmethod(lambda _: parts),
+        "video_processor": _NoVideo(),
+        "__reduce__": lambda self: (_pictures_only_restored, (processor_class, self.__dict__)),
+    }
+    return type(processor_class.__name__, (processor_class, _PartsThatAreThere), members)
+
+
+class _NoVideo:
+    """Stands for the part for videos: processors ask for settings of it even if there is no video."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+class _PartsThatAreThere(transformers.ProcessorMixin):  # type: ignore[misc]  # transformers has no types
+    """What a processor's own `__init__` hands its parts on to; some hand on the one for videos first."""
+
+    def __init__(self, *parts: Any, **settings: Any) -> None:
+        super().__init__(
+            *(part for part in parts if part is not None),
+            **{name: value for name, value in settings.items() if name != "video_processor"},
+        )
+
+
+def _pictures_only_restored(processor_class: Any, state: dict[str, Any]) -> Any:
+    """What was pickled, to be sent to another process."""
+    made = object.__new__(pictures_only(processor_class))
+    made.__dict__.update(state)
+    return made
+
+
+def image_token_of(config: EngineConfig, processor: Any) -> str:
+    """The placeholder of one image feature as it is spelled; no weight is read.
+
+    Raises:
+        UsageError: if the model cannot be used. ModelUnreachable: if it cannot be read.
+    """
+    settings = read_config(config)
+    probing.listed(settings, config.model)
+    token_id = probing.image_token_id(settings)
+    assert token_id is not None  # see `probing.why_not`
+    return spell(processor, token_id)
+
+
+def spell(processor: Any, token_id: int) -> str:
+    """A token as it is spelled in a text."""
+    return str(processor.tokenizer.convert_ids_to_tokens(token_id))
+
+
+def token_budget(loaded: LoadedModel) -> int:
+    """Tokens whose keys and values a batch may hold: those that fit into a third of what the weights leave.
+
+    By the device's size, not by what is free, so that a resumed run has the same batches. A third, since they are
+    copied when the batch changes, and prompts are read beside them.
+    """
+    if loaded.device.type != "cuda":
+        return _HOST_TOKENS
+    weights = sum(weight.numel() * weight.dtype.itemsize for weight in loaded.model.parameters())
+    room = 0.9 * torch.cuda.get_device_properties(loaded.device).total_memory - weights
+    return max(1, int(room / 3 / kv_bytes(loaded.model.config, loaded.dtype)))
+
+
+def kv_bytes(config: Any, dtype: torch.dtype) -> int:
+    """Bytes of the keys and values of one token, in all layers of a model with this configuration."""
+    text = config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * size * dtype.itemsize)
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` is the GPU if there is one."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_kind(device: str) -> str:
+    """What the device is called, without its index."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def torch_dtype(dtype: Dtype, device: str) -> str:
+    """The data type that ``auto`` stands for, by name."""
+    if dtype == "auto":
+        return "float32" if device == "cpu" else "bfloat16"
+    return dtype
+
+
+def pin(config: EngineConfig) -> str:
+    """What pins the model of a configuration: its revision; of an adapter, ``on`` and its base's behind it.
+
+    Raises:
+        ModelUnreachable: if there is no such model.
+    """
+    adapter, base = adapters.find(config), adapters.base_of(config)
+    own = adapter.commit if adapter else ""
+    if adapter is None or not own:
+        own = revision_of(config.model, config.revision)
+    return own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
+
+
+def revision_of(name: str, revision: str | None = None) -> str:
+    """What pins a model: the Hub's commit, or ``sha256:`` and a digest of a local folder.
+
+    Raises:
+        ModelUnreachable: if there is no such model.
+    """
+    if Path(name).is_dir():
+        return f"sha256:{digest_folder(Path(name))}"
+    return str(read_config(EngineConfig(name, revision=revision))._commit_hash)
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over names and contents of a model's files; of a huge file its size, first and last 64 MiB."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md"):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\x1f{size}\x1f".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_HASH_WHOLE_BYTES))
+            if size > _HASH_WHOLE_BYTES:
+                file.seek(max(_HASH_WHOLE_BYTES, size - _HASH_WHOLE_BYTES))
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def cache_argument(model: Any, cache: Any) -> dict[str, Any]:
+    """The key/value cache as a keyword argument of the model's forward pass, under the name that it has there."""
+    return {_cache_name(model.__class__): cache}
+
+
+@functools.cache
+def _cache_name(model_class: type) -> str:
+    return "cache" if "cache" in inspect.signature(model_class.forward).parameters else "past_key_values"  # type: ignore[attr-defined]  # every model has one
+
+
+def cache_of(output: Any) -> Any:
+    """The key/value cache that a forward pass returned, under either of its names."""
+    return output["cache"] if "cache" in output else output["past_key_values"]

@@ -1,0 +1,55 @@
+"""What a run will send to its model, told from the processor alone, before any weight is read."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prefgen.engines import fake
+from prefgen.engines.base import EngineConfig
+from prefgen.records import Sample
+from prefgen.visibility import View
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Means over some samples.
+
+    Attributes:
+        prompt: the first sample's prompt as the model sees it.
+        image_tokens: image tokens of a prompt. text_tokens: the other tokens of prompt and reference answer.
+    """
+
+    prompt: str
+    image_tokens: float
+    text_tokens: float
+
+
+def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
+    """Tokenise some samples, images loaded.
+
+    Raises:
+        ModelUnreachable: if the processor cannot be read.
+        UsageError: if it has no chat template.
+    """
+    if config.engine in ("fake", "openai") or not config.model:  # words stand for tokens
+        text = "\n".join(f"{turn.role}: {turn.text}" for turn in samples[0].prompt)
+        words = [sum(len(turn.text.split()) for turn in sample.prompt) for sample in samples]
+        seen = fake.IMAGE_TOKENS * len(samples[0].images) if config.model else 0
+        return Preview(text, seen, statistics.mean(words))
+    from prefgen.engines.hf import loading, vision
+    from prefgen.engines.hf.prompts import Prompts
+
+    processor = loading.load_processor(config)
+    image_token = loading.image_token_of(config, processor)
+    prompts = Prompts(processor, config.model)
+    image_tokens, text_tokens = [], []
+    for sample in samples:
+        pixels = vision.preprocess(processor, sample.loaded_images, View())
+        ids = prompts.encode(prompts.header(sample.prompt), "", pixels.expansions)
+        image_tokens.append(pixels.count(image_token))
+        text_tokens.append(len(ids) - image_tokens[-1] + len(processor.tokenizer.tokenize(sample.answer or "")))
+    return Preview(
+        prompts.header(samples[0].prompt).opening, statistics.mean(image_tokens), statistics.mean(text_tokens)
+    )

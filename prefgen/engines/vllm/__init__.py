@@ -1,0 +1,1 @@
+"""The vLLM engine: the same restriction, drawn by vLLM's scheduler."""

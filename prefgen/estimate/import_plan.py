@@ -1,0 +1,36 @@
+"""What an import is going to do: told before it starts, from one pass over its input."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from prefgen.records import Pair
+from prefgen.rundir.schema import IMAGE_TAG
+from prefgen.runner.import_job import ImportJob, Survey
+
+
+def render(found: Survey, job: ImportJob) -> RenderableType:
+    """The plan as a table."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("input", Text(job.input))
+    table.add_row("read as", job.importer.name)
+    table.add_row("rows", f"{found.rows:,}")
+    for reason, count in found.dropped.items():
+        table.add_row("", f"{count:,} dropped, {reason}")
+    table.add_row("images", f"{found.missing.images:,} named, {found.missing.missing:,} not found")
+    if found.first:
+        table.add_row("licence", Text(found.first.sample.licence or "not stated"))
+    table.add_row("output", Text(f"{job.output}, shards of {job.shard_size}"))
+    return table
+
+
+def render_pair(pair: Pair) -> RenderableType:
+    """One pair as it will stand in the data, pictures as tags."""
+    lines = [Text("\nthe first pair", style="bold")]
+    for turn in pair.sample.prompt:
+        said = "".join(part if isinstance(part, str) else IMAGE_TAG for part in turn.parts)
+        lines.append(Text(f"{turn.role}: {said}"))
+    lines += [Text(f"chosen: {pair.chosen}"), Text(f"rejected: {pair.rejected}")]
+    return Group(*lines)

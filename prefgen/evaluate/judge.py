@@ -1,0 +1,137 @@
+"""How good a judge is: its verdicts about pairs whose better answer is known, as in the paper's table 10."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from prefgen import images
+from prefgen.engines.base import Engines
+from prefgen.images import ImageRoot
+from prefgen.methods.verdicts import SWAPPED, Comparer, Comparison, Verdict
+from prefgen.records import Dropped, Image, ImageRef, Sample, Slot, Turn
+from prefgen.rundir.reader import Stored
+from prefgen.runner.driver import Asking, drive
+
+_COLUMNS = ("id", "images", "prompt", "chosen_response", "rejected_response", "source", "source_id", "turn")
+_ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Both verdicts about a pair; in `comparison` the chosen answer is the one, the rejected the other."""
+
+    id: str
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A judge in figures; shares are None where there is nothing to take them of.
+
+    Attributes:
+        pairs: that were judged and have a label other than a tie. failed: that could not be judged.
+        accuracy: share of single verdicts that are right; ties and unclear ones are not. This is table 10's figure.
+        agreed: share of pairs with the same clear verdict in both orders. agreed_accuracy: share of these that are
+            right.
+        first: share of clear single verdicts for the answer that stood first; 0.5 where the order does not matter.
+        ties: share of single verdicts that are ties; likewise `unclear`, that cannot be read.
+    """
+
+    pairs: int
+    failed: Mapping[str, int]
+    accuracy: float | None
+    agreed: float | None
+    agreed_accuracy: float | None
+    first: float | None
+    ties: float | None
+    unclear: float | None
+
+
+def judge(
+    stored: Stored,
+    comparer: Comparer,
+    engines: Engines,
+    limit: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Judged | Dropped]:
+    """Have the pairs of a run judged, in both orders.
+
+    Args:
+        engines: answer `Annotate` or `Chat`, whichever the comparer asks.
+        check: called while waiting; may raise.
+    """
+    rows = islice(_rows(stored), limit)
+    while batch := list(islice(rows, _ROWS_AT_ONCE)):
+        answers = {row["id"]: (row["chosen_response"], row["rejected_response"]) for row in batch}
+
+        def ask(sample: Sample, answers: Mapping[str, tuple[str, str]] = answers) -> Asking[Judged]:
+            replies = yield comparer.requests(sample, *answers[sample.id], "judge")
+            return Judged(sample.id, comparer.read(*replies))
+
+        done = dict(drive([_sample(row) for row in batch], ask, engines, check))
+        yield from (done[index] for index in range(len(batch)))
+
+
+def tally(judged: Iterable[Judged | Dropped], labels: Mapping[str, str] | None = None) -> Accuracy:
+    """What the verdicts come to.
+
+    Args:
+        labels: by id, ``good`` where the chosen answer is the better one, ``bad`` where it is not; others are left out.
+            None takes every pair at its word.
+    """
+    failed: Counter[str] = Counter()
+    single: Counter[Verdict] = Counter()  # with the right answer first
+    places: Counter[Verdict] = Counter()
+    pairs = agreed = agreed_right = 0
+    for one in judged:
+        if isinstance(one, Dropped):
+            failed[one.reason] += 1
+            continue
+        label = "good" if labels is None else labels.get(one.id)
+        if label not in ("good", "bad"):
+            continue
+        right = 0 if label == "good" else 1
+        pairs += 1
+        places.update([one.comparison.forth, one.comparison.back])
+        straight = [one.comparison.forth, SWAPPED.get(one.comparison.back, one.comparison.back)]
+        single.update(straight if right == 0 else [SWAPPED.get(verdict, verdict) for verdict in straight])
+        agreed += one.comparison.winner is not None
+        agreed_right += one.comparison.winner == right
+    clear = places["first"] + places["second"]
+    return Accuracy(
+        pairs=pairs,
+        failed=dict(failed.most_common()),
+        accuracy=_share(single["first"], 2 * pairs),
+        agreed=_share(agreed, pairs),
+        agreed_accuracy=_share(agreed_right, agreed),
+        first=_share(places["first"], clear),
+        ties=_share(places["tie"], 2 * pairs),
+        unclear=_share(places["unclear"], 2 * pairs),
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
+    for table in stored.tables():
+        yield from table.select(_COLUMNS).to_pylist()
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    """What a row's answers are answers to."""
+    prompt = tuple(
+        Turn(turn["role"], tuple(part["text"] if part["type"] == "text" else Slot.IMAGE for part in turn["content"]))
+        for turn in row["prompt"]
+    )
+    return Sample(row["id"], prompt, _pictures(row), None, row["source"], row["source_id"], row["turn"])
+
+
+def _pictures(row: Mapping[str, Any]) -> tuple[Image, ...]:
+    nowhere = ImageRoot(())
+    return tuple(images.load(ImageRef(data=image["bytes"]), nowhere) for image in row["images"])

@@ -1,0 +1,56 @@
+"""Lint: what a trainer could learn from a data set that its maker did not mean to teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefgen.errors import UsageError
+from prefgen.lint.answers import AnswerKinds, Scripts, UnknownWords, YesNo
+from prefgen.lint.findings import LEVELS, Check, Example, Finding, Level, Lint
+from prefgen.lint.pairs import EditSize, Identical, Similarity
+from prefgen.lint.pictures import ImageSizes, Leakage, Repeats
+from prefgen.lint.rows import read
+from prefgen.lint.shortcuts import Detectability, LengthBias
+from prefgen.lint.thresholds import TRUNCATED_CHARS
+from prefgen.select.leakage import NOTHING, Excluded
+
+__all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint"]
+
+
+def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: Excluded = NOTHING) -> Lint:
+    """Read the text columns of a data set once and judge them.
+
+    Memory does not grow with the texts: what is kept of a row is a few digests of 8 bytes, and of all rows together
+    their vocabulary and the texts of a sample for the classifier.
+
+    Args:
+        out: a data set, finished or not.
+        truncated_chars: pairs are also compared after this many characters, where a trainer may cut them off.
+        excluded: images that evaluation uses.
+
+    Raises:
+        UsageError: if there are no pairs, or the columns are not prefgen's.
+    """
+    checks: list[Check] = [
+        Identical(truncated_chars),
+        LengthBias(),
+        Detectability(),
+        Similarity(),
+        EditSize(),
+        YesNo(),
+        AnswerKinds(),
+        UnknownWords(),
+        Scripts(),
+        Repeats(),
+        ImageSizes(),
+        *([Leakage(excluded)] if excluded.digest else []),
+    ]
+    rows = 0
+    for row in read(out):
+        rows += 1
+        for check in checks:
+            check.see(row)
+    if not rows:
+        raise UsageError(f"{out} holds no pairs: give the folder of a data set, with its data/train-*.parquet")
+    found = [finding for check in checks for finding in check.findings(rows)]
+    return Lint(rows, tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))))

@@ -1,0 +1,149 @@
+"""An import as a run: its plan, its pairs with their images, shard by shard into a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from prefgen import sources
+from prefgen.images import Fetch
+from prefgen.importers import Importer
+from prefgen.records import Dropped, Image, ImageRef, Outcome, Pair, Sample
+from prefgen.rundir.layout import Scalar
+from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner.pending import Interrupts, Rows, load_images
+from prefgen.sources import MissingReport, SourceOptions
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """All that an import is made of.
+
+    Attributes:
+        source: where images are, and which rows to take: `limit`, `sample` and `seed` apply to the pairs.
+        shard_size: pairs of a shard, the unit of commit and resume.
+    """
+
+    importer: Importer
+    input: str
+    source: SourceOptions
+    output: Path
+    shard_size: int
+    config: str = ""
+
+    def read(self) -> Iterator[Pair | Dropped]:
+        """The planned outcomes, images not loaded."""
+        found = self.importer(self.input)
+        if self.source.sample is not None:
+            count, seed = self.source.sample, self.source.seed
+            found = sources.drawn(lambda: self.importer(self.input), _pair_id, count, seed)
+        return islice(found, self.source.limit)
+
+    def fingerprint(self) -> dict[str, Scalar]:
+        """Every setting that can change output, by flat name."""
+        options = dataclasses.asdict(self.importer)  # type: ignore[call-overload]  # every importer is a dataclass
+        options |= {"source": None}
+        flat = {f"import.{name}": value for name, value in options.items() if value is not None}
+        flat |= {f"source.{name}": value for name, value in dataclasses.asdict(self.source).items()}
+        settings = {name: str(value) if isinstance(value, Path) else value for name, value in flat.items()}
+        return {
+            "method": self.importer.name,
+            "schema": SCHEMA_VERSION,
+            "input_sha256": sources.fingerprint(self.input, self.source),
+            **settings,
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over an import's input found, no picture opened.
+
+    Attributes:
+        rows: planned rows, those included that the importer drops.
+        dropped: how many those are, by reason.
+        first: the first pair, if there is any.
+    """
+
+    rows: int
+    dropped: Mapping[str, int]
+    first: Pair | None
+    missing: MissingReport
+
+
+def survey(job: ImportJob) -> Survey:
+    """Read the input once."""
+    rows = 0
+    dropped: Counter[str] = Counter()
+    first: Pair | None = None
+
+    def samples() -> Iterator[Sample | Dropped]:
+        nonlocal rows, first
+        for outcome in job.read():
+            rows += 1
+            if isinstance(outcome, Dropped):
+                dropped[outcome.reason] += 1
+                yield outcome
+            else:
+                first = first or outcome
+                yield _with_all_images(outcome)
+
+    missing = sources.missing_report(samples(), job.source.root(job.input))
+    return Survey(rows, dict(dropped.most_common()), first, missing)
+
+
+def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: Callable[[Outcome], None]) -> None:
+    """Fill and commit every pending shard.
+
+    Raises:
+        CorruptRun: if there are fewer rows than planned.
+        Stopped: if a signal came; the shard that was in flight has been committed.
+    """
+    root = job.source.root(job.input)
+    constants = Provenance("", "", "import", versions={"prefgen": importlib.metadata.version("prefgen")})
+
+    def load(outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Dropped):
+            return outcome
+        named = _with_all_images(outcome)
+        loaded = load_images(named, root, fetch)
+        if isinstance(loaded, Dropped):
+            return loaded
+        images = tuple(_as_recorded(*both) for both in zip(loaded.loaded_images, named.images, strict=True))
+        count = len(outcome.sample.images)
+        sample = dataclasses.replace(loaded, images=images[:count])
+        return dataclasses.replace(outcome, sample=sample, rejected_images=images[count:])
+
+    rows = Rows(directory.plan, job.read)
+    started = time.monotonic()
+    with Interrupts() as interrupts:
+        for shard in directory.pending():
+            outcomes = [load(row) for row in rows.of(shard)]
+            for outcome in outcomes:
+                advance(outcome)
+            directory.commit(shard, outcomes, constants, time.monotonic() - started)
+            started = time.monotonic()
+            interrupts.check()
+
+
+def _with_all_images(pair: Pair) -> Sample:
+    """The pair's sample, rejected images behind its own."""
+    return dataclasses.replace(pair.sample, images=(*pair.sample.images, *pair.rejected_images))
+
+
+def _as_recorded(image: Image, named: Image | ImageRef) -> Image:
+    """The image under the path that the source of an earlier run had, if it is still the same image."""
+    record = named.recorded if isinstance(named, ImageRef) else None
+    if record is None or record.sha256 != image.sha256:
+        return image
+    return dataclasses.replace(image, path=record.path, how=record.how, original=record.original)
+
+
+def _pair_id(outcome: Outcome) -> str | None:
+    return outcome.sample.id if isinstance(outcome, Pair) else None

@@ -1,0 +1,408 @@
+"""What a run is made of, and how one process fills its shards; `prefgen.workers` has several do so."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from prefgen import sources
+from prefgen.engines import build
+from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.build import Identity
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.engines.hf.album import Album
+from prefgen.engines.vllm import engine_args
+from prefgen.errors import UnusableReplies
+from prefgen.images import Fetch, ImageRoot
+from prefgen.methods.base import Method, parts, settings
+from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.requests import Borrow, Chat, Embed, of_policy
+from prefgen.rundir.layout import Layout, Scalar
+from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
+from prefgen.rundir.shards import RunDirectory
+from prefgen.runner.driver import drive
+from prefgen.runner.pending import Interrupts, Rows, load_images
+from prefgen.sources import MissingReport, SourceOptions
+from prefgen.sources.fetch import fetch
+
+if TYPE_CHECKING:
+    from prefgen.engines.chat.batch import Batches
+    from prefgen.engines.chat.engine import ChatEngine
+
+Reasons = dict[str, tuple[int, str]]
+
+TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
+TRIAL_ROWS = 4  # asked about at once until then
+_COUNTED = 2000  # samples whose sentences are counted for the plan
+_PREVIEWED = 16  # of them, samples that are tokenised
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run is made of.
+
+    Attributes:
+        input: file, folder or Hub id of the SFT data.
+        shard_size: samples of a shard, the unit of commit and resume. Batches never cross shards, so what a shard
+            holds cannot depend on when a run was interrupted.
+        config: the merged configuration as TOML.
+        judge: who answers what a method asks of a chat model.
+    """
+
+    method: Method
+    input: str
+    source: SourceOptions
+    engine: EngineConfig
+    output: Path
+    shard_size: int
+    config: str = ""
+    judge: JudgeConfig | None = None
+
+    def read(self) -> Iterator[Sample | Dropped]:
+        """All planned rows, images not loaded: a sample stands once for every pair that may be made of it."""
+        for row in sources.read(self.input, self.source):
+            if isinstance(row, Sample):
+                yield from (dataclasses.replace(row, part=part) for part in range(parts(self.method)))
+            else:
+                yield row
+
+    def load(self, row: Sample | Dropped) -> Sample | Dropped:
+        """A row with its images, or the reason why it has none."""
+        return load_images(row, *self._images) if isinstance(row, Sample) else row
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge behind an API is asked."""
+        return self.judge is not None and Chat in self.method.asks
+
+    @cached_property
+    def _images(self) -> tuple[ImageRoot, Fetch | None]:
+        return self.source.root(self.input), fetch if self.source.allow_urls else None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run's progress needs to know of a pair. It is sent from process to process, so it holds no picture."""
+
+    tokens: int
+    iteration: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over a job's input found.
+
+    Attributes:
+        rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
+        answers: reference answers of the first samples. head: the very first samples, images not loaded.
+        reasons: for which the reader drops rows: how many, and the first one's detail.
+    """
+
+    rows: int
+    planned: int
+    answers: list[str]
+    head: list[Sample]
+    missing: MissingReport
+    reasons: Reasons = field(default_factory=dict)
+
+
+def note(reasons: Reasons, dropped: Dropped) -> None:
+    """Count a dropped row under its reason, whose first one is the example."""
+    count, example = reasons.get(dropped.reason, (0, dropped.detail))
+    reasons[dropped.reason] = count + 1, example
+
+
+def listed(reasons: Reasons) -> str:
+    """Reasons, the most frequent first, each with its count and one example, a line each."""
+    ordered = sorted(reasons.items(), key=lambda item: -item[1][0])
+    return "\n".join(f"  {reason} {count:,}, e.g. {example[:300]}" for reason, (count, example) in ordered)
+
+
+class Listener(Protocol):
+    """Is told how a run goes."""
+
+    def begin(self, shard: int) -> None:
+        """Another shard is worked on."""
+
+    def advance(self, outcome: Outcome) -> None:
+        """One more of its samples is done."""
+
+    def committed(self, shard: int) -> None:
+        """It is stored for good."""
+
+
+def survey(job: Job) -> Survey:
+    """Read the input once: count its rows, look for its images, keep some samples to plan with."""
+    rows = planned = 0
+    answers: list[str] = []
+    head: list[Sample] = []
+    reasons: Reasons = {}
+
+    def counted() -> Iterator[Sample | Dropped]:
+        nonlocal rows, planned
+        for row in job.read():
+            planned += 1
+            if isinstance(row, Sample) and row.part:
+                continue
+            rows += 1
+            if isinstance(row, Dropped):
+                note(reasons, row)
+            elif len(answers) < _COUNTED:
+                answers.append(row.answer or "")
+                if len(head) < _PREVIEWED:
+                    head.append(row)
+            yield row
+
+    missing = sources.missing_report(counted(), job.source.root(job.input))
+    return Survey(rows, planned, answers, head, missing, reasons)
+
+
+def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
+    """Every setting that can change output, by flat name; what cannot (batch size, device) is left out."""
+    found: dict[str, Scalar] = {
+        "method": job.method.name,
+        **{f"method.{name}": value for name, value in settings(job.method).items()},
+        "schema": SCHEMA_VERSION,
+        "input_sha256": sources.fingerprint(job.input, job.source),
+        "engine": job.engine.engine,
+    }
+    for option in dataclasses.fields(job.source):
+        value = getattr(job.source, option.name)
+        found[f"source.{option.name}"] = str(value) if isinstance(value, Path) else value
+    if job.engine.engine == "openai":
+        found["model"] = job.engine.model
+    if identity.model_revision:
+        found |= {
+            "model": job.engine.model,
+            "model_revision": identity.model_revision,
+            "attention": job.engine.attention,
+            "positions": job.engine.positions,
+            "dtype": identity.dtype,
+        }
+    if identity.similarity_revision:
+        found |= {
+            "similarity_model": job.engine.similarity_model,
+            "similarity_revision": identity.similarity_revision,
+        }
+    if job.engine.also:
+        found |= {"also": " ".join(job.engine.also), "also_revisions": " ".join(identity.also_revisions)}
+    if identity.annotator_revision:
+        found |= {
+            "annotator": job.engine.annotator or job.engine.model,
+            "annotator_revision": identity.annotator_revision,
+        }
+    if job.judge is not None and job.judged:
+        found["judge"] = job.judge.model  # not where it is served: it may move
+        if job.judge.reasoning_effort:
+            found["judge_reasoning_effort"] = job.judge.reasoning_effort
+    arguments = engine_args.recorded(job.engine.engine_args)
+    return found | {f"engine_arg.{name}": value for name, value in arguments.items()}
+
+
+def provenance(job: Job, identity: Identity) -> Provenance:
+    """What every row records of its run."""
+    fake = job.engine.engine == "fake"
+    policy, embeds = of_policy(job.method.asks), Embed in job.method.asks
+    hides = policy and job.engine.engine not in ("fake", "openai")
+    wrote = "" if not policy else "fake" if fake else job.engine.model
+    if not policy and job.judge is not None:
+        wrote = job.judge.model
+    return Provenance(
+        model=wrote,
+        model_revision=identity.model_revision,
+        engine=job.engine.engine if policy else "openai" if job.judge is not None else "",
+        attention=job.engine.attention if hides else "",
+        positions=job.engine.positions if hides else "",
+        dtype=identity.dtype,
+        device=identity.device,
+        similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
+        similarity_revision=identity.similarity_revision,
+        also=list(zip(job.engine.also, identity.also_revisions or [""] * len(job.engine.also), strict=True)),
+        versions=build.versions(job.engine),
+    )
+
+
+class Filling:
+    """Fills shards of a run, in this process.
+
+    Args:
+        engines: answer what the job's method asks for.
+        constants: what every row records.
+    """
+
+    def __init__(self, job: Job, directory: RunDirectory, engines: Engines, constants: Provenance) -> None:
+        self._job, self._directory, self._engines, self._constants = job, directory, engines, constants
+        self._rows = Rows(directory.plan, job.read)
+        self._trial = _trial(job, directory, engines)
+
+    def work(self, shards: Iterable[int], listener: Listener, interrupts: Interrupts) -> None:
+        """Fill and commit shards; the next one's images are loaded meanwhile.
+
+        Raises:
+            CorruptRun: if there are fewer rows than planned.
+            Stopped: if a signal came; the shard that was in flight has been committed, unless it waited for a judge,
+                whose replies so far are in the ledger.
+        """
+        loaded = ((shard, [self._job.load(row) for row in self._rows.of(shard)]) for shard in shards)
+        with ThreadPoolExecutor(max_workers=1) as background:
+            upcoming = background.submit(next, loaded, None)
+            while (current := upcoming.result()) is not None:
+                upcoming = background.submit(next, loaded, None)
+                shard, items = current
+                started = time.monotonic()
+                listener.begin(shard)
+                outcomes = _outcomes(items, self._job.method, self._engines, listener, interrupts.check, self._trial)
+                self._directory.commit(shard, outcomes, self._constants, time.monotonic() - started)
+                listener.committed(shard)
+                interrupts.check()
+
+
+def ask_in_batches(job: Job, directory: RunDirectory, engines: Engines, batches: Batches) -> None:
+    """Have everything answered that the pending rows ask of a judge, through its Batch API.
+
+    In each round every flow runs as far as the ledger has answers; what is missing becomes the next batches.
+    """
+    batches.run()
+    while True:
+        lines = batches.lines()
+        asking = {**engines, Chat: lines}
+        rows = Rows(directory.plan, job.read)
+        for shard in directory.pending():
+            items = [job.load(row) for row in rows.of(shard)]
+            for _ in drive([group[0] for group in _samples(items).values()], job.method, asking):
+                pass
+        if not lines.written and not lines.short:
+            return
+        batches.run(lines)
+
+
+def _outcomes(
+    items: list[Sample | Dropped],
+    method: Method,
+    engines: Engines,
+    listener: Listener,
+    check: Callable[[], None],
+    trial: Trial | None = None,
+) -> list[Outcome]:
+    """One outcome per row, in order. The flow of a sample with several rows is run once."""
+    done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
+    for outcome in done.values():
+        listener.advance(outcome)
+    groups = list(_samples(items).values())
+    places = {item.row_id: place for place, item in enumerate(items) if isinstance(item, Sample)}
+    samples = [group[0] for group in groups]
+    asked = {**engines, Borrow: Album(samples)}
+    for index, found in _driven(samples, method, asked, check, trial):
+        for row in groups[index]:
+            outcome = done[places[row.row_id]] = _of_row(found, row)
+            listener.advance(outcome)
+    return [done[place] for place in range(len(items))]
+
+
+def _driven(
+    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
+) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
+    """What becomes of each sample: all of them at once, but a few at a time as long as a judge is on trial."""
+
+    def checked() -> None:
+        check()
+        if trial is not None:
+            trial.check()
+
+    tried = 0
+    while trial is not None and not trial.over and tried < len(samples):
+        for index, found in drive(samples[tried : tried + TRIAL_ROWS], method, engines, checked):
+            trial.see(found)
+            yield tried + index, found
+        tried += TRIAL_ROWS
+    for index, found in drive(samples[tried:], method, engines, check):
+        yield tried + index, found
+
+
+class Trial:
+    """The first rows of a run whose replies are paid for: if none of them becomes a pair, the run stops.
+
+    Attributes:
+        over: whether a row became a pair, so that nothing is held back any more.
+    """
+
+    def __init__(self, engine: ChatEngine, calls: int | None) -> None:
+        self.over = False
+        self._engine, self._most = engine, calls
+        self._dropped: list[Dropped] = []
+        engine.hold(calls)
+
+    def see(self, found: Outcome | list[Outcome]) -> None:
+        """Take note of what became of a row.
+
+        Raises:
+            UnusableReplies: if it, and every one before it, came to nothing for one reason.
+        """
+        outcomes = found if isinstance(found, list) else [found]
+        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
+        if len(dropped) < len(outcomes):
+            self.over = True
+            self._engine.hold(None)
+        self._dropped += dropped[:1]
+        if self._most is None and not self.over and self._engine.calls >= TRIAL_CALLS:
+            if len(self._dropped) >= TRIAL_ROWS and len({one.reason for one in self._dropped}) == 1:
+                self._stop([])
+            self.over = len(self._dropped) >= TRIAL_ROWS
+
+    def check(self) -> None:
+        """See whether the judge may be asked on.
+
+        Raises:
+            UnusableReplies: if all calls were made that a trial has, and no row became a pair.
+        """
+        if not self.over and (held := self._engine.held()):
+            self._stop([request.after for request in held if request.after])
+
+    def _stop(self, problems: list[str]) -> None:
+        problems = [*(f"{one.reason}: {one.detail}" for one in self._dropped), *problems]
+        reasons = Counter(problem.partition(":")[0] for problem in problems)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        shown = " ".join(self._engine.last_reply.split())[:400]
+        raise UnusableReplies(
+            f"no pair came of the first {self._engine.calls} calls to the judge ({told or 'no reply was read'})\n"
+            + (f"the last problem: {problems[-1]}\n" if problems else "")
+            + (f"the latest reply: {shown}\n" if shown else "")
+            + "Replies are kept, and the same command goes on behind them for as many calls again; --keep-going asks "
+            "on, whatever they are worth"
+        )
+
+
+def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
+    """A trial, if replies are paid for and none was of use yet."""
+    from prefgen.engines.chat.engine import ChatEngine
+
+    engine = engines.get(Chat)
+    if not job.judged or job.judge is None or job.judge.keep_going or not isinstance(engine, ChatEngine):
+        return None
+    if any(commit.pairs for commit in Layout(job.output).read_commits()):
+        return None
+    return Trial(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
+
+
+def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:
+    """The rows of each sample, by its id."""
+    groups: dict[str, list[Sample]] = {}
+    for item in items:
+        if isinstance(item, Sample):
+            groups.setdefault(item.id, []).append(item)
+    return groups
+
+
+def _of_row(found: Outcome | list[Outcome], row: Sample) -> Outcome:
+    """A row's own outcome; one that was dropped as a sample is dropped as each of its rows."""
+    outcome = found[row.part] if isinstance(found, list) else found
+    if isinstance(outcome, Pair):
+        return dataclasses.replace(outcome, sample=row)
+    return dataclasses.replace(outcome, id=row.row_id, tokens=0 if row.part else outcome.tokens)

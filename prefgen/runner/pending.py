@@ -1,0 +1,110 @@
+"""What every job that fills a run directory shares: its unfinished shards with their rows, images, and signals."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from types import FrameType, TracebackType
+from typing import Generic, TypeVar
+
+from prefgen import images
+from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
+from prefgen.images import ImageRoot
+from prefgen.records import Dropped, Image, ImageRef, Sample
+from prefgen.rundir.layout import Plan
+
+T = TypeVar("T")
+
+
+class Rows(Generic[T]):
+    """The rows of a run, shard by shard: read on from the shard before, and from the first again for an earlier one.
+
+    Args:
+        read: all planned rows, from the first.
+    """
+
+    def __init__(self, plan: Plan, read: Callable[[], Iterable[T]]) -> None:
+        self._plan, self._read = plan, read
+        self._rows: Iterator[T] = iter(())
+        self._position: int | None = None
+
+    def of(self, shard: int) -> list[T]:
+        """The rows of a shard.
+
+        Raises:
+            CorruptRun: if there are fewer rows than planned.
+        """
+        wanted = self._plan.shards[shard]
+        if self._position is None or wanted.start < self._position:
+            self._rows, self._position = iter(self._read()), 0
+        next(islice(self._rows, wanted.start - self._position, wanted.start - self._position), None)
+        found = list(islice(self._rows, len(wanted)))
+        self._position = wanted.stop
+        if len(found) < len(wanted):
+            raise CorruptRun(
+                f"the input ends after row {wanted.start + len(found)}, but {self._plan.rows} rows were planned; "
+                "was it changed during the run?"
+            )
+        return found
+
+
+def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
+    """Replace image references by checked images, or drop the sample with the reason."""
+    try:
+        loaded = tuple(_load(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
+    except RowError as error:
+        return Dropped.of(sample, error.reason, error.detail)
+    return dataclasses.replace(sample, images=loaded)
+
+
+@lru_cache(maxsize=8)  # the answers of a conversation are samples one after another, about the same images
+def _load(image: ImageRef, root: ImageRoot, fetch: images.Fetch | None) -> Image:
+    return images.load(image, root, fetch=fetch)
+
+
+class Interrupts:
+    """SIGINT and SIGTERM, once, ask the run to stop at the next commit; a second time they stop it now.
+
+    Args:
+        numbers: the signals that do so.
+    """
+
+    def __init__(self, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self._numbers = numbers
+        self._received: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in self._numbers:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+
+    @property
+    def code(self) -> ExitCode | None:
+        """The exit code of the signal that came; None before one does."""
+        if self._received is None:
+            return None
+        return ExitCode.INTERRUPTED if self._received == signal.SIGINT else ExitCode.TERMINATED
+
+    def check(self) -> None:
+        """Stop here if a signal came.
+
+        Raises:
+            Stopped: with the exit code of the signal.
+        """
+        if code := self.code:
+            raise Stopped("stopped; the same command goes on from here", code)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            raise KeyboardInterrupt
+        self._received = number

@@ -1,0 +1,303 @@
+"""A training run from its first check to the saved model.
+
+Beside the model, ``training/`` holds the configuration, what was dropped, the reference, the metrics and, until the run
+is finished, its last checkpoint. The same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+import transformers
+
+from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UnusableReplies, UsageError
+from prefgen.records import Dropped
+from prefgen.rundir.reader import Stored
+from prefgen.train import card, online, processes, reference
+from prefgen.train.callbacks import Asked, Log, Metrics, Stop
+from prefgen.train.config import Optimisation
+from prefgen.train.logprobs import Policy, token_logps, why_separate
+from prefgen.train.model import attach, loaded_for, save
+from prefgen.train.rows import Reader, Sample, held_out
+from prefgen.train.state import Items, Job, Prepared
+from prefgen.train.trainer import PreferenceTrainer
+
+_WARMUP = 0.03  # share of the steps, then a cosine: POVID's, which the paper's search space follows
+_FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
+
+
+def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepared:
+    """Load the model, tokenise every row and make the checks that need no training.
+
+    Args:
+        rows: what another run with this model, mask and limit of length has read of these runs; None: read them.
+
+    Raises:
+        UsageError: nothing can be trained on, or the model does not look at the pictures.
+    """
+    if job.engine.dtype == "float16":
+        raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
+    loggers = ["none", *transformers.integrations.get_available_reporting_integrations()]
+    if job.report_to not in loggers:
+        raise UsageError(f"--report-to {job.report_to} is unknown or not installed; here are: {', '.join(loggers)}")
+    engine = processes.join(job.engine)
+    with processes.together():
+        return _prepare(job, engine, rows)
+
+
+def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | None) -> Prepared:
+    runs = [Stored(path) for path in job.runs]
+    online.identified(job)
+    loaded = loaded_for(engine, job.optimisation)
+    limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+    optimisation = job.optimisation
+    longest = min(optimisation.max_length or limit, limit)
+    reader = Reader(loaded, optimisation.loss_mask, longest, optimisation.span_weight)
+    read = list(reader.read(runs) if rows is None else rows)
+    samples = tuple(sample for sample in read if isinstance(sample, Sample))
+    dropped = tuple(row for row in read if isinstance(row, Dropped))
+    if not samples:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in reasons_of(dropped).items()) or "no rows"
+        raise UsageError(f"no row of {', '.join(map(str, job.runs))} can be trained on: {reasons}")
+    held = held_out(runs, samples, job.optimisation.validation, job.optimisation.seed)
+    dataset = Items(runs, reader, samples)
+    _check_sight(loaded, dataset, samples, packed=not why_separate(loaded))
+    steps = steps_of(optimisation, len(samples) - len(held))
+    return Prepared(loaded, samples, tuple(held), dropped, why_separate(loaded), steps, dataset)
+
+
+def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:
+    """How many rows were dropped for each reason."""
+    return dict(Counter(row.reason for row in dropped).most_common())
+
+
+def train(
+    job: Job,
+    prepared: Prepared,
+    told: Callable[[Metrics], None],
+    progress: Callable[[int], None] = lambda done: None,
+    stop: Asked = lambda: None,
+) -> Metrics:
+    """Train, or go on training, and save the model.
+
+    Args:
+        told: gets the metrics of every step. progress: gets the number of samples the reference has read.
+        stop: asked after every step; an exit code ends the run there, with a checkpoint.
+
+    Returns:
+        The last step's metrics, and those of the held-out samples.
+
+    Raises:
+        CorruptRun: the output was begun with other settings. Locked: another process trains there.
+        Stopped: as `stop` asked for. UnusableReplies: most answers of online training come to nothing.
+    """
+    with ExitStack() as held:
+        with processes.together():
+            if processes.first():
+                held.enter_context(_begun(job, prepared))
+        return _train(job, prepared, told, progress, stop, held)
+
+
+@contextmanager
+def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
+    """Hold the output, and write down what is known before the first step."""
+    job.records.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(job.records / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise Locked(f"another process is training in {job.output}") from None
+    with lock:
+        check_drift(job, prepared)
+        (job.records / "config.toml").write_text(job.config, encoding="utf-8")
+        lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
+        (job.records / "dropped.jsonl").write_text("".join(lines), encoding="utf-8")
+        yield
+
+
+def finished(job: Job) -> bool:
+    """Whether there is nothing left to do."""
+    return (job.records / "finished.json").exists()
+
+
+def result(job: Job) -> Metrics:
+    """What `train` returned for a run that is finished."""
+    return dict(json.loads((job.records / "finished.json").read_text(encoding="utf-8")))
+
+
+def _train(
+    job: Job,
+    prepared: Prepared,
+    told: Callable[[Metrics], None],
+    progress: Callable[[int], None],
+    stop: Asked,
+    held: ExitStack,
+) -> Metrics:
+    loaded, packed = prepared.loaded, not prepared.separate
+    digests = [Stored(path).digest for path in job.runs]
+    model = attach(loaded, job.optimisation)
+    settings = job.optimisation
+    kind = "qlora" if settings.qlora else "lora" if settings.lora else "whole"
+    kind = f"{kind}, projector {settings.projector_lr > 0}"
+    file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
+    ahead = settings.reference == "precompute"
+    if ahead and not file.exists():
+        size = job.optimisation.batch_size
+        read = reference.compute(
+            loaded, prepared.samples, prepared.dataset.__getitem__, size, packed=packed, progress=progress
+        )
+        with processes.together():
+            if processes.first():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                reference.save(file, read)
+    prepared.dataset.reference = reference.load(file, prepared.samples) if ahead else ()
+
+    checkpoints = job.records / "checkpoints"
+    last = transformers.trainer_utils.get_last_checkpoint(checkpoints) if checkpoints.exists() else None
+    supply = held.enter_context(online.supply(job, prepared, model))
+    why_stop = supply.why_stop if supply else str
+    logs = [Log(job.records, told)] if processes.first() else []
+    trainer = PreferenceTrainer(
+        Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
+        job.objective,
+        job.optimisation,
+        supply=supply,
+        args=_arguments(job, prepared, checkpoints, resumed=last is not None),
+        train_dataset=torch.utils.data.Subset(prepared.dataset, prepared.trained_on),
+        eval_dataset=torch.utils.data.Subset(prepared.dataset, prepared.held_out),
+        data_collator=lambda items: {"items": items},
+        callbacks=[*logs, Stop(lambda: stop() or (ExitCode.UNUSABLE_REPLIES if why_stop() else None))],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, transformers.integrations.TensorBoardCallback):
+            callback.logging_dir = str(job.records / "tensorboard")  # not among the checkpoints, which are deleted
+    trainer.train(resume_from_checkpoint=last)
+    if trainer.state.global_step < trainer.state.max_steps:
+        said = f"stopped after step {trainer.state.global_step}; the same command goes on from there"
+        if not stop() and (why := why_stop()):
+            raise UnusableReplies(f"stopped after step {trainer.state.global_step}: {why}")
+        with processes.together():
+            raise Stopped(said, ExitCode(processes.most(stop() or 0) or ExitCode.TERMINATED))
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    measured = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    found: Metrics = {**steps[-1], **(measured[-1] if measured else {})}
+    trained = trainer.trained() if processes.sharding() else None
+    with processes.together():
+        if processes.first():
+            save(model, loaded, trained, job.engine, job.optimisation, job.output)
+            described = card.render(job, prepared, digests, steps, measured)
+            (job.output / "README.md").write_text(described, encoding="utf-8")
+            (job.records / "finished.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    return found
+
+
+def _arguments(job: Job, prepared: Prepared, checkpoints: Path, *, resumed: bool) -> Any:
+    optimisation, device = job.optimisation, prepared.loaded.device
+    arguments = transformers.TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=optimisation.batch_size,
+        gradient_accumulation_steps=optimisation.grad_accum,
+        max_steps=prepared.steps,
+        learning_rate=optimisation.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=_WARMUP,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=optimisation.save_steps,
+        save_total_limit=1,
+        per_device_eval_batch_size=optimisation.batch_size,
+        eval_strategy="steps" if prepared.held_out else "no",
+        eval_steps=optimisation.eval_steps or _steps_of_epoch(optimisation, len(prepared.trained_on)),
+        eval_on_start=bool(prepared.held_out) and not resumed,
+        seed=optimisation.seed,
+        remove_unused_columns=False,
+        report_to=job.report_to,
+        disable_tqdm=True,
+        use_cpu=device.type == "cpu",
+        dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,  # `Policy` sees to it that there are none
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # else the Trainer would split batches over all GPUs that it sees
+    return arguments
+
+
+def steps_of(optimisation: Optimisation, samples: int) -> int:
+    """Optimizer steps of a whole run on so many samples."""
+    return optimisation.max_steps or max(1, round(optimisation.epochs * _steps_of_epoch(optimisation, samples)))
+
+
+def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
+    """Steps of an epoch, the last of which may have fewer samples.
+
+    Of several processes, though, each gets a whole batch, which the epoch's first samples fill up.
+    """
+    passes = -(-samples // (optimisation.batch_size * processes.count()))
+    return -(-passes // optimisation.grad_accum)
+
+
+def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample], *, packed: bool) -> None:
+    """See that another picture changes what the model says.
+
+    Raises:
+        UsageError: it does not.
+    """
+    own = [dataset[number] for number in range(min(len(samples), 16))]
+    for number, item in enumerate(own):
+        for other, shown in enumerate(own):
+            same = item.pixels.expansions == shown.pixels.expansions and item.pixels.shape == shown.pixels.shape
+            if other == number or not item.pixels.inputs or not same:
+                continue
+            if all(torch.equal(values, shown.pixels.inputs[name]) for name, values in item.pixels.inputs.items()):
+                continue
+            with torch.no_grad():
+                one, two = token_logps(loaded, [item, dataset.shown(number, other)], packed=packed)
+            if all(torch.equal(a, b) for a, b in zip(one, two, strict=True)):
+                raise UsageError(
+                    f"{loaded.name} gives the answers of row {item.sample.id} the same probabilities with another "
+                    "row's picture: it does not see its images, and cannot learn from them"
+                )
+            return
+
+
+def check_drift(job: Job, prepared: Prepared) -> None:
+    """See that an output that was begun is gone on with in the same way.
+
+    Raises:
+        CorruptRun: naming what differs.
+    """
+    settings: dict[str, Any] = {
+        **dataclasses.asdict(job.objective),
+        **{k: v for k, v in dataclasses.asdict(job.optimisation).items() if k not in _FREE},
+        "model": prepared.loaded.revision,
+        "dtype": str(prepared.loaded.dtype),
+        "data": [Stored(path).digest for path in job.runs],
+        "online": online.identified(job),
+        "processes": processes.count(),
+        "sharding": processes.sharding(),
+    }
+    file = job.records / "settings.json"
+    if not file.exists():
+        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
+        # Earlier versions recorded the address as well, in front of the model; a server may move.
+        before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]
+    differing = [name for name in settings if settings[name] != before.get(name)]
+    if differing:
+        raise CorruptRun(
+            f"{job.output} was begun with other settings ({', '.join(differing)}): give another --output, or delete it"
+        )

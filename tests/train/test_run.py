@@ -1,0 +1,261 @@
+"""Training runs on small models, end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import peft
+import pytest
+import torch
+import transformers
+
+from prefgen.engines.base import EngineConfig
+from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
+from prefgen.train import run as job_
+from prefgen.train.config import Objective, Optimisation
+from prefgen.train.logprobs import token_logps
+from prefgen.train.run import prepare, train
+from prefgen.train.state import Job
+from tests.cli.runs import called
+from tests.trainers.sets import SCENES, mixture
+
+MODEL = SCENES / "model"
+STEPS = 4
+QUICK = Optimisation(
+    lr=1e-4, projector_lr=1e-4, batch_size=2, grad_accum=2, max_steps=STEPS, save_steps=100, lora_r=4, lora_alpha=8
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mixture(tmp_path_factory.mktemp("data"))
+
+
+def job(data: Path, output: Path, **changes: Any) -> Job:
+    return Job((data,), output, EngineConfig(model=str(MODEL)), Objective(), replace(QUICK, **changes))
+
+
+def run(given: Job, stop_after: int = 0) -> list[dict[str, float]]:
+    """Metrics of the steps that were taken."""
+    told: list[dict[str, float]] = []
+
+    def stop() -> ExitCode | None:
+        return ExitCode.TERMINATED if told and told[-1]["step"] == stop_after else None
+
+    train(given, prepare(given), told.append, stop=stop)
+    return [metrics for metrics in told if "loss" in metrics]
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    model = transformers.AutoModelForImageTextToText.from_pretrained(output)
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def test_a_run_starts_at_the_reference_learns_and_saves_a_model_that_loads(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "aligned")
+    steps = run(given)
+    assert len(steps) == STEPS
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)  # policy and reference are one model
+    assert steps[0]["rewards/margins"] == pytest.approx(0, abs=1e-4)
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-1]["rewards/margins"] > 0
+    before, after = weights(MODEL), weights(tmp_path / "aligned")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("language_model" in name and "q_proj" in name for name in changed)
+    assert any("multi_modal_projector" in name for name in changed)
+    assert not any("vision_tower" in name or "lm_head" in name or "embed" in name for name in changed)
+    written = [json.loads(line) for line in (given.records / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in steps]
+    assert "logps/end" in (tmp_path / "aligned" / "README.md").read_text()
+    assert transformers.AutoProcessor.from_pretrained(tmp_path / "aligned").chat_template
+    assert job_.finished(given)
+    assert not (given.records / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_bfloat16_starts_at_the_reference_too(data: Path, tmp_path: Path, lora: bool) -> None:
+    given = job(data, tmp_path / "out", lora=lora, max_steps=1)
+    (step,) = run(replace(given, engine=EngineConfig(model=str(MODEL), dtype="bfloat16")))
+    assert step["rewards/margins"] == pytest.approx(0, abs=2e-2)  # rows are padded otherwise than they were
+    saved = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
+    assert {weight.dtype for weight in saved.state_dict().values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("changes", [{}, {"lora": False}], ids=["lora", "full"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(changes: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    whole = run(job(data, tmp_path / "whole", **changes))
+    given = job(data, tmp_path / "stopped", **changes)
+    with pytest.raises(Stopped) as stopped:
+        run(given, stop_after=1)  # asked for after the first step's log, so heeded at the end of the second
+    assert stopped.value.exit_code == ExitCode.TERMINATED
+    rest = run(given)
+    assert [step["loss"] for step in rest] == [step["loss"] for step in whole[2:]]
+    written = [json.loads(line) for line in (given.records / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in whole]
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_tensorboard_gets_every_step_and_keeps_it(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[tuple[str, int], float] = {}
+    folders = []
+
+    class Writer:
+        """Stands for tensorboard's, which the tests do not install."""
+
+        def __init__(self, log_dir: str) -> None:
+            folders.append(Path(log_dir))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            found[name, step] = value
+
+        def add_text(self, *_: object) -> None:
+            """Arguments and configuration."""
+
+        def flush(self) -> None:
+            """After every step."""
+
+        close = flush
+
+    package = types.ModuleType("torch.utils.tensorboard")
+    package.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", package)
+    monkeypatch.setattr(transformers.integrations.integration_utils, "is_tensorboard_available", lambda: True)
+    given = replace(job(data, tmp_path / "out", max_steps=2), report_to="tensorboard")
+    steps = run(given)
+    assert folders == [given.records / "tensorboard"]
+    for name in ("loss", "rewards/margins", "logps/end"):
+        assert [found[f"train/{name}", step] for step in (1, 2)] == [metrics[name] for metrics in steps]
+
+
+def test_going_on_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out")
+    with pytest.raises(Stopped):
+        run(given, stop_after=1)
+    with pytest.raises(CorruptRun, match="lr"):
+        run(job(data, tmp_path / "out", lr=1e-3))
+
+
+def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(data: Path, tmp_path: Path) -> None:
+    run(job(data, tmp_path / "merged"))
+    run(job(data, tmp_path / "adapter", save="adapter"))
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {
+        path.name for path in (tmp_path / "adapter").iterdir()
+    }
+    prepared = prepare(job(data, tmp_path / "unused"))
+    of_folder = transformers.AutoModelForImageTextToText.from_pretrained
+    models = {
+        "base": of_folder(MODEL),
+        "merged": of_folder(tmp_path / "merged"),
+        "adapter, by transformers": of_folder(tmp_path / "adapter"),
+        "adapter, by PEFT": peft.PeftModel.from_pretrained(of_folder(MODEL), tmp_path / "adapter").get_base_model(),
+    }
+    found = {}
+    for name, model in models.items():
+        with torch.no_grad():
+            loaded = replace(prepared.loaded, model=model.eval())
+            found[name] = torch.cat(token_logps(loaded, [prepared.dataset[0]], packed=True)[0])
+    base, *others = found.values()
+    assert not torch.allclose(base, others[0], rtol=1e-3)
+    for other in others[1:]:
+        assert torch.allclose(others[0], other, rtol=1e-4, atol=1e-5)
+
+
+def test_qlora_trains_an_adapter_of_the_model_in_4_bit_that_is_its_reference(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    given = job(data, tmp_path / "out", qlora=True, save="adapter")
+    prepared = prepare(given)
+    model = prepared.loaded.model
+    quantised = {name for name, part in model.named_modules() if type(part).__name__ == "Linear4bit"}
+    assert len(quantised) == 7 * model.config.text_config.num_hidden_layers
+    assert all("language_model.layers" in name for name in quantised)
+    steps: list[dict[str, float]] = []
+    train(given, prepared, steps.append)
+    assert steps[0]["rewards/margins"] == pytest.approx(0, abs=1e-4)
+    assert steps[STEPS - 1]["loss"] < steps[0]["loss"]
+    fresh = prepare(job(data, tmp_path / "unused", qlora=True, save="adapter"))
+    adapted = peft.PeftModel.from_pretrained(fresh.loaded.model, tmp_path / "out").eval()
+    with torch.no_grad():
+        (own,) = token_logps(prepared.loaded, [prepared.dataset[0]], packed=True)
+        (loaded,) = token_logps(replace(fresh.loaded, model=adapted.base_model.model), [fresh.dataset[0]], packed=True)
+    assert not any(torch.allclose(*pair, atol=1e-3) for pair in zip(own, prepared.dataset.reference[0], strict=True))
+    assert all(torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in zip(own, loaded, strict=True))
+
+
+def test_qlora_says_what_it_needs(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", qlora=True, save="adapter")
+    with (
+        patch("prefgen.train.model.find_spec", lambda name: None),
+        pytest.raises(UsageError, match=r"prefgen\[qlora\]"),
+    ):
+        prepare(given)
+    shared = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
+    with (
+        patch("prefgen.train.model.find_spec", lambda name: name),
+        patch.dict(os.environ, shared),
+        pytest.raises(UsageError, match="not with FSDP or DeepSpeed"),
+    ):
+        prepare(given)
+
+
+def test_joined_rows_are_one_sample_with_several_rejected_answers(data: Path, tmp_path: Path) -> None:
+    scenes = ("-i", SCENES / "llava_instruct.json", "-m", "fake", "--engine", "fake", "--limit", "12")
+    first = data.parent / "bdhs"
+    for arguments in (
+        ("baseline", "blind", *scenes, "--seed", "1", "-o", tmp_path / "blind"),
+        ("join", first, tmp_path / "blind", "-o", tmp_path / "joined"),
+    ):
+        done = called(*arguments)
+        assert done.returncode == 0, done.stderr
+    given = job(tmp_path / "joined", tmp_path / "out")
+    prepared = prepare(given)
+    assert len(prepared.samples) >= 6
+    assert all(len(sample.answers) == 3 for sample in prepared.samples)
+    steps = run(given)
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert steps[-1]["rewards/margins"] > 0
+
+
+def test_a_frozen_projector_stays_as_it_was(data: Path, tmp_path: Path) -> None:
+    run(job(data, tmp_path / "out", projector_lr=0.0))
+    before, after = weights(MODEL), weights(tmp_path / "out")
+    assert all(torch.equal(before[name], after[name]) for name in before if "projector" in name)
+
+
+def test_rows_that_do_not_fit_are_dropped_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", max_length=130)
+    prepared = prepare(given)
+    assert prepared.dropped
+    assert {row.reason for row in prepared.dropped} == {"ROW_TOO_LONG"}
+    assert all(sample.length <= 130 for sample in prepared.samples)
+    with pytest.raises(UsageError, match="ROW_TOO_LONG"):
+        prepare(job(data, tmp_path / "out", max_length=20))
+
+
+def test_a_model_that_does_not_look_is_refused(data: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForImageTextToText.from_pretrained(MODEL)
+    torch.nn.init.zeros_(model.model.multi_modal_projector.linear_2.weight)
+    model.save_pretrained(tmp_path / "blind")
+    transformers.AutoProcessor.from_pretrained(MODEL).save_pretrained(tmp_path / "blind")
+    given = replace(job(data, tmp_path / "out"), engine=EngineConfig(model=str(tmp_path / "blind")))
+    with pytest.raises(UsageError, match="does not see its images"):
+        prepare(given)
+
+
+def test_a_loss_that_is_no_number_names_its_rows(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out")
+    prepared = prepare(given)
+    torch.nn.init.constant_(prepared.loaded.model.lm_head.weight, float("nan"))
+    ids = {sample.id for sample in prepared.samples}
+    with pytest.raises(UsageError, match="not a number") as stopped:
+        train(given, prepared, lambda metrics: None)
+    assert any(row in str(stopped.value) for row in ids)
