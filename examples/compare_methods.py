@@ -26,8 +26,8 @@ from scenes import instruct_scene  # noqa: E402
 MODEL = ["--model", str(SCENES / "model")]
 METHODS = {
     "bdhs-attn": ["bdhs"],
-    "bdhs-noise": ["bdhs", "--variant", "noise"],
-    "povid": ["povid"],
+    "bdhs-noise": ["bdhs", "--variant", "noise", "--noise-space", "encoder"],
+    "povid": ["povid", "--noise-space", "encoder"],
     "dropout-ntp": ["baseline", "dropout-ntp"],
     "blind": ["baseline", "blind"],
     "weakened": ["baseline", "weakened"],

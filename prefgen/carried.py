@@ -38,6 +38,7 @@ class Carried:
     params: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     images: list[dict[str, str]] = field(default_factory=list)
+    joined: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Carried:
@@ -49,7 +50,9 @@ class Carried:
         names = ("source", "source_id", "turn", "licence", "method", "variant", "flags")
         pictures = [*meta["images"], *meta["rejected_images"]]
         images = [{name: known[name] for name in _OF_IMAGES if known.get(name)} for known in pictures]
-        return cls(**{name: row[name] for name in names}, params=params, meta=meta["source"], images=images)
+        joined = meta.get("joined", {})
+        fixed = {name: row[name] for name in names}
+        return cls(**fixed, params=params, meta=meta["source"], images=images, joined=joined)
 
     def recorded(self) -> list[ImageRecord]:
         """What is known of each picture."""
@@ -70,7 +73,7 @@ class Carried:
             carried = cls(**json.loads(text))  # type: ignore[arg-type]  # anything but text is refused here
         except (TypeError, ValueError) as error:
             raise RowError("ROW_SHAPE", f"the column {COLUMN!r} is not what prefgen export writes: {error}") from error
-        shape = (str, str, int, str, str, str, list, dict, dict, list)
+        shape = (str, str, int, str, str, str, list, dict, dict, list, dict)
         typed = tuple(map(type, vars(carried).values())) == shape
         typed = typed and all(isinstance(flag, str) for flag in carried.flags)
         if not typed or not all(map(_is_image, carried.images)):

@@ -174,6 +174,8 @@ class Pair:
         flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
         params: the method's options, as JSON types.
         record: what else the method has to say of this pair, as JSON types.
+        joined: where one chosen answer stands against several, in rows next to each other: ``group``, the same for all
+            of them, and ``size``, their number.
     """
 
     sample: Sample
@@ -196,6 +198,7 @@ class Pair:
     authors: tuple[int | None, int] = (None, 0)
     params: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    joined: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loaded_rejected_images(self) -> tuple[Image, ...]:

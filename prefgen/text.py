@@ -18,7 +18,33 @@ from prefgen.records import Span
 Splitter = Literal["sentencex", "newline", "none"]
 SPLITTERS: tuple[Splitter, ...] = ("sentencex", "newline", "none")
 
+_SORRY = (
+    r"(?:(?:I['’]m|I am)\s+(?:(?:very|so|really|truly|terribly)\s+)?sorry|(?:so )?sorry|I apologi[sz]e|"
+    r"(?:my )?apologies|unfortunately|regrettably)\b[^.!?\n]{0,60}?[,.;:!]?\s+(?:(?:but|however),?\s+)?"
+)
+_UNABLE = (
+    r"(?:as an? [^,.\n]{0,60},\s*)?I(?:\s+am|['’]m)?\s+(?:currently\s+|still\s+)?(?:can ?not|can['’]t|unable to|"
+    r"not able to|(?:don['’]t|do not) have the (?:ability|capability) to)\s+(?:\w+ly\s+)?"
+)
+_PICTURE = (
+    r"(?:(?:any|the|this|that|your|these|those|to|or)\s+)?(?:\w+\s+){0,2}?"
+    r"(?:images?|pictures?|photos?|photographs?|files?|attachments?|visuals?|media|links?|urls?)\b"
+    r"(?!\s+(?:of|on|in|with|behind|hanging)\b)"
+)
+BOILERPLATE = regex.compile(
+    rf"\A\s*(?:{_SORRY}{_UNABLE}(?:(?:view|access|process|analy[sz]e|open|assist|help)\b(?! (?:but|noticing)\b)|"
+    rf"see\s+{_PICTURE})|"
+    rf"{_UNABLE}(?:(?:view|see|access|process|analy[sz]e|open)(?: or \w+)?\s+{_PICTURE}|"
+    r"(?:assist|help)\s+(?:you\b|with (?:that|this)\b))|"
+    r"it (?:seems|looks|appears)(?: like| as if| as though| that)? your "
+    r"(?:message|input|prompt|question|query|request) (?:is|was|may be|might be|has been|got) "
+    r"(?:empty|blank|incomplete|missing|cut off)\b|"
+    r"(?=.{0,120}\Z)[^\n\r]*\bhow (?:can|may) I (?:assist|help) you(?: today)?\s*[?.!]*\s*\Z)",
+    regex.IGNORECASE,
+)
+"""An answer that is boilerplate of a chat service: it cannot see or help, or the message is empty. In English."""
 REFUSAL = regex.compile(
+    rf"{BOILERPLATE.pattern}|"
     r"\b(I['’]m sorry|I am sorry|I apologi[sz]e|I (can ?not|can['’]t|am unable to|am not able to)|"
     r"I['’]m (unable|not able) to|as an AI|as a language model|I (do not|don['’]t) have (access|the ability))\b",
     regex.IGNORECASE,

@@ -7,7 +7,7 @@ seeded by what). The scenes' language is simple enough for a naive sentence spli
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,12 @@ def test_dropping_equals_masking_on_the_scenes(samples: list[Sample]) -> None:
             )
             method = BDHS(rho=0.9, temperature=0.0, iterations=2)
             made.append(dict(islice(drive(samples, method, build.build(config, BDHS.asks)), SAMPLES)))
-        assert made[0] == made[1]
+        for index, dropped in made[0].items():
+            masked = made[1][index]
+            if isinstance(dropped, Pair) and isinstance(masked, Pair):  # embedded in batches of other sizes
+                assert dropped.similarity == pytest.approx(masked.similarity, abs=2e-6)
+                masked = replace(masked, similarity=dropped.similarity)
+            assert dropped == masked
 
 
 def test_batch_sizes_change_no_draw(samples: list[Sample]) -> None:

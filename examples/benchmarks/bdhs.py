@@ -58,7 +58,7 @@ from prefgen.sources import SourceOptions
 BASE = BDHS(iterations=1, temperature=0.0)
 SETTINGS = {
     "rho": BASE,
-    "noise": dataclasses.replace(BASE, variant="noise"),
+    "noise": dataclasses.replace(BASE, variant="noise", noise_space="encoder"),
     "unguided": dataclasses.replace(BASE, guidance=False),
 }
 SCENES = Path(__file__).parent.parent / "scenes"

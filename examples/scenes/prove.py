@@ -51,11 +51,11 @@ ATTRIBUTE_SCENES = 100  # attributes are asked of the first of the 600 scenes on
 METHODS = {
     "bdhs-1": ["bdhs", "--rho", "1"],
     "bdhs-0.9": ["bdhs", "--rho", "0.9"],  # 6 visible tokens: answers resolve over the iterations as in figure 10
-    "bdhs-noise": ["bdhs", "--variant", "noise", "--noise-steps", "500"],
+    "bdhs-noise": ["bdhs", "--variant", "noise", "--noise-steps", "500", "--noise-space", "encoder"],
     "unguided": ["bdhs", "--no-guidance", "--rho", "0.99"],
     "append": ["baseline", "append"],
     "dropout-ntp": ["baseline", "dropout-ntp"],
-    "povid": ["povid"],
+    "povid": ["povid", "--noise-space", "encoder"],
     "rule": ["corrupt", "--judge", "rules", "--reply", "text"],
     # Tried in the search only: likelier words, more of the image.
     "bdhs-cool": ["bdhs", "--rho", "0.9", "--temperature", "0.5"],
@@ -196,7 +196,7 @@ class Run:
             if not finished(made):
                 shutil.rmtree(made, ignore_errors=True)  # made in a second, and it would be held to its server's port
             with serving() as url:
-                self.prefgen(made, *method, *options, "--base-url", url)
+                self.prefgen(made, *method, *options, "--judge-url", url)
         else:
             self.prefgen(made, *method, *options, "--model", str(BASE_MODEL), "--similarity-model", "minilm")
         return self.prefgen(folder / name, "sample", str(made), "--rows", str(wanted), "--seed", str(seed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from prefgen.errors import UsageError
+from prefgen.errors import RowError, UsageError
 from prefgen.importers import IMPORTERS
 from prefgen.records import Dropped, Pair
 from prefgen.runner.pending import load_images
@@ -64,7 +64,11 @@ def cuts(src: Path, trainer: str, max_length: int, measure: Callable[[Pair], Len
         if isinstance(sample, Dropped):
             yield Cut(name, f"{sample.reason}: {sample.detail}")
             continue
-        length = measure(replace(outcome, sample=sample))
+        try:
+            length = measure(replace(outcome, sample=sample))
+        except RowError as error:
+            yield Cut(name, str(error))
+            continue
         if length.image_end > max_length:
             yield Cut(name, f"image tokens up to {length.image_end:,}: {max_length:,} cut into the picture")
         for side, tokens in (("chosen", length.chosen), ("rejected", length.rejected)):

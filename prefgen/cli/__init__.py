@@ -25,6 +25,7 @@ from prefgen.cli.plan import plan
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.rank import judge, rank
+from prefgen.cli.renamed import Command
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.train import train
 from prefgen.cli.tune import tune
@@ -45,11 +46,11 @@ app = typer.Typer(
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
 app.command("baseline")(baseline)
-app.command("corrupt")(corrupt)
+app.command("corrupt", cls=Command)(corrupt)
 app.command("rank")(rank)
-app.command("plan")(plan)
+app.command("plan", cls=Command)(plan)
 app.command("tune")(tune)
-app.command("import")(import_)
+app.command("import", cls=Command)(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.command("export")(export)
@@ -57,7 +58,7 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("compare")(compare)
 app.command("view")(view)
-app.command("judge")(judge)
+app.command("judge", cls=Command)(judge)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("push")(push)

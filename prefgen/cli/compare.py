@@ -28,6 +28,11 @@ def compare(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     json: Annotated[bool, o.run("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -49,7 +54,11 @@ def compare(
 
     config = o.build(EngineConfig, ctx.params)
     build.hush(config, (Score,))
-    policy = build.build(config, (Score,))[Score] if model else None
+    policy = None
+    if model:
+        config, _ = build.resolve(config, (Score,))
+        build.identify(config, (Score,))
+        policy = build.build(config, (Score,))[Score]
     found = compare_.compare(runs, policy, similarity_threshold)
     console = Console()
     if json:

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from prefgen.addresses import redact
+from prefgen.cli.renamed import keys, note
 from prefgen.errors import UsageError
 
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
@@ -26,7 +27,7 @@ _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_",
 def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make a file's values the defaults of this command; what stands on the command line still wins."""
     if path is not None:
-        values = check_keys(read(path), _names(ctx), path)
+        values = check_keys(_current(read(path), ctx.info_name or ""), _names(ctx), path)
         preset = values.get("preset")
         ctx.default_map = {**(preset_values(str(preset)) if preset else {}), **values, **(ctx.default_map or {})}
     return path
@@ -93,6 +94,14 @@ def _read_yaml(text: str, path: Path) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
+
+
+def _current(values: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """The values under the names that options have today."""
+    renamed = keys(command)
+    for old in values.keys() & renamed.keys():
+        note(old, renamed[old])
+    return {renamed.get(key, key): value for key, value in values.items()}
 
 
 def _names(ctx: typer.Context) -> list[str]:

@@ -11,19 +11,32 @@ import typer
 
 from prefgen.addresses import redact
 from prefgen.cli import config
-from prefgen.cli.options import ConfigFile, FollowLinks, ImageMatch, Json, Quiet, field_names, on_disk, option
+from prefgen.cli.options import (
+    Columns,
+    ConfigFile,
+    DatasetConfig,
+    DatasetRevision,
+    FollowLinks,
+    ImageMatch,
+    Json,
+    Quiet,
+    Roles,
+    field_names,
+    on_disk,
+    option,
+)
 from prefgen.errors import UsageError
 
 NAMES = (
-    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, trl, llamafactory, ms-swift, openai, jsonl; "
-    "or a data set of the paper's tables 3 to 5, see --list"
+    "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, mm-rlhf, bpo, trl, llamafactory, ms-swift, "
+    "openai, ranked, ab, unpaired, jsonl; or a data set of the paper's tables 3 to 5, see --list"
 )
 _OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
 _COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")
 
 
 def _vl(name: str, help: str) -> Any:
-    return option("Options of vlfeedback", name, help=help)
+    return option("Options of vlfeedback and ranked", name, help=help)
 
 
 def _of(importer: str, name: str, help: str) -> Any:
@@ -55,9 +68,12 @@ def import_(
     ] = None,
     image_match: ImageMatch = "exact",
     follow_links: FollowLinks = False,
+    columns: Columns = "",
+    roles: Roles = "",
     allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
     split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
-    revision: Annotated[str | None, option("Data", "--revision", help="Commit, branch or tag of a Hub set.")] = None,
+    dataset_config: DatasetConfig = None,
+    dataset_revision: DatasetRevision = None,
     license: Annotated[
         str | None, option("Data", "--license", help="Licence of the rows; default: the set's own.")
     ] = None,
@@ -112,9 +128,12 @@ def import_(
         seed=seed,
         allow_urls=allow_urls,
         split=split,
-        revision=revision,
+        dataset_config=dataset_config,
+        dataset_revision=dataset_revision,
         image_match=image_match,  # type: ignore[arg-type]  # SourceOptions checks it
         follow_links=follow_links,
+        columns=columns,
+        roles=roles,
     )
     common = {"source": source, "seed": seed}
     importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})

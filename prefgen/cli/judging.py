@@ -94,6 +94,10 @@ def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prom
     if labels is not None and not set(labels.values()) & {"good", "bad"}:
         raise UsageError(f"{against} has no vote that says which answer is better")
     comparer = Comparer(options["by"], prompt, options["with_image"], max_new_tokens=options["verdict_tokens"])
+    if comparer.shows_reference:
+        raise UsageError(
+            f"prompt {prompt.name}: the chosen answer of a run is its reference, so $reference tells the verdict"
+        )
     with _comparing(options, Layout(run), talk) as engines, Interrupts() as interrupts:
         found = judge.tally(judge.judge(stored, comparer, engines, options["limit"], interrupts.check), labels)
     if options["json"]:
@@ -108,7 +112,10 @@ def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prom
 def _comparing(options: Mapping[str, Any], at: Layout, talk: Console) -> Iterator[Engines]:
     """Who compares: an annotator here, or a judge elsewhere, whose replies are kept beside the run."""
     if options["by"] == "annotator":
-        config = build_options(EngineConfig, options)
+        if not options["annotator"]:
+            raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")
+        named = build_options(EngineConfig, options)
+        config = dataclasses.replace(build.annotator(named), base_model=named.base_model)
         build.hush(config, (Generate,))
         build.identify(config, (Generate,))
         yield {Annotate: build.build(config, (Generate,))[Generate]}

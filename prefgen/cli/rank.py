@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prefgen.cli import config
+from prefgen.cli import config, renamed
 from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -28,10 +28,16 @@ def rank(
     image_root: o.ImageRoot = None,
     image_match: o.ImageMatch = "exact",
     follow_links: o.FollowLinks = False,
+    columns: o.Columns = "",
+    roles: o.Roles = "",
+    question: o.Question = "",
+    keep_refusals: o.KeepRefusals = False,
     turns: o.Turns = "all",
     limit: o.Limit = None,
     sample: o.Sample = None,
     split: o.Split = None,
+    dataset_config: o.DatasetConfig = None,
+    dataset_revision: o.DatasetRevision = None,
     allow_urls: o.AllowUrls = False,
     by: Annotated[str, o.method("--by", help="What tells answers apart", choices=BY)] = Rank.by,
     candidates: Annotated[int, o.method("--candidates", "-k", help="Answers per prompt and policy.")] = Rank.candidates,
@@ -58,6 +64,11 @@ def rank(
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     judge: o.Judge = JudgeConfig.judge,
     judge_url: o.JudgeUrl = JudgeConfig.judge_url,
@@ -92,6 +103,7 @@ def rank(
     """
     from prefgen.cli import session
 
+    renamed.judge_url(ctx)
     name = "rank" if by == "api" else "rank-text"
     session.make_pairs(ctx, Rank, prompt=prompts.load(name, prompt), policies=1 + len(also or ()))
 
@@ -108,14 +120,19 @@ def judge(
     with_image: WithImage = Rank.with_image,
     verdict_tokens: VerdictTokens = Rank.verdict_tokens,
     limit: Annotated[int | None, typer.Option("--limit", help="Judge the first N pairs only.")] = None,
-    model: Annotated[str, o.model("--model", "-m", help="The annotator: folder or Hub id.")] = "",
-    revision: o.Revision = None,
+    annotator: Annotated[str, o.model("--annotator", help="Model that compares: folder or Hub id.")] = "",
+    annotator_revision: o.AnnotatorRevision = None,
     base_model: o.BaseModel = EngineConfig.base_model,
     engine: o.Engine = EngineConfig.engine,
     device: o.Device = EngineConfig.device,
     dtype: o.Dtype = EngineConfig.dtype,
     batch_size: o.BatchSize = EngineConfig.batch_size,
     batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    image_workers: o.ImageWorkers = EngineConfig.image_workers,
+    engine_args: o.EngineArgs = None,
+    base_url: o.BaseUrl = None,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     judge: o.Judge = JudgeConfig.judge,
     judge_url: o.JudgeUrl = JudgeConfig.judge_url,
@@ -140,4 +157,5 @@ def judge(
     """
     from prefgen.cli import judging
 
+    renamed.judge_url(ctx)
     judging.test_judge(run, against, ctx.params, prompts.load("rank" if by == "api" else "rank-text", prompt))

@@ -99,6 +99,7 @@ def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> Non
     if why:
         talk.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)
+    build.check_asks(engine, job.method.asks)
     if isinstance(job.method, Restricting):
         build.check_view(engine, job.method.view("", 1))
     identity = ask(build.identify, job.engine, job.method.asks)

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 _ONLINE = (
     *("online_every", "online_args", "with_stored", "mix", "fallback", "max_fallback", "similarity_model"),
-    *("annotator", "annotator_revision"),
+    *("annotator", "annotator_revision", "annotator_prompt"),
 )
 _SERVED = ("judge", "api_key_env", "max_cost")
+_SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample", "split", "allow_urls")
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
 
@@ -59,9 +60,17 @@ def _online(*names: str, help: str, **settings: Any) -> Any:
 def train(
     ctx: typer.Context,
     loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.")],
     model: o.Model,
     output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.", callback=o.on_disk)],
+    image_root: o.ImageRoot = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
+    turns: o.Turns = "all",
+    limit: o.Limit = None,
+    sample: o.Sample = None,
+    split: o.Split = None,
+    allow_urls: o.AllowUrls = False,
     beta: Annotated[float, _objective("--beta", help="β: pull towards the reference.")] = Objective.beta,
     loss_mask: Annotated[
         str, _objective("--loss-mask", help="Tokens that count; spans: where the answers differ", choices=LOSS_MASKS)
@@ -155,6 +164,9 @@ def train(
     annotator_revision: Annotated[
         str | None, _online("--annotator-revision", help="Its branch, tag or commit.")
     ] = None,
+    annotator_prompt: Annotated[
+        Path | None, _online("--annotator-prompt", help="A prompt of your own: prefgen prompts export.")
+    ] = None,
     judge: Annotated[str, _online("--judge", help="A served annotator's name.")] = JudgeConfig.judge,
     api_key_env: Annotated[
         str, _online("--api-key-env", help="Environment variable that holds its key.")
@@ -176,6 +188,8 @@ def train(
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
 
+    With --online bdhs or dpo, SFT data is enough: nothing is stored, all answers are made while training.
+
     Example: prefgen train dpo out --model llava-hf/llava-v1.6-vicuna-7b-hf --output aligned
     """
     import json as json_
@@ -188,6 +202,7 @@ def train(
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.runner.pending import Interrupts
+    from prefgen.sources import SourceOptions
     from prefgen.train.report import Steps
 
     if keep_all and not sweep:
@@ -196,6 +211,9 @@ def train(
     for name in _ONLINE:
         if online is None and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
+    for name in _SFT:
+        if online is None and config.is_given(ctx, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for SFT data, which needs --online")
     made = o.build(Online, ctx.params) if online else None
     for name in _SERVED:
         if not (made and made.served) and config.is_given(ctx, name):
@@ -220,7 +238,10 @@ def train(
     optimisation = _of_adapter(ctx, engine, optimisation)
     build.hush(engine, (Generate,))
     command = redact(shlex.join(["prefgen", *sys.argv[1:]]))
-    job = Job(tuple(runs), output, engine, objective, optimisation, config.lock(ctx), command, report_to, made, judged)
+    source = o.build(SourceOptions, {name: ctx.params[name] for name in (*_SFT, "seed")})
+    job = Job(
+        tuple(runs), output, engine, objective, optimisation, source, config.lock(ctx), command, report_to, made, judged
+    )
     talk = Console(stderr=True, quiet=quiet or not processes.first(), highlight=False)
     with Interrupts() as interrupts:
         if sweep:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefgen.doctor import Finding
 from prefgen.engines import adapters
-from prefgen.engines import proof as proof_
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import devices, inspect, loading
+from prefgen.engines.hf import proof as proof_
 from prefgen.engines.hf.inspect import Architecture, Prompting
 from prefgen.engines.vllm import engine
 from prefgen.errors import PrefgenError

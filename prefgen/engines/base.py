@@ -69,6 +69,8 @@ class EngineConfig:
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
         engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.vllm.engine_args`.
         base_url: of an OpenAI-compatible server, for ``openai``.
+        engine_key_env: environment variable that holds that server's key; a local server wants none.
+        engine_timeout: seconds that an answer of that server may take.
         also: further policies, like `model`, ``@`` and a revision behind each where it matters.
         annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.
     """
@@ -91,6 +93,8 @@ class EngineConfig:
     trust_remote_code: bool = False
     engine_args: Sequence[str] = ()
     base_url: str | None = None
+    engine_key_env: str = "OPENAI_API_KEY"
+    engine_timeout: float = 600.0
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -115,6 +119,8 @@ class EngineConfig:
         for option, number, least in numbers:
             if number < least:
                 raise UsageError(f"--{option} {number} must be at least {least}")
+        if not 0 < self.engine_timeout < float("inf"):
+            raise UsageError(f"--engine-timeout {self.engine_timeout:g} must be above 0, and finite")
         engine_args.parse(self.engine_args)
         if self.engine_args and self.engine not in ("auto", "vllm"):
             raise UsageError(f"--engine-arg {self.engine_args[0]} is for --engine vllm, not {self.engine}")

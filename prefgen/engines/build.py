@@ -62,6 +62,16 @@ def _reads_logits(asks: Sequence[type[Request]]) -> bool:
     return not {Score, Contrast}.isdisjoint(asks)
 
 
+def check_asks(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
+    """Refuse requests that the engine cannot answer.
+
+    Raises:
+        UsageError: naming the engine that can.
+    """
+    if _reads_logits(asks) and config.engine not in ("transformers", "fake"):
+        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
+
+
 def check_view(config: EngineConfig, view: View) -> None:
     """Refuse a view that the engine cannot give a model.
 
@@ -92,8 +102,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     from prefgen.engines import embedder
     from prefgen.engines.hf import loading
 
-    if _reads_logits(asks) and config.engine != "transformers":
-        raise UsageError(f"--engine {config.engine} cannot be used: {_READS}; use --engine transformers")
+    check_asks(config, asks)
     if config.engine == "openai":
         return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
     if config.engine == "vllm":
@@ -181,8 +190,7 @@ def _policy(config: EngineConfig) -> Engine:
         from prefgen.engines.vllm.engine import VllmEngine
 
         return VllmEngine.load(config)
-    from prefgen.engines import proof
-    from prefgen.engines.hf import loading
+    from prefgen.engines.hf import loading, proof
     from prefgen.engines.hf.engine import TransformersEngine
 
     loaded = loading.load(config)
@@ -202,7 +210,7 @@ def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineC
     """
     if config.engine != "transformers" or not of_policy(asks) or config.attention == "mask":
         return config, ""
-    from prefgen.engines import proof
+    from prefgen.engines.hf import proof
 
     found = proof.remembered(config)
     if found is None:

@@ -25,7 +25,6 @@ from prefgen.records import Image, Part
 from prefgen.requests import Completion, Finish, Generate, Reply, Request
 from prefgen.visibility import View
 
-_TIMEOUT_S = 600
 _RETRIES = 4  # by the SDK, with growing pauses
 # What is wrong with one request; every other answer of a server concerns them all.
 _REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
@@ -61,15 +60,15 @@ class OpenAIEngine:
 
     @classmethod
     def connect(cls, config: EngineConfig) -> OpenAIEngine:
-        """Ask the server for its models. The key is taken from ``OPENAI_API_KEY``; local servers want none.
+        """Ask the server for its models. Local servers want no key.
 
         Raises:
             ModelUnreachable: if it does not answer, or does not serve this model.
         """
         client = openai.OpenAI(
             base_url=config.base_url,
-            api_key=os.environ.get("OPENAI_API_KEY") or "EMPTY",
-            timeout=_TIMEOUT_S,
+            api_key=os.environ.get(config.engine_key_env) or "EMPTY",
+            timeout=config.engine_timeout,
             max_retries=_RETRIES,
         )
         return cls(client, config, is_vllm=served(client, config).owned_by == "vllm")

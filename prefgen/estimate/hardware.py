@@ -67,7 +67,7 @@ def of_device(device: str) -> Hardware:
 
 def _table() -> list[tuple[str, str, Hardware]]:
     """Name, what CUDA's name of it ends in, figures."""
-    table = json.loads((resources.files("prefgen.report") / "gpus.json").read_text(encoding="utf-8"))
+    table = json.loads((resources.files("prefgen.estimate") / "gpus.json").read_text(encoding="utf-8"))
     return [
         (
             name,

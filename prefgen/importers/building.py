@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,21 @@ from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import (
-    ID_COLUMNS,
+from prefgen.sources.columns import ID_COLUMNS, is_id, refuse_other_media
+from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
+from prefgen.sources.messages import QUESTION_COLUMNS, is_nothing
+from prefgen.sources.row import Row, json_value
+from prefgen.sources.turns import (
     carried_image,
     check_order,
+    check_speakers,
     check_text,
     content_parts,
-    is_id,
     is_image_part,
-    json_value,
     known_parts,
     message_parts,
     place_images,
 )
-from prefgen.sources.image_columns import has_image, image_names, image_refs
-from prefgen.sources.row import Row
 
 UNUSABLE_ROWS = 50
 Message = tuple[Role, Any]
@@ -50,6 +51,7 @@ class Draft:
         params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
         meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
         row_id: the row's own id, where it stands in none of the usual columns.
+        grouped: whether several rejected answers of its row stand against its chosen one, as `prefgen join` puts them.
         carried: what `prefgen export` kept of the row outside of it; None where the row has a column for that, or
             nothing was kept.
     """
@@ -64,6 +66,7 @@ class Draft:
     meta: Mapping[str, Any] = field(default_factory=dict)
     row_id: str = ""
     rejected_images: object = None
+    grouped: bool = False
     carried: object = None
 
 
@@ -139,12 +142,48 @@ def _outcomes(row: Row, origin: Origin, read: Read, seen: set[int]) -> Iterator[
     columns = row.columns
     id_column = next((name for name in ID_COLUMNS if is_id(columns.get(name))), "")
     own_id = str(columns[id_column]) if id_column else ""
+    grouped: list[Pair | Dropped] = []
     try:
-        for draft in read(columns):
+        for draft in chain.from_iterable(map(_singles, read(columns))):
             used = draft.used if draft.row_id else (*draft.used, id_column)
-            yield _outcome(replace(draft, row_id=draft.row_id or own_id, used=used), row.where, columns, origin, seen)
+            named = replace(draft, row_id=draft.row_id or own_id, used=used)
+            outcome = _outcome(named, row.where, columns, origin, seen)
+            if named.grouped:
+                grouped.append(outcome)
+            else:
+                yield outcome
     except RowError as error:
         yield Dropped(error.reason, f"{row.where}: {error.detail}", origin.source, own_id or row.where)
+    yield from _joined(grouped)
+
+
+def _singles(draft: Draft) -> Iterator[Draft]:
+    """One draft for each chosen and rejected answer, where a draft has lists of answers."""
+    chosen, rejected = alternatives(draft.chosen), alternatives(draft.rejected)
+    if len(chosen) == len(rejected) == 1:
+        yield replace(draft, chosen=chosen[0], rejected=rejected[0])
+        return
+    for better, worse in product(chosen, rejected):
+        yield replace(draft, chosen=better, rejected=worse, grouped=True)
+
+
+def alternatives(value: object) -> list[object]:
+    """The answers that a column holds: a list of texts, or of lists of messages, is that many answers."""
+    if not isinstance(value, list) or not value or all(isinstance(item, dict) for item in value):
+        return [value]
+    return list(value)
+
+
+def _joined(outcomes: Sequence[Pair | Dropped]) -> Iterator[Pair | Dropped]:
+    """The outcomes with their groups: the pairs of one chosen answer, next to each other."""
+    yield from (outcome for outcome in outcomes if isinstance(outcome, Dropped))
+    groups: dict[str, list[Pair]] = {}
+    for pair in outcomes:
+        if isinstance(pair, Pair):
+            groups.setdefault(pair.chosen, []).append(pair)
+    for pairs in groups.values():
+        group = {"group": pairs[0].sample.id, "size": len(pairs)}
+        yield from (replace(pair, joined=pair.joined or group) if len(pairs) > 1 else pair for pair in pairs)
 
 
 def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin, seen: set[int]) -> Pair | Dropped:
@@ -162,6 +201,7 @@ def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origi
 def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
     said = [(role, known_parts(content)) for role, content in draft.prompt]
     images = image_refs(draft.images if has_image(draft.images) else _carried_images(said), origin.allow_urls)
+    refuse_other_media(columns)
     if not images:
         raise RowError("TEXT_ONLY", "no image")
     prompt = place_images(prompt_turns(said), len(images))
@@ -202,6 +242,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         rejected_images=others,
         flags=tuple(carried.flags),
         params={**draft.params, **carried.params},
+        joined=carried.joined,
     )
 
 
@@ -251,6 +292,7 @@ def messages(name: str, value: object) -> list[Message]:
     """
     if not isinstance(value, list) or not value:
         raise RowError("ROW_SHAPE", f"{name} should be a list of messages, found {type(value).__name__}")
+    check_speakers(value)
     return [message_parts(name, message) for message in value]
 
 
@@ -283,15 +325,45 @@ def question(text: object, name: str = "question") -> list[Message]:
     return [("user", text)]
 
 
+def prompt(value: object, name: str = "prompt") -> list[Message]:
+    """A prompt that is a text or a list of messages.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    return messages(name, value) if isinstance(value, list) else question(value, name)
+
+
+def known_prompt(columns: Mapping[str, Any]) -> tuple[list[Message], str]:
+    """The prompt of a row with flat columns, and the name of its column, one of the usual.
+
+    Raises:
+        RowError: ``ROW_SHAPE``.
+    """
+    name = next((name for name in QUESTION_COLUMNS if columns.get(name) is not None), " or ".join(QUESTION_COLUMNS))
+    (value,) = needed(columns, name)
+    return prompt(value, name), name
+
+
+def known_images(columns: Mapping[str, Any]) -> tuple[object, str]:
+    """What the image column of a row holds, and its name, one of the usual; None and "" where there is none."""
+    name = next((name for name in IMAGE_COLUMNS if has_image(columns.get(name))), "")
+    return columns.get(name), name
+
+
 def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
     """The values of columns that a row cannot do without.
 
     Raises:
         RowError: ``ROW_SHAPE``.
     """
-    lacking = [name for name in names if columns.get(name) is None]
+    lacking = [name for name in names if is_nothing(columns.get(name))]
     if lacking:
-        raise RowError("ROW_SHAPE", f"no {', '.join(lacking)}; found {', '.join(map(str, columns))[:200] or 'nothing'}")
+        line = ",".join(f"{name}=…" for name in lacking)
+        found = ", ".join(map(str, columns))[:200] or "nothing"
+        raise RowError(
+            "ROW_SHAPE", f"no {', '.join(lacking)}; found {found}. Where they have other names: --columns {line}"
+        )
     return tuple(columns[name] for name in names)
 
 

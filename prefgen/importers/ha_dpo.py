@@ -27,6 +27,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from prefgen import sources
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.building import Draft, import_rows, needed, origin, question
 from prefgen.records import Dropped, Pair
@@ -75,8 +76,9 @@ class HaDpo:
         if not files:
             raise UsageError(f"INPUT_NOT_FOUND: {path} is no file and holds neither pope_data.json nor desc_data.json")
         images = _image_paths(self.image_data or files[0].parent / "image_data.json")
-        rows = (row for file in files for row in _rows(file))
+        found = (row for file in files for row in _rows(file))
         came_from = origin(src, self.name, self.licence, self.source, self.seed)
+        rows = sources.renamed(found, self.source.columns, self.source.roles)
         return import_rows(rows, came_from, lambda columns: self._read(columns, images))
 
     def _read(self, columns: Mapping[str, Any], images: Mapping[str, str]) -> Iterator[Draft]:

@@ -5,7 +5,8 @@ The defaults fit VL-RLHF's plain form and many others::
     {"image": "a.jpg", "prompt": "What is this?", "chosen": "A cat.", "rejected": "A dog."}
 
 Columns may be named otherwise: ``--prompt-column question --rejected-column reject``. An answer is a string or one
-message; a prompt is a string.
+message; a prompt is a string, or a list of messages. Where ``chosen`` or ``rejected`` is a list of answers, each chosen
+one stands against each rejected one, side by side as `prefgen join` puts them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from prefgen.importers.building import Draft, import_set, needed, question
+from prefgen.importers.building import Draft, import_set, needed, prompt
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 from prefgen.sources.columns import is_id
@@ -46,7 +47,7 @@ class Jsonl:
         asked, chosen, rejected = needed(columns, *names)
         row_id = columns.get(self.id_column)
         yield Draft(
-            question(asked, self.prompt_column),
+            prompt(asked, self.prompt_column),
             columns.get(self.image_column),
             chosen,
             rejected,

@@ -5,7 +5,8 @@ JSON Lines; what ``prefgen export --to ms-swift`` writes::
     {"messages": [{"role": "user", "content": "<image>What is this?"}, {"role": "assistant", "content": "A cat."}],
      "images": ["kitten.png"], "rejected_response": "A dog."}
 
-``conversations`` stands for ``messages``, and instead of ``rejected_response`` there may be ``rejected_messages``, the
+``rejected_response`` may be a list of answers, all of which are kept, or of one message. ``conversations`` stands for
+``messages``, and instead of ``rejected_response`` there may be ``rejected_messages``, the
 whole conversation again, with its ``rejected_images``. A column ``rejected`` means nothing to ms-swift, nor here.
 Missing ``<image>`` tags are tolerated: all pictures then go in front of the first user turn. Other ``rejected_images``
 to the same answer are a preference between *pictures*; rows that reject both an answer and pictures are dropped.
@@ -47,8 +48,6 @@ class MsSwift:
             *repeated, (_, rejected) = messages("rejected_messages", columns["rejected_messages"])
             if repeated != prompt:
                 raise RowError("ROW_SHAPE", "messages and rejected_messages have different prompts")
-        elif isinstance(rejected, list) and rejected:
-            rejected = rejected[-1]
         others = columns.get("rejected_images")
         if rejected is None and not has_image(others):
             raise RowError("ROW_SHAPE", "neither rejected_response nor rejected_messages nor rejected_images")

@@ -24,30 +24,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.building import Draft, decoded, import_set, needed, question
+from prefgen.importers.rating import Pairing, Rated, check, paired, params
 from prefgen.records import Dropped, Pair
-from prefgen.seeds import derive
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import transposed
+from prefgen.sources.turns import transposed
 
-Pairing = Literal["all", "best-worst", "best-random"]
-PAIRINGS: tuple[Pairing, ...] = ("all", "best-worst", "best-random")
 ASPECTS = {
     "helpfulness": "Helpfulness",
     "ethical_considerations": "Ethical Considerations",
     "visual_faithfulness": "Visual Faithfulness",
 }
-
-
-@dataclass(frozen=True)
-class _Rated:
-    model: str
-    response: str
-    score: float
 
 
 @dataclass(frozen=True)
@@ -76,12 +66,9 @@ class VLFeedback:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.pairing not in PAIRINGS:
-            raise UsageError(f"--pairing is {self.pairing!r}; give one of {', '.join(PAIRINGS)}")
+        check(self.pairing, self.min_margin)
         if self.aspect not in ("mean", *ASPECTS):
             raise UsageError(f"--aspect is {self.aspect!r}; give one of mean, {', '.join(ASPECTS)}")
-        if not self.min_margin >= 0:
-            raise UsageError(f"--min-margin is {self.min_margin}; give a difference of ratings of at least 0")
 
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""
@@ -98,7 +85,8 @@ class VLFeedback:
         rated = [answer for item in completions if (answer := self._rated(item)) is not None]
         if len(rated) < 2:
             raise RowError("ANSWER_UNRATED", f"{len(rated)} of {len(completions)} answers have a number as rating")
-        pairs = list(self._pairs(str(row_id), rated))
+        ranked = sorted(rated, key=lambda answer: (-answer.score, not _matches(answer.model, self.chosen_model)))
+        pairs = paired(ranked, self.pairing, self.min_margin, self.seed, str(row_id))
         if not pairs:
             raise RowError("ANSWER_TIE", f"no two answers differ in rating by more than 0 and {self.min_margin:g}")
         pairs = [pair for pair in pairs if _matches(pair[0].model, self.chosen_model)]
@@ -112,15 +100,10 @@ class VLFeedback:
                 rejected.response,
                 ("prompt", "completions", "img_path", "image"),
                 variant=self.pairing,
-                params={
-                    "chosen_model": chosen.model,
-                    "rejected_model": rejected.model,
-                    "chosen_rating": chosen.score,
-                    "rejected_rating": rejected.score,
-                },
+                params=params(chosen, rejected),
             )
 
-    def _rated(self, item: object) -> _Rated | None:
+    def _rated(self, item: object) -> Rated | None:
         """An answer with its rating, or None if it has none."""
         if not isinstance(item, dict):
             raise RowError("ROW_SHAPE", f"completions should hold objects, found {type(item).__name__}")
@@ -132,24 +115,7 @@ class VLFeedback:
         except (TypeError, KeyError, ValueError):  # "N/A", null, or an aspect that was never rated
             return None
         score = sum(ratings) / len(ratings)
-        return _Rated(str(model), response, score) if 0 <= score <= 10 else None  # NaN is in no range
-
-    def _pairs(self, row_id: str, rated: list[_Rated]) -> Iterator[tuple[_Rated, _Rated]]:
-        """Chosen and rejected answers."""
-        ranked = sorted(rated, key=lambda answer: (-answer.score, not _matches(answer.model, self.chosen_model)))
-        worse = [pair for pair in combinations(ranked, 2) if self._far(*pair)]
-        if self.pairing == "all":
-            yield from worse
-            return
-        of_best = [pair for pair in worse if pair[0] is ranked[0]]
-        if of_best:
-            draw = derive(self.seed, row_id, 0, "rejected") % len(of_best)
-            yield of_best[draw if self.pairing == "best-random" else -1]
-
-    def _far(self, better: _Rated, worse: _Rated) -> bool:
-        # the means of three whole numbers are thirds, hence the tolerance
-        margin = better.score - worse.score
-        return margin > 1e-9 and margin >= self.min_margin - 1e-9
+        return Rated(response, score, str(model)) if 0 <= score <= 10 else None  # NaN is in no range
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -27,6 +27,8 @@ Departures from the paper (numbers of holes in it that needed a decision; ``fide
    below the threshold, flagged ``similar``; ``drop_similar`` drops it.
 8. An empty answer, or one equal to y+, is no preference: the sample is dropped.
 9. Without guidance (the ablation "attention masking" of table 15) every iteration generates the full answer.
+10. Noise is added to the raw picture and wraps around, as in POVID's public code: of the spaces of `prefgen.visibility`
+    the one that fits figures 3 and 11 (``examples/noise_spaces.py``).
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class BDHS:
     rho: float = 0.99
     keep_tokens: int | None = None
     noise_steps: int = 500
-    noise_space: NoiseSpace = "encoder"
+    noise_space: NoiseSpace = "pixel-wrap"
     schedule: Schedule = "paper"
     iterations: int = 5
     similarity_threshold: float = 0.97

@@ -19,9 +19,10 @@ Departures (``fidelity="paper"`` takes back 1):
    answer. The public code draws noise in every epoch and makes no text: it scores the predicted tokens after the chosen
    ones, under the clean image, and its reference model predicts tokens of its own. The token ids that this would need
    are stored with every pair (``record.rejected_token_ids``, place by place beside ``record.chosen_token_ids``).
-4. Noise is added to what the vision encoder receives, as in visual contrastive decoding (arXiv:2311.16922). The public
-   code adds it to the raw picture and converts to bytes without clipping: ``noise_space="pixel-wrap"``, which is far
-   stronger at the same N (`prefgen noise` shows it).
+4. The papers do not say what is noised. The default is POVID's public code, which adds noise to the raw picture and
+   converts to bytes without clipping (``pixel-wrap``): only so is N = 500 the unrecognisable picture of figures 3 and
+   11, and N = 300 one in which things can still be named (``examples/noise_spaces.py``). Visual contrastive decoding
+   (arXiv:2311.16922) noises what the vision encoder receives (``encoder``), which is far weaker at the same N.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Povid:
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Score)
 
     noise_steps: int = 500
-    noise_space: NoiseSpace = "encoder"
+    noise_space: NoiseSpace = "pixel-wrap"
     schedule: Schedule = "paper"
     fidelity: Fidelity = "fixed"
     temperature: float = 0.0

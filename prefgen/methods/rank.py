@@ -287,5 +287,5 @@ class Rank:
         """The comparison of the reference with itself: the form of what a judge is asked."""
         if self.by not in ("annotator", "api"):
             return ()
-        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16)
+        filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in filled))

@@ -16,6 +16,7 @@ from typing import Literal
 from prefgen import reading, seeds
 from prefgen.errors import RowError
 from prefgen.methods import replies
+from prefgen.methods.base import reference
 from prefgen.methods.prompts import Template, question
 from prefgen.records import Sample, Slot, Turn
 from prefgen.requests import Annotate, Chat, Completion, Message, Reply, Request, Sampling
@@ -27,8 +28,8 @@ Verdict = Literal["first", "second", "tie", "unclear"]
 SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first"}
 """A verdict as it would be with the answers in the other order; the others stay as they are."""
 _NAMES: dict[str, Verdict] = {
-    **dict.fromkeys(("a", "1", "one", "first", "1st"), "first"),
-    **dict.fromkeys(("b", "2", "two", "second", "2nd"), "second"),
+    **dict.fromkeys(("a", "1", "one", "first", "firstone", "1st"), "first"),
+    **dict.fromkeys(("b", "2", "two", "second", "secondone", "2nd"), "second"),
     **dict.fromkeys(("tie", "tied", "c", "equal", "equallygood", "draw", "neither", "both", "same"), "tie"),
 }  # fmt: skip
 _NOUN = re.compile(r"\b(?:the|answer|response|reply|option|assistant|candidate|model|caption|description)\b")
@@ -38,18 +39,24 @@ _BARE = re.compile(
     rf"\A\W*(?:answer\W+)?({_NAME}|A|B|C|1|2|first|second|tied?|draw|equal|neither|both)\W*\Z", re.IGNORECASE
 )
 _STATED = re.compile(
-    rf"\b(?:verdict|winner|preferred\s+{_KIND}|better\s+{_KIND}|best\s+{_KIND}|final\s+(?:answer|choice|judge?ment)"
+    rf"\b(?:verdict|winner|(?:preferred|better|best)(?:[\s_]+{_KIND}|(?=\s*[:=]))|final\s+(?:answer|choice|judge?ment)"
     rf"|choice|preference)\b\W{{0,3}}(?:is\b|:|=)?\W{{0,8}}({_NAME}|(?:A|B|C|1|2|first|second|tied?|draw|equal|neither)\b)"
     r"|\[\[\s*(A|B|C|1|2|tie)\s*\]\]",
     re.IGNORECASE,
 )
+_VERB = r"(?:is|was|seems|appears|(?:should|would)\s+be|has|contains|gives|provides|offers|(?=wins))"
+_GOOD = r"(?:accurate|helpful|correct|truthful|faithful|precise|reliable)"
+_BAD = r"(?:hallucinations?|errors?|mistakes?|inaccuracies)"
 _COMPARED = re.compile(
-    rf"(?P<name>{_NAME})\W{{0,3}}\s*(?:(?:is|was|seems|appears)\b[\w\s]{{0,40}}?\s*(?:(?P<better>\bbetter|\bbest"
-    rf"|\bpreferred|\bpreferable|\bsuperior|\bmore (?:accurate|helpful|correct|truthful|faithful))|\bworse|\binferior"
-    r"|\bless (?:accurate|helpful|correct|truthful|faithful))\b)",
+    rf"(?P<name>{_NAME})\W{{0,3}}\s*(?:{_VERB}\b[\w\s]{{0,40}}?\s*(?:(?P<better>\bbetter|\bbest|\bpreferred"
+    rf"|\bpreferable|\bsuperior|\bmore {_GOOD}|\b(?:fewer|less) {_BAD}|\bwins)|\bworse|\bworst|\binferior"
+    rf"|\bless {_GOOD}|\bmore {_BAD})\b)",
     re.IGNORECASE,
 )
-_PREFERRED = re.compile(rf"\bI\s+(?:would\s+)?(?:prefer|choose|pick|select)\s+({_NAME})", re.IGNORECASE)
+_PREFERRED = re.compile(
+    rf"\bI(?:\s+(?:would|will)|['’]d)?\s+(?:prefer|choose|pick|select|go\s+with)\s+({_NAME}|(?-i:[AB12]\b))",
+    re.IGNORECASE,
+)
 _NEGATED = re.compile(r"\b(?:not|no|neither|hardly|never)\b|n['’]t\b", re.IGNORECASE)
 _TIED = re.compile(
     rf"\b(?:it is|it['’]s|result is|this is)\s+a\s+(?:tie|draw)\b|\bboth\s+{_KIND}s?\b[\w\s]{{0,20}}\bequally\b"
@@ -64,6 +71,7 @@ _SCHEMA = json.dumps(
         "additionalProperties": False,
     }
 )
+_KEYS = ("verdict", "winner", "better", "better_response", "better_answer", "preferred", "preference", "choice")
 PLACES = ("question", "first", "second")
 
 
@@ -91,7 +99,9 @@ class Comparer:
 
     Attributes:
         by: ``annotator`` is a vision-language model that our engines run, ``api`` a chat model.
-        prompt: with places ``$question``, ``$first`` and ``$second``; ``$fence`` if it wants that.
+        prompt: with places ``$question``, ``$first`` and ``$second``; ``$fence`` and ``$reference``, the sample's own
+            answer (appendix D), if it wants those. An API judge is held to the form of our own prompts, a JSON object
+            with a ``verdict``, only if the prompt speaks of one.
         with_image: whether an API judge is shown the picture; an annotator always is.
         seed: the run's seed.
     """
@@ -109,10 +119,19 @@ class Comparer:
         Raises:
             UsageError: naming what is wrong with it.
         """
-        self.prompt.check(PLACES, {"fence"})
+        self.prompt.check(PLACES, {"fence", "reference"})
+
+    @property
+    def shows_reference(self) -> bool:
+        """Whether whoever compares reads the sample's own answer."""
+        return self.prompt.has("reference")
 
     def requests(self, sample: Sample, one: str, other: str, purpose: str) -> tuple[Request, Request]:
-        """Both orders. `purpose` tells the comparisons of a sample apart."""
+        """Both orders. `purpose` tells the comparisons of a sample apart.
+
+        Raises:
+            RowError: the prompt shows the reference, and the sample has none.
+        """
         return self._ask(sample, one, other, f"{purpose} forth"), self._ask(sample, other, one, f"{purpose} back")
 
     def read(self, forth: Reply, back: Reply | None = None) -> Comparison:
@@ -123,13 +142,18 @@ class Comparer:
     def _ask(self, sample: Sample, first: str, second: str, purpose: str) -> Request:
         seed = seeds.derive(self.seed, sample.id, 1, f"verdict {purpose}")
         turns = self.prompt.fill(
-            question=question(sample), first=first.strip(), second=second.strip(), fence=f"{seed:016x}"
+            question=question(sample),
+            first=first.strip(),
+            second=second.strip(),
+            fence=f"{seed:016x}",
+            reference=reference(sample).strip() if self.shows_reference else "",
         )
         pictures = sample.loaded_images if self.with_image or self.by == "annotator" else ()
         shown = (*turns[:-1], Turn(turns[-1].role, (*[Slot.IMAGE] * len(pictures), *turns[-1].parts)))
         sampling = Sampling(self.temperature, 1.0, self.max_new_tokens)
         if self.by == "api":
-            return Chat(shown, pictures, _SCHEMA, sampling, seed)
+            schema = _SCHEMA if "verdict" in self.prompt.text.lower() else ""
+            return Chat(shown, pictures, schema, sampling, seed)
         return Annotate(shown, pictures, View(), "", 0, "end", "en", sampling, seed)
 
 
@@ -154,9 +178,10 @@ def read_verdict(text: str) -> Verdict:
 
     A line that states the verdict counts before any other, and the last such line: reasons speak of answers, too.
     """
-    found = reading.json_object(text, frozenset({"verdict"}))
-    if found is not None:
-        return _named(str(found[0]["verdict"]))
+    for key in _KEYS:
+        found = reading.json_object(text, frozenset({key}))
+        if found is not None:
+            return _named(str(found[0][key]))
     said = reading.answer(text).text
     said, _ = reading.unfenced(said)
     if bare := _BARE.match(said):

@@ -273,6 +273,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         _IMAGES: _described(images),
         _REJECTED_IMAGES: _described(rejected),
         "source": sample.meta,
+        **({"joined": pair.joined} if pair.joined else {}),
     }
     return {
         "id": sample.row_id,

@@ -1,7 +1,7 @@
 """Writing a run directory: plan, atomic commits, resume, and the finished data set.
 
-`prefgen.rundir.layout` says what stands where. A kill at any moment leaves either a file that nothing refers to, which is
-written again, or a completed step, which is not repeated. Nothing that depends on time goes into data/, so a resumed
+`prefgen.rundir.layout` says what stands where. A kill at any moment leaves either a file that nothing refers to, which
+is written again, or a completed step, which is not repeated. Nothing that depends on time goes into data/, so a resumed
 run ends with the bytes of an unbroken one.
 
 Several processes may fill one directory. What they share changes only under the run's lock: whoever comes first writes

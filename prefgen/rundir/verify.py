@@ -1,8 +1,8 @@
 """Re-check a run directory with code that shares nothing with what wrote it.
 
 Whatever is stated twice is compared: digests with bytes, counts with rows, columns with one another, recorded offsets
-with the text. So this module imports neither `prefgen.rundir.layout` nor `prefgen.rundir.schema`; the file names and column names
-that it repeats are the promise that it checks.
+with the text. So this module imports neither `prefgen.rundir.layout` nor `prefgen.rundir.schema`; the file names and
+column names that it repeats are the promise that it checks.
 """
 
 from __future__ import annotations

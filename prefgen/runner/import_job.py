@@ -51,7 +51,7 @@ class ImportJob:
         options = dataclasses.asdict(self.importer)  # type: ignore[call-overload]  # every importer is a dataclass
         options |= {"source": None}
         flat = {f"import.{name}": value for name, value in options.items() if value is not None}
-        flat |= {f"source.{name}": value for name, value in dataclasses.asdict(self.source).items()}
+        flat |= self.source.recorded()
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in flat.items()}
         return {
             "method": self.importer.name,

@@ -1,4 +1,4 @@
-"""What a run is made of, and how one process fills its shards; `prefgen.workers` has several do so."""
+"""What a run is made of, and how one process fills its shards; `local` and `ray_` beside have several."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prefgen.errors import UnusableReplies
 from prefgen.images import Fetch, ImageRoot
 from prefgen.methods.base import Method, parts, settings
 from prefgen.records import Dropped, Outcome, Pair, Sample
-from prefgen.requests import Borrow, Chat, Embed, of_policy
+from prefgen.requests import Annotate, Borrow, Chat, Embed, of_policy
 from prefgen.rundir.layout import Layout, Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
@@ -173,9 +173,7 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
         "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
     }
-    for option in dataclasses.fields(job.source):
-        value = getattr(job.source, option.name)
-        found[f"source.{option.name}"] = str(value) if isinstance(value, Path) else value
+    found |= job.source.recorded()
     if job.engine.engine == "openai":
         found["model"] = job.engine.model
     if identity.model_revision:
@@ -193,7 +191,7 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
         }
     if job.engine.also:
         found |= {"also": " ".join(job.engine.also), "also_revisions": " ".join(identity.also_revisions)}
-    if identity.annotator_revision:
+    if identity.annotator_revision or (job.engine.engine == "openai" and Annotate in job.method.asks):
         found |= {
             "annotator": job.engine.annotator or job.engine.model,
             "annotator_revision": identity.annotator_revision,
@@ -381,10 +379,12 @@ class Trial:
 
 def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
     """A trial, if replies are paid for and none was of use yet."""
-    from prefgen.engines.chat.engine import ChatEngine
+    if not job.judged or job.judge is None or job.judge.keep_going:
+        return None
+    from prefgen.engines.chat.engine import ChatEngine  # needs openai, which a data-only environment is without
 
     engine = engines.get(Chat)
-    if not job.judged or job.judge is None or job.judge.keep_going or not isinstance(engine, ChatEngine):
+    if not isinstance(engine, ChatEngine):
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None

@@ -1,8 +1,9 @@
 """Reading SFT data: an input, whatever its container and column names, becomes a stream of samples."""
 
 from prefgen.sources.drawing import drawn
+from prefgen.sources.mapping import renamed
 from prefgen.sources.missing import MissingReport, missing_report
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.reading import fingerprint, read, rows
 
-__all__ = ["MissingReport", "SourceOptions", "drawn", "fingerprint", "missing_report", "read", "rows"]
+__all__ = ["MissingReport", "SourceOptions", "drawn", "fingerprint", "missing_report", "read", "renamed", "rows"]

@@ -46,7 +46,7 @@ def read_hub(name: str, options: SourceOptions) -> Iterator[Row]:
     import datasets
 
     try:
-        loaded = datasets.load_dataset(name, options.config, revision=options.revision, streaming=True)
+        loaded = datasets.load_dataset(name, options.dataset_config, revision=options.dataset_revision, streaming=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise _not_on_hub(name, error) from error
     yield from _rows(loaded, name, options.split)
@@ -61,7 +61,7 @@ def hub_commit(name: str, options: SourceOptions) -> str:
     import datasets
 
     try:
-        builder = datasets.load_dataset_builder(name, options.config, revision=options.revision)
+        builder = datasets.load_dataset_builder(name, options.dataset_config, revision=options.dataset_revision)
     except (OSError, ValueError, RuntimeError) as error:
         raise _not_on_hub(name, error) from error
     return f"hub:{builder.hash}"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
+import json
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote
 
 from prefgen.errors import RowError
@@ -22,6 +26,7 @@ IMAGE_COLUMNS = (
 _OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|(pipe|file):|[a-z0-9+.-]+::", re.IGNORECASE)
 # The base64 of how JPEG, PNG, GIF and WebP files begin: tables hold pictures so, and no path is like it.
 _BASE64_PICTURE = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/=\s]*\Z")
+_NUMBERED = re.compile(r"(?:image|img|picture)s?_?(\d{1,2})", re.IGNORECASE)
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -30,6 +35,48 @@ def has_image(value: object) -> bool:
     if isinstance(value, float) and math.isnan(value):  # a table's missing value
         return False
     return any(value.values()) if isinstance(value, dict) else value not in (None, "", b"", [])
+
+
+def held_images(columns: Mapping[str, Any], mapped: Mapping[str, str]) -> tuple[tuple[str, ...], list[object]]:
+    """The columns that hold a row's images, and their values: one column, or ``image_1``, ``image_2`` ….
+
+    Args:
+        mapped: columns that the user named, by prefgen's name; they go before others.
+
+    Raises:
+        RowError: ``ROW_UNREAD``: numbers are left out.
+    """
+    names = [name for name in IMAGE_COLUMNS if mapped.get(name)] or IMAGE_COLUMNS
+    held = next((name for name in names if has_image(columns.get(name))), None)
+    if held == "image_id" and not isinstance(columns[held], (str, list)):  # COCO's number
+        held = None
+    values = _listed(held, columns[held]) if held else []
+    numbered = {
+        int(match[1]): str(name)
+        for name, value in columns.items()
+        if isinstance(value, (str, bytes, dict)) and has_image(value) and (match := _NUMBERED.fullmatch(str(name)))
+    }
+    if not numbered:
+        return ((held,) if held else ()), values
+    start = len(values) + 1 if min(numbered) > 1 else min(numbered)
+    if sorted(numbered) != list(range(start, start + len(numbered))) or (values and start == min(numbered) < 2):
+        raise RowError(
+            "ROW_UNREAD",
+            f"{', '.join(numbered.values())} beside {held or 'no image'}: which pictures are meant, and in "
+            f"which order? Name them by --columns image=…, or leave one out by --columns {numbered[max(numbered)]}=",
+        )
+    found = [numbered[number] for number in sorted(numbered)]
+    return (*((held,) if held else ()), *found), [*values, *(columns[name] for name in found)]
+
+
+def _listed(name: str, value: Any) -> list[object]:
+    """The entries of an image column, which a table may hold as JSON text."""
+    if name == "image_bytes":
+        return [{"bytes": value}]
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        with contextlib.suppress(ValueError):  # a path that begins so
+            value = json.loads(value)
+    return value if isinstance(value, list) else [value]
 
 
 def image_refs(value: object, allow_urls: bool) -> tuple[ImageRef, ...]:

@@ -1,7 +1,7 @@
 """JSON lists and JSON Lines, one row in memory at a time; also an object that wraps one list of rows.
 
-Every row goes through the standard library's decoder with hooks, so that a duplicate key or a NaN costs that row and
-not the file; an event parser (ijson) stops at a NaN and cannot report a duplicate key.
+Every row goes through the standard library's decoder with hooks, so that a duplicate key costs that row and not the
+file, and a NaN costs nothing where nobody reads it. An event parser (ijson) stops at a NaN and cannot report such keys.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from prefgen.errors import RowError, UsageError
-from prefgen.sources.columns import CONVERSATION_COLUMNS, QUESTION_COLUMNS
 from prefgen.sources.compressed import opened
 from prefgen.sources.image_columns import IMAGE_COLUMNS
+from prefgen.sources.messages import CONVERSATION_COLUMNS, QUESTION_COLUMNS
 from prefgen.sources.meta_rows import is_meta, read_meta
 from prefgen.sources.row import Row
+from prefgen.sources.turns import speaker_of
 
 CHUNK_BYTES = 2**20
 HEAD_BYTES = 2**16
@@ -85,7 +86,8 @@ def _lists_of_rows(value: dict[str, Any]) -> list[str]:
     """Keys that hold a list of rows; none where the object is a row itself."""
     if any(name in value for name in (*CONVERSATION_COLUMNS, *QUESTION_COLUMNS, *IMAGE_COLUMNS)):
         return []
-    return [key for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)]
+    lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
+    return [key for key, rows in lists.items() if speaker_of(rows[0]) is None]  # messages make a row, not a file
 
 
 def _wrapped(path: Path, whole: dict[str, Any]) -> Iterator[Row]:
@@ -113,9 +115,7 @@ class _Decoder:
         self._fault: RowError | None = None
         self._json = json.JSONDecoder(
             object_pairs_hook=self._object,
-            parse_float=self._float,
             parse_int=self._int,
-            parse_constant=self._float,
             strict=False,  # raw control characters are found later, as TEXT_CONTROL
         )
 
@@ -133,17 +133,9 @@ class _Decoder:
             self._fault = RowError("JSON_DUPKEY", f"the key {twice[:60]!r} stands twice in one object")
         return value
 
-    def _float(self, text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value):
-            self._fault = RowError("JSON_NONFINITE", f"the number {text[:60]} is not finite")
-        return value
-
-    def _int(self, text: str) -> int:
-        if len(text) > MAX_DIGITS:  # also keeps clear of Python's own limit, a ValueError
-            self._fault = RowError("JSON_NONFINITE", f"an integer of {len(text):,} digits")
-            return 0
-        return int(text)
+    @staticmethod
+    def _int(text: str) -> float:
+        return int(text) if len(text) <= MAX_DIGITS else math.inf  # beyond Python's own limit lies a ValueError
 
 
 def _bad_text(value: object) -> RowError | None:

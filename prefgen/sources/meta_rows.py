@@ -25,14 +25,15 @@ def is_meta(value: object) -> bool:
 
 
 def annotation_files(path: Path, meta: Mapping[str, Any]) -> list[Path]:
-    """The annotation files of a meta file, found as they stand or beside it.
+    """The annotation files of a meta file, found as they stand, beside it, or with the folder that it is in.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``.
     """
     found = []
     for name, entry in meta.items():
-        candidates = (path.parent / entry["annotation"], Path(entry["annotation"]))
+        beside = path.absolute().parent
+        candidates = (beside / entry["annotation"], beside.parent / entry["annotation"], Path(entry["annotation"]))
         file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is None:
             raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
+from prefgen.sources.mapping import parse_columns, parse_roles
+from prefgen.sources.questions import read_questions
 
 Turns = Literal["all", "first", "last"]
 
@@ -26,11 +29,19 @@ class SourceOptions:
         allow_urls: keep images given by URL; otherwise such rows are dropped.
         split: split of a `datasets` folder or Hub set; None means ``train``, or the only one there is.
         image_match: how much of an image path a file's place must agree with, see `prefgen.image_names`.
+        question: what to ask of rows that have an answer or caption and no question; of several lines one is drawn for
+            each row. May be given as the path of a file with one question a line.
+        keep_refusals: keep rows whose answer is boilerplate of a chat service that refuses or saw no message.
+        columns: names of the input's columns, ``question=problem,answer=solution``; an empty one is left out, and
+            ``answer=reward_model.ground_truth`` is inside one.
+        roles: who the input's speakers are, ``user=Human,assistant=Bot``.
         follow_links: whether a link may lead out of the folder of the images.
-        config: configuration of a Hub set that has several. revision: its commit, branch or tag.
+        dataset_config: configuration of a Hub set that has several.
+        dataset_revision: its commit, branch or tag; `--revision` is a model's.
 
     Raises:
-        UsageError: `limit` or `sample` is below 1, or `image_match` is unknown.
+        UsageError: `limit` or `sample` is below 1, `image_match` is unknown, `columns` or `roles` cannot be parsed, or
+            the file of questions is not there.
     """
 
     image_root: Path | None = None
@@ -40,17 +51,34 @@ class SourceOptions:
     seed: int = 0
     allow_urls: bool = False
     split: str | None = None
-    config: str | None = None
-    revision: str | None = None
+    dataset_config: str | None = None
+    dataset_revision: str | None = None
     image_match: Match = "exact"
     follow_links: bool = False
+    question: str = ""
+    keep_refusals: bool = False
+    columns: str = ""
+    roles: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "question", read_questions(self.question))
         for name, value in (("limit", self.limit), ("sample", self.sample)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
+        parse_columns(self.columns)
+        parse_roles(self.roles)
         if self.image_match not in MATCHES:
             raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
+
+    def recorded(self) -> dict[str, str | int | float | bool | None]:
+        """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
+        named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
+        return {f"source.{name}": str(value) if isinstance(value, Path) else value for name, value in named.items()}
+
+    @property
+    def column_names(self) -> Mapping[str, str]:
+        """The input's columns by prefgen's name, as far as `columns` says."""
+        return parse_columns(self.columns)
 
     def root(self, input: str) -> ImageRoot:
         """Where the images of `input` may lie.

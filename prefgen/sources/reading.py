@@ -16,6 +16,7 @@ from prefgen.sources.csv_rows import CSV_SUFFIXES, read_csv
 from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
 from prefgen.sources.json_rows import read_json, whole_object
+from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
@@ -91,7 +92,7 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
     number = 0
     unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
     for number, row in enumerate(rows(input, options), 1):
-        for outcome in outcomes(row, source, options.turns, options.allow_urls):
+        for outcome in outcomes(row, source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
                 if key in seen:
@@ -119,11 +120,15 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
 
 
 def rows(input: str, options: SourceOptions) -> Iterator[Row]:
-    """The rows of an input as they stand there, their columns not interpreted.
+    """The rows of an input as they stand there, their columns named by `options` and not interpreted.
 
     Raises:
         UsageError: as `read`.
     """
+    return renamed(_rows(input, options), options.columns, options.roles)
+
+
+def _rows(input: str, options: SourceOptions) -> Iterator[Row]:
     path = _find(input)
     if path is None:
         yield from read_hub(input, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,3 +20,14 @@ class Row:
 
     where: str
     columns: dict[str, Any] | RowError
+
+
+def json_value(value: object) -> Any:
+    """`value` in JSON types; None in place of what has none, such as bytes, dates and NaN."""
+    if isinstance(value, dict):
+        return {str(name): json_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool)) else None

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from prefgen.errors import UsageError
@@ -161,6 +162,7 @@ class Online:
         max_fallback: the run stops when a larger share of the samples comes to nothing.
         similarity_model: as of `prefgen.engines.base.EngineConfig`, and `annotator_revision` likewise.
         annotator: folder or Hub id of the model that compares two answers, or URL of an OpenAI-compatible server.
+        annotator_prompt: file with another prompt than ours, see `prefgen.methods.verdicts.Comparer`.
     """
 
     online: Maker
@@ -173,6 +175,7 @@ class Online:
     similarity_model: str = "mpnet"
     annotator: str = ""
     annotator_revision: str | None = None
+    annotator_prompt: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -189,6 +192,8 @@ class Online:
             raise UsageError(
                 "--online dpo and --annotator go together: a model, or the URL of a server, to compare with"
             )
+        if self.online != "dpo" and self.annotator_prompt:
+            raise UsageError("--annotator-prompt is for --online dpo: nobody else compares answers")
         if self.online == "dpo" and self.with_stored:
             raise UsageError(
                 "--with-stored is for bdhs and povid: the pairs of --online dpo have another chosen answer"
@@ -206,6 +211,11 @@ class Online:
         return self.fallback or ("stored" if self.mix or self.averages else "drop")
 
     @property
+    def is_pure(self) -> bool:
+        """Whether stored pairs are never trained on."""
+        return not self.mix and not self.averages and self.falls_back == "drop"
+
+    @property
     def served(self) -> bool:
         """Whether a server compares answers."""
         return self.annotator.startswith(("http://", "https://"))
@@ -220,7 +230,13 @@ class Online:
         settings: dict[str, Any] = {"seed": seed, **_arguments(kind, self.online_args)}
         if self.online == "dpo":
             by, name = ("api", "rank") if self.served else ("annotator", "rank-text")
-            settings = {"by": by, "prompt": prompts.load(name), "candidates": 2, "order": "random", **settings}
+            settings = {
+                "by": by,
+                "prompt": prompts.load(name, self.annotator_prompt),
+                "candidates": 2,
+                "order": "random",
+                **settings,
+            }
         made = kind(**settings)
         if parts(made) > 1:
             raise UsageError("--online-arg pairs=all makes several pairs of a row; training takes one")

@@ -56,7 +56,7 @@ _RECENT, _LEAST = 64, 16  # samples that `--max-fallback` is a share of: the las
 _ADVICE = {
     "ANSWER_ALIKE": "The policy's two answers are alike: raise --online-arg temperature= or max_new_tokens=.",
     "ANSWER_TIE": "The annotator finds the answers equally good: try another --annotator.",
-    "ANSWER_UNCLEAR": "The annotator gives no verdict: try another --annotator.",
+    "ANSWER_UNCLEAR": "The annotator gives no verdict: try another --annotator or --annotator-prompt.",
     "REJECTED_EQUALS_CHOSEN": "The policy writes the chosen answer: hide more of the image.",
     "REJECTED_SIMILAR": "The policy's answers are too similar: hide more of the image, or raise the threshold.",
 }
@@ -322,6 +322,7 @@ def _columns(outcome: Outcome) -> Row | str:
     if isinstance(outcome, Dropped):
         return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
     return {
+        "method": outcome.method,
         "chosen_response": outcome.chosen,
         "rejected_response": outcome.rejected,
         "spans": [{"start": span.start, "end": span.end} for span in outcome.spans],

@@ -23,6 +23,7 @@ from prefgen.rundir.reader import Stored, asked, loaded_images
 from prefgen.select.splitting import draws
 from prefgen.train import spans
 from prefgen.train.config import LossMask, Optimisation
+from prefgen.train.references import METHOD, References
 from prefgen.visibility import View
 
 _CLEAR = View()
@@ -92,9 +93,13 @@ class Reader:
         """What the model receives for these pictures."""
         return vision.preprocess(self._loaded.processor, pictures, _CLEAR)
 
-    def read(self, runs: Sequence[Stored]) -> Iterator[Sample | Dropped]:
+    def read(self, runs: Sequence[Stored | References]) -> Iterator[Sample | Dropped]:
         """Every sample of these runs, in their order."""
         for number, run in enumerate(runs):
+            if isinstance(run, References):
+                yield from run.dropped
+                yield from self._unpaired(number, run)
+                continue
             rows = (row for table in run.tables() for row in table.to_pylist())
             for _, members in groupby(enumerate(rows), lambda entry: _group(*entry)):
                 found = list(members)
@@ -104,10 +109,20 @@ class Reader:
                 except RowError as error:
                     yield Dropped(error.reason, error.detail, run.name, first["source_id"], id=first["id"])
 
+    def _unpaired(self, number: int, run: References) -> Iterator[Sample | Dropped]:
+        for place, row in enumerate(run.read()):
+            if isinstance(row, Dropped):
+                yield row
+                continue
+            try:
+                yield self.sample([row], (number, place))
+            except RowError as error:
+                yield Dropped(error.reason, error.detail, run.name, str(row["source_id"]), id=str(row["id"]))
+
     def sample(
         self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0), pixels: vision.Pixels | None = None
     ) -> Sample:
-        """Rows with one prompt and chosen answer as a sample.
+        """Rows with one prompt and chosen answer as a sample; SFT data has no other answer than the chosen one.
 
         Args:
             pixels: of their pictures, if they are known.
@@ -118,6 +133,7 @@ class Reader:
         first = rows[0]
         if any(row["rejected_images"] for row in rows):
             raise RowError("REJECTED_BY_IMAGE", "the answers are the same; training on rejected images is not built in")
+        rows = [row for row in rows if row["method"] != METHOD]  # which has nothing rejected
         texts = [first["chosen_response"], *(row["rejected_response"] for row in rows)]
         if not all(text.strip() for text in texts):
             raise RowError("ANSWER_EMPTY", "an answer has no text")
@@ -206,7 +222,7 @@ class Reader:
         return found - {len(ids) - 1}
 
 
-def held_out(runs: Sequence[Stored], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
+def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
     """Numbers of the samples that are not trained on: drawn by their pictures, none of which is trained on.
 
     Raises:
@@ -214,7 +230,10 @@ def held_out(runs: Sequence[Stored], samples: Sequence[Sample], share: float, se
     """
     if not share:
         return []
-    of_rows = draws((row for run in runs for row in run.scan(("id", "meta"))), seed, "validation")
+    stored = [run for run in runs if isinstance(run, Stored)]
+    if len(stored) < len(runs):
+        raise UsageError("--validation measures pairs, and SFT data has none: leave it out")
+    of_rows = draws((row for run in stored for row in run.scan(("id", "meta"))), seed, "validation")
     starts = [0, *accumulate(map(len, runs))]
     drawn = [of_rows[starts[run] + row] for run, row in (sample.place for sample in samples)]
     bound = sorted(drawn)[math.ceil(share * len(drawn)) - 1]

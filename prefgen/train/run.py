@@ -23,7 +23,6 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun, ExitCode, Locked, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
-from prefgen.rundir.reader import Stored
 from prefgen.train import card, online, processes, reference
 from prefgen.train.callbacks import Asked, Log, Metrics, Stop
 from prefgen.train.config import Optimisation
@@ -57,7 +56,7 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
 
 
 def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | None) -> Prepared:
-    runs = [Stored(path) for path in job.runs]
+    runs = job.opened()
     online.identified(job)
     loaded = loaded_for(engine, job.optimisation)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
@@ -145,13 +144,13 @@ def _train(
     held: ExitStack,
 ) -> Metrics:
     loaded, packed = prepared.loaded, not prepared.separate
-    digests = [Stored(path).digest for path in job.runs]
+    digests = prepared.dataset.digests
     model = attach(loaded, job.optimisation)
     settings = job.optimisation
     kind = "qlora" if settings.qlora else "lora" if settings.lora else "whole"
     kind = f"{kind}, projector {settings.projector_lr > 0}"
     file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
-    ahead = settings.reference == "precompute"
+    ahead = settings.reference == "precompute" and not (job.online and job.online.is_pure)
     if ahead and not file.exists():
         size = job.optimisation.batch_size
         read = reference.compute(
@@ -283,7 +282,7 @@ def check_drift(job: Job, prepared: Prepared) -> None:
         **{k: v for k, v in dataclasses.asdict(job.optimisation).items() if k not in _FREE},
         "model": prepared.loaded.revision,
         "dtype": str(prepared.loaded.dtype),
-        "data": [Stored(path).digest for path in job.runs],
+        "data": prepared.dataset.digests,
         "online": online.identified(job),
         "processes": processes.count(),
         "sharding": processes.sharding(),

@@ -13,10 +13,13 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.vision import Pixels
+from prefgen.errors import UsageError
 from prefgen.records import Dropped
 from prefgen.rundir.reader import Stored, loaded_images
+from prefgen.sources import SourceOptions
 from prefgen.train.config import Objective, Online, Optimisation
 from prefgen.train.reference import Logps
+from prefgen.train.references import References, opened
 from prefgen.train.rows import Item, Reader, Sample
 
 
@@ -25,7 +28,8 @@ class Job:
     """What to train on what.
 
     Attributes:
-        runs: folders of finished runs. config: the command's options, as TOML. command: for the model card.
+        runs: folders of finished runs, or with purely online answers SFT data. source: how that is read.
+        config: the command's options, as TOML. command: for the model card.
         report_to: ``none``, or a logger of transformers: tensorboard, wandb, trackio …
         online: answers that the policy makes meanwhile; None trains on the stored ones. judge: a served annotator.
         reference: folder of the reference; None: that of the records. Runs may share one.
@@ -36,12 +40,30 @@ class Job:
     engine: EngineConfig
     objective: Objective
     optimisation: Optimisation
+    source: SourceOptions = field(default_factory=SourceOptions)
     config: str = ""
     command: str = ""
     report_to: str = "none"
     online: Online | None = None
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     reference: Path | None = None
+
+    def opened(self) -> list[Stored | References]:
+        """What is trained on.
+
+        Raises:
+            UsageError: it cannot be, or only with options that take no stored pairs.
+        """
+        if self.online is None:
+            return list(opened(self.runs, None))
+        found = opened(self.runs, self.source)
+        bare = [run.name for run in found if isinstance(run, References)]
+        if bare and not self.online.is_pure:
+            raise UsageError(
+                f"{bare[0]} is SFT data, without pairs that --mix, --with-stored (which povid means without "
+                "--without-stored) or --fallback stored could take"
+            )
+        return found
 
     @property
     def records(self) -> Path:
@@ -77,8 +99,9 @@ class Prepared:
 class Items(torch.utils.data.Dataset[Item]):
     """Samples with their pixels, prepared when they are asked for; the reference joins them when it is known."""
 
-    def __init__(self, runs: Sequence[Stored], reader: Reader, samples: Sequence[Sample]) -> None:
+    def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[Sample]) -> None:
         self._runs = runs
+        self.digests = [run.digest for run in runs]
         self.reader = reader
         self._samples = samples
         self.reference: Sequence[Logps] = ()
@@ -93,7 +116,7 @@ class Items(torch.utils.data.Dataset[Item]):
     def rows(self, sample: Sample) -> list[dict[str, Any]]:
         """The stored rows that a sample was made of."""
         run, row = sample.place
-        return list(self._runs[run].take(range(row, row + len(sample.answers) - 1)).to_pylist())
+        return list(self._runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())
 
     def shown(self, number: int, other: int) -> Item:
         """A sample with the pictures of another one."""

@@ -30,7 +30,7 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_pair_is_measured_as_the_processor_sees_it() -> None:
     made = pair(0)
     loaded = tiny.llava()
-    length = Lengths(loaded.processor, loaded.image_token_id).measure(made)
+    length = Lengths(loaded.processor, loaded.image_token_id, "tiny").measure(made)
     text = "USER: <image>\nWhat is it? ASSISTANT:"
     ids = loaded.processor(text=[text], images=[PIL.Image.new("RGB", (16, 12))])["input_ids"][0]
     image = loaded.image_token_id

@@ -23,13 +23,18 @@ OPTIONS_OF_BDHS = [
     "--batch-size",
     "--batch-tokens",
     "--image-workers",
+    "--columns",
     "--config",
+    "--dataset-config",
+    "--dataset-revision",
     "--device",
     "--drop-similar",
     "--dry-run",
     "--dtype",
     "--engine",
     "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
     "--fidelity",
     "--follow-links",
     "--guidance",
@@ -39,6 +44,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-refusals",
     "--keep-tokens",
     "--language",
     "--license",
@@ -53,10 +59,12 @@ OPTIONS_OF_BDHS = [
     "--output",
     "--positions",
     "--preset",
+    "--question",
     "--quiet",
     "--ray",
     "--revision",
     "--rho",
+    "--roles",
     "--sample",
     "--schedule",
     "--seed",
@@ -75,20 +83,21 @@ OPTIONS_OF_BDHS = [
 ]
 
 # What every command that makes pairs with a model has.
-COMMON = {
-    *(
-        "--allow-urls",
-        "--attention",
-        "--base-model",
-        "--batch-size",
-        "--batch-tokens",
-        "--config",
-        "--device",
-        "--dry-run",
-        "--dtype",
-    ),
-    *("--engine", "--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match"),
+HUB = {"--dataset-config", "--dataset-revision"}
+ENGINE = {
+    "--base-model",
+    "--base-url",
+    "--engine",
+    "--engine-arg",
+    "--engine-key-env",
+    "--engine-timeout",
+    "--image-workers",
+}
+COMMON = HUB | {
+    *ENGINE,
+    *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
+    *("--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
+    *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }
@@ -97,18 +106,10 @@ OPTIONS = {
     "bdhs": OPTIONS_OF_BDHS,
     "povid": sorted(COMMON | NOISE | {"--crop-area", "--distortion", "--fidelity", "--pairs", "--rho", "--side"}),
     "tune": [
-        *(
-            "--base-model",
-            "--batch-size",
-            "--batch-tokens",
-            "--device",
-            "--dtype",
-            "--engine",
-            "--help",
-            "--image-root",
-        ),
-        "--input",
-        *("--follow-links", "--image-match"),
+        *HUB,
+        *ENGINE,
+        *("--batch-size", "--batch-tokens", "--device", "--dtype", "--help", "--image-root", "--input"),
+        *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
         *(
             "--iterations",
             "--json",
@@ -125,7 +126,6 @@ OPTIONS = {
     "plan": [
         *(
             "--answer-tokens",
-            "--base-url",
             "--batch-api",
             "--gpu",
             "--gpus",

@@ -24,7 +24,8 @@ OPTIONS_OF_CORRUPT = [
         "--allow-urls",
         "--api-key-env",
         "--attempts",
-        "--base-url",
+        "--dataset-config",
+        "--dataset-revision",
         "--batch-api",
         "--batch-files",
         "--concurrency",
@@ -35,7 +36,11 @@ OPTIONS_OF_CORRUPT = [
         "--dry-run",
         "--follow-links",
         "--help",
+        "--columns",
+        "--roles",
         "--image-match",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",
@@ -67,7 +72,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(source: Path, judge: Judge, *options: str | Path) -> list[str | Path]:
-    return ["corrupt", "-i", source, "--judge", MODEL, "--base-url", judge.url, *options]
+    return ["corrupt", "-i", source, "--judge", MODEL, "--judge-url", judge.url, *options]
 
 
 def corrupt(source: Path, out: Path, judge: Judge, *options: str | Path) -> subprocess.CompletedProcess[str]:

@@ -82,7 +82,7 @@ USABLE: list[tuple[Script, int]] = [
 
 def run(source: Path, out: Path, judge: Judge, *options: str) -> Any:
     return called(
-        "corrupt", "-i", source, "-o", out, "--judge", MODEL, "--base-url", judge.url, *PRICES, "--json", *options
+        "corrupt", "-i", source, "-o", out, "--judge", MODEL, "--judge-url", judge.url, *PRICES, "--json", *options
     )
 
 
@@ -185,7 +185,7 @@ def test_reasoning_is_asked_for_paid_for_and_has_room(source: Path, tmp_path: Pa
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(source: Path, tmp_path: Path) -> None:
-    for options in (["corrupt", "--base-url"], ["bdhs", "-m", "m", "--engine", "openai", "--base-url"]):
+    for options in (["corrupt", "--judge-url"], ["bdhs", "-m", "m", "--engine", "openai", "--base-url"]):
         command, *rest = options
         done = called(command, "-i", source, "-o", tmp_path / "out", *rest, "http://user:hunter2@127.0.0.1:1/v1")
         assert done.returncode == 2

@@ -15,23 +15,20 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *(
-        "--allow-urls",
-        "--also",
-        "--annotator",
-        "--annotator-revision",
-        "--api-key-env",
-        "--base-model",
-        "--base-url",
-        "--batch-size",
-    ),
+    *("--base-model", "--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
+    *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
         "--dtype",
         "--engine",
         "--follow-links",
         "--help",
+        "--columns",
+        "--roles",
         "--image-match",
+        "--image-workers",
+        "--keep-refusals",
+        "--question",
         "--image-root",
         "--input",
         "--json",
@@ -100,7 +97,7 @@ def test_ranked_by_a_judge_that_likes_short_answers(tmp_path: Path) -> None:
         return json.dumps({"reason": "length", "verdict": verdict})
 
     with Judge(short) as judge:
-        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--base-url", judge.url)
+        figures = rank(tmp_path / "out", "--by", "api", "--judge", MODEL, "--judge-url", judge.url)
     assert figures["pairs"] >= 2
     assert all(len(row["chosen_response"]) < len(row["rejected_response"]) for row in rows(tmp_path / "out"))
 
@@ -125,7 +122,7 @@ def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:
                 tmp_path / "out",
                 "--judge",
                 MODEL,
-                "--base-url",
+                "--judge-url",
                 judge.url,
             )
         )

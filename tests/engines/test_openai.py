@@ -36,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.status = 200
         self.breaks = False  # the connection, in the middle of an answer
         self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str] = []
         self.written = 0  # words that went out before the client closed
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
 
@@ -52,6 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def do_POST(self) -> None:
+        self.server.keys.append(self.headers["Authorization"])
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         if self.server.status != 200:
             return self._json(self.server.status, {"error": {"message": "the prompt is too long"}})

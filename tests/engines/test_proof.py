@@ -11,9 +11,9 @@ import pytest
 import torch
 import transformers
 
-from prefgen.engines import build, proof
+from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import loading
+from prefgen.engines.hf import loading, proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate

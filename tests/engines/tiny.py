@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from prefgen.engines import probing
+from prefgen.engines.hf import probing
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image
 

@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     with Judge(lambda _, body: corrupted(body)) as judge:
         source = write_input(folder / "input", 12)
-        made = called("corrupt", "-i", source, "-o", folder / "out", "--judge", MODEL, "--base-url", judge.url)
+        made = called("corrupt", "-i", source, "-o", folder / "out", "--judge", MODEL, "--judge-url", judge.url)
     assert made.returncode == 0, made.stderr
     return folder / "out"
 
@@ -76,7 +76,7 @@ def script(number: int, body: dict[str, Any]) -> str | Act:
 
 def test_a_judge_behind_an_api_is_tested_in_both_orders_and_paid_once(run: Path) -> None:
     with Judge(script) as judge:
-        command = ("judge", run, "--by", "api", "--judge", MODEL, "--base-url", judge.url, "--json")
+        command = ("judge", run, "--by", "api", "--judge", MODEL, "--judge-url", judge.url, "--json")
         told = called(*command)
         assert told.returncode == 0, told.stderr
         figures = json.loads(told.stdout)
@@ -103,18 +103,20 @@ def test_the_table_and_votes(run: Path, tmp_path: Path) -> None:
         votes.add(ids[place], "", vote, blind=True, rejected_first=False)
     with Judge(script) as judge:
         told = called(
-            *("judge", run, "--by", "api", "--judge", MODEL, "--base-url", judge.url, "--against", votes.path)
+            *("judge", run, "--by", "api", "--judge", MODEL, "--judge-url", judge.url, "--against", votes.path)
         )
         assert told.returncode == 0, told.stderr
         assert re.search(r"pairs judged +│ 2 ", told.stdout)
         assert re.search(r"accuracy of a verdict +│ 50.0%", told.stdout)
-        nothing = called("judge", run, "--by", "api", "--base-url", judge.url, "--against", tmp_path / "none.csv")
+        nothing = called("judge", run, "--by", "api", "--judge-url", judge.url, "--against", tmp_path / "none.csv")
         assert nothing.returncode == 2
 
 
 def test_an_annotator_here_is_tested_too(run: Path) -> None:
     scenes = Path(__file__).parents[2] / "examples" / "scenes" / "model"
-    told = called("judge", run, "-m", scenes, "--limit", "2", "--verdict-tokens", "8", "--json", "--device", "cpu")
+    told = called(
+        "judge", run, "--annotator", scenes, "--limit", "2", "--verdict-tokens", "8", "--json", "--device", "cpu"
+    )
     assert told.returncode == 0, told.stderr
     figures = json.loads(told.stdout)
     assert figures["pairs"] == 2

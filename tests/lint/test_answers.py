@@ -25,6 +25,7 @@ def test_balanced_or_too_few_yes() -> None:
     [
         ("I'm sorry, but I cannot tell.", "refusals"),
         ("As an AI, no. I cannot see it.", "refusals"),
+        ("It seems like your message is empty. How can I assist you today?", "refusals"),
         ("The image is blurry and pixelated.", "blur-talk"),
         ("There is random noise on it.", "blur-talk"),
         ("A cat.</s>", "tags"),

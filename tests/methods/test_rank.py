@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefgen.errors import UsageError
+from prefgen.errors import RowError, UsageError
 from prefgen.methods import prompts
 from prefgen.methods.rank import Rank
 from prefgen.methods.verdicts import Comparison
@@ -221,6 +221,23 @@ def test_both_orders_must_agree() -> None:
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         replace(TEXT, **options)
+
+
+def test_a_prompt_of_ones_own_may_show_the_reference_and_ask_for_prose() -> None:
+    own = prompts.Template(
+        "own", "=== user ===\nQ $question\nTruth: $reference\n1: $first\n2: $second\nWhich is better?"
+    )
+    comparer = replace(API, prompt=own).comparer()
+    (request, _) = comparer.requests(sample("quality 9"), "quality 1", "quality 2", "test")
+    assert isinstance(request, Chat)
+    assert "Truth: quality 9\n1: quality 1\n2: quality 2" in request.turns[-1].text
+    assert not request.schema  # which would ask for the letters of our own prompt
+    (request, _) = API.comparer().requests(sample(), "quality 1", "quality 2", "test")
+    assert isinstance(request, Chat)
+    assert request.schema
+    assert "quality 9" not in request.turns[-1].text
+    with pytest.raises(RowError, match="ANSWER_EMPTY"):
+        comparer.requests(sample(None), "quality 1", "quality 2", "test")
 
 
 def test_an_answer_cannot_give_the_verdict_itself() -> None:

@@ -91,7 +91,7 @@ def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path) -> None:
     rows = prove.Run(tmp_path).rows(0, 4)
     settings = ("--image-root", rows.parent / "images", "--reply", "text", "--judge", "rules")
     with serving() as url:
-        done = called("corrupt", "--input", rows, *settings, "--base-url", url, "--output", tmp_path / "out")
+        done = called("corrupt", "--input", rows, *settings, "--judge-url", url, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     pairs = [row for part in Stored(tmp_path / "out").tables() for row in part.to_pylist()]
     assert len(pairs) == 4

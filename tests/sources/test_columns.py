@@ -13,7 +13,7 @@ from prefgen.images import DEFAULT_LIMITS
 from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
 from prefgen.sources.columns import outcomes
 from prefgen.sources.image_columns import image_refs
-from prefgen.sources.options import Turns
+from prefgen.sources.options import SourceOptions, Turns
 from prefgen.sources.row import Row
 
 IMAGE = Slot.IMAGE
@@ -21,7 +21,7 @@ PNG = b"\x89PNG"
 
 
 def taken(columns: dict[str, Any], turns: Turns = "all") -> list[Sample | Dropped]:
-    return list(outcomes(Row("row 1", columns), "set", turns, allow_urls=False))
+    return list(outcomes(Row("row 1", columns), "set", SourceOptions(turns=turns)))
 
 
 def only(columns: dict[str, Any]) -> Sample:
@@ -108,6 +108,22 @@ SHAPES: dict[str, dict[str, Any]] = {
             {"role": "assistant", "content": "A."},
         ],
     },
+    "Qwen-VL's path in the prompt": {"conversations": talk("<img>a.jpg</img>\nWhat?", "A.")},
+    "the path in the prompt and in a column": {"image": "a.jpg", "conversations": talk("<img>a.jpg</img>What?", "A.")},
+    "an image of number one": {"image_1": "a.jpg", "image_2": None, "question": "What?", "answer": "A."},
+    "MMMU's tag": {"image_1": "a.jpg", "question": "<image 1>What?", "answer": "A."},
+    "images as JSON text": {"image": '["a.jpg"]', "question": "What?", "answer": "A."},
+    "columns of NaN": {
+        "image": "a.jpg",
+        "question": "What?",
+        "answer": "A.",
+        "video": float("nan"),
+        "input": float("nan"),
+    },
+    "speaker and value": {
+        "image": "a.jpg",
+        "conversations": [{"speaker": "user", "value": "What?"}, {"speaker": "bot", "value": "A."}],
+    },
     "empty system turn": {"image": "a.jpg", "conversations": [{"from": "system", "value": ""}, *talk("What?", "A.")]},
 }
 
@@ -117,7 +133,7 @@ def test_every_shape_gives_the_same_sample(shape: str) -> None:
     sample = only({"id": "x", **SHAPES[shape]})
     assert (sample.prompt, sample.images, sample.answer) == (ASKED, (ImageRef(path="a.jpg"),), "A.")
     assert sample.id == only({"id": "x", **SHAPES["LLaVA"]}).id
-    assert {name: value for name, value in sample.meta.items() if name != "image_id"} == {}
+    assert {name: value for name, value in sample.meta.items() if name != "image_id" and value} == {}
 
 
 def test_llama_factorys_columns_are_one_prompt() -> None:
@@ -138,6 +154,68 @@ def test_llama_factorys_columns_are_one_prompt() -> None:
         Turn("user", ("Answer briefly.", IMAGE, "What?")),
     )
     assert sample.meta == {}
+
+
+def test_several_turns_of_one_speaker_are_one_and_counted() -> None:
+    said = [{"from": speaker, "value": text} for speaker, text in (("human", "Look."), ("human", "<image>What?"))]
+    said += [{"from": "gpt", "value": text} for text in ("A jug.", "It is red.")]
+    sample = only({"image": "a.jpg", "conversations": said})
+    assert sample.prompt == (Turn("user", ("Look.", IMAGE, "What?")),)
+    assert (sample.answer, sample.meta) == ("A jug.\nIt is red.", {"joined_turns": 2})
+
+
+def test_a_picture_and_its_question_may_be_two_turns() -> None:
+    said = [{"from": "human", "value": "<image>"}, *talk("What?", "A.")]
+    assert only({"image": "a.jpg", "conversations": said}).prompt == ASKED
+
+
+def test_one_image_that_every_question_tags_stands_in_the_first() -> None:
+    row = {"image": "a.jpg", "conversations": talk("<image>\n1?", "one", "2?\n<image>", "two", "<image>3?", "three")}
+    found = taken(row)
+    assert [sample.prompt[-1].parts for sample in found if isinstance(sample, Sample)] == [
+        (IMAGE, "1?"),
+        ("2?",),
+        ("3?",),
+    ]
+    assert {sample.meta["repeated_image_tags"] for sample in found if isinstance(sample, Sample)} == {2}
+
+
+def test_placeholders_are_filled_in_the_order_of_the_conversation() -> None:
+    objects = {"ref": ["a cup"], "bbox": [[1, 2, 30, 40], [5, 6, 50.5, 60]]}
+    row: dict[str, Any] = {"images": ["a.jpg"], "objects": objects}
+    row["messages"] = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is <ref-object> at <bbox>?"}]},
+        {"role": "assistant", "content": "No, at <bbox>."},
+    ]
+    sample = only(row)
+    assert sample.prompt[0].text == "Is a cup at [1, 2, 30, 40]?"
+    assert (sample.answer, sample.meta) == ("No, at [5, 6, 50.5, 60].", {})
+    row["objects"] = json.dumps(objects)
+    assert only(row).answer == sample.answer
+
+
+def test_objects_without_placeholders_are_kept() -> None:
+    assert only({"image": "a.jpg", "question": "What?", "answer": "A.", "objects": {"bbox": []}}).meta == {
+        "objects": {"bbox": []}
+    }
+
+
+def test_numbered_images_stand_behind_the_first() -> None:
+    row = {"image": "a.jpg", "image_3": "c.jpg", "image_2": "b.jpg", "question": "Compare.", "answer": "A."}
+    assert [image.path for image in only(row).images if isinstance(image, ImageRef)] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_question_in_several_languages_is_asked_in_english_and_the_first_of_several_answers_is_taken() -> None:
+    row = {"image": "a.jpg", "query": {"de": "Was?", "en": "What?"}, "answers": ["A.", "An a."]}
+    sample = only(row)
+    assert (sample.prompt[0].text, sample.answer) == ("What?", "A.")
+    assert sample.meta == {"query": {"de": "Was?", "en": "What?"}, "answers": ["A.", "An a."]}
+
+
+def test_the_truth_of_a_reward_is_the_answer_and_stays_in_meta() -> None:
+    reward = {"style": "rule", "ground_truth": "A."}
+    sample = only({"image": "a.jpg", "prompt": "What?", "reward_model": reward})
+    assert (sample.answer, sample.meta) == ("A.", {"reward_model": reward})
 
 
 @pytest.mark.parametrize("column", ["system", "system_prompt"])
@@ -337,7 +415,28 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "NUL": ({**FLAT, "answer": "A\0."}, "TEXT_CONTROL"),
     "escape": ({**FLAT, "question": "\x1b[31mWhat?"}, "TEXT_CONTROL"),
     "gpt first": ({"image": "a.jpg", "conversations": talk("1?", "one")[::-1]}, "ROW_SHAPE"),
-    "two questions": ({"image": "a.jpg", "conversations": talk("1?") * 2}, "ROW_SHAPE"),
+    "two questions, one of them empty": ({"image": "a.jpg", "conversations": [*talk("1?"), *talk(" ")]}, "ROW_SHAPE"),
+    "a tag of a video": ({"image": "a.jpg", "conversations": talk("<image><video>What?", "A.")}, "VIDEO"),
+    "a tag of a sound": ({"image": "a.jpg", "conversations": talk("<image>What says <audio>?", "A.")}, "AUDIO"),
+    "question NaN": ({"image": "a.jpg", "question": float("nan"), "answer": "A."}, "JSON_NONFINITE"),
+    "answer infinite": ({"image": "a.jpg", "question": "What?", "answer": float("inf")}, "JSON_NONFINITE"),
+    "content NaN": ({"image": "a.jpg", "conversations": [{"from": "human", "value": float("nan")}]}, "JSON_NONFINITE"),
+    "choices unread": ({**FLAT, "choices": ["red", "blue"]}, "ROW_UNREAD"),
+    "context unread": ({**FLAT, "context": "It is noon."}, "ROW_UNREAD"),
+    "two questions in two columns": ({**FLAT, "instruction": "Answer briefly."}, "ROW_UNREAD"),
+    "numbers beside an image": ({**FLAT, "image_1": "b.jpg"}, "ROW_UNREAD"),
+    "a number left out": ({"image_1": "a", "image_3": "b", "question": "What?", "answer": "A."}, "ROW_UNREAD"),
+    "a box without objects": ({**FLAT, "answer": "At <bbox>."}, "TEXT_PLACEHOLDER"),
+    "more boxes than objects": (
+        {**FLAT, "answer": "At <bbox> and <bbox>.", "objects": {"bbox": [[1, 2, 3, 4]]}},
+        "TEXT_PLACEHOLDER",
+    ),
+    "other paths in the prompt": ({**FLAT, "question": "<img>b.jpg</img>What?"}, "IMG_COUNT"),
+    "two tags in a turn, one image": (
+        {"image": "a.jpg", "conversations": talk("<image><image>1?", "one", "<image>2?", "two")},
+        "IMG_COUNT",
+    ),
+    "a question in two languages": ({**FLAT, "question": {"de": "Was?", "fr": "Quoi?"}}, "ROW_SHAPE"),
     "only a system turn": ({"image": "a.jpg", "conversations": [{"from": "system", "value": "x"}]}, "ROW_SHAPE"),
     "unknown speaker": ({"image": "a.jpg", "conversations": [{"from": "tool", "value": "x"}]}, "ROW_SHAPE"),
     "speaker not text": ({"image": "a.jpg", "conversations": [{"from": ["human"], "value": "x"}]}, "ROW_SHAPE"),
@@ -385,7 +484,7 @@ def test_bad_row_is_dropped_once_with_its_reason_and_place(case: str) -> None:
 
 
 def test_a_row_that_could_not_be_read_is_dropped_with_its_place() -> None:
-    [dropped] = outcomes(Row("line 17", RowError("JSON_SYNTAX", "broken")), "set", "all", allow_urls=False)
+    [dropped] = outcomes(Row("line 17", RowError("JSON_SYNTAX", "broken")), "set", SourceOptions())
     assert dropped == Dropped("JSON_SYNTAX", "line 17: broken", "set", "line 17")
 
 

@@ -112,7 +112,7 @@ def test_a_hub_set_is_streamed_with_its_revision(monkeypatch: pytest.MonkeyPatch
         return datasets.IterableDatasetDict({"train": datasets.Dataset.from_list([llava(1)]).to_iterable_dataset()})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    [sample] = read("owner/name", SourceOptions(config="small", revision="abc"))
+    [sample] = read("owner/name", SourceOptions(dataset_config="small", dataset_revision="abc"))
     assert isinstance(sample, Sample)
     assert sample.source == "owner/name"
     assert asked == [(("owner/name", "small"), {"revision": "abc", "streaming": True})]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,11 +18,14 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.methods import bdhs
+from prefgen.rundir.reader import loaded_images
+from prefgen.sources import SourceOptions
 from prefgen.train import online as online_
 from prefgen.train import reference
 from prefgen.train.config import Objective, Online, Optimisation
 from prefgen.train.logprobs import token_logps
 from prefgen.train.model import attach
+from prefgen.train.references import References
 from prefgen.train.rows import Item
 from prefgen.train.run import prepare, train
 from prefgen.train.state import Job
@@ -286,6 +290,25 @@ def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_
             assert len(judge.bodies) == asked  # their replies are in the ledger
 
 
+def test_the_annotator_reads_a_prompt_of_ones_own_with_the_stored_answer(data: Path, tmp_path: Path) -> None:
+    prompt = tmp_path / "own.txt"
+    prompt.write_text(
+        "=== user ===\n$question Truth: $reference One: $first Two: $second. Say which response is better."
+    )
+    online = Online("dpo", annotator=MODEL_NAME, online_args=("max_new_tokens=32",), annotator_prompt=prompt)
+    with Judge(lambda number, body: "Response 2 is better, since it says less.") as judge:
+        served = replace(online, annotator=judge.url)
+        given = replace(job(data, tmp_path / "out", served), judge=JudgeConfig(MODEL_NAME, judge.url))
+        with Step(given) as step:
+            items = step.items()
+            assert len(items) == len(judge.bodies) > 0
+            for body in judge.bodies:
+                asked = re.search("Truth: (.*) One: (.*) Two: (.*)[.] Say", body["messages"][-1]["content"][-1]["text"])
+                assert asked
+                assert asked[1].strip() in {step.texts(step.prepared.dataset[number])[0] for number in range(6)}
+                assert (asked[3].strip(), asked[2].strip()) in {tuple(step.texts(item)) for item in items}
+
+
 def test_an_annotator_that_says_nothing_of_use_decides_nothing(data: Path, tmp_path: Path) -> None:
     """The model beside itself: what compares is not what is trained."""
     silent = Online("dpo", annotator=str(MODEL), online_args=("max_new_tokens=8", "verdict_tokens=4"))
@@ -293,6 +316,62 @@ def test_an_annotator_that_says_nothing_of_use_decides_nothing(data: Path, tmp_p
         items = step.items(2)
         assert items == []
         assert step.supply.measured()[f"{online_.FALLBACK}/ANSWER_UNCLEAR"] == 2
+
+
+SFT = SCENES / "llava_instruct.json"
+
+
+def test_sft_data_is_enough_where_all_answers_are_made_while_training(tmp_path: Path) -> None:
+    """The same as on a run of the same rows, of which purely online training takes nothing but prompt and reference."""
+    out = tmp_path / "pairs"
+    done = called("bdhs", "-i", SFT, "--limit", "6", "-m", "fake", "--engine", "fake", "-o", out)
+    assert done.returncode == 0, done.stderr
+    given = replace(job(SFT, tmp_path / "out"), source=SourceOptions(limit=6))
+    with Step(given) as bare, Step(job(out, tmp_path / "other")) as paired:
+        assert {len(sample.answers) for sample in bare.prepared.samples} == {1}
+        assert len(bare.prepared.samples) == len(paired.prepared.samples)
+        found, expected = bare.items(4), paired.items(4)
+        assert [item.sample.answers for item in found] == [item.sample.answers for item in expected]
+        assert [item.sample.prompt for item in found] == [item.sample.prompt for item in expected]
+        assert all(len(item.sample.answers) == 2 for item in found)
+    steps = run(replace(given, optimisation=replace(given.optimisation, max_steps=2)))
+    assert [step["step"] for step in steps] == [1, 2]
+    assert (given.output / "model.safetensors").exists()
+    with pytest.raises(CorruptRun, match="data"):
+        run(replace(given, source=SourceOptions(limit=5)))
+
+
+def test_pictures_that_stand_in_the_input_are_read_again(tmp_path: Path) -> None:
+    rows = [json.loads(line.rstrip(",")) for line in SFT.read_text().splitlines()[1:4]]
+    pictures = [{"bytes": (SCENES / "images" / row["image"]).read_bytes(), "path": None} for row in rows]
+    table = pa.table({"conversations": [row["conversations"] for row in rows], "image": pictures})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    whole = References(str(tmp_path / "rows.parquet"), SourceOptions(turns="first"))
+    named = References(str(SFT), SourceOptions(turns="first", limit=3))
+    assert [loaded_images(row)[0].data for row in whole.take([2, 0]).to_pylist()] == [
+        loaded_images(row)[0].data for row in named.take([2, 0]).to_pylist()
+    ]
+    assert whole.digest != named.digest != References(str(SFT), SourceOptions(turns="last", limit=3)).digest
+
+
+@pytest.mark.parametrize(
+    ("online", "changes", "named"),
+    [
+        (None, {}, "holds no prefgen run"),
+        (replace(BDHS, mix=0.5), {}, "--mix"),
+        (replace(BDHS, fallback="stored"), {}, "--fallback stored"),
+        (POVID, {}, "--without-stored"),
+        (BDHS, {"validation": 0.5}, "--validation"),
+    ],
+)
+def test_sft_data_has_no_pairs(online: Online | None, changes: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=named):
+        prepare(replace(job(SFT, tmp_path / "out", online, **changes), source=SourceOptions(limit=4)))
+
+
+def test_options_of_sft_data_are_not_ignored(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--limit is for SFT data"):
+        prepare(replace(job(data, tmp_path / "out"), source=SourceOptions(limit=4)))
 
 
 @pytest.mark.parametrize("lora", [True, False], ids=["lora", "whole"])
@@ -314,6 +393,8 @@ def test_a_bfloat16_model_generates_while_its_weights_are_float32(data: Path, tm
         ("bdhs", {"annotator": "x"}, "--annotator"),
         ("dpo", {}, "--annotator"),
         ("dpo", {"annotator": "x", "with_stored": True}, "--with-stored"),
+        ("bdhs", {"annotator_prompt": Path("own.txt")}, "--annotator-prompt"),
+        ("dpo", {"annotator": "x", "annotator_prompt": Path("nowhere.txt")}, "nowhere.txt"),
         ("bdhs", {"online_args": ("rho",)}, "--online-arg"),
         ("bdhs", {"online_args": ("rho=much",)}, "--online-arg"),
         ("bdhs", {"online_args": ("rho=2",)}, "--rho"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import PIL.Image
 import pytest
 
 from prefgen import visibility
+from prefgen.methods.bdhs import BDHS
+from prefgen.methods.povid import Povid
 from prefgen.view import clip, noise
 from prefgen.visibility import NOISE_SPACES
 from tests.cli.runs import called
@@ -49,6 +53,19 @@ def test_no_noise_is_the_clean_input_and_more_noise_is_less_of_it() -> None:
         assert found == sorted(found, reverse=True) or space == "pixel-wrap"  # where it is 0, it is 0 by chance
     half = {cell.space: cell.correlation for cell in cells if cell.steps == 500}
     assert half["encoder"] > half["pixel-clamp"] > half["pixel-wrap"]
+
+
+def test_the_default_space_is_the_one_that_fits_the_figures_of_the_paper(tmp_path: Path) -> None:
+    """Things can still be named at N = 300, and nothing at N = 500: the script's table says which space does that."""
+    script = Path(__file__).parents[2] / "examples" / "noise_spaces.py"
+    done = subprocess.run([sys.executable, script, "--output", tmp_path], stdout=subprocess.PIPE, check=True, text=True)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    patches = {(space, int(steps)): float(found) for space, steps, _, found, _ in rows}
+    similar = {(space, int(steps)): float(found) for space, steps, _, _, found in rows}
+    fitting = [space for space in NOISE_SPACES if patches[space, 300] > 0.5 and patches[space, 500] < 0.5]
+    assert fitting == [Povid.noise_space] == [BDHS.noise_space]
+    assert all(similar[space, 100] > similar[space, 300] > similar[space, 500] > 0 for space in NOISE_SPACES)
+    assert (tmp_path / "sheet.png").exists()
 
 
 def test_the_other_schedule_ends_a_step_earlier() -> None:

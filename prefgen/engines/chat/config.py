@@ -83,7 +83,7 @@ class JudgeConfig:
             raise UsageError(
                 f"--reasoning-effort {self.reasoning_effort!r} is unknown; choose from {', '.join(EFFORTS)}"
             )
-        addresses.check("--base-url", self.judge_url)
+        addresses.check("--judge-url", self.judge_url)
 
     @property
     def hidden_tokens(self) -> int:

@@ -1,8 +1,8 @@
 """Which architectures the transformers engine was tried with, and what was measured of each.
 
 One generic path serves all: the model's own processor expands an image into its tokens, its own `get_image_features`
-makes what stands in their places. An entry of `FAMILIES` is a measured exception or a reason to refuse; what the types of
-`PROVEN` take is found out by `prefgen.engines.probing`, and so is that of any other. All are shown to be right by
+makes what stands in their places. An entry of `FAMILIES` is a measured exception or a reason to refuse; what the types
+of `PROVEN` take is found out by `prefgen.engines.hf.probing`, and so is that of any other. All are shown to be right by
 tests/engines/test_architectures.py, and README's table is made from them.
 """
 
@@ -24,7 +24,7 @@ class Family:
         deepstack: features of several layers of its encoder are added in as many layers of its decoder.
         indicators: tokens around an image have embeddings of their own, kept by the vision side.
         note: what else a user should know.
-        is_listed: whether all this stands in the table below; else it was found out, see `prefgen.engines.probing`.
+        is_listed: whether all this stands in the table below; else it was found out, see `prefgen.engines.hf.probing`.
         token_types: names of model inputs that say which tokens are an image's.
         encoder_outputs: its forward pass is handed what the encoder made, and puts it in place itself.
         features: where the encoder's output has the image features, empty where those of deepstack are all;

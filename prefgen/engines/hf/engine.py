@@ -23,9 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prefgen.engines import plain
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import contrast, masked_generate, scoring, vision
+from prefgen.engines.hf import contrast, masked_generate, plain, scoring, vision
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.batch import RunningBatch
 from prefgen.engines.hf.decoding import Row
@@ -79,6 +78,7 @@ class TransformersEngine:
 
     Attributes:
         images_encoded: images that went through the vision encoder so far.
+        refused: requests that have been prepared and cannot be answered; whoever prepares empties it.
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
@@ -86,6 +86,7 @@ class TransformersEngine:
             torch.backends.cuda.enable_cudnn_sdp(False)
         refuse_mask(loaded.family, config)
         self.images_encoded = 0
+        self.refused: list[tuple[int, Reply | RowError]] = []
         self._loaded = loaded
         self._config = config
         self._said = False
@@ -134,6 +135,8 @@ class TransformersEngine:
             if (_WORTH + 1) * len(self._running.active) <= _WORTH * self._running.places:
                 if not self._waiting:
                     self._waiting = self._grouped(self.prepare())
+                    self._replies += self.refused
+                    self.refused = []
                 self._fill()
                 if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
                     break
@@ -155,10 +158,21 @@ class TransformersEngine:
         return deque(sorted(groups.values(), key=place, reverse=True))
 
     def prepare(self) -> list[Row]:
-        """Take the oldest requests from the queue, their images encoded and their prompts tokenised."""
+        """Take the oldest requests from the queue, their images encoded and their prompts tokenised.
+
+        Those that the chat template refuses go to `refused`.
+        """
         pool = [self._queue.popleft() for _ in range(min(len(self._queue), self._running.places))]
         self._encode([request for _, request in pool])
-        return [self._row(ticket, request) for ticket, request in pool]
+        rows = []
+        for ticket, request in pool:
+            try:
+                rows.append(self._row(ticket, request))
+            except RowError as error:
+                self.refused.append((ticket, error))
+                self._scores.pop(ticket, None)
+                self.release(request)
+        return rows
 
     def header(self, prompt: tuple[Turn, ...]) -> Header:
         """The rendered prompt; kept while requests share it."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 import transformers
 
-from prefgen.engines import probing
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import loading, vision
+from prefgen.engines.hf import loading, probing, vision
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.prompts import Prompts
-from prefgen.engines.proof import PROMPT, picture
+from prefgen.engines.hf.proof import PROMPT, picture
+from prefgen.engines.templates import ChatTemplate
+from prefgen.errors import RowError, UsageError
 from prefgen.visibility import View
 
 BEGINNING = "The image shows a"
@@ -107,14 +108,17 @@ def prompting(config: EngineConfig, width: int, height: int) -> Prompting:
     """
     processor = loading.load_processor(config)
     prompts = Prompts(processor, config.model)
-    header = prompts.header(PROMPT)
+    try:
+        header = prompts.header(PROMPT)
+    except RowError as error:
+        raise UsageError(f"{config.model} cannot be asked about a picture: {error.detail}") from error
     pixels = vision.preprocess(processor, (picture(width, height),), View())
     ids = prompts.encode(header, "", pixels.expansions)
     messages = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT[0].text}]},
         {"role": "assistant", "content": [{"type": "text", "text": BEGINNING}]},
     ]
-    stock = processor.apply_chat_template(messages, continue_final_message=True, tokenize=False)
+    stock = ChatTemplate(processor, config.model).render(messages, continue_final_message=True)
     return Prompting(
         pixels.count(loading.image_token_of(config, processor)),
         len(ids),

@@ -14,9 +14,10 @@ import torch
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
-from prefgen.engines import adapters, probing
+from prefgen.engines import adapters
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
+from prefgen.engines.hf import probing
 from prefgen.engines.hf.architectures import Family
 from prefgen.errors import ModelUnreachable, UsageError
 

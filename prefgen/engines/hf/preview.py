@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prefgen.engines import fake
 from prefgen.engines.base import EngineConfig
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Sample
 from prefgen.visibility import View
 
@@ -17,7 +18,7 @@ class Preview:
     """Means over some samples.
 
     Attributes:
-        prompt: the first sample's prompt as the model sees it.
+        prompt: the first sample's prompt as the model sees it; the first that its chat template does not refuse.
         image_tokens: image tokens of a prompt. text_tokens: the other tokens of prompt and reference answer.
     """
 
@@ -31,7 +32,7 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
 
     Raises:
         ModelUnreachable: if the processor cannot be read.
-        UsageError: if it has no chat template.
+        UsageError: if it has no chat template, or one that refuses every sample.
     """
     if config.engine in ("fake", "openai") or not config.model:  # words stand for tokens
         text = "\n".join(f"{turn.role}: {turn.text}" for turn in samples[0].prompt)
@@ -45,11 +46,18 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
     image_token = loading.image_token_of(config, processor)
     prompts = Prompts(processor, config.model)
     image_tokens, text_tokens = [], []
+    opening = refused = ""
     for sample in samples:
         pixels = vision.preprocess(processor, sample.loaded_images, View())
-        ids = prompts.encode(prompts.header(sample.prompt), "", pixels.expansions)
+        try:
+            header = prompts.header(sample.prompt)
+        except RowError as error:
+            refused = error.detail
+            continue
+        opening = opening or header.opening
+        ids = prompts.encode(header, "", pixels.expansions)
         image_tokens.append(pixels.count(image_token))
         text_tokens.append(len(ids) - image_tokens[-1] + len(processor.tokenizer.tokenize(sample.answer or "")))
-    return Preview(
-        prompts.header(samples[0].prompt).opening, statistics.mean(image_tokens), statistics.mean(text_tokens)
-    )
+    if not image_tokens:
+        raise UsageError(f"none of the first {len(samples)} samples can be asked: {refused}")
+    return Preview(opening, statistics.mean(image_tokens), statistics.mean(text_tokens))

@@ -9,7 +9,8 @@ from typing import Any
 
 import regex
 
-from prefgen.engines.probing import placeholder_of
+from prefgen.engines.hf.probing import placeholder_of
+from prefgen.engines.templates import ChatTemplate
 from prefgen.errors import UsageError
 from prefgen.records import Turn
 
@@ -49,17 +50,21 @@ class Prompts:
         self._specials = sorted(specials, key=len, reverse=True)
         self._special = regex.compile("|".join(map(regex.escape, self._specials)))
         self._before = lru_cache(_REMEMBERED)(lambda text: self._tokens(text, start=True))
-        if not (getattr(processor, "chat_template", None) or self.tokenizer.chat_template):
-            raise UsageError(
-                f"model {model_name} has no chat template; save one as chat_template.jinja beside its processor"
-            )
+        self._template = ChatTemplate(processor, model_name)
 
     def header(self, prompt: tuple[Turn, ...]) -> Header:
-        """Render a conversation whose last turn is the user's."""
-        messages = [{"role": turn.role, "content": [self._part(part) for part in turn.parts]} for turn in prompt]
-        opening: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        """Render a conversation whose last turn is the user's.
+
+        Raises:
+            RowError: if the chat template refuses it.
+            ModelUnreachable: if the chat template fails.
+        """
+        messages: list[dict[str, Any]] = [
+            {"role": turn.role, "content": [self._part(part) for part in turn.parts]} for turn in prompt
+        ]
+        opening = self._template.render(messages, add_generation_prompt=True)
         answered = [*messages, {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]}]
-        with_answer: str = self._processor.apply_chat_template(answered, tokenize=False)
+        with_answer = self._template.render(answered)
         continuing, _, closing = with_answer.rpartition(_ANSWER)
         return Header(opening, continuing, closing)
 

@@ -13,7 +13,7 @@ import torch
 from transformers.utils import ModelOutput
 
 from prefgen import images, seeds, visibility
-from prefgen.engines import probing
+from prefgen.engines.hf import probing
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image

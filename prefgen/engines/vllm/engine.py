@@ -22,9 +22,9 @@ from typing import Any
 import torch
 import transformers
 
-from prefgen.engines import adapters, probing
+from prefgen.engines import adapters
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import decoding, loading
+from prefgen.engines.hf import decoding, loading, probing
 from prefgen.engines.hf.decoding import Row
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
@@ -252,7 +252,10 @@ class VllmEngine:
         while len(self._running) < self._limit and (self._prepared or self._submitted):
             if not self._prepared:
                 self._prepared.extend(self._rows.prepare())
-                self._submitted -= len(self._prepared)
+                self._submitted -= len(self._prepared) + len(self._rows.refused)
+                refused += self._rows.refused
+                self._rows.refused = []
+                continue
             row = self._prepared.popleft()
             if row.length > self._longest:
                 detail = f"{row.length} prompt tokens, of which the model takes {self._longest}"

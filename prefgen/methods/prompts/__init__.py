@@ -52,18 +52,25 @@ class Template:
             UsageError: naming the place.
         """
         required, known = {*required}, {*required, *optional}
-        found = {
-            match["named"] or match["braced"] or match.group()
-            for _, text in self.turns
-            for match in _Text.pattern.finditer(text)
-            if match["escaped"] is None
-        }
+        found = self._places()
         for name in sorted(found - known):
             raise UsageError(f"prompt {self.name}: ${name} means nothing here ($$ is a dollar sign)")
         for name in sorted(required - found):
             raise UsageError(
                 f"prompt {self.name} lacks ${name}; it may use {', '.join(f'${p}' for p in sorted(known))}"
             )
+
+    def has(self, place: str) -> bool:
+        """Whether the prompt has this place."""
+        return place in self._places()
+
+    def _places(self) -> set[str]:
+        return {
+            match["named"] or match["braced"] or match.group()
+            for _, text in self.turns
+            for match in _Text.pattern.finditer(text)
+            if match["escaped"] is None
+        }
 
     def fill(self, **values: str) -> tuple[Turn, ...]:
         """The conversation with its places filled; what is filled in is taken as it is."""

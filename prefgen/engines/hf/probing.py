@@ -1,6 +1,6 @@
 """How a model that no table lists takes images, positions and token types: found out from its code and configuration.
 
-What is found out here is a claim; `prefgen.engines.proof` shows on the model's own weights that it is true.
+What is found out here is a claim; `prefgen.engines.hf.proof` shows on the model's own weights that it is true.
 """
 
 from __future__ import annotations

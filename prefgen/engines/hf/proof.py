@@ -36,7 +36,8 @@ from prefgen.engines.hf import decoding, loading, vision
 from prefgen.engines.hf.decoding import Row
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
-from prefgen.errors import UsageError
+from prefgen.engines.templates import ChatTemplate
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Image, Slot, Turn
 from prefgen.requests import Generate, Sampling
 from prefgen.visibility import View
@@ -125,7 +126,10 @@ def _prove(loaded: LoadedModel, config: EngineConfig, shown: Image) -> Proof:
     engine = TransformersEngine(loaded, dataclasses.replace(config, attention="drop", image_workers=0))
     for ticket, view in enumerate((_HIDDEN, View())):
         engine.submit(ticket, Generate(PROMPT, (shown,), view, "", 0, "end", "en", Sampling(0.0, 1.0, 1), 0))
-    hidden, whole = engine.prepare()
+    prepared = engine.prepare()
+    for _, reply in engine.refused:
+        return Proof(config.attention, reply.detail if isinstance(reply, RowError) else str(reply))
+    hidden, whole = prepared
     stock = _stock_inputs(loaded, shown)
     ids = stock["input_ids"][0].tolist()
     if whole.ids != ids:
@@ -177,12 +181,14 @@ def _fallen_back(loaded: LoadedModel, hidden: Row, whole: Row, found: Proof, *, 
 
 def _stock_inputs(loaded: LoadedModel, shown: Image) -> dict[str, Any]:
     """The prompt as the model's own processor makes it, nothing of ours in it."""
-    content = [{"type": "image", "image": images.decode(shown)}, {"type": "text", "text": PROMPT[0].text}]
-    made = loaded.processor.apply_chat_template(
-        [{"role": "user", "content": content}],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
+    content = [{"type": "image"}, {"type": "text", "text": PROMPT[0].text}]
+    template = ChatTemplate(loaded.processor, loaded.name)
+    text = template.render([{"role": "user", "content": content}], add_generation_prompt=True)
+    bos = loaded.processor.tokenizer.bos_token
+    made = loaded.processor(
+        text=[text],
+        images=[[images.decode(shown)]],
+        add_special_tokens=not (bos and text.startswith(bos)),  # as `apply_chat_template` has it
         return_tensors="pt",
     )
     return {
