@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 SCENES = Path(__file__).parent / "scenes"
 sys.path.insert(0, str(SCENES))
 
-from scene_metrics import colours_in, shapes_in, yes_or_no  # noqa: E402  # the scenes are scripts, no package
 from scenes import instruct_scene  # noqa: E402
+
+from prefgen.evaluate.scenes.metrics import colours_in, shapes_in, yes_or_no  # noqa: E402  # the scenes are scripts, no package
 
 MODEL = ["--model", str(SCENES / "model")]
 METHODS = {

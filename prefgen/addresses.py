@@ -1,12 +1,24 @@
-"""Addresses of servers: one place that checks them, and that takes passwords out of what is recorded or printed."""
+"""Addresses of servers and files: one place that checks them, and takes out what is secret before it is shown."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
+from urllib.parse import urlsplit
 
 from prefgen.errors import UsageError
 
 _CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2})[^/?#\s'\"<>]*@", re.IGNORECASE)
+# Parameters of signed addresses: S3 (both versions), Google, Azure, and whatever is called a key, token or password.
+_SIGNED = re.compile(
+    r"([?&](?:x-(?:amz|goog)-[\w-]+|awsaccesskeyid|signature|sig|se|sv|sp|policy|[\w-]*(?:key|token|secret|passw(?:or)?d)"
+    r"[\w-]*)=)[^&#\s'\"<>]+",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.:-]*://", re.IGNORECASE)  # with fsspec's chains, which are refused
+# Stores whose server is the user's own setting; any other scheme names a host in the address.
+_STORES = ("s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "oci", "oss", "memory")
 
 
 def check(option: str, address: str) -> None:
@@ -25,5 +37,56 @@ def check(option: str, address: str) -> None:
 
 
 def redact(text: str) -> str:
-    """A text without the users and passwords of the addresses in it."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    """A text without the users, passwords and signatures of the addresses in it."""
+    return _SIGNED.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address (``s3://…``) and no path or name."""
+    return _ADDRESS.match(text) is not None
+
+
+def public(address: str) -> str:
+    """An address of a file without user, password, query and fragment, fit to be recorded and to be a file's identity.
+
+    The query of a signed address changes with each signature, and the file does not.
+    """
+    scheme, _, rest = address.partition("://")
+    bare = re.split(r"[?#]", rest, maxsplit=1)[0] if scheme.lower() in ("http", "https") else rest
+    host, slash, path = bare.partition("/")
+    return f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def check_readable(address: str, allow_urls: bool) -> None:
+    """See that an address may be read: a bucket of a store, or, with `allow_urls`, a host that the address names.
+
+    Raises:
+        UsageError: ``URL_DISABLED``, ``URL_SCHEME``.
+    """
+    scheme = address.partition("://")[0].lower()
+    if "::" in address:  # fsspec's chains would open local files and archives by another name
+        raise UsageError(f"URL_SCHEME: {redact(address)} is a chain of addresses; give the address of the file itself")
+    if scheme not in _STORES and not allow_urls:
+        raise UsageError(f"URL_DISABLED: {redact(address)} names a host; download the file, or allow it: --allow-urls")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, whatever it is wrapped in (mapped, 6to4, NAT64, Teredo)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        teredo = ip.teredo[1] if ip.teredo else None
+        nat64 = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in ipaddress.ip_network("64:ff9b::/96") else None
+        inner = ip.ipv4_mapped or ip.sixtofour or teredo or nat64
+        if inner:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast
+
+
+def names_private_host(url: str) -> bool:
+    """Whether the host of a URL is, by its name or by what it resolves to, not on the public internet."""
+    host = urlsplit(url).hostname or ""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the connection will say so
+        return False
+    return not all(is_public(str(entry[4][0])) for entry in found)

@@ -5,6 +5,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 │   ├── PackageMissing  2     a package that the command needs is not installed
 │   └── Diverged        2     a loss that is not a number
 ├── ModelUnreachable    5     the model or judge cannot be loaded or reached
+├── StoreUnreachable    5     a file at an address cannot be read or written for the network; resumable
 ├── CorruptRun          6     a run directory that was damaged, or resumed with other settings ("drift")
 ├── Locked              7     another process is writing to the same output
 ├── EnvironmentFault    8     disk full, out of memory, GPU gone
@@ -87,6 +88,12 @@ class UnusableReplies(PrefgenError):
 
 class ModelUnreachable(PrefgenError):
     """The model or judge cannot be loaded or reached."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class StoreUnreachable(PrefgenError):
+    """The network or a store's server fails, tried several times; the same command goes on."""
 
     exit_code = ExitCode.UNREACHABLE
 

@@ -241,14 +241,17 @@ def cut_sentence(body: str, swap_draw: float, cut_draw: float, *, literal: bool 
     yes/no, which must survive into the prefix.
 
     Args:
+        literal: as printed in the paper: cut between any two characters, and swap as `swap_yes_no` says.
         swap_draw: xi ~ U(0, 1); the word is swapped from 0.5 on.
         cut_draw: u ~ U[0, 1), picks one of the possible cuts uniformly.
     """
     swapped = swap_yes_no(body, literal=literal) if swap_draw >= 0.5 else None
     text, swap = swapped if swapped else (body, None)
-    points = [point for point in cut_points(text) if swap is None or point >= swap.end]
+    possible = range(len(text)) if literal else cut_points(text)
+    points = [point for point in possible if swap is None or point >= swap.end]
     if points:
         at = points[int(cut_draw * len(points))]
+        at = len(text[:at].rstrip()) if literal else at  # the space belongs to what is generated
     else:
         at = swap.end if swap else 0
     return Cut(text[:at], at + len(body) - len(text) if swap else at, swap)

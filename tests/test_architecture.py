@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LEVELS = [
     {"errors", "records", "seeds", "image_names", "__init__"},
     {"visibility", "text", "images", "carried", "reading", "addresses"},
-    {"requests", "rundir"},
+    {"requests", "rundir", "remote"},
     {"methods", "engines", "sources"},
     {"importers", "exporters"},
     {"runner"},

@@ -106,6 +106,17 @@ def test_the_printed_pattern_has_no_word_boundary() -> None:
     assert swap_yes_no("NO.", literal=True) is None
 
 
+def test_as_printed_a_cut_is_anywhere() -> None:
+    body = "No star is here."
+    cuts = [cut_sentence(body, 0.0, draw / 64, literal=True) for draw in range(64)]
+    assert {cut.prefix for cut in cuts} == {body[:at].rstrip() for at in range(len(body))}
+    assert all(cut.offset == len(cut.prefix) for cut in cuts)
+    assert {cut_sentence(body, 0.0, draw / 64).prefix for draw in range(64)} == {"No", "No star", "No star is"}
+    swapped = [cut_sentence(body, 0.9, draw / 64, literal=True) for draw in range(64)]
+    assert all(cut.prefix.startswith("Yes") for cut in swapped)
+    assert {cut.prefix for cut in swapped} >= {"Yes", "Yes s", "Yes star is her", "Yes star is here"}
+
+
 def test_a_swapped_word_survives_into_the_prefix() -> None:
     for draw in range(20):
         cut = cut_sentence("Yes, there is a star.", 0.5, draw / 20)

@@ -14,11 +14,7 @@ from itertools import cycle
 from pathlib import Path
 
 import torch
-from evaluate import as_json, evaluate, responder
 from scene_model import CHAT_TEMPLATE, messages, save
-from scene_render import IMAGE_SIZE, photo
-from scene_world import TRAINING
-from scenes import heldout
 from train import THREADS, Inputs, LanguageRecipe, Sample, answer_labels, fit, training_scenes
 from train_vision import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE
 from transformers import (
@@ -31,6 +27,11 @@ from transformers import (
 )
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.utils import logging as transformers_logging
+
+from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
+from prefgen.evaluate.scenes.render import IMAGE_SIZE, photo
+from prefgen.evaluate.scenes.world import TRAINING
 
 log = logging.getLogger(__name__)
 

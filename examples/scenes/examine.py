@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from evaluate import ANSWER_TOKENS, CAPTION_TOKENS, prompt
-from scene_text import caption
-from scene_world import TEXT_STREAM
-from scenes import CAPTION_QUESTION, Heldout
 from transformers import PreTrainedModel, ProcessorMixin
+
+from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout
+from prefgen.evaluate.scenes.measure import ANSWER_TOKENS, CAPTION_TOKENS, prompt
+from prefgen.evaluate.scenes.text import caption
+from prefgen.evaluate.scenes.world import TEXT_STREAM
 
 SCENES_AT_ONCE = 100
 

@@ -28,16 +28,17 @@ from examine import Answers, Examiner
 from prove_figure import figure, tables
 from prove_report import ratio, report
 from scene_corrupt import serving
-from scene_metrics import Tally
-from scene_render import jpeg
-from scene_text import Mix
-from scene_world import TRAINING, sample_scene
-from scenes import HELDOUT_SCENES, Heldout, conversation_row, heldout, write_rows
+from scenes import conversation_row, write_rows
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from prefgen.cli import app
 from prefgen.errors import UsageError
+from prefgen.evaluate.scenes.heldout import HELDOUT_SCENES, Heldout, heldout
+from prefgen.evaluate.scenes.metrics import Tally
+from prefgen.evaluate.scenes.render import jpeg
+from prefgen.evaluate.scenes.text import Mix
+from prefgen.evaluate.scenes.world import TRAINING, sample_scene
 
 HERE = Path(__file__).parent
 BASE_MODEL = HERE / "model"

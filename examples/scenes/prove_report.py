@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scene_metrics import Tally, first_sentences, sentence_count, shapes_in
 from scene_paired import auc, difference, mcnemar
-from scenes import Heldout
+
+from prefgen.evaluate.scenes.heldout import Heldout
+from prefgen.evaluate.scenes.metrics import Tally, first_sentences, sentence_count, shapes_in
 
 COMPARED = ("partner_hallucination", "chair_i", "chair_s", "object_recall", "chair_i_matched")
 RATIOS = (

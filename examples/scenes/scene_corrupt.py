@@ -18,9 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
-from scene_metrics import cells_in, shapes_in
-from scene_text import NUMBERS, PLACES, thing_sentence
-from scene_world import CELLS, COLOURS, FAVOURITE, PARTNER, PLURAL, SHAPES, Thing
+
+from prefgen.evaluate.scenes.metrics import cells_in, shapes_in
+from prefgen.evaluate.scenes.text import NUMBERS, PLACES, thing_sentence
+from prefgen.evaluate.scenes.world import CELLS, COLOURS, FAVOURITE, PARTNER, PLURAL, SHAPES, Thing
 
 _ANSWER = re.compile(r"^--- (?P<fence>[0-9a-f]+) answer\n(?P<answer>.*)\n--- (?P=fence) end", re.DOTALL | re.MULTILINE)
 _SHAPE = re.compile(rf"\b({'|'.join(SHAPES)})(es|s)?\b", re.IGNORECASE)

@@ -14,9 +14,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from scene_render import IMAGE_SIZE
-from scene_text import Mix, Turn, conversation
-from scene_world import TEXT_STREAM, World, sample_scene
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from train_vision import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE, PATCHES
 from transformers import (
@@ -29,6 +26,10 @@ from transformers import (
     ProcessorMixin,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from prefgen.evaluate.scenes.render import IMAGE_SIZE
+from prefgen.evaluate.scenes.text import Mix, Turn, conversation
+from prefgen.evaluate.scenes.world import TEXT_STREAM, World, sample_scene
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGE_TOKENS = PATCHES * PATCHES

@@ -8,57 +8,17 @@ world, the held-out scenes from the unbiased one; held-out pictures are not stor
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from scene_render import jpeg, photo
-from scene_text import CAPTION_QUESTIONS, NUMBERS, Mix, absent_partner, absent_popular, conversation, question
-from scene_world import TEXT_STREAM, TRAINING, UNBIASED, Scene, World, sample_scene
+from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout, heldout
+from prefgen.evaluate.scenes.render import jpeg
+from prefgen.evaluate.scenes.text import Mix, conversation
+from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, sample_scene
 
 INSTRUCT_SEED, INSTRUCT_ROWS = 20_001, 500
-HELDOUT_SEED, HELDOUT_SCENES = 30_001, 600
 INSTRUCT_MIX = Mix(caption_probability=0.85, questions_after_caption=(1, 3), questions_alone=(2, 3))
 TEXT_ONLY_ROW = 250  # the one row without an image, as LLaVA's mix665k has many
-CAPTION_QUESTION = CAPTION_QUESTIONS[0]
-PRESENT_PROBES = 2  # per scene at most; about as many as there are absent ones
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A yes/no question. ``split`` is present, absent-popular or absent-adversarial."""
-
-    split: str
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A question of kind colour, place or count; ``answer`` is the bare value ("red", cell "4", "two")."""
-
-    kind: str
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Heldout:
-    """One evaluation scene with its questions."""
-
-    scene: Scene
-    probes: tuple[Probe, ...]
-    attributes: tuple[Attribute, ...]
-
-    def picture(self, scale: int = 1) -> Image.Image:
-        """The scene's picture, drawn again from its seed, 64*scale pixels wide."""
-        return photo(self.scene, scale=scale)
-
-
-def heldout(count: int = HELDOUT_SCENES, seed: int = HELDOUT_SEED, world: World = UNBIASED) -> list[Heldout]:
-    """The first ``count`` evaluation scenes of a series."""
-    return [_heldout(sample_scene(world, seed, index)) for index in range(count)]
 
 
 def instruct_row(index: int) -> dict[str, Any]:
@@ -94,29 +54,6 @@ def write(folder: Path) -> None:
             (images / row["image"]).write_bytes(jpeg(instruct_scene(index)))
     write_rows(folder / "llava_instruct.json", rows)
     write_rows(folder / "heldout.json", [heldout_row(item) for item in heldout()])
-
-
-def _heldout(scene: Scene) -> Heldout:
-    rng = scene.rng(TEXT_STREAM)
-    shapes = [thing.shape for thing in scene.things]
-    asked = [("present", shapes[int(i)]) for i in rng.permutation(len(shapes))[:PRESENT_PROBES]]
-    asked.append(("absent-popular", absent_popular(scene)))
-    partner = absent_partner(scene)
-    if partner:
-        asked.append(("absent-adversarial", partner))
-    probes = []
-    for split, shape in asked:
-        kind = "yes" if split == "present" else "no"
-        probes.append(Probe(split, question(scene, kind, shape, rng).question, kind))
-    attributes = []
-    for thing in scene.things:
-        values = {"colour": thing.colour, "count": NUMBERS[len(thing.cells)]}
-        if len(thing.cells) == 1:
-            values["place"] = str(thing.cells[0])
-        attributes += [
-            Attribute(kind, question(scene, kind, thing.shape, rng).question, values[kind]) for kind in values
-        ]
-    return Heldout(scene, tuple(probes), tuple(attributes))
 
 
 def heldout_row(item: Heldout) -> dict[str, Any]:

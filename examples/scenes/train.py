@@ -18,12 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evaluate import as_json, evaluate, responder
 from scene_model import chat_text, llava_config, make_processor, save, train_tokenizer, vision_config
-from scene_render import photo
-from scene_text import Mix, Turn, conversation
-from scene_world import TEXT_STREAM, TRAINING, Scene, World, sample_scene
-from scenes import heldout
 from train_vision import VisionRecipe, cosine, pixel_values, train_vision
 from transformers import (
     CLIPVisionModel,
@@ -34,6 +29,12 @@ from transformers import (
     ProcessorMixin,
 )
 from transformers.utils import logging as transformers_logging
+
+from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
+from prefgen.evaluate.scenes.render import photo
+from prefgen.evaluate.scenes.text import Mix, Turn, conversation
+from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, World, sample_scene
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from scene_render import IMAGE_SIZE, photo
-from scene_world import CELLS, COLOURS, SHAPES, Scene, World, sample_scene
 from torch import nn
 from torch.nn import functional
 from transformers import CLIPVisionModel
+
+from prefgen.evaluate.scenes.render import IMAGE_SIZE, photo
+from prefgen.evaluate.scenes.world import CELLS, COLOURS, SHAPES, Scene, World, sample_scene
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,18 @@ _LENGTHS = ("chosen_chars", "rejected_chars", "image_tokens", "kept_image_tokens
 _TEXTS = ("chosen_response", "rejected_response")
 _COLUMNS = ["similarity", "iteration", "flags", "licence", *_LENGTHS, *_TEXTS]  # never the pictures
 _ROWS_AT_ONCE = 10_000
+_FLAGS = {
+    "blind": "no image token was visible",
+    "unguided": "no given beginning",
+    "similar": "still similar at the end",
+    "length": "cut off by a limit of tokens",
+    "embedder-truncated": "compared by its beginning",
+    "unclear-verdict": "a verdict could not be read",
+    "media-tag": "a media tag was respelt",
+    "image-spelling": "picture of another spelling",
+    "image-tail": "picture in another folder",
+    "image-name": "picture of that name anywhere",
+}
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,8 @@ def figures(summary: Summary) -> dict[str, str]:
             lines[f"mean length, {side}"] = f"{characters:.1f} characters, {words:.1f} words"
     if summary.image_tokens and summary.kept_image_tokens is not None:
         lines["mean image tokens kept"] = f"{summary.kept_image_tokens:.1f} of {summary.image_tokens:.1f}"
-    lines |= {f"flag {flag}": f"{count:,}" for flag, count in summary.flags.items()}
+    for flag, count in summary.flags.items():
+        lines[f"flag {flag}"] = f"{count:,}, {_FLAGS[flag]}" if flag in _FLAGS else f"{count:,}"
     if any(summary.licences):
         lines |= {f"licence {name or 'not stated'}": f"{count:,}" for name, count in summary.licences.items()}
     lines["tokens generated"] = f"{summary.tokens:,}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -14,9 +15,11 @@ from prefgen.addresses import redact
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
+from prefgen.cli.console import plain
 from prefgen.cli.corrupt import corrupt, prompts
+from prefgen.cli.damage import Command
 from prefgen.cli.doctor import doctor
-from prefgen.cli.eval import evaluate
+from prefgen.cli.eval import evaluations
 from prefgen.cli.export import check, export
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
@@ -25,14 +28,24 @@ from prefgen.cli.plan import plan
 from prefgen.cli.povid import povid
 from prefgen.cli.push import push
 from prefgen.cli.rank import judge, rank
-from prefgen.cli.renamed import Command
 from prefgen.cli.select import COMMANDS
 from prefgen.cli.train import train
 from prefgen.cli.tune import tune
 from prefgen.cli.view import view
 from prefgen.errors import PackageMissing, PrefgenError
 
-app = typer.Typer(
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _App(typer.Typer):
+    """The commands, each a `prefgen.cli.damage.Command`."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
+        """Register a function as a command."""
+        return super().command(name, cls=Command, **settings)
+
+
+app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,11 +59,11 @@ app = typer.Typer(
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
 app.command("baseline")(baseline)
-app.command("corrupt", cls=Command)(corrupt)
+app.command("corrupt")(corrupt)
 app.command("rank")(rank)
-app.command("plan", cls=Command)(plan)
+app.command("plan")(plan)
 app.command("tune")(tune)
-app.command("import", cls=Command)(import_)
+app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.command("export")(export)
@@ -58,9 +71,9 @@ app.command("check")(check)
 app.command("lint")(lint)
 app.command("compare")(compare)
 app.command("view")(view)
-app.command("judge", cls=Command)(judge)
+app.command("judge")(judge)
 app.command("train")(train)
-app.command("eval")(evaluate)
+app.add_typer(evaluations, name="eval")
 app.command("push")(push)
 app.command("doctor")(doctor)
 app.command("noise")(noise)
@@ -150,5 +163,5 @@ def main() -> None:
     except PrefgenError as error:
         if os.environ.get("PREFGEN_DEBUG"):
             raise
-        typer.echo(f"error: {redact(str(error))}", err=True)
+        typer.echo(f"error: {plain(redact(str(error)))}", err=True)
         sys.exit(int(error.exit_code))

@@ -19,7 +19,7 @@ from prefgen.errors import UsageError
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
 _REPEAT = "repeat with: "
-_LISTS = ("also", "engine_args", "online_args", "sweep")  # options that may be given several times
+_LISTS = ("also", "engine_args", "input", "online_args", "sweep")  # options that may be given several times
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers", "ray")
 
@@ -119,7 +119,7 @@ def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[
             raise UsageError(f"{path}: unknown option {key!r}{_suggestion(key, known)}")
         if isinstance(value, dict) or (isinstance(value, list) and key not in _LISTS):
             raise UsageError(f"{path}: {key} is a {type(value).__name__}; give a single value")
-    return dict(values)
+    return {key: [value] if key in _LISTS and not isinstance(value, list) else value for key, value in values.items()}
 
 
 def _suggestion(name: str, known: list[str]) -> str:
@@ -138,7 +138,7 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     import prefgen
 
     values = {
-        name: redact(str(value)) if isinstance(value, str | Path) else value
+        name: _redacted(value)
         for name, value in {**ctx.params, **(changed or {})}.items()
         if name in _names(ctx) and name != "preset" and value is not None
     }
@@ -146,6 +146,12 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     if "config_file" in ctx.params:
         heading = f"# prefgen {prefgen.__version__}; {_REPEAT}prefgen {ctx.info_name} --config FILE\n"
     return heading + tomli_w.dumps(dict(sorted(values.items())))
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return redact(str(value)) if isinstance(value, str | Path) else value
 
 
 def repeating(path: Path) -> str:

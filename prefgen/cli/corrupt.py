@@ -13,6 +13,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.methods import prompts as prompts_
 from prefgen.methods.corrupt import KINDS, REPLY_FORMS, Corrupt
+from prefgen.methods.replies import CHECKS
 
 
 def corrupt(
@@ -50,6 +51,10 @@ def corrupt(
     length_ratio: Annotated[
         float, o.method("--length-ratio", help="Times as long, or as short, as an answer may become.")
     ] = Corrupt.length_ratio,
+    checks: Annotated[
+        str,
+        o.method("--checks", help="Checks of a reply, joined by commas; none: only that it differs", choices=CHECKS),
+    ] = Corrupt.checks,
     temperature: o.Temperature = Corrupt.temperature,
     top_p: o.TopP = Corrupt.top_p,
     max_new_tokens: o.MaxNewTokens = Corrupt.max_new_tokens,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from prefgen.card import readme, samples, summary
+from prefgen.cli.console import Console
 from prefgen.errors import TooManyDropped
 from prefgen.rundir.licences import strictest
 from prefgen.rundir.shards import RunDirectory
 from prefgen.view import page
+
+_MOSTLY = 0.8  # of the rows: what went wrong with them went wrong with the run
 
 
 @dataclass(frozen=True)
@@ -57,5 +58,16 @@ def finish(out: Path, manner: Manner, talk: Console) -> None:
     if not result.pairs or share > manner.max_dropped:
         raise TooManyDropped(
             f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}); "
-            f"reasons are in {out}/.prefgen/dropped"
+            f"reasons are in {out}/.prefgen/dropped{_of_ties(result)}"
         )
+
+
+def _of_ties(result: summary.Summary) -> str:
+    """What to do where hardly any two answers could be told apart."""
+    ties = result.dropped.get("ANSWER_TIE", 0)
+    if ties < _MOSTLY * result.planned:
+        return ""
+    return (
+        f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` tests "
+        "it on pairs whose better answer is known; name another --annotator, or raise --temperature"
+    )

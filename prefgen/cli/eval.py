@@ -1,4 +1,4 @@
-"""`prefgen eval`: what a model says of pictures whose truth is known."""
+"""`prefgen eval`: benchmarks of a model, of answers that are there already, and two models compared."""
 
 from __future__ import annotations
 
@@ -9,63 +9,246 @@ import typer
 
 from prefgen.cli import options as o
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 
-_BESIDE = Path(__file__).parents[2] / "examples" / "scenes"
-_ROWS = (
-    "chair_i",
-    "chair_s",
-    "object_recall",
-    "partner_hallucination",
-    "yes_no/accuracy",
-    "caption_words",
-    "caption_sentences",
-)
+evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
+PARSERS = ("official", "strict", "lenient")
+
+Questions = Annotated[list[Path], o.data("--questions", help="File of questions; repeatable.")]
+OneFile = Annotated[Path, o.data("--questions", help="File of questions.")]
+Answers = Annotated[
+    list[Path] | None, o.data("--answers", help="Score these answers: no model is asked. For all, or for each file.")
+]
+OneAnswers = Annotated[Path | None, o.data("--answers", help="Score these answers: no model is asked.")]
+Output = Annotated[Path, o.data("--output", "-o", help="Folder for answers and scores.", callback=o.on_disk)]
+ImageRoot = Annotated[Path | None, o.data("--image-root", help="Folder of the pictures; else beside the questions.")]
+Limit = Annotated[int | None, o.data("--limit", help="Use the first N questions of a file.")]
+Suffix = Annotated[str, o.text("--suffix", help="Added to every question.")]
+Tokens = Annotated[int, o.text("--max-new-tokens", help="Limit of an answer; decoding is greedy.")]
+Model = Annotated[str, o.model("--model", "-m", help="Model or adapter to measure: folder or Hub id.")]
+JudgePrompt = Annotated[Path | None, o.judge("--judge-prompt", help="A prompt of your own: prefgen prompts export.")]
+JudgeTokens = Annotated[int, o.judge("--judge-tokens", help="Limit of a judge's reply.")]
+Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
+Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
 
 
-def evaluate(
-    suite: Annotated[str, typer.Argument(help="What it is asked about: scenes.")],
+@evaluations.command()
+def pope(
+    ctx: typer.Context,
+    questions: Questions,
+    output: Output,
+    model: Model = "",
+    answers: Answers = None,
+    image_root: ImageRoot = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
+    limit: Limit = None,
+    parser: Annotated[str, o.text("--parser", help="How an answer is read", choices=PARSERS)] = PARSERS[0],
+    suffix: Suffix = "",
+    max_new_tokens: Tokens = 64,
+    revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
+    engine: o.Engine = EngineConfig.engine,
+    base_url: o.BaseUrl = EngineConfig.base_url,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_args: o.EngineArgs = None,
+    device: o.Device = EngineConfig.device,
+    dtype: o.Dtype = EngineConfig.dtype,
+    batch_size: o.BatchSize = EngineConfig.batch_size,
+    batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
+
+    Questions are POPE's JSON lines. Answers are kept; the same command goes on, and scores anew with another --parser.
+
+    Example: prefgen eval pope --questions coco_pope_random.json --image-root coco/val2014 -m aligned -o pope
+    """
+    from prefgen.cli import evaluating
+
+    evaluating.pope(ctx.params)
+
+
+@evaluations.command()
+def chair(
+    ctx: typer.Context,
+    instances: Annotated[list[Path], o.data("--instances", help="COCO's instances, JSON; repeatable.")],
+    output: Output,
+    captions: Annotated[
+        list[Path] | None, o.data("--captions", help="COCO's captions, JSON, for the truth; repeatable.")
+    ] = None,
+    model: Model = "",
+    answers: OneAnswers = None,
+    image_root: Annotated[Path | None, o.data("--image-root", help="Folder of the pictures.")] = None,
+    image_match: o.ImageMatch = "exact",
+    follow_links: o.FollowLinks = False,
+    limit: Annotated[int | None, o.data("--limit", help="Use the first N pictures.")] = None,
+    sample: Annotated[int | None, o.data("--sample", help="Use N pictures drawn at random.")] = None,
+    synonyms: Annotated[
+        Path | None, o.text("--synonyms", help="Words of your own: a line a category, its name first, commas between.")
+    ] = None,
+    question: Annotated[str, o.text("--question", help="What is asked.")] = "Describe the image in detail.",
+    max_new_tokens: Tokens = 512,
+    revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
+    engine: o.Engine = EngineConfig.engine,
+    base_url: o.BaseUrl = EngineConfig.base_url,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_args: o.EngineArgs = None,
+    device: o.Device = EngineConfig.device,
+    dtype: o.Dtype = EngineConfig.dtype,
+    batch_size: o.BatchSize = EngineConfig.batch_size,
+    batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
+    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
+    seed: Annotated[int, o.run("--seed", help="Seeds the bootstrap and --sample.")] = 0,
+    json: Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """CHAIR: objects in captions that are not in the picture, with recall, F1 and length.
+
+    Captions to be scored: JSON lines or a list with image_id and caption, or image and text.
+
+    Example: prefgen eval chair --instances instances_val2014.json --answers captions.jsonl -o chair
+    """
+    from prefgen.cli import evaluating
+
+    evaluating.chair(ctx.params)
+
+
+@evaluations.command()
+def mmhal(
+    ctx: typer.Context,
+    questions: OneFile,
+    output: Output,
+    model: Model = "",
+    answers: OneAnswers = None,
+    image_root: ImageRoot = None,
+    with_image: Annotated[bool, o.judge("--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
+    limit: Limit = None,
+    max_new_tokens: Tokens = 512,
+    revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
+    engine: o.Engine = EngineConfig.engine,
+    base_url: o.BaseUrl = EngineConfig.base_url,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_args: o.EngineArgs = None,
+    device: o.Device = EngineConfig.device,
+    dtype: o.Dtype = EngineConfig.dtype,
+    batch_size: o.BatchSize = EngineConfig.batch_size,
+    judge: o.Judge = JudgeConfig.judge,
+    judge_url: o.JudgeUrl = JudgeConfig.judge_url,
+    judge_prompt: JudgePrompt = None,
+    judge_tokens: JudgeTokens = 512,
+    api_key_env: o.ApiKeyEnv = JudgeConfig.api_key_env,
+    concurrency: o.Concurrency = JudgeConfig.concurrency,
+    max_cost: o.MaxCost = JudgeConfig.max_cost,
+    price_in: o.PriceIn = JudgeConfig.price_in,
+    price_out: o.PriceOut = JudgeConfig.price_out,
+    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """MMHAL-Bench: a judge rates answers from 0 to 6; below 3 they hallucinate.
+
+    Replies are paid once. Replies without a rating count 0, as published; `score_read` leaves them out.
+
+    Example: prefgen eval mmhal --questions response_template.json --image-root mmhal -m aligned --judge gpt4o -o mmhal
+    """
+    from prefgen.cli import evaluating
+
+    evaluating.mmhal(ctx.params)
+
+
+@evaluations.command("llava-bench")
+def llava_bench(
+    ctx: typer.Context,
+    questions: OneFile,
+    context: Annotated[Path, o.data("--context", help="File of the pictures' captions.")],
+    reference: Annotated[Path, o.data("--reference", help="File of the reference answers.")],
+    output: Output,
+    model: Model = "",
+    answers: OneAnswers = None,
+    image_root: ImageRoot = None,
+    limit: Limit = None,
+    max_new_tokens: Tokens = 1024,
+    revision: o.Revision = None,
+    base_model: o.BaseModel = EngineConfig.base_model,
+    engine: o.Engine = EngineConfig.engine,
+    base_url: o.BaseUrl = EngineConfig.base_url,
+    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
+    engine_args: o.EngineArgs = None,
+    device: o.Device = EngineConfig.device,
+    dtype: o.Dtype = EngineConfig.dtype,
+    batch_size: o.BatchSize = EngineConfig.batch_size,
+    judge: o.Judge = JudgeConfig.judge,
+    judge_url: o.JudgeUrl = JudgeConfig.judge_url,
+    judge_prompt: JudgePrompt = None,
+    judge_tokens: JudgeTokens = 1024,
+    api_key_env: o.ApiKeyEnv = JudgeConfig.api_key_env,
+    concurrency: o.Concurrency = JudgeConfig.concurrency,
+    max_cost: o.MaxCost = JudgeConfig.max_cost,
+    price_in: o.PriceIn = JudgeConfig.price_in,
+    price_out: o.PriceOut = JudgeConfig.price_out,
+    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """LLaVA-Bench (In-the-Wild): a judge scores answers beside reference answers.
+
+    The figure is the sum of the answers' scores by that of the references'. Replies are paid once.
+
+    Example: prefgen eval llava-bench --questions questions.jsonl --context context.jsonl --reference gpt4.jsonl
+    -m aligned -o bench
+    """
+    from prefgen.cli import evaluating
+
+    evaluating.llava_bench(ctx.params)
+
+
+@evaluations.command()
+def compare(
+    one: Annotated[Path, typer.Argument(help="Output of an evaluation.", metavar="OUT_A")],
+    other: Annotated[Path, typer.Argument(help="Output of another one, of the same benchmark.", metavar="OUT_B")],
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Compare two evaluations item by item.
+
+    Differences of all figures with 95% intervals by a paired bootstrap over pictures, and McNemar's exact test.
+
+    Example: prefgen eval compare pope-base pope-aligned
+    """
+    from prefgen.cli import evaluating
+
+    evaluating.compare(one, other, seed, json=json)
+
+
+@evaluations.command()
+def scenes(
     model: Annotated[str, o.model("--model", "-m", help="Model to measure: folder or Hub id.")],
-    scenes: Annotated[Path, o.data("--scenes", help="Folder examples/scenes of prefgen's repository.")] = _BESIDE,
     limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
     base_model: o.BaseModel = EngineConfig.base_model,
+    scenes: Annotated[Path | None, typer.Option("--scenes", hidden=True)] = None,
     device: o.Device = EngineConfig.device,
     batch_size: Annotated[int, o.model("--batch-size", help="Questions of a batch.")] = 64,
-    seed: Annotated[int, o.run("--seed", help="Seeds the bootstrap.")] = 0,
-    json: Annotated[bool, o.run("--json", help="Print all figures as JSON.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
-    """Measure hallucination on pictures whose truth is known.
+    """Measure hallucination on drawn scenes whose truth is known.
 
-    CHAIR, recall, yes/no accuracy and caption length on drawn scenes, with 95% bootstrap intervals. Read CHAIR with
-    recall and length: who says less invents less.
+    CHAIR, recall, yes/no accuracy and caption length, with 95% bootstrap intervals. Read CHAIR with recall and length:
+    who says less invents less.
 
     Example: prefgen eval scenes --model aligned
     """
-    import sys
+    if scenes is not None:
+        typer.echo(f"--scenes {scenes} is not needed any more: the scenes are part of prefgen", err=True)
+    from prefgen.cli import evaluating
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from prefgen.engines import build
-    from prefgen.engines.hf.loading import load
-    from prefgen.errors import UsageError
-    from prefgen.requests import Generate
-
-    if suite != "scenes":
-        raise UsageError(f"there is no suite {suite!r}; choose scenes")
-    if not (scenes / "evaluate.py").exists():
-        raise UsageError(f"{scenes} holds no evaluate.py: clone prefgen's repository and give --scenes examples/scenes")
-    if not 1 <= limit <= 600:
-        raise UsageError(f"--limit {limit} must be between 1 and 600")
-    sys.path.insert(0, str(scenes.resolve()))  # its modules are scripts of the repository, not of the package
-    import evaluate as scenes_
-    from scenes import heldout
-
-    config = EngineConfig(model, base_model=base_model, device=device, dtype="float32")
-    build.hush(config, (Generate,))
-    loaded = load(config)
-    figures = scenes_.evaluate(scenes_.responder(loaded.model, loaded.processor, batch_size), heldout(limit), seed)
-    if json:
-        typer.echo(scenes_.as_json(figures))
-        return
-    table: Table = scenes_.as_table({name: figures[name] for name in _ROWS}, f"{limit} scenes")
-    Console().print(table)
+    config = EngineConfig(model, device=device, dtype="float32", base_model=base_model)
+    evaluating.scenes(config, limit, batch_size, seed, json=json)

@@ -59,7 +59,7 @@ def _list(show: bool) -> None:
 def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
-    src: Annotated[str, typer.Argument(help="File, folder or Hub id.", metavar="SRC")],
+    src: Annotated[str, typer.Argument(help="File, folder, Hub id or address (s3://…).", metavar="SRC")],
     output: Annotated[
         Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
     ],

@@ -9,8 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from prefgen.cli.console import Console
 from prefgen.cli.options import build as build_options
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines

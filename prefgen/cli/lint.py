@@ -29,9 +29,8 @@ def lint(
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """
-    from rich.console import Console
-
     from prefgen import lint as linting
+    from prefgen.cli.console import Console
     from prefgen.lint import render, thresholds
     from prefgen.select import Excluded
 

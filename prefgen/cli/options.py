@@ -96,7 +96,9 @@ def run(*names: str, help: str, **settings: Any) -> Any:
     return option("Run", *names, help=help, **settings)
 
 
-Input = Annotated[str, data("--input", "-i", help="SFT data: JSON, JSONL, Parquet, folder or Hub id.")]
+Input = Annotated[
+    list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
+]
 Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
 ImageRoot = Annotated[Path | None, data("--image-root", help="Folder of the images; else beside the input.")]
 ImageMatch = Annotated[

@@ -111,10 +111,13 @@ def filter_(
     """
     from prefgen import select
     from prefgen.rundir.reader import Stored
-    from prefgen.select import expressions
+    from prefgen.select import expressions, filtering
 
     excluded = _excluded(exclude_images)
-    chosen = select.keep(Stored(run), expressions.parse(condition), excluded)
+    stored, wanted = Stored(run), expressions.parse(condition)
+    chosen = select.keep(stored, wanted, excluded)
+    if not len(chosen) and (seen := filtering.values(stored, wanted.columns)):
+        raise UsageError(f"filter leaves no row of {len(stored):,}; they have\n{seen}")
     _write(ctx, "filter", {"condition": condition}, chosen, excluded, output)
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from prefgen import sources
 from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli import config
+from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.cli.options import build as build_options
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
@@ -52,7 +53,7 @@ def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> 
     options = {**ctx.params, **replaced}
     job = Job(
         method=build_options(method, options),
-        input=options["input"],
+        input=tuple(options["input"]),
         source=build_options(SourceOptions, options),
         engine=build_options(EngineConfig, options),
         output=options["output"],
@@ -163,7 +164,8 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
             f"\n(of {len(found.answers):,} samples, the images of the first {len(loaded)} were tried)" if loaded else ""
         )
         raise UsageError(
-            f"{job.input} has no row with an answer and an image that is there:\n{launch.listed(reasons)}{first}"
+            f"{sources.shown(job.input)} has no row with an answer and an image that is there:\n"
+            f"{launch.listed(reasons)}{first}"
         )
     if found.reasons:
         dropped = sum(count for count, _ in found.reasons.values())

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from prefgen.cli import judging
+from prefgen.cli.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.rundir.schema import Provenance

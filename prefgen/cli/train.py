@@ -22,14 +22,14 @@ from prefgen.train.config import (
     MAKERS,
     REFERENCES,
     SAVED,
+    SCHEDULES,
     Objective,
     Online,
     Optimisation,
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.records import Dropped
     from prefgen.train.callbacks import Asked
     from prefgen.train.rows import Sample
@@ -97,6 +97,12 @@ def train(
     projector_lr: Annotated[
         float, _training("--projector-lr", help="Rate of the projector; 0 freezes it.")
     ] = Optimisation.projector_lr,
+    lr_schedule: Annotated[
+        str, _training("--lr-schedule", help="What the rates do after the warm-up", choices=SCHEDULES)
+    ] = Optimisation.lr_schedule,
+    warmup: Annotated[
+        float, _training("--warmup", help="Share of the steps in which the rates rise.")
+    ] = Optimisation.warmup,
     epochs: Annotated[float, _training("--epochs", help="Passes over the data.")] = Optimisation.epochs,
     max_steps: Annotated[
         int, _training("--max-steps", help="Optimizer steps in all; 0: by --epochs.")
@@ -196,9 +202,8 @@ def train(
     import shlex
     import sys
 
-    from rich.console import Console
-
     from prefgen.cli import config
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.runner.pending import Interrupts

@@ -6,10 +6,9 @@ import dataclasses
 import json as json_
 from pathlib import Path
 
-from rich.console import Console
-
-from prefgen import checks, exporters, select
+from prefgen import checks, exporters, select, sources
 from prefgen.card import readme
+from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.estimate import import_plan
@@ -123,7 +122,11 @@ def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
     if missing.missing:
         talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
     if 0 < missing.missing == missing.images:
-        raise UsageError(f"none of the images of {job.input} is there: set --image-root to the folder that holds them")
+        where = f"under --image-root {job.source.image_root}" if job.source.image_root else "there"
+        raise UsageError(
+            f"none of the images of {sources.shown(job.input)} is {where}: "
+            "name the folder that holds them with --image-root"
+        )
     talk.print(import_plan.render(found, job))
     if with_pair and found.first:
         talk.print(import_plan.render_pair(found.first))

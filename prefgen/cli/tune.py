@@ -72,8 +72,7 @@ def tune(
     """
     import json as json_
 
-    from rich.console import Console
-
+    from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
     from prefgen.evaluate import tune
@@ -139,7 +138,7 @@ def _setting(name: str, value: float) -> str:
     return {"rho": f"ρ = {value:g}", "keep_tokens": f"{value:g} tokens", "noise_steps": f"N = {value:g}"}[name]
 
 
-def _samples(input: str, source: Any) -> list[Any]:
+def _samples(input: list[str], source: Any) -> list[Any]:
     """The samples of the pilot, images loaded.
 
     Raises:
@@ -154,7 +153,7 @@ def _samples(input: str, source: Any) -> list[Any]:
     rows = (load_images(row, root, None) for row in sources.read(input, source) if isinstance(row, Sample))
     samples = [row for row in rows if isinstance(row, Sample)]
     if not samples:
-        raise UsageError(f"{input} has no row with an answer and an image that is there")
+        raise UsageError(f"{sources.shown(input)} has no row with an answer and an image that is there")
     return samples
 
 
@@ -167,7 +166,8 @@ def _command(ctx: typer.Context, name: str, value: object) -> str:
     for parameter in ctx.command.params:
         key = str(parameter.name)
         if key not in left_out and config.is_given(ctx, key):
-            flag = max(parameter.opts, key=len)
-            words += [flag] if ctx.params[key] is True else [flag, str(ctx.params[key])]
+            flag, given = max(parameter.opts, key=len), ctx.params[key]
+            for item in given if isinstance(given, list) else [given]:
+                words += [flag] if item is True else [flag, str(item)]
     words += ["--variant", "noise"] if name == "noise_steps" else []
     return shlex.join([*words, f"--{name.replace('_', '-')}", str(value), "--output", "out"])

@@ -14,7 +14,10 @@ def view(
         Path | None, typer.Option("--static", metavar="FILE", help="Write one HTML file of a sample instead.")
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows of that sample.")] = 24,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 0,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to serve at; 0.0.0.0 lets others in who have the link.")
+    ] = "127.0.0.1",
 ) -> None:
     """Show pairs and what differs in a browser; search and vote.
 
@@ -34,9 +37,11 @@ def view(
             raise EnvironmentFault(f"cannot write {static}: {error}") from error
         typer.echo(f"{static}: {len(html.encode()):,} bytes", err=True)
         return
-    with Server(out, port) as server:
+    with Server(out, port, host) as server:
         typer.echo(server.url)
         typer.echo(f"{server.collection.rows:,} pairs; votes go to {server.votes.path}; Ctrl-C ends it", err=True)
+        if host in ("127.0.0.1", "localhost"):
+            typer.echo(f"from another machine: {server.tunnel}, then open this address there", err=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

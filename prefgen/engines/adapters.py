@@ -17,6 +17,7 @@ from typing import Any
 from safetensors import safe_open
 from transformers.utils.hub import cached_file, extract_commit_hash
 
+from prefgen.engines import model_files
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import ModelUnreachable, PackageMissing, UsageError
 
@@ -57,11 +58,10 @@ def find(config: EngineConfig) -> Adapter | None:
         if config.base_model:
             raise UsageError(f"--base-model is for a PEFT adapter, and {config.model} has no {_CONFIG}")
         return None
-    try:
+    with model_files.reading(f"adapter {config.model} cannot be loaded"):
         settings = json.loads(path.read_text(encoding="utf-8"))
         named, revision = settings.get("base_model_name_or_path"), settings.get("revision")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelUnreachable(f"{path} cannot be read: {error}") from error
+        rank, alpha = int(settings.get("r") or 0), int(settings.get("lora_alpha") or 0)
     if config.base_model:
         named, revision = config.base_model, None
         if not Path(named).exists():
@@ -76,8 +76,8 @@ def find(config: EngineConfig) -> Adapter | None:
         named,
         revision or None,
         str(settings.get("peft_type")),
-        int(settings.get("r") or 0),
-        int(settings.get("lora_alpha") or 0),
+        rank,
+        alpha,
     )
 
 
@@ -141,7 +141,7 @@ def attach(model: Any, adapter: Adapter, *, trains: bool, beside: Sequence[str] 
     peft = _peft(adapter)
     if _file(adapter.name, adapter.revision, _WEIGHTS) is None:
         raise ModelUnreachable(f"adapter {adapter.name} has no {_WEIGHTS}; pickled weights are not read")
-    try:
+    with model_files.reading(_unfit(adapter)):
         settings = peft.PeftConfig.from_pretrained(adapter.name, revision=adapter.revision)
         if settings.is_prompt_learning:
             raise UsageError(
@@ -157,9 +157,6 @@ def attach(model: Any, adapter: Adapter, *, trains: bool, beside: Sequence[str] 
         found = wrapped.load_adapter(
             adapter.name, "default", is_trainable=trains, torch_device=device, revision=adapter.revision
         )
-    except (RuntimeError, ValueError, TypeError, OSError) as error:
-        lines = " ".join(str(error).split())
-        raise ModelUnreachable(f"{_unfit(adapter)}: {lines[:300]}") from error
     strange = [*found.missing_keys, *found.unexpected_keys]
     if strange:
         raise ModelUnreachable(f"{_unfit(adapter)}: it has no place or no weights for {', '.join(strange[:3])}")

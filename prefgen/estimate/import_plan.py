@@ -6,19 +6,27 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from prefgen import sources
 from prefgen.records import Pair
 from prefgen.rundir.schema import IMAGE_TAG
 from prefgen.runner.import_job import ImportJob, Survey
+
+_BEGINNINGS = 20  # of rows' ids that are shown
 
 
 def render(found: Survey, job: ImportJob) -> RenderableType:
     """The plan as a table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("input", Text(job.input))
+    table.add_row("input", Text(sources.shown(job.input)))
     table.add_row("read as", job.importer.name)
     table.add_row("rows", f"{found.rows:,}")
     for reason, count in found.dropped.items():
         table.add_row("", f"{count:,} dropped, {reason}")
+    if found.prompts:
+        taken = sum(count for (_, is_taken), count in found.prompts.items() if is_taken)
+        table.add_row("prompts", f"{taken:,} rows have an id that --prompt-source takes")
+        for (beginning, is_taken), count in [*found.prompts.items()][:_BEGINNINGS]:
+            table.add_row("", Text(f"{count:,} begin with {beginning!r}: {'taken' if is_taken else 'left out'}"))
     table.add_row("images", f"{found.missing.images:,} named, {found.missing.missing:,} not found")
     if found.first:
         table.add_row("licence", Text(found.first.sample.licence or "not stated"))

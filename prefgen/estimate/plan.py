@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prefgen import text
+from prefgen import sources, text
 from prefgen.engines.hf.preview import Preview
 from prefgen.estimate import costs, forecast, hardware, workload
 from prefgen.methods.base import Method
@@ -56,7 +56,7 @@ def render(expected: Estimate, job: Job, samples: Sequence[Sample]) -> Renderabl
         samples: some of the rows, images loaded; what a judge will cost is told from them.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("input", Text(job.input))
+    table.add_row("input", Text(sources.shown(job.input)))
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )

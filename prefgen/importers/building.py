@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
-from pathlib import Path
 from typing import Any
 
 from prefgen import sources
@@ -104,8 +103,7 @@ def import_set(
 
 def origin(src: str, name: str, licence: str, options: SourceOptions, seed: int = 0) -> Origin:
     """Where the rows of `src` come from."""
-    path = Path(src).expanduser()
-    return Origin(name, path.resolve().name if path.exists() else src, licence, options.allow_urls, seed)
+    return Origin(name, sources.name_of(src), licence, options.allow_urls, seed)
 
 
 def import_rows(rows: Iterable[Row], origin: Origin, read: Read) -> Iterator[Pair | Dropped]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from prefgen.errors import UsageError
@@ -11,7 +12,7 @@ from prefgen.lint.pairs import EditSize, Identical, Similarity
 from prefgen.lint.pictures import ImageSizes, Leakage, Repeats
 from prefgen.lint.rows import read
 from prefgen.lint.shortcuts import Detectability, LengthBias
-from prefgen.lint.thresholds import TRUNCATED_CHARS
+from prefgen.lint.thresholds import FEW_ROWS, TRUNCATED_CHARS
 from prefgen.select.leakage import NOTHING, Excluded
 
 __all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint"]
@@ -45,12 +46,23 @@ def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: Exclude
         ImageSizes(),
         *([Leakage(excluded)] if excluded.digest else []),
     ]
-    rows = 0
+    rows = imported = 0
     for row in read(out):
         rows += 1
+        imported += row.imported
         for check in checks:
             check.see(row)
     if not rows:
         raise UsageError(f"{out} holds no pairs: give the folder of a data set, with its data/train-*.parquet")
     found = [finding for check in checks for finding in check.findings(rows)]
+    found = [dataclasses.replace(finding, advice=_advice(finding, rows, imported)) for finding in found]
     return Lint(rows, tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))))
+
+
+def _advice(finding: Finding, rows: int, imported: int) -> str:
+    """The advice, where it can be followed and the rows are enough to give it."""
+    if rows < FEW_ROWS and finding.level != "error":
+        return ""
+    if finding.advice and finding.of_generation and 2 * imported > rows:
+        return "Filter these rows: their answers were imported as they are."
+    return finding.advice

@@ -129,6 +129,7 @@ class AnswerKinds:
                 rows,
                 f"{chosen.count:,} chosen and {rejected.count:,} rejected answers {noun}",
                 "" if level == "info" else advice,
+                of_generation=name == "blur-talk",
             )
 
 
@@ -174,6 +175,7 @@ class UnknownWords:
             f"stand in one row only{'; ' + words if words else ''}",
             "Lower --temperature or --top-p: garbled words are easier to tell than wrong facts." if grave else "",
             tuple(self._examples[word] for word, _ in common[:EXAMPLES]),
+            of_generation=True,
         )
 
 

@@ -31,6 +31,7 @@ class Finding:
         level: ``error`` breaks training or evaluation, ``warning`` may teach what was not meant, ``info`` is a figure.
         count: rows concerned; of ``unknown-words`` words. share: of all rows, or of all words.
         message: the finding with its figures. advice: what to do about it; empty where nothing need be done.
+        of_generation: the advice concerns options that answers are generated with.
     """
 
     check: str
@@ -40,6 +41,7 @@ class Finding:
     message: str
     advice: str = ""
     examples: tuple[Example, ...] = ()
+    of_generation: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,14 @@ class Tally:
         if len(self._examples) < EXAMPLES:
             self._examples.append(Example(row.id, shorten(text)))
 
-    def finding(self, check: str, level: Level, rows: int, message: str, advice: str) -> Finding:
+    def finding(
+        self, check: str, level: Level, rows: int, message: str, advice: str, *, of_generation: bool = False
+    ) -> Finding:
         """The finding about the rows that were counted; ``info`` without advice if there are none."""
         if not self.count:
             level, advice = "info", ""
-        return Finding(check, level, self.count, self.count / rows, message, advice, tuple(self._examples))
+        examples = tuple(self._examples)
+        return Finding(check, level, self.count, self.count / rows, message, advice, examples, of_generation)
 
 
 def shorten(text: str) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prefgen.lint.findings import LEVELS, Finding, Lint
+from prefgen.lint.findings import Finding, Lint
+from prefgen.lint.thresholds import FEW_ROWS
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
-# Control characters and marks that change the direction of writing: data must not steer a terminal.
-_STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def to_json(found: Lint) -> str:
@@ -23,26 +21,38 @@ def to_json(found: Lint) -> str:
 
 
 def render(found: Lint) -> RenderableType:
-    """The findings as a table, the gravest first, and a line that counts them."""
+    """The findings as a table, the gravest first; then one line of what found nothing, and one of the verdict."""
+    empty = [finding.check for finding in found.findings if finding.level == "info" and not finding.count]
     table = Table("", "check", "count", "what was found", box=None, padding=(0, 2, 0, 0))
     for finding in found.findings:
-        table.add_row(
-            Text(finding.level, _STYLES[finding.level]), finding.check, f"{finding.count:,}", _describe(finding)
-        )
-    counts = [(level, sum(finding.level == level for finding in found.findings)) for level in LEVELS]
-    return Group(table, Text(f"{found.rows:,} pairs: " + ", ".join(f"{count} {level}" for level, count in counts)))
+        if finding.check not in empty:
+            table.add_row(
+                Text(finding.level, _STYLES[finding.level]), finding.check, f"{finding.count:,}", _describe(finding)
+            )
+    nothing = [Text(f"nothing found by: {', '.join(empty)}", "dim")] if empty else []
+    return Group(table, *nothing, Text(verdict(found)))
+
+
+def verdict(found: Lint) -> str:
+    """All findings in one line."""
+    errors, warnings = (
+        [finding.check for finding in found.findings if finding.level == level] for level in ("error", "warning")
+    )
+    if errors:
+        said = f"mend before training: {', '.join(errors)}" + (f"; then see {', '.join(warnings)}" if warnings else "")
+    elif warnings:
+        said = f"no error; see before training: {', '.join(warnings)}"
+    else:
+        said = "nothing found that speaks against training on them"
+    few = f" (advice is given from {FEW_ROWS} pairs on)" if found.rows < FEW_ROWS else ""
+    return f"{found.rows:,} pairs: {said}{few}"
 
 
 def _describe(finding: Finding) -> Text:
-    text = Text(visible(finding.message))
+    text = Text(finding.message)
     if finding.level != "info":
         for example in finding.examples:
-            text.append(f"\n{visible(example.row)}: {visible(example.text)}", "dim")
+            text.append(f"\n{example.row}: {example.text}", "dim")
     if finding.advice:
         text.append(f"\n→ {finding.advice}\n", "bold")
     return text
-
-
-def visible(text: str) -> str:
-    """The text with what would steer a terminal made visible."""
-    return _STEERING.sub("\ufffd", text)

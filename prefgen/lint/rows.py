@@ -14,7 +14,17 @@ from prefgen.errors import UsageError
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.schema import IMAGE_TAG
 
-_COLUMNS = ["id", "chosen_response", "rejected_response", "instruction", "similarity", "flags", "spans", "meta"]
+_COLUMNS = [
+    "id",
+    "chosen_response",
+    "rejected_response",
+    "instruction",
+    "similarity",
+    "flags",
+    "spans",
+    "meta",
+    "iteration",
+]
 # Of the columns `images` and `rejected_images`, without their bytes.
 _IMAGE_NAMES = ["images.list.element.path", "rejected_images.list.element.path"]
 _ROWS_AT_ONCE = 1000
@@ -37,6 +47,7 @@ class Row:
     Attributes:
         prompt: the last user turn, image tags left out.
         rejected_pictures: those that are rejected in place of `pictures`; empty where the answers differ.
+        imported: whether its answers came with it, so that no option of prefgen's made them.
         spans: what was generated, as (start, end) in characters of `rejected`; empty where that was not recorded.
     """
 
@@ -49,6 +60,7 @@ class Row:
     spans: tuple[tuple[int, int], ...]
     pictures: tuple[Picture, ...]
     rejected_pictures: tuple[Picture, ...] = ()
+    imported: bool = False
 
 
 def read(out: Path) -> Iterator[Row]:
@@ -74,6 +86,7 @@ def read(out: Path) -> Iterator[Row]:
                         flags=tuple(values["flags"]),
                         spans=tuple((span["start"], span["end"]) for span in values["spans"]),
                         pictures=_pictures(values["images"], meta.get("images", [])),
+                        imported=values["iteration"] == 0,
                         rejected_pictures=_pictures(values["rejected_images"] or [], meta.get("rejected_images", [])),
                     )
 

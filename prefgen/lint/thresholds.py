@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+FEW_ROWS = 100  # with fewer, a share says too little to advise anything
+
 # Trainers cut long answers off; about four characters of English are a token, so this is some 500 tokens.
 TRUNCATED_CHARS = 2000
 

@@ -12,7 +12,7 @@ appendix E, algorithm 1. Three parts:
 3. Semantic rejection: an answer whose similarity phi to y+ is not below ``eps_s`` is thrown away and made again with
    new draws, ``N_BDHS`` times at most; the last time without guidance.
 
-Departures from the paper (numbers of holes in it that needed a decision; ``fidelity="paper"`` takes back 3 and 4):
+Departures from the paper (numbers of holes in it that needed a decision; ``fidelity="paper"`` takes back 2, 3 and 4):
 
 1. Sampling settings are not given: temperature 1.0, top-p 1.0.
 2. "A random position" is a word boundary, uniformly among those that keep a word and re-generate a word (every cut that
@@ -79,7 +79,7 @@ class BDHS:
         similarity_threshold: eps_s.
         guidance: complete the reference sentence by sentence; without it every answer is generated whole.
         drop_similar: drop a sample whose last answer is not below the threshold.
-        fidelity: ``paper`` reads algorithm 1 literally where the default repairs it (departures 3 and 4).
+        fidelity: ``paper`` reads algorithm 1 literally where the default repairs it (departures 2, 3 and 4).
         splitter: where sentences are split. language: ISO 639-1 code for its abbreviations.
         temperature: of the token draws; 0 is greedy. top_p: nucleus of the token draws.
         max_sentence_tokens: limit of one completed sentence. max_new_tokens: limit of an answer generated whole.

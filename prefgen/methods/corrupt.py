@@ -52,6 +52,8 @@ class Corrupt:
         attempts: how often to ask for one row, at most.
         similarity_threshold: answers as similar as this are asked for again; None compares words alone, needs no model.
         length_ratio: how many times as long, or as short, as the chosen answer the corrupted one may be.
+        checks: what else a reply must pass, some of `prefgen.methods.replies.CHECKS` joined by commas, or ``none``. For
+            the paper's ablation of obvious corruptions, leave out ``giveaway``.
         temperature, top_p: of the judge. max_new_tokens: limit of a reply.
         seed: the run's seed.
     """
@@ -65,6 +67,7 @@ class Corrupt:
     attempts: int = 3
     similarity_threshold: float | None = None
     length_ratio: float = 2.0
+    checks: str = ",".join(replies.CHECKS)
     temperature: float = 1.0
     top_p: float = 1.0
     max_new_tokens: int = 1024
@@ -83,6 +86,9 @@ class Corrupt:
         unknown = [kind for kind in chosen if kind not in KINDS]
         if unknown or len({*chosen}) < len(chosen):
             raise UsageError(f"--kinds {self.kinds!r}: give some of {','.join(KINDS)}, each once")
+        unknown = [check for check in self.checks.split(",") if check not in replies.CHECKS]
+        if unknown and self.checks != "none":
+            raise UsageError(f"--checks {self.checks!r}: give some of {','.join(replies.CHECKS)}, or none")
         if self.reply not in REPLY_FORMS:
             raise UsageError(f"--reply {self.reply!r} is unknown; choose from {', '.join(REPLY_FORMS)}")
         ranges: list[tuple[str, float | None, float, float]] = [
@@ -191,7 +197,9 @@ class Corrupt:
         else:
             rejected, how = replies.text(message, fenced=chosen.strip().startswith(("```", "~~~")))
         instructions = "\n".join(text for role, text in self.prompt.turns if role != "assistant")
-        replies.check_corruption(rejected, chosen.strip(), question(sample), instructions, self.length_ratio)
+        replies.check_corruption(
+            rejected, chosen.strip(), question(sample), instructions, self.length_ratio, self.checks.split(",")
+        )
         return rejected, kinds, how
 
     def _parse(self, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Any
 
 from prefgen import reading
@@ -26,6 +27,8 @@ _GIVEAWAY = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+")
+CHECKS = ("refusal", "giveaway", "leak", "length")
+"""Checks of a corruption that can be switched off; that it is no answer at all, or the same one, is always seen."""
 
 
 def spoken(message: Message) -> Read:
@@ -100,12 +103,19 @@ def refuse(text: str, chosen: str) -> None:
         raise RowError("REPLY_REFUSAL", _shown(text))
 
 
-def check_corruption(rejected: str, chosen: str, question: str, instructions: str, length_ratio: float) -> None:
+def check_corruption(
+    rejected: str,
+    chosen: str,
+    question: str,
+    instructions: str,
+    length_ratio: float,
+    checks: Collection[str] = CHECKS,
+) -> None:
     """See that a rewritten answer can stand beside the one that it was made of.
 
     Args:
         question: what both answer; words of it are not held against a reply. instructions: what may not be repeated.
-        length_ratio: how many times as long, or as short, it may be.
+        length_ratio: how many times as long, or as short, it may be. checks: some of `CHECKS`.
 
     Raises:
         RowError: ``REPLY_EMPTY``, ``REPLY_REFUSAL``, ``REPLY_NOOP``, ``REPLY_GIVEAWAY``, ``REPLY_LEAK``,
@@ -113,17 +123,18 @@ def check_corruption(rejected: str, chosen: str, question: str, instructions: st
     """
     if not rejected:
         raise RowError("REPLY_EMPTY", "the rewritten answer is empty")
-    refuse(rejected, chosen)
+    if "refusal" in checks:
+        refuse(rejected, chosen)
     if _plain(rejected) == _plain(chosen):
         raise RowError("REPLY_NOOP", "the answer came back unchanged")
     hint = next((m.group() for m in _GIVEAWAY.finditer(rejected) if m.group().lower() not in chosen.lower()), None)
-    if hint is not None:
+    if hint is not None and "giveaway" in checks:
         raise RowError("REPLY_GIVEAWAY", f"{hint!r} in: {_shown(rejected)}")
     leaked = _runs(rejected) & _runs(instructions) - _runs(chosen) - _runs(question)
-    if leaked:
+    if leaked and "leak" in checks:
         raise RowError("REPLY_LEAK", f"it repeats the instructions: {' '.join(min(leaked))}")
     longer, shorter = max(len(rejected), len(chosen)), min(len(rejected), len(chosen))
-    if longer - shorter > _SLACK_CHARS and longer > length_ratio * shorter:
+    if "length" in checks and longer - shorter > _SLACK_CHARS and longer > length_ratio * shorter:
         raise RowError("REPLY_LENGTH", f"{len(rejected)} characters for {len(chosen)}")
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import PIL.Image
@@ -24,7 +26,10 @@ from prefgen.errors import UsageError
 
 _ROWS_AT_ONCE = 50  # with their pictures
 _ROUNDING = 1e-5  # of a cosine in float32
-_MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # what rows of another shape make the checks raise
+# What records and rows of another shape make the checks raise.
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_ID = re.compile(r"[0-9a-f]{16}")
+_SHOWN_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,17 @@ def verify(out: Path) -> Verification:
     return _Check(out).run()
 
 
+def problems(out: Path) -> tuple[Problem, ...]:
+    """What is wrong in a run, or with the rows of a folder of shards that has no run's records beside it."""
+    if (out / ".prefgen").is_dir():
+        return verify(out).problems
+    check = _Check(out)
+    ids: set[bytes] = set()
+    for path in sorted((out / "data").glob("*.parquet")):
+        check.parquet(path, ids)
+    return tuple(check.problems)
+
+
 class _Check:
     """One pass over a run directory."""
 
@@ -85,17 +101,25 @@ class _Check:
             self.report(self.state, f"{plan['rows']} rows planned, but {pairs} pairs and {dropped.total()} dropped")
         stated = {"planned": plan["rows"], "pairs": pairs, "dropped": dict(dropped)}
         if manifest and manifest["rows"] != stated:
-            self.report(self.state / "manifest.json", f"states {manifest['rows']}, found {stated}")
+            self.report(self.state / "manifest.json", f"states {str(manifest['rows'])[:_SHOWN_CHARS]}, found {stated}")
         return Verification(tuple(self.problems), plan["rows"], pairs, dropped.total(), max(pending, 0), finished)
 
     def report(self, path: Path, detail: str, row: str | None = None) -> None:
         self.problems.append(Problem(path.relative_to(self.out).as_posix(), detail, row))
 
+    @contextmanager
+    def reading(self, path: Path, row: str | None = None) -> Iterator[None]:
+        """Report what cannot be read, or has another shape than prefgen gives it."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, *_MALFORMED) as error:
+            self.report(path, f"cannot be read: {error!r}"[:_SHOWN_CHARS], row)
+
     def json(self, path: Path, needed: dict[str, Any]) -> dict[str, Any]:
         """A JSON object; `needed`, after a report, where it is missing or lacks one of these keys."""
         try:
             value = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             self.report(path, f"cannot be read: {error}")
             return needed
         if isinstance(value, dict) and all(type(value.get(key)) is type(default) for key, default in needed.items()):
@@ -122,12 +146,17 @@ class _Check:
             self.report(path, "differs from its digest in manifest.sha256")
             return None
         manifest = self.json(path, {"files": {}, "rows": {}})
+        known: set[Path] = set()
         for name, digest in manifest["files"].items():
+            if not _is_inside(name):
+                self.report(path, f"lists a file outside of the folder: {name[:_SHOWN_CHARS]!r}")
+                continue
             listed = self.out / name
-            found = self.sha256(listed)
-            if found and (found, listed.stat().st_size) != (digest["sha256"], digest["bytes"]):
-                self.report(listed, "differs from its digest in manifest.json")
-        known = {self.out / name for name in manifest["files"]}
+            known.add(listed)
+            with self.reading(path):
+                found = self.sha256(listed)
+                if found and (found, listed.stat().st_size) != (digest["sha256"], digest["bytes"]):
+                    self.report(listed, "differs from its digest in manifest.json")
         inner = (self.state / name for name in ("parts", "dropped", "shards"))
         for folder in (self.out / "data", self.out / "samples", *inner):
             for stranger in sorted({*folder.glob("*")} - known):
@@ -140,6 +169,9 @@ class _Check:
         fitting = []
         for path in sorted((self.state / "shards").glob("*.json")):
             record = self.json(path, needed)
+            if not all(type(count) is int for count in record["dropped"].values()):
+                self.report(path, "counts dropped rows in something else than whole numbers")
+                continue
             shard, size = record["shard"], plan["shard_size"]
             ends = (shard * size, min((shard + 1) * size, plan["rows"]))
             if record is needed:
@@ -162,12 +194,16 @@ class _Check:
         if self.sha256(path) != _stated(record, "drops"):
             self.report(path, "differs from its digest in the commit record")
             return Counter()
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        reasons = Counter(str(row["reason"]) for row in rows)
-        if reasons != record["dropped"]:
-            self.report(path, f"holds {dict(reasons)}, but {record['dropped']} were committed")
-        if not all(record["start"] <= row["row"] < record["stop"] for row in rows):
-            self.report(path, "names rows of another shard")
+        reasons = Counter[str]()
+        with self.reading(path):
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            reasons = Counter(str(row["reason"]) for row in rows)
+            if reasons != record["dropped"]:
+                self.report(path, f"holds {dict(reasons)}, but {record['dropped']} were committed")
+            if not all(record["start"] <= row["row"] < record["stop"] for row in rows):
+                self.report(path, "names rows of another shard")
+            if not all({"iteration", "similarity"} <= row.keys() for row in rows):
+                self.report(path, "holds rows without iteration and similarity")
         return reasons
 
     def rows(self, shards: list[dict[str, Any]]) -> int:
@@ -194,20 +230,32 @@ class _Check:
     def parquet(self, path: Path, ids: set[bytes]) -> int:
         """Check the rows of one file; how many there are."""
         count = 0
-        try:
+        with self.reading(path):
             for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     count += 1
-                    # 8 bytes each, so that a million of them fit in memory
-                    digest = hashlib.blake2b(row["id"].encode(), digest_size=8).digest()
-                    if digest in ids:
-                        self.report(path, "stands twice in the data set", row["id"])
-                    ids.add(digest)
-                    for detail in _row_problems(row):
-                        self.report(path, detail, row["id"])
-        except (pa.ArrowException, OSError, *_MALFORMED) as error:
-            self.report(path, f"cannot be read: {error!r}")
+                    self.row(path, row, ids)
         return count
+
+    def row(self, path: Path, row: dict[str, Any], ids: set[bytes]) -> None:
+        """Check a row; `ids` are those of the rows before it."""
+        row_id = str(row["id"])
+        # 8 bytes each, so that a million of them fit in memory
+        digest = hashlib.blake2b(row_id.encode(errors="replace"), digest_size=8).digest()
+        if digest in ids:
+            self.report(path, "stands twice in the data set", row_id)
+        ids.add(digest)
+        if not _ID.fullmatch(row_id):
+            self.report(path, "its id is not 16 hexadecimal digits", row_id[:_SHOWN_CHARS])
+        with self.reading(path, row_id[:_SHOWN_CHARS]):
+            for detail in _row_problems(row):
+                self.report(path, detail, row_id)
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file that is listed can be one of the run's own."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and "\\" not in name and name.isprintable()
 
 
 def _stated(record: dict[str, Any], name: str) -> object:
@@ -236,6 +284,7 @@ def _row_problems(row: dict[str, Any]) -> Iterator[str]:
 
 def _image_problems(row: dict[str, Any]) -> Iterator[str]:
     meta = json.loads(row["meta"])
+    yield from _meta_problems(meta)
     slots = sum(part["type"] == "image" for turn in row["prompt"] for part in turn["content"])
     for column in ("images", "rejected_images"):
         images, stated = row[column], meta[column]
@@ -245,6 +294,16 @@ def _image_problems(row: dict[str, Any]) -> Iterator[str]:
             yield f"{len(images)} {column} for {slots} image parts, meta has {len(stated)}"
         else:
             yield from _picture_problems(images, stated)
+
+
+def _meta_problems(meta: Any) -> Iterator[str]:
+    """What other commands take from `meta` besides the pictures."""
+    for name in ("options", "source", "versions"):
+        if not isinstance(meta.get(name), dict):
+            yield f"meta has no object {name}"
+    joined = meta.get("joined")
+    if joined is not None and not isinstance(joined.get("group"), str):
+        yield "meta has joined without a group"
 
 
 def _picture_problems(images: list[dict[str, Any]], stated: list[dict[str, Any]]) -> Iterator[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.pending import Interrupts, Rows, load_images
 from prefgen.sources import MissingReport, SourceOptions
+
+_BEGINNING = re.compile(r"\d.*", re.DOTALL)  # what follows it in a row's id
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Survey:
     Attributes:
         rows: planned rows, those included that the importer drops.
         dropped: how many those are, by reason.
+        prompts: where the importer takes some prompts by their row's id: rows by the beginning of their ids, and
+            whether it takes them.
         first: the first pair, if there is any.
     """
 
@@ -75,6 +81,7 @@ class Survey:
     dropped: Mapping[str, int]
     first: Pair | None
     missing: MissingReport
+    prompts: Mapping[tuple[str, bool], int] = field(default_factory=dict)
 
 
 def survey(job: ImportJob) -> Survey:
@@ -95,7 +102,18 @@ def survey(job: ImportJob) -> Survey:
                 yield _with_all_images(outcome)
 
     missing = sources.missing_report(samples(), job.source.root(job.input))
-    return Survey(rows, dict(dropped.most_common()), first, missing)
+    return Survey(rows, dict(dropped.most_common()), first, missing, _prompts(job))
+
+
+def _prompts(job: ImportJob) -> dict[tuple[str, bool], int]:
+    """Rows of the whole input by the beginning of their ids, and whether the importer takes them."""
+    found: Counter[tuple[str, bool]] = Counter()
+    pattern = getattr(job.importer, "prompt_source", "*")
+    if pattern != "*":
+        for outcome in job.importer(job.input):
+            name = outcome.source_id if isinstance(outcome, Dropped) else outcome.sample.source_id
+            found[_BEGINNING.sub("", name), fnmatchcase(name.lower(), pattern.lower())] += 1
+    return dict(found.most_common())
 
 
 def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: Callable[[Outcome], None]) -> None:

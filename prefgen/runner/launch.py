@@ -49,7 +49,7 @@ class Job:
     """All that a run is made of.
 
     Attributes:
-        input: file, folder or Hub id of the SFT data.
+        input: files, folder, Hub ids or addresses of the SFT data, or patterns of them.
         shard_size: samples of a shard, the unit of commit and resume. Batches never cross shards, so what a shard
             holds cannot depend on when a run was interrupted.
         config: the merged configuration as TOML.
@@ -57,7 +57,7 @@ class Job:
     """
 
     method: Method
-    input: str
+    input: sources.Inputs
     source: SourceOptions
     engine: EngineConfig
     output: Path

@@ -22,6 +22,7 @@ from prefgen.rundir.schema import COLUMNS
 
 RATIO = "length_ratio"
 MAX_CHARS = 2000
+MAX_DEPTH = 50  # of parentheses, minus signs and the like inside each other; a chain of additions is such a nest
 _LENGTHS = ("rejected_chars", "chosen_chars")
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -84,7 +85,9 @@ def parse(text: str) -> Condition:
         compiler = _Compiler(text)
         test = compiler.value(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{text!r} is no condition: {error}; e.g. similarity < 0.9 and method == 'bdhs'") from error
+        raise UsageError(
+            f"{text[:200]!r} is no condition: {error}; e.g. similarity < 0.9 and method == 'bdhs'"
+        ) from error
     return Condition(text, tuple(sorted(compiler.columns)), test)
 
 
@@ -94,8 +97,22 @@ class _Compiler:
     def __init__(self, text: str) -> None:
         self._text = text
         self.columns: set[str] = set()
+        self._depth = 0
 
     def value(self, node: ast.expr) -> Value:
+        """The function that this part of the condition is.
+
+        Raises:
+            UsageError: it is nested too deep, or not known.
+        """
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise UsageError(f"{self._text[:60]!r}… is nested more than {MAX_DEPTH} deep: write it in several filters")
+        made = self._made(node)
+        self._depth -= 1
+        return made
+
+    def _made(self, node: ast.expr) -> Value:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() | None as constant):
                 return lambda row: constant

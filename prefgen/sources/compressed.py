@@ -6,10 +6,10 @@ import gzip
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from prefgen.errors import UsageError
+from prefgen.remote import File
 
 _GZIP = b"\x1f\x8b"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
@@ -29,7 +29,7 @@ _OTHERS = {
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: File) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed.
 
     Raises:
@@ -55,7 +55,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             raise UsageError(f"INPUT_UNREADABLE: {path} is damaged or cut off: {error}; download it again") from error
 
 
-def _zstandard(path: Path, file: BinaryIO) -> BinaryIO:
+def _zstandard(path: File, file: BinaryIO) -> BinaryIO:
     try:
         import zstandard
     except ImportError:

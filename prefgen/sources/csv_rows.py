@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 from prefgen.errors import RowError, UsageError
+from prefgen.remote import File
 from prefgen.sources.compressed import opened
 from prefgen.sources.row import Row
 
@@ -15,7 +15,7 @@ CSV_SUFFIXES = (".csv", ".tsv")
 _MAX_FIELD_CHARS = 64 * 2**20  # pictures as base64 are long
 
 
-def read_csv(path: Path) -> Iterator[Row]:
+def read_csv(path: File) -> Iterator[Row]:
     """The rows of a table, streamed; an empty field is a column that the row does not have.
 
     Raises:

@@ -9,7 +9,6 @@ or keys.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import string
@@ -20,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
+from prefgen.addresses import is_public
 from prefgen.errors import RowError
 from prefgen.images import public_url
 
@@ -43,18 +43,6 @@ class FetchLimits:
 
 
 DEFAULT_LIMITS = FetchLimits()
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, whatever it is wrapped in (mapped, 6to4, NAT64, Teredo)."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        teredo = ip.teredo[1] if ip.teredo else None
-        nat64 = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in ipaddress.ip_network("64:ff9b::/96") else None
-        inner = ip.ipv4_mapped or ip.sixtofour or teredo or nat64
-        if inner:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
 
 
 def fetch(

@@ -10,10 +10,10 @@ import codecs
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from prefgen.errors import RowError, UsageError
+from prefgen.remote import File
 from prefgen.sources.compressed import opened
 from prefgen.sources.image_columns import IMAGE_COLUMNS
 from prefgen.sources.messages import CONVERSATION_COLUMNS, QUESTION_COLUMNS
@@ -30,7 +30,7 @@ MAX_DIGITS = 400
 _SPACE = " \t\r\n"
 
 
-def read_json(path: Path) -> Iterator[Row]:
+def read_json(path: File) -> Iterator[Row]:
     """The rows of a JSON list or of JSON Lines, told apart by the first character.
 
     Raises:
@@ -49,7 +49,7 @@ def read_json(path: Path) -> Iterator[Row]:
         yield from _ListReader(path, file).rows() if is_list else _lines(path, file)
 
 
-def whole_object(path: Path) -> dict[str, Any] | None:
+def whole_object(path: File) -> dict[str, Any] | None:
     """The file's single object, if it is one object over several lines or an object that holds a list of rows.
 
     None for a list, for JSON Lines, and for what is no JSON, which its reader reports.
@@ -90,7 +90,7 @@ def _lists_of_rows(value: dict[str, Any]) -> list[str]:
     return [key for key, rows in lists.items() if speaker_of(rows[0]) is None]  # messages make a row, not a file
 
 
-def _wrapped(path: Path, whole: dict[str, Any]) -> Iterator[Row]:
+def _wrapped(path: File, whole: dict[str, Any]) -> Iterator[Row]:
     if is_meta(whole):
         yield from read_meta(path, whole, read_json)
         return
@@ -99,7 +99,7 @@ def _wrapped(path: Path, whole: dict[str, Any]) -> Iterator[Row]:
         yield _as_row(f"row {number} of {key}", row, _bad_text(row))
 
 
-def _not_utf8(path: Path, offset: int, near: bytes) -> UsageError:
+def _not_utf8(path: File, offset: int, near: bytes) -> UsageError:
     guess = "UTF-16" if b"\0" in near or near.startswith((b"\xff\xfe", b"\xfe\xff")) else "Latin-1 or Windows-1252"
     code = "UTF-16" if guess == "UTF-16" else "WINDOWS-1252"
     return UsageError(
@@ -165,18 +165,18 @@ def _as_row(where: str, value: object, fault: RowError | None) -> Row:
     return Row(where, fault or RowError("ROW_SHAPE", f"an object is expected, found {type(value).__name__}"))
 
 
-def _too_deep(path: Path, where: str) -> UsageError:
+def _too_deep(path: File, where: str) -> UsageError:
     return UsageError(f"JSON_DEPTH: {path}, {where}: nested more than {MAX_DEPTH} deep; is this SFT data?")
 
 
-def _too_long(path: Path, where: str) -> UsageError:
+def _too_long(path: File, where: str) -> UsageError:
     return UsageError(
         f"JSON_SIZE: {path}, {where}: one row has more than {MAX_ROW_CHARS:,} characters. "
         "Write one object per row, with images as files or in Parquet"
     )
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[Row]:
+def _lines(path: File, file: BinaryIO) -> Iterator[Row]:
     decoder = _Decoder()
     offset = 0
     number = 0
@@ -207,7 +207,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[Row]:
 class _ListReader:
     """Decodes the elements of a top-level list from a buffer that holds little more than the current one."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: File, file: BinaryIO) -> None:
         self._path = path
         self._file = file
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()

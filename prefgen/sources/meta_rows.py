@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.errors import RowError, UsageError
+from prefgen.remote import File
 from prefgen.sources.row import Row
 
 _IMAGE_COLUMNS = ("image", "images")
@@ -24,16 +25,18 @@ def is_meta(value: object) -> bool:
     )
 
 
-def annotation_files(path: Path, meta: Mapping[str, Any]) -> list[Path]:
+def annotation_files(path: File, meta: Mapping[str, Any]) -> list[File]:
     """The annotation files of a meta file, found as they stand, beside it, or with the folder that it is in.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``.
     """
-    found = []
+    found: list[File] = []
     for name, entry in meta.items():
-        beside = path.absolute().parent
-        candidates = (beside / entry["annotation"], beside.parent / entry["annotation"], Path(entry["annotation"]))
+        folders = [path.parent, path.parent.parent]
+        if isinstance(path, Path):  # a file from elsewhere does not say what is read of this machine
+            folders = [path.absolute().parent, path.absolute().parent.parent, Path()]
+        candidates: list[File] = [folder / entry["annotation"] for folder in folders]
         file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is None:
             raise UsageError(
@@ -43,7 +46,7 @@ def annotation_files(path: Path, meta: Mapping[str, Any]) -> list[Path]:
     return found
 
 
-def read_meta(path: Path, meta: Mapping[str, Any], read: Callable[[Path], Iterator[Row]]) -> Iterator[Row]:
+def read_meta(path: File, meta: Mapping[str, Any], read: Callable[[File], Iterator[Row]]) -> Iterator[Row]:
     """The rows of all entries: image paths under the entry's root, the whole repeated `repeat_time` times.
 
     A fraction of `repeat_time` takes that share of the entry's `length`, from its beginning. A repeated row has an id

@@ -10,6 +10,7 @@ from typing import Literal
 from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
+from prefgen.sources.finding import Inputs, find
 from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
 
@@ -80,18 +81,19 @@ class SourceOptions:
         """The input's columns by prefgen's name, as far as `columns` says."""
         return parse_columns(self.columns)
 
-    def root(self, input: str) -> ImageRoot:
+    def root(self, input: Inputs) -> ImageRoot:
         """Where the images of `input` may lie.
 
         Raises:
-            UsageError: `image_root` is not a folder.
+            UsageError: `image_root` is not a folder; or, without one, as `find`.
         """
         if self.image_root is not None:
             if not self.image_root.is_dir():
                 raise UsageError(f"--image-root {self.image_root} is not a folder")
             return ImageRoot((self.image_root,), self.image_match, self.follow_links)
-        path = Path(input).expanduser()
-        if not path.exists():  # a Hub id: its images come as bytes
-            return ImageRoot(())
-        folder = path if path.is_dir() else path.parent
-        return ImageRoot((folder, folder / "images"), self.image_match, self.follow_links)
+        inputs = [
+            source for source in find(input, self.allow_urls) if isinstance(source, Path)
+        ]  # a Hub set has its images in it
+        folders = dict.fromkeys(path if path.is_dir() else path.parent for path in inputs)
+        places = (place for folder in folders for place in (folder, folder / "images"))
+        return ImageRoot(tuple(places), self.image_match, self.follow_links)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prefgen.errors import UsageError
+from prefgen.remote import File, RemoteFile
 from prefgen.sources.row import Row
 
 BATCH_ROWS = 16  # with embedded photographs, some 5 MB
@@ -17,14 +17,20 @@ MAX_CHUNK_BYTES = 4 * 2**30
 MAX_RATIO = 1000  # of uncompressed to compressed size, beyond what text reaches
 
 
-def read_parquet(path: Path) -> Iterator[Row]:
+def read_parquet(path: File) -> Iterator[Row]:
     """The rows of one Parquet file.
 
     Raises:
         UsageError: ``PARQUET_CORRUPT``, ``PARQUET_CHECKSUM``, ``PARQUET_BOMB``, ``ENCODING``.
     """
     try:
-        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
+        remote = isinstance(path, RemoteFile)  # of which a group is read in a few requests; on disk it is streamed
+        file = pq.ParquetFile(
+            path.unbuffered() if isinstance(path, RemoteFile) else path,
+            pre_buffer=remote,
+            buffer_size=0 if remote else 2**20,
+            page_checksum_verification=True,
+        )
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"PARQUET_CORRUPT: {path}: {_first_line(error)}; download or write the file again") from error
     number = 0
@@ -55,7 +61,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
                     yield Row(f"row {number}", columns)
 
 
-def _check_group(path: Path, file: pq.ParquetFile, group: int) -> None:
+def _check_group(path: File, file: pq.ParquetFile, group: int) -> None:
     metadata = file.metadata.row_group(group)
     for index in range(metadata.num_columns):
         chunk = metadata.column(index)
@@ -64,7 +70,7 @@ def _check_group(path: Path, file: pq.ParquetFile, group: int) -> None:
             raise _bomb(path, group, f"column {chunk.path_in_schema} unpacks from {packed:,} to {unpacked:,} bytes")
 
 
-def _bomb(path: Path, group: int, problem: str) -> UsageError:
+def _bomb(path: File, group: int, problem: str) -> UsageError:
     return UsageError(f"PARQUET_BOMB: {path}, row group {group}: {problem}; write it with smaller row groups")
 
 

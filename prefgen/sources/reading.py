@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, Sample
+from prefgen.remote import File, RemoteFile
 from prefgen.sources.columns import outcomes
 from prefgen.sources.csv_rows import CSV_SUFFIXES, read_csv
 from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
+from prefgen.sources.finding import HubSet, Inputs, Source, find, label, shown, source_name, unreadable
 from prefgen.sources.json_rows import read_json, whole_object
 from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
@@ -23,20 +24,19 @@ from prefgen.sources.parquet_rows import read_parquet
 from prefgen.sources.row import Row
 from prefgen.sources.tar_rows import read_tar
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
 
-
-def read(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
+def read(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """The samples of an input in a fixed order, streamed, with every row that gives none as `Dropped`.
 
     Args:
         input: a JSON list, JSON Lines or Parquet file or a tar shard (told apart by content; gzip and Zstandard too), a
-            ``.csv`` or ``.tsv`` table, a folder that `datasets` opens, or the id of a Hub data set (``owner/name``).
+            ``.csv`` or ``.tsv`` table, here or at an address; a folder that `datasets` opens, or the id of a Hub data
+            set (``owner/name``); patterns of such names (``part-*.jsonl``), or several of all these.
 
     Raises:
         UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
             and names file, place and remedy. Errors late in a file are raised when reading gets there.
+        StoreUnreachable: the network fails.
     """
     found = _outcomes(input, options)
     if options.sample is not None:
@@ -48,35 +48,55 @@ def _sample_id(outcome: Sample | Dropped) -> str | None:
     return outcome.id if isinstance(outcome, Sample) else None
 
 
-def fingerprint(input: str, options: SourceOptions) -> str:
-    """A string that changes when the input does: SHA-256 of a file's bytes, or of a folder's file names and digests.
+def fingerprint(input: Inputs, options: SourceOptions) -> str:
+    """A string that changes when the input does.
 
-    A Hub set is identified by its commit. Hidden files do not count.
+    SHA-256 of a local file's bytes, or of a folder's file names and digests (hidden files do not count); the commit of
+    a Hub set; address, tag (or digest, or time) and size of a file at an address; a digest of all these where there
+    are several inputs.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
+        StoreUnreachable: the network fails.
     """
-    path = _find(input)
-    if path is None:
-        return hub_commit(input, options)
-    try:
-        if path.is_file():
-            meta = whole_object(path) if _reader(path) is read_json else None
-            if not is_meta(meta):
-                return f"sha256:{_digest(path)}"
-            digests = [_digest(file) for file in (path, *annotation_files(path, meta or {}))]
-            return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
-        whole = hashlib.sha256()
-        for file in sorted(path.rglob("*")):
-            name = file.relative_to(path)
-            if file.is_file() and not any(part.startswith(".") for part in name.parts):
-                whole.update(f"{name.as_posix()}\0{_digest(file)}\n".encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    found = find(input, options.allow_urls)
+    if len(found) == 1:
+        return _identity(found[0], options)
+    whole = hashlib.sha256()
+    for source in found:
+        whole.update(f"{source}\0{_identity(source, options)}\n".encode("utf-8", "surrogateescape"))
     return f"sha256:{whole.hexdigest()}"
 
 
-def _digest(path: Path) -> str:
+def _identity(source: Source, options: SourceOptions) -> str:
+    if isinstance(source, HubSet):
+        return hub_commit(source.name, options)
+    try:
+        if isinstance(source, Path) and not source.is_file():
+            return _folder_digest(source)
+        meta = whole_object(source) if _reader(source) is read_json else None
+        if not is_meta(meta):
+            return _digest(source)
+        digests = [_digest(file).removeprefix("sha256:") for file in (source, *annotation_files(source, meta or {}))]
+    except OSError as error:
+        raise unreadable(source, error) from error
+    return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
+
+
+def _folder_digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if file.is_file() and not any(part.startswith(".") for part in name.parts):
+            whole.update(f"{name.as_posix()}\0{_sha256(file)}\n".encode("utf-8", "surrogateescape"))
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _digest(file: File) -> str:
+    return f"sha256:{_sha256(file)}" if isinstance(file, Path) else f"{file} {file.state()}"
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(2**20):
@@ -84,14 +104,12 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
+def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """Every outcome of the input, duplicates dropped."""
-    path = _find(input)
-    source = path.resolve().name if path else input
     seen: set[int] = set()
     number = 0
     unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
-    for number, row in enumerate(rows(input, options), 1):
+    for number, (source, row) in enumerate(_rows(input, options), 1):
         for outcome in outcomes(row, source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
@@ -111,44 +129,59 @@ def _outcomes(input: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
                 unusable = None
             yield outcome
     if number == 0:
-        raise UsageError(f"INPUT_EMPTY: {input} has no rows")
+        raise UsageError(f"INPUT_EMPTY: {shown(input)} has no rows")
     if unusable:
         raise UsageError(
-            f"SCHEMA: none of the {number:,} rows of {input} can be used. {unusable}. "
+            f"SCHEMA: none of the {number:,} rows of {shown(input)} can be used. {unusable}. "
             "README, section 'Input', lists the columns that are understood"
         )
 
 
-def rows(input: str, options: SourceOptions) -> Iterator[Row]:
+def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
     """The rows of an input as they stand there, their columns named by `options` and not interpreted.
 
     Raises:
         UsageError: as `read`.
     """
-    return renamed(_rows(input, options), options.columns, options.roles)
+    return (row for _, row in _rows(input, options))
 
 
-def _rows(input: str, options: SourceOptions) -> Iterator[Row]:
-    path = _find(input)
-    if path is None:
-        yield from read_hub(input, options)
+def _rows(input: Inputs, options: SourceOptions) -> Iterator[tuple[str, Row]]:
+    """Rows, each with the name of its file, folder or Hub set; `where` names that too where there are several."""
+    found = find(input, options.allow_urls)
+    for source in found:
+        name = label(source, found)
+        for row in renamed(_rows_of(source, options), options.columns, options.roles):
+            yield source_name(source), row if len(found) == 1 else replace(row, where=f"{name}, {row.where}")
+
+
+def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:
+    if isinstance(source, HubSet):
+        yield from read_hub(source.name, options)
         return
-    if path.is_dir():
-        yield from read_folder(path, options)
+    if isinstance(source, Path) and source.is_dir():
+        yield from read_folder(source, options)
         return
-    if not path.is_file():
-        raise UsageError(f"INPUT_UNREADABLE: {path} is neither a regular file nor a folder; save it to a file first")
+    if not source.is_file():
+        raise UsageError(f"INPUT_UNREADABLE: {source} is neither a regular file nor a folder; save it to a file first")
     try:
-        before = path.stat()
-        yield from _reader(path)(path)
-        after = path.stat()
+        before = _version(source)
+        yield from _reader(source)(source)
+        after = _version(source)
     except OSError as error:
-        raise _unreadable(path, error) from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UsageError(f"INPUT_CHANGED: {path} was written to while it was read; start again when it is complete")
+        raise unreadable(source, error) from error
+    if before != after:
+        raise UsageError(f"INPUT_CHANGED: {source} was written to while it was read; start again when it is complete")
 
 
-def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
+def _version(file: File) -> object:
+    if isinstance(file, RemoteFile):
+        return file.state()
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _reader(path: File) -> Callable[[File], Iterator[Row]]:
     """What reads a file, by its content and, for tables of text, by its name."""
     with path.open("rb") as file:
         magic = file.read(262)
@@ -161,23 +194,3 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
     if any(suffix.lower() in CSV_SUFFIXES for suffix in path.suffixes[-2:]):
         return read_csv
     return read_json
-
-
-def _unreadable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"INPUT_UNREADABLE: {error.filename or path}: {error.strerror}; check its permissions")
-
-
-def _find(input: str) -> Path | None:
-    """The file or folder that `input` means, or None for a Hub id."""
-    path = Path(input).expanduser()
-    try:
-        if path.exists():
-            return path
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if _HUB_ID.fullmatch(input) and not input.endswith(_FILE_SUFFIXES):
-        return None
-    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = get_close_matches(path.name, beside, n=1)
-    hint = f"; is it {path.parent / close[0]}?" if close else "; it is no Hub id (owner/name) either"
-    raise UsageError(f"INPUT_NOT_FOUND: {input} does not exist{hint}")

@@ -6,17 +6,18 @@ import json
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from prefgen.errors import RowError, UsageError
 from prefgen.images import DEFAULT_LIMITS
+from prefgen.remote import File
 from prefgen.sources.row import Row
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
-def read_tar(path: Path) -> Iterator[Row]:
+def read_tar(path: File) -> Iterator[Row]:
     """The rows of a tar file, compressed or not, in its order; nothing is unpacked to disk.
 
     A ``.json`` member gives the columns, pictures become ``images`` in the order of their names, and a ``.txt`` member
@@ -26,7 +27,7 @@ def read_tar(path: Path) -> Iterator[Row]:
         UsageError: ``INPUT_UNREADABLE``.
     """
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|*") as archive:
             members = ((_key(member.name), member, archive) for member in archive if member.isfile())
             for key, group in groupby(members, lambda item: item[0]):
                 yield _row(key, group)

@@ -19,6 +19,7 @@ from prefgen.methods.rank import Rank
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
+Schedule = Literal["cosine", "constant"]
 Saved = Literal["merged", "adapter"]
 Reference = Literal["precompute", "live"]
 Maker = Literal["bdhs", "dpo", "povid"]
@@ -26,6 +27,7 @@ Fallback = Literal["drop", "stored"]
 LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic", "sft")
 LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans", "dense")
 AVERAGES: tuple[Average, ...] = ("losses", "margins")
+SCHEDULES: tuple[Schedule, ...] = ("cosine", "constant")
 SAVED: tuple[Saved, ...] = ("merged", "adapter")
 REFERENCES: tuple[Reference, ...] = ("precompute", "live")
 MAKERS: tuple[Maker, ...] = ("bdhs", "dpo", "povid")
@@ -85,6 +87,8 @@ class Optimisation:
         loss_mask: tokens that count: ``all``, all but the end token, only those in which the answers differ, or all,
             those in which they differ as much as `span_weight` of the others (``dense``).
         lr: of LoRA's matrices, or of the language model with `lora` off. projector_lr: of the projector; 0 freezes it.
+        lr_schedule: how both fall after the warm-up. warmup: share of the steps in which they rise from 0. The defaults
+            are those of POVID's script, which the paper's search space follows; its reward models and PPO are constant.
         batch_size: samples of a forward pass. grad_accum: passes of a step.
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
@@ -100,6 +104,8 @@ class Optimisation:
     span_weight: float = 5.0
     lr: float = 1e-6
     projector_lr: float = 2e-6
+    lr_schedule: Schedule = "cosine"
+    warmup: float = 0.03
     epochs: float = 3.0
     batch_size: int = 4
     grad_accum: int = 8
@@ -125,6 +131,9 @@ class Optimisation:
         """
         check_choices(loss_mask=(self.loss_mask, LOSS_MASKS))
         check_choices(save=(self.save, SAVED))
+        check_choices(lr_schedule=(self.lr_schedule, SCHEDULES))
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"--warmup {self.warmup:g} must be at least 0 and below 1: it is a share of the steps")
         _check_range("span-weight", self.span_weight, 0, math.inf, positive=True)
         if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
             raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")

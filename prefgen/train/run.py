@@ -32,7 +32,6 @@ from prefgen.train.rows import Reader, Sample, held_out
 from prefgen.train.state import Items, Job, Prepared
 from prefgen.train.trainer import PreferenceTrainer
 
-_WARMUP = 0.03  # share of the steps, then a cosine: POVID's, which the paper's search space follows
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 
 
@@ -211,8 +210,8 @@ def _arguments(job: Job, prepared: Prepared, checkpoints: Path, *, resumed: bool
         gradient_accumulation_steps=optimisation.grad_accum,
         max_steps=prepared.steps,
         learning_rate=optimisation.lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=_WARMUP,
+        lr_scheduler_type="cosine" if optimisation.lr_schedule == "cosine" else "constant_with_warmup",
+        warmup_steps=optimisation.warmup,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_steps=optimisation.save_steps,

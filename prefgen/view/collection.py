@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,9 @@ from prefgen.lint.pairs import edit_share
 from prefgen.rundir.layout import Layout
 
 SORTS = ("row", "similarity", "iteration", "length", "edit")
-_SCALARS = ["id", "similarity", "iteration", "method", "variant", "chosen_chars", "rejected_chars"]
+_SCALARS = ["id", "similarity", "iteration", "method", "variant", "source", "licence", "chosen_chars", "rejected_chars"]
 _SHOWN = [*_SCALARS, "prompt", "chosen_response", "rejected_response", "spans", "swaps", "flags", "image_tokens"]
-_SHOWN += ["kept_image_tokens", "source", "source_id", "model", "meta"]
+_SHOWN += ["kept_image_tokens", "source_id", "model", "meta"]
 _SEARCHED = ["id", "source_id", "instruction", "chosen_response", "rejected_response"]
 _IMAGES = ["images", "rejected_images"]
 _IMAGE_NAMES = [f"{column}.list.element.path" for column in _IMAGES]
@@ -36,7 +36,8 @@ class Query:
 
     Attributes:
         search: part of a text, id or source id, in any case.
-        iteration: as text, ``1``, or empty. flag, method: to have.
+        iteration: as text, ``1``, or empty. flag, method, source, licence: to have.
+        vote: ``good``, ``bad`` or ``tie``; ``any``: with a vote, ``none``: without one.
         low, high: range of the similarity; rows without one are outside of any range.
         sort: one of `SORTS`; ``length`` is that of the rejected answer by that of the chosen one.
     """
@@ -45,6 +46,9 @@ class Query:
     flag: str = ""
     method: str = ""
     iteration: str = ""
+    source: str = ""
+    licence: str = ""
+    vote: str = ""
     low: float | None = None
     high: float | None = None
     sort: str = "row"
@@ -83,6 +87,8 @@ class Collection:
         self.index = pa.Table.from_batches(self._index())
         self.flags: list[str] = sorted(pc.unique(pc.list_flatten(self.index["flags"])).to_pylist())
         self.methods: list[str] = sorted(pc.unique(self.index["method"]).to_pylist())
+        self.sources: list[str] = sorted(pc.unique(self.index["source"]).to_pylist())
+        self.licences: list[str] = sorted(pc.unique(self.index["licence"]).to_pylist())
         self.iterations: list[int] = sorted(pc.unique(self.index["iteration"]).to_pylist())
         self._starts = [group.start for group in self._groups]
         self._lock = threading.Lock()
@@ -110,8 +116,11 @@ class Collection:
             kept = batch.select([*_SCALARS, "flags"])
             yield kept.append_column("edit", pa.array(edits, pa.float32())).append_column("length", lengths)
 
-    def select(self, query: Query) -> npt.NDArray[np.int64]:
+    def select(self, query: Query, votes: Mapping[str, str] | None = None) -> npt.NDArray[np.int64]:
         """Positions of the rows asked for, in the order asked for; equal rows stay in their order.
+
+        Args:
+            votes: the vote about each row id.
 
         Raises:
             UsageError: for an unknown sort.
@@ -121,8 +130,14 @@ class Collection:
         wanted = np.ones(self.rows, dtype=bool)
         if query.search:
             wanted &= self._found(query.search)
-        if query.method:
-            wanted &= _numpy(pc.equal(self.index["method"], query.method))
+        for name, value in (("method", query.method), ("source", query.source), ("licence", query.licence)):
+            if value:
+                wanted &= _numpy(pc.equal(self.index[name], value))
+        if query.vote:
+            cast = votes or {}
+            given = [row for row, vote in cast.items() if query.vote in (vote, "any", "none")]
+            voted = _numpy(pc.is_in(self.index["id"], pa.array(given, pa.string())))
+            wanted &= ~voted if query.vote == "none" else voted
         if query.iteration:
             wanted &= _numpy(pc.equal(self.index["iteration"].cast(pa.string()), query.iteration))
         if query.flag:
@@ -136,6 +151,12 @@ class Collection:
             missing = np.where(np.isnan(keys), np.inf, -keys if query.descending else keys)  # at the end either way
             return positions[np.argsort(missing, kind="stable")]
         return positions[::-1] if query.descending else positions
+
+    def page_of(self, row_id: str, positions: npt.NDArray[np.int64], count: int) -> int:
+        """Where the page of `count` of these rows starts that a row is on; -1 where it is none of them."""
+        place = pc.index(self.index["id"], row_id).as_py()
+        found = np.flatnonzero(positions == place)
+        return int(found[0]) // count * count if place >= 0 and len(found) else -1
 
     def _search(self, text: str) -> npt.NDArray[np.bool_]:
         found = []

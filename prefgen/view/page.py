@@ -27,6 +27,7 @@ from prefgen.view.present import picture, present
 
 SAMPLE_ROWS = 24
 _SIDE = 320  # pixels of a picture in the static page
+_CHOICES_MAX = 200
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("source.js", "cards.js", "page.js")
 
@@ -87,9 +88,17 @@ def render(out: Path, collection: Collection, data: Mapping[str, Any]) -> Page:
         flags=collection.flags,
         methods=collection.methods,
         iterations=collection.iterations,
+        sources=_choices(collection.sources),
+        licences=_choices(collection.licences),
         sorts=SORTS,
     )
     return Page(html, policy)
+
+
+def _choices(values: list[str]) -> list[str]:
+    """Values to choose from, where there are some and not too many for a list."""
+    named = [value for value in values if value]
+    return named if len(values) > 1 and len(named) <= _CHOICES_MAX else []
 
 
 def _figure10(out: Path, collection: Collection) -> tuple[float, ...]:

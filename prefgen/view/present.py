@@ -27,7 +27,7 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
     return {
         "position": position,
         **{name: row[name] for name in ("id", "method", "variant", "iteration", "similarity", "flags", "model")},
-        **{name: row[name] for name in ("source", "source_id", "image_tokens", "kept_image_tokens")},
+        **{name: row[name] for name in ("source", "source_id", "image_tokens", "kept_image_tokens", "licence")},
         "lengths": [row["chosen_chars"], row["rejected_chars"]],
         "edit": collection.index["edit"][position].as_py(),
         "prompt": [

@@ -1,4 +1,4 @@
-"""The page over all rows, served to this machine only.
+"""The page over all rows, served to this machine, or where it is asked for to others.
 
 The address holds a random token, so another user or a page of another site cannot guess it; a request that names
 another host (a rebound DNS name) or comes from another origin is refused.
@@ -6,8 +6,11 @@ another host (a rebound DNS name) or comes from another origin is refused.
 
 from __future__ import annotations
 
+import getpass
+import ipaddress
 import json
 import secrets
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -27,20 +30,25 @@ from prefgen.view.votes import Votes
 PAGE_ROWS = 20
 _ROWS_MAX = 100  # of one request
 _SIDE = 640  # pixels of a picture
+_FULL_SIDE = 4096  # of one that is looked at alone
 _BODY_MAX = 4096  # bytes of a vote
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one data set on 127.0.0.1.
+    """Serves one data set.
+
+    Args:
+        host: name or address to listen at.
+        port: 0 takes a free one.
 
     Raises:
         UsageError: if there are no pairs in `out`.
-        EnvironmentFault: if the port cannot be had.
+        EnvironmentFault: if the host or port cannot be had.
     """
 
     daemon_threads = True
 
-    def __init__(self, out: Path, port: int = 0) -> None:
+    def __init__(self, out: Path, port: int = 0, host: str = "127.0.0.1") -> None:
         self.collection = Collection(out)
         self.votes = Votes(Layout(out).state / "votes.csv")
         self.token = secrets.token_urlsafe(16)
@@ -48,9 +56,12 @@ class Server(ThreadingHTTPServer):
         data = {"live": True, "rows": [], "pageRows": PAGE_ROWS}
         self.page: Page = render(out, self.collection, data)
         try:
-            super().__init__(("127.0.0.1", port), _Handler)
+            super().__init__((host, port), _Handler)
         except OSError as error:
-            raise EnvironmentFault(f"port {port} of 127.0.0.1 cannot be had ({error}): give another --port") from error
+            hint = "give another --port or --host"
+            raise EnvironmentFault(f"port {port} of {host} cannot be had ({error}): {hint}") from error
+        self.names = {"localhost", host, socket.gethostname(), socket.getfqdn()}
+        self._host = socket.gethostname() if host in ("0.0.0.0", "") else host
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that hangs up while it is answered is no error; everything else is shown."""
@@ -60,7 +71,21 @@ class Server(ThreadingHTTPServer):
     @property
     def host(self) -> str:
         """Where it listens."""
-        return f"127.0.0.1:{self.server_address[1]}"
+        return f"{self._host}:{self.server_address[1]}"
+
+    @property
+    def tunnel(self) -> str:
+        """The command by which another machine reaches a page that is served to this one only."""
+        port = self.server_address[1]
+        return f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}"
+
+    def knows(self, host: str) -> bool:
+        """Whether a request's `Host` is a name of this machine, or an address, which no DNS server can rebind."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self.names or bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
 
     @property
     def url(self) -> str:
@@ -88,8 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Check who asks, then answer; what is wrong with a request is its sender's to mend."""
         place = urlsplit(self.path)
         _, token, *rest = [*place.path.split("/", 2), ""][:3]
-        origin = self.headers.get("Origin", f"http://{self.server.host}")
-        known = self.headers.get("Host") == self.server.host and origin == f"http://{self.server.host}"
+        host = self.headers.get("Host", "")
+        known = self.server.knows(host) and self.headers.get("Origin", f"http://{host}") == f"http://{host}"
         if not known or not secrets.compare_digest(token.encode(), self.server.token.encode()):
             self.close_connection = True  # the body of a POST, if any, is not read
             self._send(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
@@ -106,18 +131,23 @@ class _Handler(BaseHTTPRequestHandler):
         if name == "":
             self._send(HTTPStatus.OK, self.server.page.html.encode(), "text/html; charset=utf-8")
         elif name == "rows":
-            positions = collection.select(_query(asked))
+            query = _query(asked)
+            positions = collection.select(query, self.server.votes.current() if query.vote else None)
+            count = min(max(int(asked.get("count", PAGE_ROWS)), 1), _ROWS_MAX)
             start = max(int(asked.get("start", 0)), 0)
-            count = min(int(asked.get("count", PAGE_ROWS)), _ROWS_MAX)
-            shown = [present(collection, position, _address) for position in positions[start : start + count].tolist()]
-            self._json({"found": len(positions), "rows": shown})
+            if asked.get("id"):  # the page that this row is on; -1 where it is on none
+                start = collection.page_of(asked["id"], positions, count)
+            places = positions[start : start + count].tolist() if start >= 0 else []
+            shown = [present(collection, position, _address) for position in places]
+            self._json({"found": len(positions), "start": start, "rows": shown})
         elif name == "votes":
             self._json(self.server.votes.current())
         elif name == "image":
             row, place, noisy = int(asked["row"]), int(asked["place"]), asked.get("noisy") == "1"
             if place < 0:
                 raise IndexError(place)
-            content = picture(collection, row, place, noisy=noisy, side=_SIDE)
+            side = _FULL_SIDE if asked.get("full") == "1" else _SIDE
+            content = picture(collection, row, place, noisy=noisy, side=side)
             self._send(HTTPStatus.OK, content, "image/webp", cache="private, max-age=3600")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
@@ -127,11 +157,14 @@ class _Handler(BaseHTTPRequestHandler):
         if name != "votes" or not 0 < length <= _BODY_MAX:
             self.close_connection = True
             raise UsageError(f"no vote of {length} bytes is taken at {name!r}")
-        vote = json.loads(self.rfile.read(length))
-        row = self.server.collection.row(int(vote["position"]))
-        blind, rejected_first = vote["blind"] is True, vote["rejectedFirst"] is True
+        vote = _vote(self.rfile.read(length))
+        row = self.server.collection.row(vote["position"])
         self.server.votes.add(
-            row["id"], row["source_id"], str(vote["vote"]), blind=blind, rejected_first=rejected_first
+            row["id"],
+            row["source_id"],
+            vote["vote"],
+            blind=vote["blind"],
+            rejected_first=vote["rejectedFirst"],
         )
         self._json({"votes": str(self.server.votes.path)})
 
@@ -157,6 +190,22 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _address(position: int, place: int, noisy: bool) -> str:
     return f"image?row={position}&place={place}&noisy={int(noisy)}"
+
+
+def _vote(body: bytes) -> dict[str, Any]:
+    """A vote as the page sends it.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    wanted = {"position": int, "vote": str, "blind": bool, "rejectedFirst": bool}
+    try:
+        vote = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"a vote of {len(body)} bytes is no JSON: {error}") from error
+    if not isinstance(vote, dict) or any(type(vote.get(name)) is not kind for name, kind in wanted.items()):
+        raise UsageError(f"a vote has {', '.join(f'{name}: {kind.__name__}' for name, kind in wanted.items())}")
+    return vote
 
 
 def _query(asked: dict[str, str]) -> Query:

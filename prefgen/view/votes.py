@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import threading
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
@@ -36,7 +37,11 @@ HEADER = [field.name for field in fields(Vote)]
 
 
 class Votes:
-    """A CSV file of votes that only grows; of several about a row the last one counts."""
+    """A CSV file of votes, one a line, that only grows; of several about a row the last one counts.
+
+    A last line without its end is of a vote that was cut off while it was written: it is not counted, and the next vote
+    takes its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,17 +55,24 @@ class Votes:
         """
         if not self.path.exists():
             return {}
-        with self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != HEADER:
-                raise UsageError(f"{self.path} has the columns {reader.fieldnames}, not {HEADER}: move it away")
-            return {row["id"]: row["vote"] for row in reader}
+        content = self.path.read_bytes()
+        if not _whole(content) and not ",".join(HEADER).encode().startswith(content.rstrip(b"\r")):
+            raise UsageError(f"{self.path} is no table of votes: move it away")
+        text = content[: _whole(content)].decode(errors="replace")
+        try:
+            header, *rows = csv.reader(io.StringIO(text, newline="")) if text else [HEADER]
+        except csv.Error as error:
+            raise UsageError(f"{self.path} is no table of votes ({error}): move it away") from error
+        if header != HEADER:
+            raise UsageError(f"{self.path} has the columns {header}, not {HEADER}: move it away")
+        cast = [Vote(*row) for row in rows if len(row) == len(HEADER)]
+        return {vote.id: vote.vote for vote in cast if vote.vote in VOTES}
 
     def add(self, id: str, source_id: str, vote: str, *, blind: bool, rejected_first: bool) -> None:
         """Store a vote.
 
         Raises:
-            UsageError: if it is no known one.
+            UsageError: if it is no known one, or the file is none of ours.
             EnvironmentFault: if it cannot be written.
         """
         if vote not in VOTES:
@@ -70,15 +82,25 @@ class Votes:
         values = astuple(Vote(id, source_id, vote, "yes" if blind else "no", order, now))
         try:
             with self._lock:
+                self.current()  # a file that is none of ours is left alone
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a", newline="", encoding="utf-8") as file:
-                    if not file.tell():
+                self.path.touch()
+                with self.path.open("r+b") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+                    raw.truncate(_whole(raw.read()))
+                    raw.seek(0, io.SEEK_END)
+                    if not raw.tell():
                         csv.writer(file).writerow(HEADER)
                     csv.writer(file).writerow([harmless(value) for value in values])
         except OSError as error:
             raise EnvironmentFault(f"cannot write votes to {self.path}: {error}") from error
 
 
+def _whole(content: bytes) -> int:
+    """How much of a file are whole lines."""
+    return content.rfind(b"\n") + 1
+
+
 def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
+    """A cell on one line that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
+    cell = cell.replace("\n", " ")
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

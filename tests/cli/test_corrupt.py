@@ -28,6 +28,7 @@ OPTIONS_OF_CORRUPT = [
         "--dataset-revision",
         "--batch-api",
         "--batch-files",
+        "--checks",
         "--concurrency",
         "--config",
     ),
@@ -272,7 +273,7 @@ def test_the_same_requests_can_be_answered_as_files(source: Path, tmp_path: Path
 
 def test_prompts_are_exported_and_those_of_the_user_are_kept(tmp_path: Path) -> None:
     listed = called("prompts", "list").stdout
-    assert {line.split()[0] for line in listed.splitlines()} == {"corrupt", "corrupt-text", "rank", "rank-text"}
+    assert {line.split()[0] for line in listed.splitlines()} == {*prompts.NAMES}
     called("prompts", "export", tmp_path)
     (tmp_path / "rank.txt").write_text("mine")
     again = called("prompts", "export", tmp_path)

@@ -107,6 +107,23 @@ def test_a_sample_of_an_import(runs: Path, tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_prompts_that_are_taken_by_their_rows_ids_are_listed(runs: Path, tmp_path: Path) -> None:
+    rows = [
+        vlfeedback_row(id=f"{name}-{n}")
+        for name, count in (("llava-detail", 2), ("svit-conv", 3))
+        for n in range(count)
+    ]
+    source = write_lines(runs / "several.jsonl", rows)
+    given = ("import", "vlfeedback-llava-prompts-5k", source, "-o", tmp_path / "out", "--dry-run")
+    shown = prefgen(*given).stderr
+    assert "2 rows have an id that --prompt-source takes" in shown
+    assert "3 begin with 'svit-conv-': left out" in shown
+    assert "2 begin with 'llava-detail-': taken" in shown
+    other = prefgen(*given, "--prompt-source", "svit-*").stderr
+    assert "3 begin with 'svit-conv-': taken" in other
+    assert "--prompt-source" not in prefgen("import", "vlfeedback", *given[2:]).stderr
+
+
 def test_a_dry_run_shows_the_plan_and_a_pair_and_writes_nothing(runs: Path, tmp_path: Path) -> None:
     shown = prefgen("import", "vlfeedback", runs / "vlfeedback.jsonl", "-o", tmp_path / "out", "--dry-run")
     assert (shown.returncode, shown.stdout) == (0, "")

@@ -51,6 +51,7 @@ OPTIONS = [
     "--lora-r",
     "--loss-mask",
     "--lr",
+    "--lr-schedule",
     "--max-cost",
     "--max-fallback",
     "--max-length",
@@ -81,6 +82,7 @@ OPTIONS = [
     "--trust-remote-code",
     "--turns",
     "--validation",
+    "--warmup",
     "--with-stored",
     "--without-stored",
 ]
@@ -155,6 +157,8 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--online", "bdhs", "--online-arg", "roh=1"), "--online-arg"),
         (("dpo", "--online", "bdhs", "--judge", "gpt4"), "--judge"),
         (("dpo", "--qlora"), "--save adapter"),
+        (("dpo", "--warmup", "1"), "--warmup"),
+        (("dpo", "--lr-schedule", "linear"), "--lr-schedule"),
         (("dpo", "--gpus", "1000", "--device", "cuda"), "--gpus 1000"),
         (("dpo", "--validation", "1"), "--validation"),
         (("dpo", "--sweep", "paper", "--gpus", "2"), "--sweep trains in one process"),
@@ -195,11 +199,11 @@ def test_a_grid_is_planned_run_and_repeated_by_the_files_it_leaves(data: Path, t
     assert "trained model" in refused.stderr
 
 
-def test_evaluation_says_what_it_lacks(tmp_path: Path) -> None:
-    assert "choose scenes" in called("eval", "pope", *MODEL).stderr
-    done = called("eval", "scenes", *MODEL, "--scenes", tmp_path)
+def test_the_folder_of_the_scenes_is_not_needed_any_more(tmp_path: Path) -> None:
+    done = called("eval", "scenes", *MODEL, "--scenes", tmp_path, "--limit", "601")
     assert done.returncode == 2
-    assert "--scenes" in done.stderr
+    assert f"--scenes {tmp_path} is not needed any more" in done.stderr
+    assert "--limit 601" in done.stderr
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ def test_a_server_until_ctrl_c(out: Path) -> None:
     process = start("view", out)
     assert process.stdout
     try:
-        lines = [process.stdout.readline() for _ in range(2)]
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert any(line.startswith("from another machine: ssh -L ") for line in lines)
         (url,) = [line.strip() for line in lines if line.startswith("http://127.0.0.1:")]
         with urllib.request.urlopen(url, timeout=30) as answer:
             assert "12 pairs" in answer.read().decode()

@@ -191,6 +191,27 @@ def test_what_the_answer_says_itself_is_no_giveaway(words: str) -> None:
     replies.check_corruption(f"{WORSE} {words}", f"{ANSWER} {words}", "", "", 2.0)
 
 
+@pytest.mark.parametrize(
+    ("check", "said", "reason_"),
+    [
+        ("giveaway", f"{WORSE} This is factually incorrect.", "REPLY_GIVEAWAY"),
+        ("length", WORSE * 9, "REPLY_LENGTH"),
+        ("refusal", "I'm sorry, but I can't help with that.", "REPLY_REFUSAL"),
+        ("leak", f"{WORSE} " + " ".join(METHOD.prompt.turns[0][1].split()[:12]), "REPLY_LEAK"),
+    ],
+)
+def test_a_check_that_is_switched_off_lets_its_replies_pass(check: str, said: str, reason_: str) -> None:
+    on = replace(TEXT_METHOD, prompt=METHOD.prompt, attempts=1, length_ratio=2.0, checks=check)
+    message = Message(said, "stop", 20, 100)
+    assert reason(run(on, message)[0]) == reason_
+    others = ",".join(name for name in replies.CHECKS if name != check)
+    for checks in ("none", *([] if check == "refusal" else [others])):
+        off = replace(on, checks=checks, length_ratio=20.0 if check == "leak" else 2.0)
+        assert pair(run(off, message)[0]).rejected == said
+    same = Message(ANSWER, "stop", 20, 100)
+    assert reason(run(replace(on, checks="none"), same)[0]) == "REPLY_NOOP"
+
+
 def test_short_answers_may_change_their_length() -> None:
     replies.check_corruption("Yes, the cat is on the sofa.", "No.", "Is there a cat?", "", 2.0)
 

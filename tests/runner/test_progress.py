@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from prefgen.records import Dropped, Outcome, Pair, Sample, Turn
@@ -42,3 +44,20 @@ def test_a_terminal_gets_a_bar() -> None:
     text = shown(True, [1, 2, 0], 1.0)
     assert "iterations 1:1 2:1 · dropped 1" in text
     assert "5/10" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_short_line_cuts_the_words_and_keeps_count_and_time_left(width: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=width, color_system=None)
+    now = 0.0
+    with Progress(123_456, 0, console, clock=lambda: now) as progress:
+        for iteration in [*range(1, 11), 0] * 20:
+            now += 0.01
+            progress.advance(outcome(iteration))
+    last = stream.getvalue().replace("\r", "\n").split("\n")
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in last]
+    whole = [line for line in lines if "220/123456" in line]
+    assert whole
+    assert re.search(r"220/123456 +(\d+:\d\d:\d\d|-:--:--) .*pairs/s", whole[-1])
+    assert len(whole[-1].rstrip()) <= width

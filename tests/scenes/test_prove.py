@@ -10,19 +10,19 @@ from xml.etree import ElementTree
 import numpy as np
 import prove
 import pytest
-from evaluate import responder
 from examine import Examiner
 from prove_figure import captions, figure, tables
 from prove_report import count, report, verdict
 from scene_corrupt import corrupt, serving
-from scene_metrics import cells_in, colours_in, first_sentences, shapes_in
 from scene_paired import auc, difference, mcnemar
-from scene_text import NUMBERS, caption
-from scene_world import TEXT_STREAM, TRAINING, sample_scene
-from scenes import CAPTION_QUESTION, heldout
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from prefgen.errors import UsageError
+from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, heldout
+from prefgen.evaluate.scenes.measure import responder
+from prefgen.evaluate.scenes.metrics import cells_in, colours_in, first_sentences, shapes_in
+from prefgen.evaluate.scenes.text import NUMBERS, caption
+from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, sample_scene
 from prefgen.rundir.reader import Stored
 from tests.cli.runs import called
 

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import scenes
 from PIL import Image
-from scene_metrics import shapes_in
-from scene_render import photo
-from scenes import INSTRUCT_ROWS, heldout, instruct_row, instruct_scene
+from scenes import INSTRUCT_ROWS, instruct_row, instruct_scene
+
+from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.metrics import shapes_in
+from prefgen.evaluate.scenes.render import photo
 
 FOLDER = Path(scenes.__file__).parent
 ROWS = json.loads((FOLDER / "llava_instruct.json").read_text())

@@ -2,11 +2,12 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from evaluate import as_json, evaluate
 from PIL import Image
-from scene_metrics import Tally, attribute_in, cells_in, colours_in, shapes_in, yes_or_no
-from scene_text import PLACES
-from scenes import CAPTION_QUESTION, Heldout, heldout
+
+from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout, heldout
+from prefgen.evaluate.scenes.measure import as_json, evaluate
+from prefgen.evaluate.scenes.metrics import Tally, attribute_in, cells_in, colours_in, shapes_in, yes_or_no
+from prefgen.evaluate.scenes.text import PLACES
 
 
 def test_shapes_are_found_singular_plural_and_capital_but_not_inside_words() -> None:

@@ -6,15 +6,16 @@ import pytest
 import scenes
 import torch
 from anyres import build_anyres
-from evaluate import evaluate, responder
 from safetensors import safe_open
 from scene_model import IMAGE_TOKENS, chat_text, messages, save
-from scene_render import photo
-from scene_text import Turn
-from scenes import heldout
 from train import answer_labels
 from train_vision import pixel_values
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.measure import evaluate, responder
+from prefgen.evaluate.scenes.render import photo
+from prefgen.evaluate.scenes.text import Turn
 
 FOLDER = Path(scenes.__file__).parent
 MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"

@@ -3,11 +3,23 @@ import re
 
 import numpy as np
 import pytest
-from scene_metrics import cells_in, colours_in, shapes_in
-from scene_render import IMAGE_SIZE, draw, photo
-from scene_text import Mix, absent_partner, absent_popular, caption, conversation, question
-from scene_world import CELLS, FAVOURITE, PARTNER, TEXT_STREAM, TRAINING, UNBIASED, Scene, Thing, World, sample_scene
 from train_vision import patch_cells, patch_labels
+
+from prefgen.evaluate.scenes.metrics import cells_in, colours_in, shapes_in
+from prefgen.evaluate.scenes.render import IMAGE_SIZE, draw, photo
+from prefgen.evaluate.scenes.text import Mix, absent_partner, absent_popular, caption, conversation, question
+from prefgen.evaluate.scenes.world import (
+    CELLS,
+    FAVOURITE,
+    PARTNER,
+    TEXT_STREAM,
+    TRAINING,
+    UNBIASED,
+    Scene,
+    Thing,
+    World,
+    sample_scene,
+)
 
 SCENES = [sample_scene(TRAINING, 1, index) for index in range(400)]
 UNBIASED_SCENES = [sample_scene(UNBIASED, 1, index) for index in range(400)]

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from prefgen.cli import app
 from prefgen.errors import UsageError
 from prefgen.select import dedup, keep
 from prefgen.select.expressions import parse
@@ -85,6 +87,19 @@ def test_everything_else_is_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["-" * 975 + "1 < 2", "not " * 300 + "True", "(" * 90 + "-1" + ")" * 90 + " < 1 - " + "-" * 60 + "1"]
+)
+def test_what_is_nested_too_deep_is_refused_in_words(text: str) -> None:
+    with pytest.raises(UsageError, match=r"nested|no condition") as raised:
+        parse(text)
+    assert len(str(raised.value)) < 400
+
+
+def test_a_chain_of_parts_is_no_nest() -> None:
+    assert parse(" or ".join(f"similarity == {number}" for number in range(70)))(ROW) is False
+
+
 def test_texts_are_never_multiplied() -> None:
     assert parse("method * 1000000000 == 'x'")(ROW) is False
 
@@ -106,6 +121,20 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     run = stored(tmp_path / "a", [pair(0)])
     with pytest.raises(UsageError, match=r"leaves no row \(1 CONDITION\)"):
         written(keep(run, parse("similarity > 2")), tmp_path / "out")
+
+
+def test_where_nothing_is_left_the_columns_values_are_told(tmp_path: Path) -> None:
+    run = tmp_path / "a"
+    stored(run, [pair(number, similarity=number / 10) for number in range(10)])
+    for condition, told in (
+        ("similarity > 2", "similarity: 0 to 0.9"),
+        ("method == 'povid'", "method: 'bdhs' 10"),
+        ("length_ratio > 100 and 'x' in flags", "chosen_chars: "),
+    ):
+        result = CliRunner().invoke(app, ["filter", str(run), condition, "-o", str(tmp_path / "out")])
+        assert isinstance(result.exception, UsageError)
+        assert "filter leaves no row of 10" in str(result.exception)
+        assert told in str(result.exception)
 
 
 def test_duplicates_of_each_kind(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from prefgen.addresses import is_public
 from prefgen.errors import RowError
-from prefgen.sources.fetch import FetchLimits, fetch, is_public
+from prefgen.sources.fetch import FetchLimits, fetch
 
 QUICK = FetchLimits(max_bytes=1000, timeout_s=0.4)
 

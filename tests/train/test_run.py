@@ -225,6 +225,22 @@ def test_joined_rows_are_one_sample_with_several_rejected_answers(data: Path, tm
     assert steps[-1]["rewards/margins"] > 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [0.0, 1.0, 0.75, 0.25]),
+        ({"lr_schedule": "constant", "warmup": 0.5}, [0.0, 0.5, 1.0, 1.0]),
+        ({"lr_schedule": "constant", "warmup": 0.0}, [1.0, 1.0, 1.0, 1.0]),
+    ],
+    ids=["cosine", "warm", "constant"],
+)
+def test_rates_rise_and_then_fall_or_stay(
+    changes: dict[str, Any], expected: list[float], data: Path, tmp_path: Path
+) -> None:
+    steps = run(job(data, tmp_path / "out", max_steps=4, projector_lr=0.0, **changes))
+    assert [step["learning_rate"] / QUICK.lr for step in steps] == pytest.approx(expected)
+
+
 def test_a_frozen_projector_stays_as_it_was(data: Path, tmp_path: Path) -> None:
     run(job(data, tmp_path / "out", projector_lr=0.0))
     before, after = weights(MODEL), weights(tmp_path / "out")

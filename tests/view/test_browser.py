@@ -89,8 +89,78 @@ def test_it_opens_filters_and_sorts(page: Path, browser: Browser) -> None:
     browser.click("#descending")
     browser.wait(f"{IDS}[0] === 0")
     browser.fill("search", "nowhere")
-    browser.wait("at('message').textContent === 'No pair is like that.'")
+    browser.wait("at('message').textContent === 'No pair is like that. Reset shows all again.'")
     assert not complaints(browser)
+
+
+def test_the_count_follows_and_hits_are_marked(page: Path, browser: Browser) -> None:
+    whole = browser.run("at('count').textContent")
+    assert whole == "12 pairs"
+    browser.fill("search", "zEBRa")
+    shows(browser, [5])
+    assert browser.run("at('count').textContent") == "1 of 12 pairs"
+    marked = browser.run("[...document.querySelectorAll('.hit')].map((mark) => mark.textContent).join(' ')")
+    assert marked.lower().replace(" ", "") == "zebra"
+    browser.fill("search", "nowhere")
+    browser.wait("at('count').textContent === '0 of 12 pairs'")
+    browser.fill("search", "a.*[(")
+    browser.wait("at('message').textContent")
+    browser.click("button[type=reset]")
+    browser.wait("at('count').textContent === '12 pairs' && !document.querySelector('.hit')")
+    assert not complaints(browser)
+
+
+def test_votes_can_be_asked_for(page: Path, browser: Browser) -> None:
+    browser.press("1")
+    browser.wait("votes.size === 1")
+    browser.fill("vote", "good")
+    shows(browser, [0])
+    browser.fill("vote", "none")
+    shows(browser, [*range(1, 12)])
+    browser.fill("vote", "any")
+    shows(browser, [0])
+    browser.fill("vote", "bad")
+    browser.wait("at('count').textContent === '0 of 12 pairs'")
+    assert not complaints(browser)
+
+
+def test_a_link_leads_to_its_row(tmp_path: Path, browser: Browser) -> None:
+    out = made(tmp_path / "many", [pair(n) for n in range(45)])
+    with serving(out) as url:
+        browser.open(f"{url}#{33:016x}")
+        browser.wait(f"document.querySelector('.card.current')?.dataset.id === '{33:016x}'")
+        assert browser.run("at('where').textContent") == "21 – 40 of 45"
+        browser.click(".card .row")
+        browser.wait("location.hash === '#' + state.rows[0].id")
+        browser.run("location.hash = 'nothing'")
+        browser.wait("at('message').textContent.includes('No pair with the id nothing')")
+        assert browser.run("document.querySelectorAll('.card').length") == 20
+
+
+def test_a_picture_opens_in_full_size(page: Path, browser: Browser) -> None:
+    browser.wait("document.querySelector('.open img')?.complete")
+    browser.click(".open")
+    browser.wait("at('full').open && at('full').querySelector('img').complete")
+    assert browser.run("at('full').querySelector('img').naturalWidth") == 4
+    browser.click("#full")
+    browser.wait("!at('full').open")
+    assert not complaints(browser)
+
+
+def test_on_a_phone_the_first_pair_is_on_the_first_screen(page: Path, browser: Browser) -> None:
+    metrics = "Emulation.setDeviceMetricsOverride"
+    browser.call(metrics, width=390, height=780, deviceScaleFactor=1, mobile=True)
+    try:
+        browser.open(browser.run("location.href"))
+        browser.wait("document.querySelector('.open img')?.complete")
+        ends = "document.querySelector('.card .rejected .text, .card .text').getBoundingClientRect().top"
+        assert browser.run(ends) < 780
+        assert browser.run("getComputedStyle(at('tools')).display") == "none"
+        browser.click("#filters")
+        assert browser.run("getComputedStyle(at('tools')).display") != "none"
+        assert browser.run("document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.call(metrics, width=1280, height=900, deviceScaleFactor=1, mobile=False)
 
 
 def test_keys_move_and_vote(page: Path, browser: Browser) -> None:

@@ -28,12 +28,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def ask(
-    server: Server, path: str, body: object = None, token: str | None = None, **headers: str
+    server: Server, path: str, body: object = None, token: str | None = None, raw: bytes | None = None, **headers: str
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection(server.host, timeout=10)
-    content = None if body is None else json.dumps(body).encode()
+    content = raw if body is None else json.dumps(body).encode()
     connection.request(
-        "GET" if body is None else "POST", f"/{server.token if token is None else token}/{path}", content, headers
+        "GET" if content is None else "POST", f"/{server.token if token is None else token}/{path}", content, headers
     )
     answer = connection.getresponse()
     found = answer.status, answer.read(), answer.msg
@@ -96,6 +96,36 @@ def test_whoever_does_not_know_the_token_gets_nothing(server: Server) -> None:
     assert not server.votes.path.exists()
 
 
+def test_names_of_this_machine_and_addresses_are_known(server: Server) -> None:
+    for host in (f"localhost:{server.server_address[1]}", "127.0.0.1:9999", "localhost", "[::1]:80", "192.168.1.7:80"):
+        assert ask(server, "rows", Host=host)[0] == 200
+        assert ask(server, "rows", Host=host, Origin=f"http://{host}")[0] == 200
+        assert ask(server, "rows", Host=host, Origin="http://evil.example")[0] == 404
+    for host in ("", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[::1", "x:y:z"):
+        assert ask(server, "rows", Host=host)[0] == 404, host
+    port = server.server_address[1]
+    assert server.tunnel.startswith(f"ssh -L {port}:127.0.0.1:{port} ")
+
+
+def test_rows_by_vote_source_licence_and_id(server: Server) -> None:
+    vote = {"position": 5, "vote": "bad", "blind": False, "rejectedFirst": False}
+    assert ask(server, "votes", vote)[0] == 200
+    found = {name: rows(server, f"rows?vote={name}")["found"] for name in ("bad", "good", "any", "none", "")}
+    assert found == {"bad": 1, "good": 0, "any": 1, "none": 11, "": 12}
+    (source,) = {row["source"] for row in rows(server, "rows")["rows"]}
+    assert rows(server, f"rows?source={quote(source)}")["found"] == 12
+    assert rows(server, "rows?source=other")["found"] == rows(server, "rows?licence=mit")["found"] == 0
+    paged = rows(server, f"rows?count=5&id={7:016x}")
+    assert (paged["start"], [row["position"] for row in paged["rows"]]) == (5, [5, 6, 7, 8, 9])
+    assert rows(server, "rows?id=nothing") == {"found": 12, "start": -1, "rows": []}
+    assert rows(server, f"rows?search=zebra&id={7:016x}")["start"] == -1
+
+
+def test_a_picture_in_full_size(server: Server) -> None:
+    small, full = (PIL.Image.open(io.BytesIO(ask(server, f"image?row=0&place=0{more}")[1])) for more in ("", "&full=1"))
+    assert small.size == full.size == (4, 3)
+
+
 def test_votes_reach_the_file(server: Server) -> None:
     vote = {"position": 5, "vote": "bad", "blind": True, "rejectedFirst": True}
     assert ask(server, "votes", vote, Origin=f"http://{server.host}")[0] == 200
@@ -109,6 +139,27 @@ def test_votes_reach_the_file(server: Server) -> None:
 def test_bad_votes_are_refused(server: Server, body: object) -> None:
     assert ask(server, "votes", body)[0] == 400
     assert not server.votes.path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 4000,
+        b'{"position": 1e400, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": NaN, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": 1.5, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": true, "vote": "good", "blind": false, "rejectedFirst": false}',
+        b'{"position": 1, "vote": ["good"], "blind": 1, "rejectedFirst": false}',
+        b'{"position": 1' + b"0" * 4000 + b"}",
+        b"\xff\xfe",
+    ],
+)
+def test_hostile_votes_are_refused_and_the_next_is_taken(server: Server, content: bytes) -> None:
+    status, body, _ = ask(server, "votes", raw=content)
+    assert status == 400
+    assert "a vote" in json.loads(body)["error"]
+    assert ask(server, "votes", {"position": 1, "vote": "tie", "blind": False, "rejectedFirst": False})[0] == 200
+    assert server.votes.current() == {f"{1:016x}": "tie"}
 
 
 def test_it_listens_to_this_machine_only(server: Server, tmp_path: Path) -> None:

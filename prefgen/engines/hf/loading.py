@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
-from prefgen.engines import adapters
+from prefgen.engines import adapters, model_files
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import probing
@@ -95,7 +95,8 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
     family = probing.listed(read_config(config), config.model)
     processor = load_processor(config)
     adapter, base = adapters.find(config), adapters.base_of(config)
-    try:
+    model_files.check_weights(base.model)
+    with model_files.reading(f"model {base.model} cannot be loaded"):
         model = transformers.AutoModelForImageTextToText.from_pretrained(
             base.model,
             revision=base.revision,
@@ -105,8 +106,6 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
             quantization_config=quantization,
             device_map=None if quantization is None else {"": device},
         )
-    except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {base.model} cannot be loaded: {error}") from error
     revision = pin(config)
     if quantization is None:  # else it is there, and may not be moved
         model.to(device)
@@ -123,13 +122,15 @@ def read_config(config: EngineConfig) -> Any:
         ModelUnreachable: if it cannot be read.
     """
     base = adapters.base_of(config)
-    try:
-        return transformers.AutoConfig.from_pretrained(
+    of = "" if base is config else f", the base of adapter {config.model} (another one: --base-model),"
+    model_files.check_layout(base.model, of)
+    here = "" if Path(base.model).is_dir() else " (there is no folder of that name)"
+    with model_files.reading(f"model {base.model}{here}{of} cannot be loaded"):
+        found = transformers.AutoConfig.from_pretrained(
             base.model, revision=base.revision, trust_remote_code=base.trust_remote_code
         )
-    except (OSError, ValueError) as error:
-        of = "" if base is config else f", the base of adapter {config.model} (another one: --base-model),"
-        raise ModelUnreachable(f"model {base.model}{of} cannot be loaded: {error}") from error
+    model_files.check_config(base.model, found)
+    return found
 
 
 def load_processor(config: EngineConfig) -> Any:
@@ -140,18 +141,32 @@ def load_processor(config: EngineConfig) -> Any:
     """
     config = adapters.processor_source(config)
     source = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    try:
+    settings = read_config(config)
+    with model_files.reading(f"the processor of model {config.model} cannot be loaded"):
         try:
             processor = transformers.AutoProcessor.from_pretrained(config.model, **source)
         except ImportError:  # most likely torchvision, without which videos cannot be read; nothing here reads any
             processor = _without_video(config, source)
-    except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"the processor of model {config.model} needs a package that is missing: {reason}") from error
-    except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"the processor of model {config.model} cannot be loaded: {error}") from error
-    processor.tokenizer.padding_side = "left"
+        if not hasattr(processor, "image_processor"):
+            raise ModelUnreachable(
+                f"model {config.model} has a {type(processor).__name__} and no processor for pictures: "
+                "processor_config.json or preprocessor_config.json is missing"
+            )
+        _complete(processor, settings)
+        processor.tokenizer.padding_side = "left"
     return processor
+
+
+def _complete(processor: Any, config: Any) -> None:
+    """Take from the model's configuration what processors saved before 2025 lack: how many tokens an image becomes."""
+    if not hasattr(processor, "patch_size") or not hasattr(processor, "vision_feature_select_strategy"):
+        return
+    if processor.vision_feature_select_strategy is None:
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+    if processor.patch_size is None:
+        processor.patch_size = config.vision_config.patch_size
+        if processor.vision_feature_select_strategy == "default":  # leaves out the first feature, which is no patch
+            processor.num_additional_image_tokens = 1
 
 
 def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
@@ -280,8 +295,10 @@ def revision_of(name: str, revision: str | None = None) -> str:
     Raises:
         ModelUnreachable: if there is no such model.
     """
+    model_files.find(name)
     if Path(name).is_dir():
-        return f"sha256:{digest_folder(Path(name))}"
+        with model_files.reading(f"model {name} cannot be loaded"):
+            return f"sha256:{digest_folder(Path(name))}"
     return str(read_config(EngineConfig(name, revision=revision))._commit_hash)
 
 

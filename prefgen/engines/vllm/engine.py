@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import transformers
 
-from prefgen.engines import adapters
+from prefgen.engines import adapters, model_files
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import decoding, loading, probing
 from prefgen.engines.hf.decoding import Row
@@ -30,7 +30,7 @@ from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Vocabulary
 from prefgen.engines.vllm import engine_args
-from prefgen.errors import EnvironmentFault, ModelUnreachable, RowError, UsageError
+from prefgen.errors import EnvironmentFault, RowError, UsageError
 from prefgen.requests import Reply, Request
 
 TESTED = ("llava", "llava_next")
@@ -125,12 +125,10 @@ def load_front(config: EngineConfig) -> LoadedModel:
     shallow.get_text_config().num_hidden_layers = 0
     if hasattr(shallow, "quantization_config"):  # concerns the layers, which vLLM reads
         del shallow.quantization_config
-    try:
+    with model_files.reading(f"model {config.model} cannot be loaded"):
         model, found = transformers.AutoModelForImageTextToText.from_pretrained(
             config.model, config=shallow, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
         )
-    except (OSError, ValueError) as error:
-        raise ModelUnreachable(f"model {config.model} cannot be loaded: {error}") from error
     missing = sorted(found["missing_keys"])
     if missing:
         raise UsageError(f"{config.model} has no plain weights for {', '.join(missing[:3])}; use --engine transformers")

@@ -11,13 +11,29 @@ function element(name, className, ...children) {
   return made;
 }
 
-function marked(parts) {
-  const text = element("div", "text");
-  text.dir = "auto";
+// Parts of a text, [[piece, marks]], as nodes in which the searched words are marked too, across parts.
+function withHits(parts, searched) {
+  const nodes = [];
+  const pattern = searched && new RegExp(searched.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"), "giu");
+  const hits = pattern ? [...joined(parts).matchAll(pattern)].map((hit) => [hit.index, hit.index + hit[0].length]) : [];
+  let start = 0;
   for (const [piece, marks] of parts) {
-    const names = MARKS.filter(([bit]) => marks & bit).map(([, name]) => name).join(" ");
-    text.append(names ? element("mark", names, piece) : piece);
+    const end = start + piece.length;
+    const names = MARKS.filter(([bit]) => marks & bit).map(([, name]) => name);
+    const cuts = hits.flat().filter((place) => place > start && place < end);
+    [start, ...cuts].forEach((from, number) => {
+      const text = piece.slice(from - start, (cuts[number] ?? end) - start);
+      const own = hits.some(([first, last]) => first <= from && from < last) ? [...names, "hit"] : names;
+      nodes.push(own.length ? element("mark", own.join(" "), text) : text);
+    });
+    start = end;
   }
+  return nodes;
+}
+
+function marked(parts, searched) {
+  const text = element("div", "text", ...withHits(parts, searched));
+  text.dir = "auto";
   return text;
 }
 
@@ -46,7 +62,10 @@ function figure(row, image, place) {
   img.loading = "lazy";
   img.dataset.plain = image.plain;
   if (image.noisy) img.dataset.noisy = image.noisy;
-  const frame = element("div", "frame", img);
+  const open = element("button", "open", img);
+  open.title = data.live ? `${image.name}: open in full size` : `${image.name}: a small copy; prefgen view shows it whole`;
+  open.addEventListener("click", () => openFull(img));
+  const frame = element("div", "frame", open);
   const overlay = row.mask && place === 0 ? grid(row.mask) : null;
   img.addEventListener("load", () => {
     img.classList.toggle("tiny", img.naturalWidth < 150);
@@ -60,12 +79,27 @@ function figure(row, image, place) {
   return element("figure", image.rejected ? "rejected" : "", frame, caption);
 }
 
+function openFull(img) {
+  const dialog = document.getElementById("full"), shown = dialog.querySelector("img");
+  const address = img.getAttribute("src");
+  shown.src = data.live ? `${address}&full=1` : address;
+  shown.alt = img.alt;
+  dialog.showModal();
+}
+
 function badges(row) {
   const kept = row.image_tokens ? [`${row.kept_image_tokens} of ${row.image_tokens} image tokens seen`] : [];
   const similarity = row.similarity === null ? [] : [`similarity ${row.similarity.toFixed(3)}`];
   const words = [...similarity, `iteration ${row.iteration}`, ...kept, `${Math.round(100 * row.edit)} % new`,
-    [row.method, row.variant].filter(Boolean).join(" "), ...row.flags];
+    [row.method, row.variant].filter(Boolean).join(" "), ...row.flags, ...[row.licence].filter(Boolean)];
   return words.map((word) => element("span", "badge", word));
+}
+
+function link(row) {
+  const made = element("a", "row", `#${row.position + 1}`);
+  made.href = `#${row.id}`;
+  made.title = "Link to this pair";
+  return made;
 }
 
 // Whether the rejected answer stands first when voting blind: as good as random, and the same at every visit.
@@ -75,13 +109,13 @@ function rejectedFirst(row) {
   return Boolean((hash >>> 13) & 1);
 }
 
-function card(row, blind, castVote) {
+function card(row, blind, castVote, searched = "") {
   const swapped = blind && rejectedFirst(row);
   const answers = [["chosen", row.chosen], ["rejected", row.rejected]];
   if (swapped) answers.reverse();
   const prompt = element("div", "prompt");
   for (const [role, text] of row.prompt) {
-    const turn = element("div", "", text);
+    const turn = element("div", "", ...withHits([[text, 0]], searched));
     turn.dir = "auto";
     if (row.prompt.length > 1) turn.prepend(element("span", "role", role));
     prompt.append(turn);
@@ -97,13 +131,13 @@ function card(row, blind, castVote) {
     button.addEventListener("click", () => castVote(row, vote, swapped));
     choices.append(button);
   });
-  const head = element("div", "head", element("span", "row", `#${row.position + 1}`), element("span", "id", row.id));
+  const head = element("div", "head", link(row), element("span", "id", ...withHits([[row.id, 0]], searched)));
   if (!blind) head.append(...badges(row));
   head.append(choices);
   const pictures = element("div", "pictures", ...row.images.map((image, place) => figure(row, image, place)));
   const made = element("article", "card", head, element("div", "body", pictures, prompt,
     ...answers.map(([side, parts], place) => element("section", blind ? "answer" : `answer ${side}`,
-      element("h2", "", blind ? "AB"[place] : side), marked(parts)))));
+      element("h2", "", blind ? "AB"[place] : side), marked(parts, searched)))));
   made.dataset.id = row.id;
   return made;
 }

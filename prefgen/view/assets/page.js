@@ -2,11 +2,11 @@
 // The page: asks the source for rows, shows them, and listens to keys and buttons.
 
 const at = (id) => document.getElementById(id);
-const FIELDS = ["search", "method", "iteration", "flag", "low", "high", "sort"].filter((name) => at(name));
+const FIELDS = ["search", "method", "iteration", "flag", "source", "licence", "vote", "low", "high", "sort"].filter((name) => at(name));
 const state = {start: 0, found: 0, rows: [], current: 0, blind: false, asked: 0};
 
 function query() {
-  const asked = {search: "", method: "", iteration: "", flag: "", low: "", high: "", sort: "row"};
+  const asked = {search: "", method: "", iteration: "", flag: "", source: "", licence: "", vote: "", low: "", high: "", sort: "row"};
   for (const name of FIELDS) asked[name] = at(name).value;
   return {...asked, descending: pressed("descending")};
 }
@@ -18,21 +18,35 @@ function toggle(id, on = !pressed(id)) {
   return on;
 }
 
-async function show(start, current = 0) {
+async function show(start, current = 0, id = "") {
   const number = ++state.asked;  // an answer that a later question has overtaken is thrown away
   try {
-    const answer = await source.rows(query(), start);
+    const answer = await source.rows(query(), start, id);
     if (number !== state.asked) return;
-    Object.assign(state, {start, found: answer.found, rows: answer.rows});
+    if (answer.start < 0) {
+      at("message").textContent = `No pair with the id ${id} is among these.`;
+      if (!state.rows.length) await show(0);
+      return;
+    }
+    Object.assign(state, {start: answer.start, found: answer.found, rows: answer.rows});
+    if (id) current = answer.rows.findIndex((row) => row.id === id);
     draw(current < 0 ? answer.rows.length - 1 : current);
-    at("message").textContent = answer.found ? "" : "No pair is like that.";
+    if (id) select(state.current);
+    at("message").textContent = answer.found ? "" : "No pair is like that. Reset shows all again.";
+    showCount();
   } catch (error) {
     if (number === state.asked) at("message").textContent = `The rows cannot be had: ${error.message}`;
   }
 }
 
+function showCount() {
+  const [found, held, total] = [state.found, data.live ? data.total : data.rows.length, data.total].map((count) => count.toLocaleString("en"));
+  at("count").textContent = found !== held ? `${found} of ${held} pairs` : held !== total ? `${held} of ${total} pairs` : `${total} pairs`;
+}
+
 function draw(current) {
-  at("cards").replaceChildren(...state.rows.map((row) => card(row, state.blind, vote)));
+  const searched = at("search").value;
+  at("cards").replaceChildren(...state.rows.map((row) => card(row, state.blind, vote, searched)));
   const last = state.start + state.rows.length;
   at("where").textContent = state.found ? `${(state.start + 1).toLocaleString("en")} – ${last.toLocaleString("en")} of ${state.found.toLocaleString("en")}` : "";
   at("previous").disabled = state.start === 0;
@@ -148,6 +162,9 @@ at("cards").addEventListener("click", (event) => {
   const place = [...at("cards").children].indexOf(event.target.closest(".card"));
   if (place >= 0) select(place, false);
 });
+at("full").addEventListener("click", () => at("full").close());
+at("filters").addEventListener("click", () => document.body.classList.toggle("filtering", toggle("filters")));
+window.addEventListener("hashchange", openLink);
 at("blind").addEventListener("click", blind);
 at("mask").addEventListener("click", mask);
 at("noise").addEventListener("click", noise);
@@ -166,4 +183,9 @@ at("download")?.addEventListener("click", () => {
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 theme(dark.matches ? "dark" : "light");
 dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
-source.start().then(() => show(0), (error) => { at("message").textContent = `The votes cannot be had: ${error.message}`; });
+if (window.matchMedia("(max-width: 60rem)").matches) at("figures").open = false;
+function openLink() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  return show(0, 0, id);
+}
+source.start().then(openLink, (error) => { at("message").textContent = `The votes cannot be had: ${error.message}`; });

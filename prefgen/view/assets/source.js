@@ -3,7 +3,7 @@
 //
 // #data holds {live, total, rows, pageRows}; a row is what prefgen/report/view/present.py makes: {position, id,
 // method, variant, iteration, similarity, flags, model, source, source_id, image_tokens, kept_image_tokens, lengths:
-// [chosen, rejected], edit, prompt: [[role, text]], chosen and rejected: [[text, marks]], mask: {side, kept} or null,
+// [chosen, rejected], licence, edit, prompt: [[role, text]], chosen and rejected: [[text, marks]], mask: {side, kept} or null,
 // images: [{name, plain, noisy, rejected}]}.
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -17,7 +17,7 @@ const STATIC = {
 
   async start() {},
 
-  async rows(query, start) {
+  async rows(query, start, id = "") {
     const text = query.search.toLowerCase();
     const inside = (row) => row.similarity !== null &&
       (query.low === "" || row.similarity >= Math.fround(query.low)) && (query.high === "" || row.similarity <= Math.fround(query.high));
@@ -25,6 +25,9 @@ const STATIC = {
       (!text || [row.id, row.source_id, ...row.prompt.map((turn) => turn[1]), joined(row.chosen), joined(row.rejected)]
         .some((each) => each.toLowerCase().includes(text))) &&
       (!query.method || row.method === query.method) &&
+      (!query.source || row.source === query.source) &&
+      (!query.licence || row.licence === query.licence) &&
+      (!query.vote || [votes.get(row.id) ?? "none", votes.has(row.id) && "any"].includes(query.vote)) &&
       (!query.iteration || String(row.iteration) === query.iteration) &&
       (!query.flag || row.flags.includes(query.flag)) &&
       ((query.low === "" && query.high === "") || inside(row)));
@@ -34,7 +37,9 @@ const STATIC = {
     };
     const key = keys[query.sort], sign = query.descending ? -1 : 1;
     found.sort((a, b) => (key(a) === null) - (key(b) === null) || sign * (key(a) - key(b)));
-    return {found: found.length, rows: found.slice(start, start + pageRows)};
+    const place = found.findIndex((row) => row.id === id);
+    if (id) start = place < 0 ? -1 : place - place % pageRows;
+    return {found: found.length, start, rows: start < 0 ? [] : found.slice(start, start + pageRows)};
   },
 
   async vote(row, vote, blind, rejectedFirst) {
@@ -58,8 +63,8 @@ async function answered(response) {
 }
 
 const LIVE = {
-  async rows(query, start) {
-    const asked = new URLSearchParams({...query, descending: query.descending ? "1" : "0", start, count: pageRows});
+  async rows(query, start, id = "") {
+    const asked = new URLSearchParams({...query, descending: query.descending ? "1" : "0", start, count: pageRows, id});
     return answered(await fetch(`rows?${asked}`));
   },
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scene_world import CELLS, RENDER_STREAM, SHAPES, Scene
+
+from prefgen.evaluate.scenes.world import CELLS, RENDER_STREAM, SHAPES, Scene
 
 IMAGE_SIZE = 64  # pixels, both sides
 JPEG_QUALITY = 90

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scene_text import NUMBERS, PLACES
-from scene_world import COLOURS, PARTNER, PLURAL, SHAPES
+
+from prefgen.evaluate.scenes.text import NUMBERS, PLACES
+from prefgen.evaluate.scenes.world import COLOURS, PARTNER, PLURAL, SHAPES
 
 _SHAPE = re.compile(r"\b(?:" + "|".join(f"({shape}|{PLURAL[shape]})" for shape in SHAPES) + r")\b", re.IGNORECASE)
 _COLOURED = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})(?:es|s)?\b", re.IGNORECASE)

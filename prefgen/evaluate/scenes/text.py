@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scene_world import PARTNER, PLURAL, POPULAR, SHAPES, Scene, Thing
+
+from prefgen.evaluate.scenes.world import PARTNER, PLURAL, POPULAR, SHAPES, Scene, Thing
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLACES = (

@@ -1,0 +1,131 @@
+"""What a model's folder lacks, and whatever its files make libraries raise, as errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prefgen.errors import ModelUnreachable, PrefgenError, UsageError
+
+_DAMAGED = "a file of it is damaged, or not what its name says: download it again, or name another model"
+_GGUF = "GGUF files are llama.cpp's: name the folder of the original weights, or serve the file and use --engine openai"
+_ORIGINAL_LLAVA = (
+    "the original layout of LLaVA (liuhaotian/llava-*): name its conversion on the Hub (llava-hf/…), or convert "
+    "it with transformers/models/llava/convert_llava_weights_to_hf.py"
+)
+_PICKLES = (
+    "its weights are pickles, which may run code and are never read: save it again as safetensors, with "
+    "AutoModelForImageTextToText.from_pretrained(…).save_pretrained(…), or name a revision that has them"
+)
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Make whatever is raised while a model's files are read an error.
+
+    Args:
+        what: what cannot be done then; the reason is put behind it.
+
+    Raises:
+        UsageError: a package is missing that the model needs.
+        ModelUnreachable: anything else.
+    """
+    try:
+        yield
+    except (PrefgenError, torch.OutOfMemoryError):
+        raise
+    except ImportError as error:
+        raise UsageError(f"{what}; a package is missing: {' '.join(str(error).split())}") from error
+    except Exception as error:  # which exception it is, is up to the file that is wrong
+        raise ModelUnreachable(f"{what}: {_described(error)}") from error
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, OSError | ValueError) and not isinstance(error, UnicodeError):
+        return f"{error}; {_PICKLES}" if "safetensors" in str(error) else str(error)  # words that are meant for users
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; {_DAMAGED}"
+
+
+def find(name: str, of: str = "") -> None:
+    """Refuse a name that can only be a folder's and is none.
+
+    Args:
+        of: what it belongs to, to be put behind its name.
+
+    Raises:
+        ModelUnreachable: saying what it is.
+    """
+    path = Path(name)
+    if path.suffix == ".gguf":
+        raise ModelUnreachable(f"model {name} cannot be loaded: {_GGUF}")
+    if path.is_file():
+        raise ModelUnreachable(f"{name} is a file: name the folder of the model")
+    if not path.is_dir() and (name.count("/") > 1 or name.startswith(("/", ".", "~", "\\")) or name.endswith("/")):
+        raise ModelUnreachable(f"there is no folder {name}{of}")
+
+
+def check_layout(name: str, of: str = "") -> None:
+    """Refuse a folder that holds no model as transformers keeps it.
+
+    Raises:
+        ModelUnreachable: saying what it is instead, and what to do.
+    """
+    find(name, of)
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return
+    if any(folder.glob("*.gguf")):
+        raise ModelUnreachable(f"model {name} cannot be loaded: {_GGUF}")
+    inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    hint = f"; {', '.join(inner[:3])} in it has" if inner else ": it is no model's folder, or not a whole one"
+    raise ModelUnreachable(f"{name} has no config.json{hint}")
+
+
+def check_config(name: str, config: Any) -> None:
+    """Refuse the configuration of another layout.
+
+    Raises:
+        ModelUnreachable: saying what to do.
+    """
+    if hasattr(config, "mm_vision_tower"):
+        raise ModelUnreachable(f"model {name} is in {_ORIGINAL_LLAVA}")
+
+
+def check_weights(name: str) -> None:
+    """Refuse a folder without weights in safetensors.
+
+    Raises:
+        ModelUnreachable: saying what is there instead.
+    """
+    folder = Path(name)
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
+    if pickles:
+        raise ModelUnreachable(f"model {name} cannot be loaded: there is no *.safetensors but {pickles[0]}: {_PICKLES}")
+    raise ModelUnreachable(f"model {name} cannot be loaded: there is no *.safetensors, so that it has no weights")
+
+
+def check_modules(name: str, folder: Path) -> None:
+    """Refuse a sentence-transformers model of which a part has its weights as a pickle.
+
+    Raises:
+        ModelUnreachable: naming the file.
+    """
+    with reading(f"similarity model {name} cannot be loaded"):
+        listed = folder / "modules.json"
+        modules = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
+        for part in (folder / str(module["path"]) for module in [{"path": ""}, *modules]):
+            pickle = part / "pytorch_model.bin"
+            if pickle.exists() and not any(part.glob("*.safetensors")):
+                shown = pickle.relative_to(folder)
+                raise ModelUnreachable(
+                    f"similarity model {name} cannot be loaded: {shown} is a pickle, which may run code and is never "
+                    "read, and there is no model.safetensors beside it: name another --similarity-model, or convert it"
+                )

@@ -1,0 +1,1 @@
+"""Benchmarks of trained models: answers first, scores second, and two models compared."""

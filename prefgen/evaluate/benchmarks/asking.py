@@ -1,0 +1,194 @@
+"""Answers of a model to a benchmark's questions, written as they come, so that a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from prefgen import seeds
+from prefgen.engines import build
+from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.vllm import engine_args
+from prefgen.errors import CorruptRun, Locked, UsageError
+from prefgen.evaluate.benchmarks.files import Question
+from prefgen.images import ImageRoot
+from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
+from prefgen.requests import Completion, Generate, Sampling
+from prefgen.runner.driver import Asking, drive
+from prefgen.runner.pending import load_images
+from prefgen.visibility import View
+
+_ROWS_AT_ONCE = 256  # between two writes
+ANSWERS, SETTINGS = "answers.jsonl", "settings.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a model is asked.
+
+    Attributes:
+        output: folder of the answers. root: where pictures are.
+        suffix: added to every question. max_new_tokens: limit of an answer. Decoding is greedy.
+    """
+
+    engine: EngineConfig
+    output: Path
+    root: ImageRoot
+    suffix: str = ""
+    max_new_tokens: int = 512
+
+    def sample(self, question: Question) -> Sample | Dropped:
+        """What the model is shown, or why it cannot be."""
+        slots = (Slot.IMAGE,) if question.image else ()
+        images = (ImageRef(path=question.image),) if question.image else ()
+        prompt = (Turn("user", (*slots, question.text + self.suffix)),)
+        name = f"{seeds.derive(0, ' '.join(question.key), 0, 'question'):016x}"
+        return load_images(Sample(name, prompt, images, None, question.file, question.id), self.root, None)
+
+    def ask(self, sample: Sample) -> Asking[Completion]:
+        """The flow of one question."""
+        sampling = Sampling(0.0, 1.0, self.max_new_tokens)
+        request = Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, 0)
+        (reply,) = yield (request,)
+        assert isinstance(reply, Completion)
+        return reply
+
+
+@contextmanager
+def held(output: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Hold a folder of answers.
+
+    Args:
+        settings: what decides what is answered.
+
+    Raises:
+        Locked: another process answers there. CorruptRun: it was begun with other settings.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(output / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise Locked(f"another process writes to {output}") from None
+    with lock:
+        file = output / SETTINGS
+        if file.exists():
+            before = json.loads(file.read_text(encoding="utf-8"))
+            differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+            if differing:
+                raise CorruptRun(
+                    f"{output} was begun with other settings ({', '.join(differing)}): give another --output"
+                )
+        else:
+            file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        yield
+
+
+def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str, Any]:
+    """What decides what is answered.
+
+    Raises:
+        UsageError: the model is of no use. ModelUnreachable: it cannot be found.
+    """
+    found = build.identify(task.engine, (Generate,))
+    questions = seeds.derive(0, json.dumps([[*q.key, q.image, q.text] for q in asked]), 0, "questions")
+    return {
+        "benchmark": benchmark,
+        "model": task.engine.model,
+        "model_revision": found.model_revision,
+        "engine": task.engine.engine,
+        "engine_args": engine_args.recorded(task.engine.engine_args),
+        "dtype": found.dtype,
+        "suffix": task.suffix,
+        "max_new_tokens": task.max_new_tokens,
+        "questions": f"{questions:016x}",
+    }
+
+
+def answered(output: Path) -> set[tuple[str, str]]:
+    """Keys of the questions that have their answer; a last line that was cut off is taken away."""
+    file = output / ANSWERS
+    if not file.exists():
+        return set()
+    content = file.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with file.open("r+b") as opened:
+            opened.truncate(whole)
+    rows = [json.loads(line) for line in content[:whole].splitlines()]
+    return {(row["questions"], row["question_id"]) for row in rows}
+
+
+def answer(
+    task: Task,
+    asked: Sequence[Question],
+    advance: Callable[[int], None] = lambda done: None,
+    check: Callable[[], None] = lambda: None,
+    engines: Engines | None = None,
+) -> dict[str, int]:
+    """Have every question answered that is not yet.
+
+    Args:
+        advance: told how many questions are done, in all. check: called while waiting; may raise.
+        engines: that answer; None builds those of the task.
+
+    Returns:
+        Why questions have no answer, with counts.
+
+    Raises:
+        UsageError: none can be asked.
+    """
+    done = answered(task.output)
+    left = iter([question for question in asked if question.key not in done])
+    failed: Counter[str] = Counter()
+    example = ""
+    count = len(done)
+    with (task.output / ANSWERS).open("a", encoding="utf-8") as file:
+        while batch := list(islice(left, _ROWS_AT_ONCE)):
+            samples = [(question, task.sample(question)) for question in batch]
+            for question, sample in samples:
+                if isinstance(sample, Dropped):
+                    failed[sample.reason] += 1
+                    example = example or f"question {question.id}: {sample.detail}"
+            shown = [(question, sample) for question, sample in samples if isinstance(sample, Sample)]
+            if not shown:
+                continue
+            engines = engines or build.build(task.engine, (Generate,))
+            found = dict(drive([sample for _, sample in shown], task.ask, engines, check))
+            for place, (question, _) in enumerate(shown):
+                reply = found[place]
+                if isinstance(reply, Dropped):
+                    failed[reply.reason] += 1
+                    example = example or f"question {question.id}: {reply.detail}"
+                    continue
+                file.write(json.dumps(_line(question, reply), ensure_ascii=False) + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+            advance(count)
+            check()
+    if not count:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in failed.most_common())
+        raise UsageError(f"no question could be asked: {reasons}. {example}")
+    return dict(failed.most_common())
+
+
+def _line(question: Question, reply: Completion) -> dict[str, Any]:
+    """As LLaVA's scripts write it, and where it belongs."""
+    return {
+        "question_id": question.id,
+        "questions": question.file,
+        "image": question.image,
+        "prompt": question.text,
+        "text": reply.text.strip(),
+        "finish": reply.finish,
+    }

@@ -1,0 +1,128 @@
+"""What an input names: files here or at addresses, a folder, a Hub set; patterns and lists of these."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import unquote
+
+from prefgen import addresses
+from prefgen.errors import UsageError
+from prefgen.remote import File, RemoteFile, attempt, store
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")
+_FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
+_PATTERN = re.compile(r"[*?[]")
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """A data set on the Hugging Face Hub, by its id."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = File | HubSet
+Inputs = str | Sequence[str]
+
+
+def find(input: Inputs, allow_urls: bool) -> list[Source]:
+    """What the inputs name, in the order given; what a pattern names, in the order of the names. Nothing stands twice.
+
+    Raises:
+        UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``, ``URL_DISABLED``, ``URL_SCHEME``.
+        StoreUnreachable: the network fails.
+    """
+    found = [source for name in _listed(input) for source in _named(name, allow_urls)]
+    return list({str(source): source for source in found}.values())
+
+
+def shown(input: Inputs) -> str:
+    """The inputs for messages and pages, without credentials."""
+    return ", ".join(map(addresses.redact, _listed(input)))
+
+
+def name_of(input: str) -> str:
+    """What a row records of where it is from: the name of the file or folder, at an address too, or the Hub id."""
+    if addresses.is_address(input):
+        return RemoteFile(input).name
+    path = Path(input).expanduser()
+    return path.resolve().name if path.exists() else input
+
+
+def source_name(source: Source) -> str:
+    """As `name_of`, of what was found."""
+    return source.resolve().name if isinstance(source, Path) else source.name
+
+
+def label(source: Source, among: Sequence[Source]) -> str:
+    """The source's name, or all of its path where others have that name too."""
+    name = source_name(source)
+    return name if sum(source_name(other) == name for other in among) == 1 else str(source)
+
+
+def unreadable(path: File, error: OSError) -> UsageError:
+    """The error for a file that cannot be read."""
+    if isinstance(path, RemoteFile):
+        return UsageError(
+            f"INPUT_NOT_FOUND: {path} is not there: {addresses.redact(str(error)) or type(error).__name__}"
+        )
+    return UsageError(f"INPUT_UNREADABLE: {error.filename or path}: {error.strerror}; check its permissions")
+
+
+def _listed(input: Inputs) -> Sequence[str]:
+    return [input] if isinstance(input, str) else input
+
+
+def _named(name: str, allow_urls: bool) -> Sequence[Source]:
+    if name[:7].lower() == "file://":
+        name = unquote(re.sub(r"^file://(localhost(?=/))?", "", name, flags=re.IGNORECASE))
+    if addresses.is_address(name):
+        return _at_address(name, allow_urls)
+    path = Path(name).expanduser()
+    try:
+        if path.exists():
+            return [path]
+        if _PATTERN.search(name):
+            return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [_missing(name)]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if _HUB_ID.fullmatch(name) and not name.endswith(_FILE_SUFFIXES):
+        return [HubSet(name)]
+    raise _not_found(name, path)
+
+
+def _missing(pattern: str) -> Source:
+    raise UsageError(f"INPUT_NOT_FOUND: no file has a name like {addresses.redact(pattern)}")
+
+
+def _not_found(name: str, path: Path) -> UsageError:
+    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, beside, n=1)
+    hint = f"; is it {path.parent / close[0]}?" if close else "; it is no Hub id (owner/name) either"
+    return UsageError(f"INPUT_NOT_FOUND: {name} does not exist{hint}")
+
+
+def _at_address(name: str, allow_urls: bool) -> Sequence[Source]:
+    if whole := _HUB_ADDRESS.fullmatch(name):
+        return [HubSet(whole[1])]
+    addresses.check_readable(name, allow_urls)
+    if not _PATTERN.search(addresses.public(name)) or name.lower().startswith(("http://", "https://")):
+        file = RemoteFile(name)
+        kind = file.kind()
+        if kind is None:
+            raise UsageError(f"INPUT_NOT_FOUND: {file} is not there")
+        if kind != "file":
+            raise UsageError(f"INPUT_UNREADABLE: {file} is a folder; name its files, as in {file}/*.parquet")
+        return [file]
+    fs, pattern = store(name)
+    names = attempt(addresses.public(name), lambda: fs.glob(pattern))
+    return [RemoteFile(fs.unstrip_protocol(path)) for path in sorted(names)] or [_missing(name)]
