@@ -19,7 +19,7 @@ from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import probing
 from prefgen.engines.hf.architectures import Family
-from prefgen.errors import ModelUnreachable, UsageError
+from prefgen.errors import ModelUnreachable
 
 _HOST_TOKENS = 32768
 # A weight file larger than this is known by its size, its beginning and its end.
