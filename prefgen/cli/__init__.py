@@ -18,6 +18,7 @@ from prefgen.cli.compare import compare
 from prefgen.cli.console import plain
 from prefgen.cli.corrupt import corrupt, prompts
 from prefgen.cli.damage import Command
+from prefgen.cli.demo import demo
 from prefgen.cli.doctor import doctor
 from prefgen.cli.eval import evaluations
 from prefgen.cli.export import check, export
@@ -56,6 +57,7 @@ app = _App(
     """,
     epilog="Exit: 0 done, 1 bug, 2 use, 3 drops, 4 budget, 5 offline, 6 drift, 7 lock, 8 disk, 9 judge, 75/130",
 )
+app.command("demo")(demo)
 app.command("bdhs")(bdhs)
 app.command("povid")(povid)
 app.command("baseline")(baseline)

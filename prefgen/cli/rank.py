@@ -149,7 +149,7 @@ def judge(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Test a judge on pairs whose better answer is known (paper: table 10).
+    """Test a judge on pairs whose better answer is known (table 10).
 
     Both orders are asked: accuracy, agreement between the orders, and preference for a place are told.
 

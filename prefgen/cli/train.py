@@ -189,7 +189,7 @@ def train(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Train a model on runs: DPO, IPO, SLiC, or SFT as a control; with LoRA or whole.
+    """Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole.
 
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.

@@ -78,6 +78,19 @@ def test_the_data_commands_run(rows: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, (command, done.stdout, done.stderr)
 
 
+def test_answers_that_are_there_are_scored(tmp_path: Path) -> None:
+    question, answer = (
+        {"question_id": 1, "image": "x.jpg", "text": "A dog?", "label": "yes"},
+        {"question_id": 1, "text": "Yes"},
+    )
+    for name, row in (("q.json", question), ("a.json", answer)):
+        (tmp_path / name).write_text(json.dumps(row) + "\n")
+    given = ("--questions", tmp_path / "q.json", "--answers", tmp_path / "a.json", "--output", tmp_path / "out")
+    done = prefgen("eval", "pope", *given)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert prefgen("eval", "compare", tmp_path / "out", tmp_path / "out").returncode == 0
+
+
 def test_a_command_that_needs_a_model_names_the_pip_line(rows: Path, tmp_path: Path) -> None:
     done = prefgen("bdhs", "--input", rows, "--model", tmp_path, "--output", tmp_path / "out")
     assert done.returncode == 2

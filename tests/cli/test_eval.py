@@ -15,12 +15,14 @@ from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.text import caption
 from prefgen.evaluate.scenes.world import SHAPES, TEXT_STREAM
 from tests.cli.runs import called, prefgen
+from tests.engines.test_openai import ANSWER, Server, server
 from tests.evaluate.benchmarks import world
 from tests.evaluate.benchmarks.world import write_lines
 from tests.judge import MODEL as JUDGE
 from tests.judge import Judge
 from tests.trainers.sets import SCENES
 
+__all__ = ["server"]  # the fixture
 COUNT = 12
 ASKING = {
     *("--answers", "--base-model", "--base-url", "--batch-size", "--device", "--dtype", "--engine", "--engine-arg"),
@@ -157,6 +159,20 @@ def test_a_model_answers_once_and_is_scored_by_any_parser(folder: Path, tmp_path
     compared = called("eval", "compare", out, out, "--json")
     assert json.loads(compared.stdout)["mcnemar_p"] == 1.0
     assert "McNemar's p 1" in called("eval", "compare", out, out).stdout
+
+
+def test_a_served_model_answers_too(server: Server, folder: Path, tmp_path: Path) -> None:
+    served = ("--model", "scenes", "--engine", "openai", "--base-url", server.url)
+    asked = ("pope", "--questions", questions(folder)[0], "--image-root", folder / "pictures", *served)
+    found = scored(tmp_path / "out", *asked, "--parser", "strict")
+    wanted = rows(questions(folder)[0])
+    assert (found["yes_ratio"], found["unparsed"]) == (0.0, 1.0)  # it talks of something blue
+    contents = [body["messages"][-1]["content"] for body in server.bodies]
+    assert sorted(part["text"] for content in contents for part in content if part["type"] == "text") == sorted(
+        row["text"] for row in wanted
+    )
+    assert all(content[0]["type"] == "image_url" for content in contents)
+    assert {row["text"] for row in rows(tmp_path / "out" / "answers.jsonl")} == {"".join(ANSWER).strip()}
 
 
 def test_captions_of_a_model(folder: Path, tmp_path: Path) -> None:
