@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from prefgen import images
 from prefgen.engines.base import EngineConfig, Positions
-from prefgen.engines.hf import architectures, decoding, loading, vision
+from prefgen.engines.hf import architectures, decoding, loading, probing, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.records import Slot, Turn
@@ -25,7 +27,7 @@ from tests.engines import tiny, zoo, zoo_found
 from tests.engines.test_equivalence import answers, rows
 from tests.engines.test_scoring import scored
 
-_NEED_TORCHVISION = {"pixtral", "mistral3", "gemma4"}
+_NEED_TORCHVISION = {"pixtral", "mistral3", "gemma4", "lfm2_vl"}
 _HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
 
 
@@ -192,6 +194,18 @@ def test_readme_shows_the_table_of_architectures() -> None:
     lines = ["| " + " | ".join(row) + " |" for row in architectures.table()]
     lines.insert(1, "| --- " * len(architectures.table()[0]) + "|")
     assert "\n".join(lines) in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_readme_says_of_every_other_type_why_it_is_not_in_the_table() -> None:
+    listed = "\n".join(architectures.untried())
+    assert listed in (Path(__file__).parents[2] / "README.md").read_text()
+    known = {*architectures.FAMILIES, *architectures.PROVEN, *architectures.UNTRIED}
+    assert len(known) == len(architectures.FAMILIES) + len(architectures.PROVEN) + len(architectures.UNTRIED)
+    if not transformers.__version__.startswith("5.19."):
+        pytest.skip("other versions have other types")
+    others = [name for name in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES if name not in known]
+    assert others
+    assert [name for name in others if not probing.why_not(transformers.AutoConfig.for_model(name))] == []
 
 
 def test_a_running_state_sees_what_is_left_as_if_it_were_all(loaded: LoadedModel) -> None:

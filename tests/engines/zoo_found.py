@@ -411,6 +411,140 @@ def qianfan_ocr() -> LoadedModel:
     return zoo._built("QianfanOCR", config, processor)
 
 
+def glm_ocr() -> LoadedModel:
+    """GLM-OCR, whose processor is GLM-4.6V's."""
+    return _glm("GlmOcr", "GlmOcr", {"head_dim": 12}, "Glm46V")
+
+
+def hyperclovax_vision_v2() -> LoadedModel:
+    """Qwen2.5-VL's encoder before HyperCLOVA X, at plain positions."""
+    tokenizer = tiny.tokenizer(*_PADS, "<|im_start|>", "<|im_end|>", byte_level=True)
+    config = transformers.HyperCLOVAXVisionV2Config(
+        vision_config={
+            "model_type": "qwen2_5_vl_vision",
+            "depth": 2,
+            "num_heads": 2,
+            "patch_size": 8,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "out_hidden_size": 48,
+            "window_size": 32,
+            "fullatt_block_indexes": [1],
+        },
+        text_config={
+            "model_type": "hyperclovax",
+            "vocab_size": len(tokenizer),
+            "head_dim": 12,
+            **TEXT,
+            **zoo._ends(tokenizer),
+        },
+        image_token_id=zoo._ids(tokenizer, "<|image_pad|>")[0],
+        video_token_id=zoo._ids(tokenizer, "<|video_pad|>")[0],
+    )
+    made = pictures_only(transformers.HyperCLOVAXVisionV2Processor)(
+        _patches(), tokenizer, None, chat_template=_QWEN_IMAGE
+    )
+    return zoo._built("HyperCLOVAXVisionV2", config, made)
+
+
+def lfm2_vl() -> LoadedModel:
+    """Short convolutions in every other layer."""
+    named = {
+        "image_token": "<image>",
+        "image_start_token": "<|image_start|>",
+        "image_end_token": "<|image_end|>",
+        "image_thumbnail_token": "<|img_thumbnail|>",
+    }
+    tags = [f"<|img_row_{row}_col_{column}|>" for row in (1, 2) for column in (1, 2)]
+    tokenizer = tiny.tokenizer("<|im_start|>", "<|im_end|>", *tags, byte_level=True, named=named)
+    config = transformers.Lfm2VlConfig(
+        vision_config={
+            "model_type": "siglip2_vision_model",
+            **{k: v for k, v in VISION.items() if k != "image_size"},
+            "num_patches": 64,
+            "vision_use_head": False,
+        },
+        text_config={
+            "model_type": "lfm2",
+            "vocab_size": len(tokenizer),
+            "layer_types": ["conv", "full_attention"],
+            "block_auto_adjust_ff_dim": False,
+            **TEXT,
+            **zoo._ends(tokenizer),
+        },
+        image_token_id=tokenizer.image_token_id,
+        projector_hidden_size=32,
+        tie_word_embeddings=False,
+    )
+    images = transformers.Lfm2VlImageProcessor(
+        encoder_patch_size=8,
+        tile_size=32,
+        min_image_tokens=2,
+        max_image_tokens=8,
+        max_num_patches=64,
+        max_tiles=4,
+        min_tiles=2,
+    )
+    processor = transformers.Lfm2VlProcessor(images, tokenizer, chat_template="{{ bos_token }}" + chatml("<image>"))
+    return zoo._built("Lfm2Vl", config, processor)
+
+
+def gemma4(**text: Any) -> LoadedModel:
+    """Patches pooled three by three, embeddings of its own in every layer, layers that share keys and values."""
+    named = {
+        "image_token": "<|image|>",
+        "boi_token": "<|image>",
+        "eoi_token": "<image|>",
+        "audio_token": "<|audio|>",
+        "boa_token": "<|audio>",
+        "eoa_token": "<audio|>",
+        "video_token": "<|video|>",
+    }
+    tokenizer = tiny.tokenizer("<start_of_turn>", "<end_of_turn>", named=named)
+    config = transformers.Gemma4Config(
+        vision_config={
+            **{
+                key: VISION[key]
+                for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+            },
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "patch_size": 8,
+            "pooling_kernel_size": 2,
+            "position_embedding_size": 64,
+        },
+        text_config={
+            "vocab_size": len(tokenizer),
+            "head_dim": 12,
+            "global_head_dim": 12,
+            "sliding_window": 512,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "vocab_size_per_layer_input": len(tokenizer),
+            "hidden_size_per_layer_input": 8,
+            **TEXT,
+            **zoo._ends(tokenizer),
+            **text,
+        },
+        audio_config=None,
+        tie_word_embeddings=False,
+        image_token_id=tokenizer.image_token_id,
+        video_token_id=tokenizer.video_token_id,
+        boi_token_id=tokenizer.boi_token_id,
+        eoi_token_id=tokenizer.eoi_token_id,
+        audio_token_id=tokenizer.audio_token_id,
+    )
+    images = transformers.Gemma4ImageProcessor(patch_size=8, pooling_kernel_size=2, max_soft_tokens=70)
+    made = pictures_only(transformers.Gemma4Processor)(
+        transformers.Gemma4AudioFeatureExtractor(),
+        images,
+        tokenizer,
+        None,
+        image_seq_length=70,
+        chat_template=zoo.GEMMA.replace("<start_of_image>", "<|image|>"),
+    )
+    return zoo._built("Gemma4", config, made)
+
+
 FOUND: dict[str, Callable[[], LoadedModel]] = {
     "qwen3_vl_moe": qwen3_vl_moe,
     "qwen3_5": qwen3_5,
@@ -429,4 +563,8 @@ FOUND: dict[str, Callable[[], LoadedModel]] = {
     "exaone4_5": exaone4_5,
     "video_llama_3": video_llama_3,
     "qianfan_ocr": qianfan_ocr,
+    "glm_ocr": glm_ocr,
+    "hyperclovax_vision_v2": hyperclovax_vision_v2,
+    "lfm2_vl": lfm2_vl,
+    "gemma4": gemma4,
 }

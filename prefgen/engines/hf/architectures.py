@@ -106,8 +106,43 @@ PROVEN: dict[str, Family] = {
     "exaone4_5": Family("EXAONE 4.5"),
     "video_llama_3": Family("VideoLLaMA 3", note="pictures only"),
     "qianfan_ocr": Family("Qianfan-OCR"),
+    "glm_ocr": Family("GLM-OCR", mrope=True, note=_MROPE),
+    "hyperclovax_vision_v2": Family("HyperCLOVA X Vision 2"),
+    "lfm2_vl": Family("LFM2-VL", state=("conv",), note=_STATE.replace("linear attention", "convolutions")),
+    "gemma4": Family("Gemma 4", note=_WINDOW),
 }
 """Types of which nothing needs to be told: what was found out of each, by `config.model_type`."""
+
+
+_NOT_BUILT = "no small model was built here"
+_TORCHVISION = "its processor needs torchvision, which the tests are without"
+
+UNTRIED: dict[str, str] = {
+    **dict.fromkeys(("cohere2_vision", "gemma4_unified", "inkling_mm_model", "kimi_k25"), _TORCHVISION),
+    **dict.fromkeys(("minimax_m3_vl", "muse_glimmer", "nemotron_h_omni", "pi0", "step3p7"), _TORCHVISION),
+    **dict.fromkeys(("fast_vlm", "gemma3n", "perception_lm"), "its vision tower is one of timm's"),
+    **dict.fromkeys(("got_ocr2", "pp_chart2table"), "its processor writes a prompt of its own"),
+    **dict.fromkeys(
+        ("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), "it is a part of a model that hears and speaks"
+    ),
+    "idefics2": "its processor does not say what it puts in the place of an image",
+    "llama4": "it has no inner model with an encoder, so that it is refused when it is loaded",
+    "diffusion_gemma": "it does not generate from left to right",
+    "shieldgemma2": "it judges pictures and writes no answers",
+    "mistral4": "it is a language model alone",
+    **dict.fromkeys(("cohere_compass", "cosmos3_edge", "cosmos3_omni", "deepseek_ocr2"), _NOT_BUILT),
+    **dict.fromkeys(("deepseek_vl_hybrid", "fuyu", "glm5_next", "glmga", "hunyuan_vl", "janus"), _NOT_BUILT),
+    **dict.fromkeys(("minicpmv4_6", "minicpmv4_7", "qwen4_exp", "video_llava", "vision-encoder-decoder"), _NOT_BUILT),
+}
+"""Further types of transformers 5.19, and why the tests have none of them; where one is loaded, its proof decides."""
+
+
+def untried() -> list[str]:
+    """`UNTRIED` as list items, types with one reason together."""
+    reasons = dict.fromkeys(UNTRIED.values())
+    return [
+        f"- {', '.join(f'`{name}`' for name, own in UNTRIED.items() if own == reason)}: {reason}" for reason in reasons
+    ]
 
 
 def supported() -> list[str]:
@@ -117,12 +152,21 @@ def supported() -> list[str]:
 
 def table() -> list[tuple[str, ...]]:
     """The table of architectures: one row each, its head first."""
-    rows: list[tuple[str, ...]] = [("architecture", "`model_type`", "drop = mask", "preserve", "images", "note")]
+    rows: list[tuple[str, ...]] = [
+        ("architecture", "`model_type`", "drop = mask", "preserve", "images", "training", "note")
+    ]
     for model_type, family in {**FAMILIES, **PROVEN}.items():
         if family.refused:
-            rows.append((family.title, f"`{model_type}`", "–", "–", "–", f"refused: {family.refused}"))
+            rows.append((family.title, f"`{model_type}`", "–", "–", "–", "–", f"refused: {family.refused}"))
         else:
             preserve = "the only kind" if family.mrope else "yes"
             drops = "removed" if family.state else "yes"
-            rows.append((family.title, f"`{model_type}`", drops, preserve, "several", family.note))
+            rows.append((family.title, f"`{model_type}`", drops, preserve, "several", training(family), family.note))
     return rows
+
+
+def training(family: Family) -> str:
+    """How answers are read in training: behind one prompt, or in sequences of their own."""
+    if family.mrope or family.image_blocks or family.state:
+        return "separate"
+    return "packed, separate with a window" if _WINDOW in family.note else "packed"

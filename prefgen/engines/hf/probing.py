@@ -84,7 +84,8 @@ def completed(family: Family, model: Any, processor: Any) -> Family:
     if family.is_listed:
         return family
     accepted = _parameters(model)
-    if _ENCODED not in accepted or not hasattr(model.model, "get_image_features"):
+    inner = getattr(model, "model", None)
+    if _ENCODED not in accepted or not hasattr(inner, "get_image_features"):
         raise UsageError(f"a model of type {family.title} cannot be used: its forward pass takes no encoded images")
     return dataclasses.replace(
         family,

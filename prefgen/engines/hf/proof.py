@@ -48,7 +48,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 WIDTH, HEIGHT = 96, 64  # of the picture before a run
 _HIDDEN = View(rho=0.9, mask_seed=1)
 # What code of a model or processor raises when it is given what it does not expect.
-_FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def prove(loaded: LoadedModel, config: EngineConfig, width: int = WIDTH, height:
     """Compare this engine's forward passes with those of stock transformers, on a drawn picture of this size."""
     try:
         return _prove(loaded, config, picture(width, height))
-    except _FAULTS as error:
+    except FAULTS as error:
         words = " ".join(str(error).split())[:300]
         refused = f"its code does not take what this version feeds it ({type(error).__name__}: {words})"
         return Proof(config.attention, refused)
