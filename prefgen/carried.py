@@ -17,6 +17,7 @@ from prefgen.errors import RowError, UsageError
 from prefgen.records import ImageRecord
 
 COLUMN = "prefgen"
+PAIRED_WITH = "prefgen_chosen"  # of rows with one answer: the digest of the chosen one that a rejected one belongs to
 _OF_IMAGES = ("sha256", "path", "found_by", "original_sha256")
 
 
@@ -83,6 +84,11 @@ class Carried:
 
 def _is_image(value: object) -> bool:
     return isinstance(value, dict) and "sha256" in value and all(isinstance(text, str) for text in value.values())
+
+
+def text_digest(text: str) -> str:
+    """What names an answer among those of one prompt."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def beside(path: Path) -> Path:

@@ -43,6 +43,7 @@ from prefgen.records import Image, ImageRef
 Fetch = Callable[[str], bytes]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_PLAIN_MODES = ("1", "L", "RGB", "RGBX", "CMYK", "YCbCr")  # those of which `decode` makes what ``convert("RGB")`` makes
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class ImageRoot:
             leads_out = all(not _inside(os.path.abspath(folder / path), folder) for folder in self.folders)
             if self.folders and leads_out:
                 raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {where}; set --image-root")
-            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}{self._hint(path)}")
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}{self.hint(path)}")
         real = Path(os.path.realpath(found.path))
         if self.leads_out(found.path, real):
             raise RowError(
@@ -178,14 +179,15 @@ class ImageRoot:
         above = Path(place).parents  # cache/snapshots/COMMIT/a.jpg is a link to cache/blobs/DIGEST
         return not any(p.name == "snapshots" and real.parent == p.parent.resolve() / "blobs" for p in above)
 
-    def _hint(self, path: str) -> str:
+    def hint(self, path: str) -> str:
+        """What a path that was not found may mean, and the option that would take it; empty if nothing is like it."""
         if len(path) > MAX_PATH_CHARS or "\0" in path:
             return ""
         if near := image_names.nearest(self.folders, path):
-            return f"; is it {near}?"
+            return f"is it {near}?" + (" --image-match tail takes it" if self.match == "exact" else "")
         for match, agrees in (("tail", "last folders agree"), ("name", "file name agrees")):
             if self.match == "exact" and ImageRoot(self.folders, match).locate(path, os.path.exists):  # type: ignore[arg-type]
-                return f"; only its {agrees} with a file that is there, which --image-match {match} would take"
+                return f"only its {agrees} with a file that is there, which --image-match {match} would take"
         return ""
 
 
@@ -257,7 +259,7 @@ def _as_shown(data: bytes) -> bytes | None:
     """A PNG of the decoded picture where a trainer's own loading would show another one; None where it does not."""
     with _pillow(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         turned = _orientation(opened) != 1
-        if opened.mode in ("1", "L", "RGB", "RGBX", "CMYK", "YCbCr") and not (turned or opened.has_transparency_data):
+        if opened.mode in _PLAIN_MODES and not (turned or opened.has_transparency_data):
             return None
         opened.load()
         shown = _upright(_rgb(opened), _orientation(opened))
@@ -267,6 +269,29 @@ def _as_shown(data: bytes) -> bytes | None:
     buffer = io.BytesIO()
     shown.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def shown_otherwise(data: bytes, *, turned: bool) -> str:
+    """What of an encoded picture a trainer shows otherwise than `decode` does; empty where both show the same pixels.
+
+    Args:
+        turned: whether the trainer applies the EXIF orientation before its ``convert("RGB")``, as `datasets` does.
+
+    Raises:
+        OSError, SyntaxError, ValueError: the bytes are no picture, or a broken one.
+    """
+    with _pillow(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        orientation = _orientation(opened)
+        faults = [] if turned or orientation == 1 else [f"EXIF orientation {orientation}"]
+        if opened.mode not in _PLAIN_MODES or opened.has_transparency_data:
+            faults.append(f"mode {opened.mode}{' with transparency' if opened.has_transparency_data else ''}")
+        if not faults:
+            return ""
+        opened.load()
+        shown = _upright(_rgb(opened), orientation)
+        other = opened.convert("RGB")
+        other = _upright(other, orientation) if turned else other
+        return "" if shown.size == other.size and shown.tobytes() == other.tobytes() else ", ".join(faults)
 
 
 def public_url(url: str) -> str:

@@ -20,7 +20,7 @@ LEVELS = [
     {"methods", "engines", "sources"},
     {"importers", "exporters"},
     {"runner"},
-    {"select", "checks"},
+    {"select", "checks", "formats"},
     {"lint", "train"},
     {"card"},
     {"view", "evaluate", "doctor"},

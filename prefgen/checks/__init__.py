@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen import sources
-from prefgen.checks import installed, lengths, llamafactory, ms_swift, trl
+from prefgen.checks import installed, lengths, llamafactory, ms_swift, pixels, trl
 from prefgen.errors import RowError, UsageError
 from prefgen.images import MAX_PATH_CHARS
 from prefgen.importers.llamafactory import registered
@@ -89,7 +89,8 @@ def check(
     for file in data_files(src):
         for row in sources.rows(str(file), SourceOptions()):
             number += 1
-            found_here = [*_found(row, rules), *_pictures(row, columns.get("images", "images"), file)]
+            pictures = _pictures(row, columns.get("images", "images"), file, trainer)
+            found_here = [*_found(row, rules), *pictures]
             problems += [Problem(_name(file, row), detail) for detail in found_here]
     if not number:
         raise UsageError(f"{src} has no rows")
@@ -111,8 +112,8 @@ def data_files(src: Path) -> list[Path]:
     Raises:
         UsageError: there is none.
     """
-    if src.is_file():
-        return [src]
+    if src.is_file() or (src / "state.json").is_file() or (src / "dataset_dict.json").is_file():
+        return [src]  # a file, or what `save_to_disk` wrote, which is read as a whole
     for folder in (src / "data", src):
         for kind in ("*.parquet", "*.jsonl", "train.json"):
             found = sorted(folder.glob(kind))
@@ -137,15 +138,22 @@ def _found(row: Row, rules: Rules) -> Iterator[str]:
         yield from rules(row.columns)
 
 
-def _pictures(row: Row, column: str, file: Path) -> Iterator[str]:
-    """Pictures that a row names by path and that are neither beside its file, nor a folder above, nor here."""
+def _pictures(row: Row, column: str, file: Path, trainer: str) -> Iterator[str]:
+    """Pictures that do not exist beside the row's file, above it or here; and those that are shown otherwise."""
     columns = row.columns if isinstance(row.columns, dict) else {}
     for name in dict.fromkeys((column, "image", "rejected_images")):
         value = columns.get(name)
-        paths = [_path(picture) for picture in (value if isinstance(value, list) else [value])]
-        lost = [path for path in paths if path and not _is_there(path, file)]
+        pictures = value if isinstance(value, list) else [value]
+        paths = [_path(picture) for picture in pictures]
+        places = [_place(path, file) if path else None for path in paths]
+        lost = [path for path, place in zip(paths, places, strict=True) if path and not place]
         if lost:
             yield f"{len(lost)} of {len(paths)} {name} do not exist, e.g. {lost[0][:200]}"
+        for number, (picture, place) in enumerate(zip(pictures, places, strict=True), 1):
+            data = picture.get("bytes") if isinstance(picture, Mapping) else None
+            shown = pixels.problem(data if isinstance(data, bytes) else place, trainer)
+            if shown:
+                yield f"{name} {number}{f' ({place.name})' if place else ''}: {shown}"
 
 
 def _path(picture: object) -> str | None:
@@ -156,11 +164,12 @@ def _path(picture: object) -> str | None:
     return picture
 
 
-def _is_there(path: str, file: Path) -> bool:
+def _place(path: str, file: Path) -> Path | None:
+    candidates = (Path(folder, path) for folder in (file.parent, file.parent.parent, "."))
     try:
-        return any(Path(folder, path).is_file() for folder in (file.parent, file.parent.parent, "."))
+        return next((candidate for candidate in candidates if candidate.is_file()), None)
     except (OSError, ValueError):  # a name that is too long, or holds a null
-        return False
+        return None
 
 
 def _name(file: Path, row: Row) -> str:

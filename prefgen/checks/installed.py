@@ -62,7 +62,11 @@ def _chunks(src: Path, files: list[Path], rows: int | None) -> Iterator[Any]:
     """`datasets.Dataset`s of some rows, read by the `load_dataset` of the trainer's environment."""
     import datasets
 
-    if src.is_dir() and files[0].suffix == ".parquet":
+    if files == [src] and src.is_dir():
+        loaded = datasets.load_from_disk(str(src))
+        stream = loaded.get("train", next(iter(loaded.values()))) if isinstance(loaded, dict) else loaded
+        stream = stream.to_iterable_dataset()
+    elif src.is_dir() and files[0].suffix == ".parquet":
         stream = datasets.load_dataset(str(src), split="train", streaming=True)
     else:
         kind = "parquet" if files[0].suffix == ".parquet" else "json"

@@ -21,6 +21,21 @@ def problems(columns: Mapping[str, Any]) -> Iterator[str]:
     if tags > count:
         yield f"{tags} <image> tags for {count} images"
     yield from _rejected(columns, _text(messages[-1]), count)
+    yield from _placeholders(columns, messages)
+
+
+def _placeholders(columns: Mapping[str, Any], messages: list[Any]) -> Iterator[str]:
+    """Placeholders of a grounding row that nothing fills: they would be trained on as text."""
+    given = columns.get("objects")
+    objects = given if isinstance(given, Mapping) else {}
+    for mark, key in (("<ref-object>", "ref"), ("<bbox>", "bbox")):
+        asked = sum(_text(message).count(mark) for message in messages[:-1])
+        rejected = columns.get("rejected_response")
+        texts = [_text(messages[-1]), rejected if isinstance(rejected, str) else ""]
+        wanted = asked + max(text.count(mark) for text in texts)
+        there = len(objects.get(key) or [])
+        if wanted > there:
+            yield f"{wanted} {mark} for {there} {key} in objects"
 
 
 def _rejected(columns: Mapping[str, Any], chosen: str, images: int) -> Iterator[str]:

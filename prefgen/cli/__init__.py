@@ -12,6 +12,7 @@ import typer
 
 import prefgen
 from prefgen.addresses import redact
+from prefgen.cli import pipes
 from prefgen.cli.baseline import baseline
 from prefgen.cli.bdhs import bdhs
 from prefgen.cli.compare import compare
@@ -22,6 +23,7 @@ from prefgen.cli.demo import demo
 from prefgen.cli.doctor import doctor
 from prefgen.cli.eval import evaluations
 from prefgen.cli.export import check, export
+from prefgen.cli.formats import formats
 from prefgen.cli.import_ import import_
 from prefgen.cli.lint import lint
 from prefgen.cli.noise import noise
@@ -69,6 +71,7 @@ app.command("import")(import_)
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.command("export")(export)
+app.command("formats")(formats)
 app.command("check")(check)
 app.command("lint")(lint)
 app.command("compare")(compare)
@@ -160,10 +163,11 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command line; errors become a message and a documented exit code."""
-    try:
-        _run()
-    except PrefgenError as error:
-        if os.environ.get("PREFGEN_DEBUG"):
-            raise
-        typer.echo(f"error: {plain(redact(str(error)))}", err=True)
-        sys.exit(int(error.exit_code))
+    with pipes.unread():
+        try:
+            _run()
+        except PrefgenError as error:
+            if os.environ.get("PREFGEN_DEBUG"):
+                raise
+            typer.echo(f"error: {plain(redact(str(error)))}", err=True)
+            sys.exit(int(error.exit_code))

@@ -69,6 +69,7 @@ def baseline(
     engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
     engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
+    keep_going: o.KeepGoing = False,
     seed: o.Seed = 0,
     shard_size: o.ShardSize = config.SHARD_SIZE,
     max_dropped: o.MaxDropped = 1.0,

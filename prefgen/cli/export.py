@@ -16,20 +16,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
     to: Annotated[
-        str, typer.Option("--to", help="trl, llamafactory, ms-swift, llava (POVID's), mmpr, openai or argilla.")
+        str,
+        typer.Option(
+            "--to",
+            help="trl, llamafactory, ms-swift, llava (POVID's), mmpr, openai, unpaired (KTO), jsonl or argilla.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.", callback=on_disk)],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be written and left out, then stop.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a run in the format of a trainer.
 
-    The shards themselves load in TRL, ms-swift and LLaMA-Factory as well.
+    The shards themselves load in TRL, ms-swift and LLaMA-Factory as well. `prefgen formats` shows what is written.
 
     Example: prefgen export out --to ms-swift --output out-swift
     """
     from prefgen.cli import transfer
 
-    transfer.run_export(run, to, output, json=json)
+    transfer.run_export(run, to, output, dry_run=dry_run, json=json)
 
 
 def check(

@@ -29,7 +29,7 @@ from prefgen.errors import UsageError
 
 NAMES = (
     "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, mm-rlhf, bpo, trl, llamafactory, ms-swift, "
-    "openai, ranked, ab, unpaired, jsonl; or a data set of the paper's tables 3 to 5, see --list"
+    "openai, ranked, ab, unpaired, jsonl, prefgen; or a data set of the paper's tables 3 to 5, see --list"
 )
 _OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
 _COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")
@@ -161,7 +161,9 @@ def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], in
     preset = PRESETS.get(name)
     kind = IMPORTERS.get(preset.importer if preset else name)
     if kind is None:
-        raise UsageError(f"no set {name!r}; known: {', '.join((*IMPORTERS, *PRESETS))}")
+        from prefgen.formats.listing import unknown
+
+        raise UsageError(unknown(f"no set {name!r}", name, [*IMPORTERS, *PRESETS]))
     options = {**(preset.options if preset else {}), **given}
     for given_name in options:
         if given_name not in field_names(kind):

@@ -74,6 +74,7 @@ def povid(
     engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
     engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
     trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
+    keep_going: o.KeepGoing = False,
     seed: o.Seed = Povid.seed,
     shard_size: o.ShardSize = config.SHARD_SIZE,
     max_dropped: o.MaxDropped = 1.0,

@@ -37,11 +37,13 @@ from prefgen.runner import launch
 from prefgen.runner.launch import Job, Survey
 from prefgen.runner.progress import Progress
 from prefgen.sources import SourceOptions
+from prefgen.sources.reasons import Reasons, listed, note
 
 if TYPE_CHECKING:
     from prefgen.runner.ray_ import Cluster
 
 T = TypeVar("T")
+_PREVIEWED = 16  # samples that are tokenised for the plan
 
 
 def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
@@ -60,6 +62,7 @@ def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> 
         shard_size=options["shard_size"],
         config=config.lock(ctx),
         judge=build_options(JudgeConfig, options) if "judge" in options else None,
+        keep_going=options["keep_going"],
     )
     run(
         job,
@@ -153,34 +156,37 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
     """
     if found.missing.missing:
         talk.print(found.missing.describe(), style="yellow", highlight=False, markup=False)
-    loaded = [job.load(row) for row in found.head]
+    loaded = [job.load(row) for row in found.head[:_PREVIEWED]]
+    if not any(isinstance(row, Sample) for row in loaded):
+        loaded += [job.load(row) for row in found.head[_PREVIEWED:]]
     shown = [sample for sample in loaded if isinstance(sample, Sample)]
     if not found.answers or (not shown and 0 < found.missing.missing == found.missing.images):
         reasons = dict(found.reasons)
         for row in loaded:
             if isinstance(row, Dropped):
-                launch.note(reasons, row)
+                note(reasons, row)
         first = (
             f"\n(of {len(found.answers):,} samples, the images of the first {len(loaded)} were tried)" if loaded else ""
         )
         raise UsageError(
             f"{sources.shown(job.input)} has no row with an answer and an image that is there:\n"
-            f"{launch.listed(reasons)}{first}"
+            f"{listed(reasons)}{first}"
         )
     if found.reasons:
         dropped = sum(count for count, _ in found.reasons.values())
-        told = f"{dropped:,} of {found.rows:,} rows will be dropped:\n{launch.listed(found.reasons)}"
+        told = f"{dropped:,} of {found.rows:,} rows will be dropped:\n{listed(found.reasons)}"
         talk.print(told, style="yellow", highlight=False, markup=False)
     if not shown:
-        unreadable: launch.Reasons = {}
+        unreadable: Reasons = {}
         for row in loaded:
             if isinstance(row, Dropped):
-                launch.note(unreadable, row)
-        told = f"no image of the first {len(found.head)} samples can be read, so no plan can be shown:\n"
-        talk.print(told + launch.listed(unreadable), style="yellow", highlight=False, markup=False)
+                note(unreadable, row)
+        launch.check_first(job, unreadable, len(loaded))
+        told = f"no image of the first {len(loaded)} samples can be read, so no plan can be shown:\n"
+        talk.print(told + listed(unreadable), style="yellow", highlight=False, markup=False)
         return
     estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
-    talk.print(plan.render(estimate, job, shown))
+    talk.print(plan.render(estimate, job, shown, found))
     if with_prompt:
         talk.print(plan.render_prompt(estimate, shown[0], job.method))
 

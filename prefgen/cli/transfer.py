@@ -63,20 +63,23 @@ def run_selection(job: SelectJob, manner: Manner) -> None:
     finish(job.output, manner, talk)
 
 
-def run_export(run: Path, to: str, output: Path, *, json: bool) -> None:
-    """Export a run and say what was left out.
+def run_export(run: Path, to: str, output: Path, *, dry_run: bool, json: bool) -> None:
+    """Say which rows the format has no place for, then export the others.
 
     Raises:
         UsageError: the format is unknown, the output not empty, or no row has a place in it.
     """
-    exported = exporters.export(Stored(run), to, output)
+    stored = Stored(run)
+    planned = exporters.plan(stored, to)
+    talk = Console(stderr=True)
+    for reason, count in planned.left_out.items():
+        talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
+    exported = planned if dry_run else exporters.export(stored, to, output)
     if json:
         Console().print_json(json_.dumps(dataclasses.asdict(exported)))
         return
-    talk = Console(stderr=True)
-    for reason, count in exported.left_out.items():
-        talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
-    Console().print(f"{exported.rows:,} rows in {output}", highlight=False, markup=False)
+    where = f"would be in {output}" if dry_run else f"in {output}"
+    Console().print(f"{exported.rows:,} rows {where}", highlight=False, markup=False)
 
 
 def run_check(
@@ -128,6 +131,8 @@ def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
             "name the folder that holds them with --image-root"
         )
     talk.print(import_plan.render(found, job))
-    if with_pair and found.first:
+    if found.first is None:
+        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: what was found stands above, by reason")
+    if with_pair:
         talk.print(import_plan.render_pair(found.first))
     return found.rows

@@ -148,12 +148,21 @@ def _samples(input: list[str], source: Any) -> list[Any]:
     from prefgen.errors import UsageError
     from prefgen.records import Sample
     from prefgen.runner.pending import load_images
+    from prefgen.sources.reasons import Reasons, listed, note
 
     root = source.root(input)
-    rows = (load_images(row, root, None) for row in sources.read(input, source) if isinstance(row, Sample))
-    samples = [row for row in rows if isinstance(row, Sample)]
+    rows = (load_images(row, root, None) if isinstance(row, Sample) else row for row in sources.read(input, source))
+    samples: list[Sample] = []
+    reasons: Reasons = {}
+    for row in rows:
+        if isinstance(row, Sample):
+            samples.append(row)
+        else:
+            note(reasons, row)
     if not samples:
-        raise UsageError(f"{sources.shown(input)} has no row with an answer and an image that is there")
+        raise UsageError(
+            f"{sources.shown(input)} has no row with an answer and an image that is there:\n{listed(reasons)}"
+        )
     return samples
 
 

@@ -21,17 +21,27 @@ def render(found: Survey, job: ImportJob) -> RenderableType:
     table.add_row("read as", job.importer.name)
     table.add_row("rows", f"{found.rows:,}")
     for reason, count in found.dropped.items():
-        table.add_row("", f"{count:,} dropped, {reason}")
+        table.add_row("", Text(f"{count:,} dropped, {reason}, e.g. {found.examples[reason][:200]}"))
     if found.prompts:
         taken = sum(count for (_, is_taken), count in found.prompts.items() if is_taken)
         table.add_row("prompts", f"{taken:,} rows have an id that --prompt-source takes")
         for (beginning, is_taken), count in [*found.prompts.items()][:_BEGINNINGS]:
             table.add_row("", Text(f"{count:,} begin with {beginning!r}: {'taken' if is_taken else 'left out'}"))
-    table.add_row("images", f"{found.missing.images:,} named, {found.missing.missing:,} not found")
+    table.add_row("images", _images(found))
     if found.first:
         table.add_row("licence", Text(found.first.sample.licence or "not stated"))
     table.add_row("output", Text(f"{job.output}, shards of {job.shard_size}"))
     return table
+
+
+def _images(found: Survey) -> str:
+    """Where the pictures are; what there is none of is not mentioned."""
+    kinds = {
+        f"{found.embedded:,} embedded": found.embedded,
+        f"{found.missing.images:,} named, {found.missing.missing:,} not found": found.missing.images,
+        f"{found.addresses:,} by URL": found.addresses,
+    }
+    return "; ".join(text for text, count in kinds.items() if count) or "none"
 
 
 def render_pair(pair: Pair) -> RenderableType:

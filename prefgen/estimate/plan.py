@@ -16,7 +16,9 @@ from prefgen.estimate import costs, forecast, hardware, workload
 from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Chat, Embed, of_policy
-from prefgen.runner.launch import Job
+from prefgen.runner.launch import Job, Survey
+
+_COLUMNS = 12  # that are named
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,26 @@ def estimate(rows: int, answers: Sequence[str], preview: Preview) -> Estimate:
     )
 
 
-def render(expected: Estimate, job: Job, samples: Sequence[Sample]) -> RenderableType:
+def render(expected: Estimate, job: Job, samples: Sequence[Sample], found: Survey | None = None) -> RenderableType:
     """The plan as a table.
 
     Args:
         samples: some of the rows, images loaded; what a judge will cost is told from them.
+        found: the survey of the input, which knows what is not made use of.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("input", Text(sources.shown(job.input)))
     table.add_row(
         "rows", f"{expected.rows:,} ({expected.sentences:,.0f} sentences, {expected.text_tokens:,.0f} text tokens)"
     )
+    if found is not None and found.unanswered:
+        table.add_row(
+            "answers", f"{found.unanswered:,} samples have none: if a column holds them, --columns answer=COLUMN"
+        )
+    if found is not None and found.kept:
+        most = [f"{name} ({count:,} rows)" for name, count in list(found.kept.items())[:_COLUMNS]]
+        more = f" and {len(found.kept) - _COLUMNS} more" if len(found.kept) > _COLUMNS else ""
+        table.add_row("not asked", Text(f"kept in meta: {', '.join(most)}{more}"))
     fake = job.engine.engine == "fake"
     if job.engine.model:
         details = {"fake": "", "openai": f" at {job.engine.base_url}"}

@@ -1,8 +1,15 @@
-"""Argilla's folder, for people to judge pairs or to correct them.
+r"""Argilla's folder, for people to judge pairs or to correct them.
 
 ``records.json``, ``.argilla/settings.json`` and ``.argilla/dataset.json``, as `rg.Dataset.to_disk` writes them::
 
     dataset = rg.Dataset.from_disk("OUT", workspace="argilla", client=rg.Argilla(api_url=..., api_key=...))
+
+::
+
+    {"id": "0f1e...", "fields": {"image": "data:image/jpeg;base64,/9j/...",
+       "prompt": [{"role": "user", "content": "<image>\nWhat?"}],
+       "chosen": "A cat.", "rejected": "A dog."},
+     "suggestions": {"preference": {"value": "chosen", "score": null, "agent": "prefgen"}}}
 
 A record shows the pictures, the conversation and both answers, and asks which answer is better; what the set says is
 suggested. Pictures are in it as data URIs of their original bytes. Argilla's server takes pictures of five million
@@ -19,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.errors import RowError
-from prefgen.exporters.records import Exported, asked, rows
+from prefgen.exporters.records import Exported, Exporter, asked, rows
 from prefgen.images import format_of
 from prefgen.rundir.reader import PATHS, Stored
 
@@ -45,6 +52,7 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     with (out / "records.json").open("w", encoding="utf-8") as file:
         for row in rows(stored, (*_COLUMNS, *_TERMS, *_NUMBERS)):
             try:
+                place(row)
                 record = json.dumps(_record(row), ensure_ascii=False)
             except RowError as error:
                 left_out[error.reason] += 1
@@ -58,6 +66,26 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     for path, value in (("settings.json", _settings(pictures)), ("dataset.json", {"name": name, "status": "draft"})):
         (state / path).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     return Exported(written, dict(left_out))
+
+
+def place(row: Mapping[str, Any]) -> None:
+    """Refuse rows beyond the limits of Argilla's server.
+
+    Raises:
+        RowError: ``ROW_SHAPE``, ``IMG_FORMAT``, ``IMG_SIZE``.
+    """
+    if any(len(turn["content"]) > MAX_TURN_CHARS for turn in asked(row)):
+        raise RowError("ROW_SHAPE", f"a turn of more than {MAX_TURN_CHARS:,} characters")
+    for image in row["images"]:
+        kind = format_of(image["bytes"])
+        if kind not in _FORMATS:
+            raise RowError("IMG_FORMAT", f"Argilla takes no {kind}")
+        characters = len(_data_uri_head(kind)) + -(-len(image["bytes"]) // 3) * 4
+        if characters > MAX_DATA_URI_CHARS:
+            raise RowError("IMG_SIZE", f"{characters:,} characters")
+
+
+EXPORTER = Exporter(write, place, ("images", "conversations"))
 
 
 def _settings(pictures: int) -> dict[str, Any]:
@@ -106,8 +134,6 @@ def _field(name: str, kind: str, *, required: bool = True, **settings: bool) -> 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:
     prompt = asked(row)
-    if any(len(turn["content"]) > MAX_TURN_CHARS for turn in prompt):
-        raise RowError("ROW_SHAPE", f"a turn of more than {MAX_TURN_CHARS:,} characters")
     images = row["images"]
     fields: dict[str, Any] = dict(zip(_picture_fields(len(images)), map(_data_uri, images), strict=True))
     metadata = {name: row[name] for name in (*_TERMS, *_NUMBERS) if row[name] not in (None, "", [])}
@@ -128,10 +154,8 @@ def _picture_fields(pictures: int) -> list[str]:
 
 
 def _data_uri(image: Mapping[str, Any]) -> str:
-    kind = format_of(image["bytes"])
-    if kind not in _FORMATS:
-        raise RowError("IMG_FORMAT", f"Argilla takes no {kind}")
-    uri = f"data:image/{kind.lower()};base64,{base64.b64encode(image['bytes']).decode()}"
-    if len(uri) > MAX_DATA_URI_CHARS:
-        raise RowError("IMG_SIZE", f"{len(uri):,} characters")
-    return uri
+    return _data_uri_head(str(format_of(image["bytes"]))) + base64.b64encode(image["bytes"]).decode()
+
+
+def _data_uri_head(kind: str) -> str:
+    return f"data:image/{kind.lower()};base64,"

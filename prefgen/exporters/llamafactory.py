@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.exporters.llava import said
-from prefgen.exporters.records import Exported, asked, write_list
-from prefgen.rundir.reader import Stored
+from prefgen.exporters.records import Exported, Exporter, asked, by_answer, write_list
+from prefgen.rundir.reader import REJECTED_PATHS, Stored
 
 COLUMNS = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
 
@@ -27,6 +27,9 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     entry = {"file_name": "train.json", "ranking": True, "formatting": "sharegpt", "columns": COLUMNS}
     (out / "dataset_info.json").write_text(json.dumps({name: entry}, indent=2) + "\n", encoding="utf-8")
     return exported
+
+
+EXPORTER = Exporter(write, by_answer, (REJECTED_PATHS,))
 
 
 def _record(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:

@@ -14,15 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.errors import RowError
-from prefgen.exporters.records import Exported, asked, write_list
-from prefgen.rundir.reader import Stored
+from prefgen.exporters.records import Exported, Exporter, asked, by_answer, write_list
+from prefgen.rundir.reader import PATHS, REJECTED_PATHS, Stored
 
 SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:
-    """Write the rows of `stored` into `out`; rows with several pictures or a system turn have no place."""
-    return write_list(stored, out / "train.json", _record)
+    """Write the rows of `stored` into `out`."""
+    return write_list(stored, out / "train.json", _record, place)
+
+
+def place(row: Mapping[str, Any]) -> None:
+    """Refuse rows with several pictures or a system turn.
+
+    Raises:
+        RowError: ``REJECTED_BY_IMAGE``, ``IMG_COUNT``, ``ROW_SHAPE``.
+    """
+    by_answer(row)
+    if len(row["images"]) != 1:
+        raise RowError("IMG_COUNT", f"{len(row['images'])} pictures")
+    if any(turn["role"] == "system" for turn in asked(row)):
+        raise RowError("ROW_SHAPE", "a system turn")
+
+
+EXPORTER = Exporter(write, place, (PATHS, REJECTED_PATHS, "conversations"))
 
 
 def said(turn: Mapping[str, str]) -> dict[str, str]:
@@ -31,12 +47,7 @@ def said(turn: Mapping[str, str]) -> dict[str, str]:
 
 
 def _record(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
-    if len(images) != 1:
-        raise RowError("IMG_COUNT", f"{len(images)} pictures")
-    prompt = asked(row)
-    if any(turn["role"] == "system" for turn in prompt):
-        raise RowError("ROW_SHAPE", "a system turn")
-    before = [said(turn) for turn in prompt]
+    before = [said(turn) for turn in asked(row)]
     return {
         "id": row["source_id"],
         "image": images[0],

@@ -2,7 +2,7 @@
 
 A set with preferences between pictures has ``rejected_messages`` and ``rejected_images`` in all its rows, in place of
 ``rejected_response``: ms-swift takes what only some rows have for a mistake in the others. Paths are relative to the
-folder, and ms-swift takes them as relative to where it runs::
+folder, and ms-swift takes them as relative to where it runs; ``objects``, the boxes of grounding rows, are kept::
 
     cd OUT && swift rlhf --rlhf_type dpo --dataset train.jsonl --model MODEL
 """
@@ -10,19 +10,26 @@ folder, and ms-swift takes them as relative to where it runs::
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefgen.exporters.records import Exported, asked, write_lines
+from prefgen.exporters.records import Exported, Exporter, asked, write_lines
 from prefgen.rundir.reader import REJECTED_PATHS, Stored
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:
     """Write the rows of `stored` into `out`."""
     by_image = any(row["rejected_images"] for row in stored.scan((REJECTED_PATHS,)))
-    record = functools.partial(_record, by_image=by_image)
-    return write_lines(stored, out / "train.jsonl", record, rejected_images=True)
+    return write_lines(stored, out / "train.jsonl", functools.partial(_record, by_image=by_image), place)
+
+
+def place(row: Mapping[str, Any]) -> None:
+    """Refuse nothing: every row has a place."""
+
+
+EXPORTER = Exporter(write, place, ("id",))
 
 
 def _record(row: Mapping[str, Any], images: list[str], *, by_image: bool) -> dict[str, Any]:
@@ -37,4 +44,11 @@ def _record(row: Mapping[str, Any], images: list[str], *, by_image: bool) -> dic
             else {"rejected_response": rejected["content"]}
         ),
         "id": row["source_id"],
+        **_objects(row),
     }
+
+
+def _objects(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The boxes of a grounding row; none of their placeholders is left in the texts."""
+    objects = json.loads(row["meta"])["source"].get("objects")
+    return {"objects": {"ref": [], "bbox": [], **objects}} if isinstance(objects, dict) else {}

@@ -23,7 +23,7 @@ import PIL.Image
 
 from prefgen.carried import Carried, beside, line_beside
 from prefgen.errors import RowError
-from prefgen.exporters.records import CARRIED_COLUMNS, REJECTED_BY_IMAGE, Exported, rows
+from prefgen.exporters.records import CARRIED_COLUMNS, Exported, Exporter, by_answer, rows
 from prefgen.images import format_of
 from prefgen.rundir.reader import Stored
 
@@ -41,21 +41,42 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     with path.open("w", encoding="utf-8") as file, beside(path).open("w", encoding="utf-8") as kept:
         for row in rows(stored, (*CARRIED_COLUMNS, "prompt")):
             try:
-                value = _record(row)
+                place(row)
             except RowError as error:
                 left_out[error.reason] += 1
                 continue
+            value = _record(row)
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
             kept.write(line_beside(value, Carried.of_row(row)))
             written += 1
     return Exported(written, dict(left_out))
 
 
-def _record(row: Mapping[str, Any]) -> dict[str, Any]:
-    if row["rejected_images"]:
-        raise RowError(REJECTED_BY_IMAGE, "the answers are the same")
+def place(row: Mapping[str, Any]) -> None:
+    """Refuse rows beyond OpenAI's limits for pictures.
+
+    Raises:
+        RowError: ``REJECTED_BY_IMAGE``, ``IMG_COUNT``, ``IMG_FORMAT``, ``IMG_SIZE``.
+    """
+    by_answer(row)
     if len(row["images"]) > MAX_PICTURES:
         raise RowError("IMG_COUNT", f"{len(row['images'])} pictures")
+    for image in row["images"]:
+        kind = format_of(image["bytes"])
+        if kind not in _FORMATS:
+            raise RowError("IMG_FORMAT", f"OpenAI takes no {kind}")
+        with PIL.Image.open(io.BytesIO(image["bytes"])) as picture:  # reads the header alone
+            mode = picture.mode
+        if mode not in _MODES:
+            raise RowError("IMG_FORMAT", f"OpenAI takes no {kind} of mode {mode}")
+        if len(image["bytes"]) > MAX_PICTURE_BYTES:
+            raise RowError("IMG_SIZE", f"{len(image['bytes']):,} bytes")
+
+
+EXPORTER = Exporter(write, place, ("images", "rejected_images"))
+
+
+def _record(row: Mapping[str, Any]) -> dict[str, Any]:
     pictures = iter([_data_uri(image["bytes"]) for image in row["images"]])
     said = []
     for turn in row["prompt"]:
@@ -76,13 +97,4 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_uri(data: bytes) -> str:
-    kind = format_of(data)
-    if kind not in _FORMATS:
-        raise RowError("IMG_FORMAT", f"OpenAI takes no {kind}")
-    with PIL.Image.open(io.BytesIO(data)) as picture:  # reads the header alone
-        mode = picture.mode
-    if mode not in _MODES:
-        raise RowError("IMG_FORMAT", f"OpenAI takes no {kind} of mode {mode}")
-    if len(data) > MAX_PICTURE_BYTES:
-        raise RowError("IMG_SIZE", f"{len(data):,} bytes")
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
+    return f"data:image/{str(format_of(data)).lower()};base64,{base64.b64encode(data).decode()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,31 +35,56 @@ CARRIED_COLUMNS = (
 )
 
 Record = Callable[[Mapping[str, Any], list[str]], dict[str, Any]]
+Place = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how many rows the format has no place for, by reason."""
+    """Rows of a format, and how many rows it has no place for, by reason."""
 
     rows: int
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Exporter:
+    """A format that a run can be written in.
+
+    Attributes:
+        write: of a run's rows, a folder to fill and the name of the set.
+        place: refuses a row that the format has no place for, by a `RowError`.
+        reads: columns that `place` looks at; `PATHS` where their number of pictures is enough.
+    """
+
+    write: Callable[[Stored, Path, str], Exported]
+    place: Place
+    reads: tuple[str, ...]
+
+
 REJECTED_BY_IMAGE = "REJECTED_BY_IMAGE"
 
 
-def write_list(stored: Stored, path: Path, record: Record) -> Exported:
-    """One JSON list, written row by row; `record` makes a row's object of its columns and its pictures' paths."""
-    return _write(stored, path, record, ("[\n", ",\n", "\n]\n"))
+def by_answer(row: Mapping[str, Any]) -> None:
+    """Refuse a preference between pictures.
 
-
-def write_lines(stored: Stored, path: Path, record: Record, *, rejected_images: bool = False) -> Exported:
-    """JSON Lines, likewise.
-
-    Args:
-        rejected_images: the format has a place for them; `record` then gets their paths behind those of the images.
+    Raises:
+        RowError: ``REJECTED_BY_IMAGE``.
     """
-    return _write(stored, path, record, ("", "\n", "\n"), rejected_images=rejected_images)
+    if row["rejected_images"]:
+        raise RowError(REJECTED_BY_IMAGE, "the answers are the same")
+
+
+def write_list(stored: Stored, path: Path, record: Record, place: Place = by_answer) -> Exported:
+    """One JSON list, written row by row; `record` makes a row's object of its columns and its pictures' paths.
+
+    The paths of rejected pictures stand behind those of the others.
+    """
+    return _write(stored, path, record, place, ("[\n", ",\n", "\n]\n"))
+
+
+def write_lines(stored: Stored, path: Path, record: Record, place: Place = by_answer) -> Exported:
+    """JSON Lines, likewise."""
+    return _write(stored, path, record, place, ("", "\n", "\n"))
 
 
 def rows(stored: Stored, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -73,9 +98,7 @@ def asked(row: Mapping[str, Any]) -> list[dict[str, str]]:
     return list(row["conversations"][:-1])
 
 
-def _write(
-    stored: Stored, path: Path, record: Record, marks: tuple[str, str, str], *, rejected_images: bool = False
-) -> Exported:
+def _write(stored: Stored, path: Path, record: Record, place: Place, marks: tuple[str, str, str]) -> Exported:
     opening, between, closing = marks
     pictures = _Pictures(path.parent / IMAGES)
     left_out: Counter[str] = Counter()
@@ -84,16 +107,12 @@ def _write(
         file.write(opening)
         for row in rows(stored, CARRIED_COLUMNS):
             try:
-                if row["rejected_images"] and not rejected_images:
-                    raise RowError(REJECTED_BY_IMAGE, "the answers are the same")
-                # the names first: a row without a place must leave no picture behind
-                shown = [*row["images"], *(row["rejected_images"] or ())]
-                names = pictures.names(shown)
-                value = record(row, [f"{IMAGES}/{name}" for name in names])
+                place(row)
             except RowError as error:
                 left_out[error.reason] += 1
                 continue
-            pictures.save(names, shown)
+            names = pictures.save([*row["images"], *(row["rejected_images"] or ())])
+            value = record(row, [f"{IMAGES}/{name}" for name in names])
             value[COLUMN] = Carried.of_row(row).to_json()
             file.write((between if written else "") + json.dumps(value, ensure_ascii=False))
             written += 1
@@ -109,25 +128,20 @@ class _Pictures:
         self._held: dict[str, tuple[str, bytes]] = {}  # name and digest, by name as case-insensitive disks compare it
         folder.mkdir()
 
-    def names(self, images: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The file name of each picture."""
-        held = ChainMap({}, self._held)  # earlier pictures of the same row count as well
-        return [self._name(image, held) for image in images]
+    def save(self, images: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The file name of each picture; those that are not there yet are written."""
+        return [self._saved(image) for image in images]
 
-    def save(self, names: Sequence[str], images: Sequence[Mapping[str, Any]]) -> None:
-        """Write the pictures that are not there yet."""
-        for name, image in zip(names, images, strict=True):
-            if name.lower() not in self._held:
-                self._held[name.lower()] = (name, hashlib.sha256(image["bytes"]).digest())
-                (self._folder / name).write_bytes(image["bytes"])
-
-    def _name(self, image: Mapping[str, Any], held: ChainMap[str, tuple[str, bytes]]) -> str:
+    def _saved(self, image: Mapping[str, Any]) -> str:
         digest = hashlib.sha256(image["bytes"]).digest()
         name = image["path"] if _is_safe(image["path"]) else digest.hex()[:16]
-        if held.get(name.lower(), (name, digest))[1] != digest:
+        if self._held.get(name.lower(), (name, digest))[1] != digest:
             stem, suffix = os.path.splitext(name)
             name = f"{stem}-{digest.hex()[:16]}{suffix}"
-        return held.setdefault(name.lower(), (name, digest))[0]
+        if name.lower() not in self._held:
+            self._held[name.lower()] = (name, digest)
+            (self._folder / name).write_bytes(image["bytes"])
+        return self._held[name.lower()][0]
 
 
 def _is_safe(name: str) -> bool:

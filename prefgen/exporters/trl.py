@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prefgen.carried import COLUMN, Carried
-from prefgen.exporters.records import REJECTED_BY_IMAGE, Exported
-from prefgen.rundir.reader import Stored
+from prefgen.exporters.records import REJECTED_BY_IMAGE, Exported, Exporter, by_answer
+from prefgen.rundir.reader import REJECTED_PATHS, Stored
 from prefgen.rundir.schema import SCHEMA
 
 _KEPT = ("images", "prompt", "chosen", "rejected")
@@ -57,6 +57,9 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     for number, path in enumerate(paths):
         path.rename(folder / f"train-{number:05d}-of-{len(paths):05d}.parquet")
     return Exported(rows, {REJECTED_BY_IMAGE: left_out} if left_out else {})
+
+
+EXPORTER = Exporter(write, by_answer, (REJECTED_PATHS,))
 
 
 def _schema() -> pa.Schema:

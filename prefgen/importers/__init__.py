@@ -23,6 +23,7 @@ from prefgen.importers.presets import PRESETS, Preset
 from prefgen.importers.ranked import Ranked
 from prefgen.importers.rlaif_v import RlaifV
 from prefgen.importers.rlhf_v import RlhfV
+from prefgen.importers.run_rows import RunRows
 from prefgen.importers.seva import Seva
 from prefgen.importers.trl import Trl
 from prefgen.importers.unpaired import Unpaired
@@ -66,5 +67,6 @@ IMPORTERS = {
         Ab,
         Unpaired,
         Jsonl,
+        RunRows,
     )
 }

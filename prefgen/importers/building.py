@@ -7,6 +7,7 @@ are checked, and whatever column it did not use is kept in ``meta``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
@@ -15,9 +16,9 @@ from typing import Any
 from prefgen import sources
 from prefgen.carried import COLUMN, Carried
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Turn, sample_id
+from prefgen.records import Dropped, ImageRef, Pair, Role, Sample, Span, Turn, sample_id
 from prefgen.sources import SourceOptions
-from prefgen.sources.columns import ID_COLUMNS, is_id, refuse_other_media
+from prefgen.sources.columns import ID_COLUMNS, is_id, refuse_other_media, with_objects
 from prefgen.sources.image_columns import IMAGE_COLUMNS, has_image, image_names, image_refs
 from prefgen.sources.messages import QUESTION_COLUMNS, is_nothing
 from prefgen.sources.row import Row, json_value
@@ -129,7 +130,7 @@ def import_rows(rows: Iterable[Row], origin: Origin, read: Read) -> Iterator[Pai
     if unusable:
         raise UsageError(
             f"SCHEMA: none of the first {number} rows of {origin.source} has the shape of {origin.name}. {unusable}. "
-            "Is it another set? `prefgen import --help` lists those that can be imported"
+            "Is it another set? `prefgen formats` shows the rows of those that can be imported"
         )
 
 
@@ -197,13 +198,14 @@ def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origi
 
 
 def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
-    said = [(role, known_parts(content)) for role, content in draft.prompt]
+    prompt_said: list[Message] = [(role, known_parts(content)) for role, content in draft.prompt]
+    given = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
+    said, chosen, rejected = _filled(prompt_said, *given, columns)
     images = image_refs(draft.images if has_image(draft.images) else _carried_images(said), origin.allow_urls)
     refuse_other_media(columns)
     if not images:
         raise RowError("TEXT_ONLY", "no image")
     prompt = place_images(prompt_turns(said), len(images))
-    chosen, rejected = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
     others = image_refs(draft.rejected_images, origin.allow_urls) if has_image(draft.rejected_images) else ()
     others = () if others == images else others
     if others and len(others) != len(images):
@@ -213,8 +215,9 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
     meta = {str(name): json_value(value) for name, value in columns.items() if name not in used} | dict(draft.meta)
     carried = Carried(origin.source, draft.row_id or where, 0, origin.licence, origin.name, draft.variant, meta=meta)
     kept = columns.get(COLUMN) if draft.carried is None else draft.carried
-    if kept is not None:
-        carried = Carried.from_json(kept)
+    saved = _saved(columns) if kept is None else None
+    if kept is not None or saved is not None:
+        carried = Carried.from_json(kept) if saved is None else saved
         images, others = _recorded(images, others, carried)
     answers = f"{chosen}\x1d{rejected}"  # several pairs of one prompt are several samples
     sample = Sample(
@@ -228,7 +231,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         meta=carried.meta,
         licence=carried.licence,
     )
-    return Pair(
+    pair = Pair(
         sample=sample,
         method=carried.method,
         variant=carried.variant,
@@ -242,6 +245,63 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
         params={**draft.params, **carried.params},
         joined=carried.joined,
     )
+    return pair if saved is None else _as_generated(pair, columns)
+
+
+def _saved(columns: Mapping[str, Any]) -> Carried | None:
+    """What a row carries that was a run's and has been saved again with its columns; None for any other row."""
+    if not columns.keys() >= {"id", "method", "source_id", "prefgen_version", "meta"}:
+        return None
+    try:
+        return Carried.of_row(columns)
+    except (KeyError, TypeError, ValueError):  # columns of these names with another meaning
+        return None
+
+
+def _as_generated(pair: Pair, columns: Mapping[str, Any]) -> Pair:
+    """The pair with its id and what was recorded of its texts, if they are still those."""
+    if (pair.chosen, pair.rejected) != (columns["chosen_response"], columns["rejected_response"]):
+        return pair
+    if re.fullmatch("[0-9a-f]{16}", str(columns["id"])) is None:
+        return pair
+    spans, swaps = (
+        tuple(Span(span["start"], span["end"]) for span in columns[name] or ()) for name in ("spans", "swaps")
+    )
+    return replace(
+        pair,
+        sample=replace(pair.sample, id=columns["id"]),
+        iteration=columns["iteration"],
+        similarity=columns["similarity"],
+        seed=columns["seed"],
+        spans=spans,
+        swaps=swaps,
+        cuts=tuple(columns["cuts"] or ()),
+        finish=tuple(columns["finish"] or ()),
+        image_tokens=columns["image_tokens"],
+        kept_tokens=columns["kept_image_tokens"],
+        tokens=columns["generated_tokens"],
+        record=json.loads(columns["meta"])["record"],
+    )
+
+
+def _filled(
+    said: list[Message], chosen: str, rejected: str, columns: Mapping[str, Any]
+) -> tuple[list[Message], str, str]:
+    """Prompt and answers with the placeholders of a grounding row filled.
+
+    The rejected answer goes on behind the chosen one where there are objects enough for both, and else, as ms-swift has
+    it, starts where the prompt ended.
+
+    Raises:
+        RowError: ``TEXT_PLACEHOLDER``.
+    """
+    answers: list[Message] = [("assistant", chosen), ("assistant", rejected)]
+    try:
+        *asked, better, worse = with_objects([*said, *answers], columns)
+    except RowError:
+        *asked, better = with_objects([*said, answers[0]], columns)
+        worse = with_objects([*said, answers[1]], columns)[-1]
+    return asked, better[1], worse[1]
 
 
 def _recorded(

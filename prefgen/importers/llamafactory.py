@@ -6,8 +6,8 @@ ShareGPT; what ``prefgen export --to llamafactory`` writes, and the mirror ``lla
      "chosen": {"from": "gpt", "value": "A cat."}, "rejected": {"from": "gpt", "value": "A dog."}}
 
 or Alpaca (``instruction``, ``input``, ``history``, ``chosen``, ``rejected`` as strings). SRC is a file with these
-column names, or a folder with ``dataset_info.json``, whose ``columns`` are followed; `dataset` names the entry if there
-are several. ``images`` may be a bare string, though LLaMA-Factory itself wants a list.
+column names, or a folder with ``dataset_info.json``, whose ``columns`` and ``tags`` are followed; `dataset` names the
+entry if there are several. ``images`` may be a bare string, though LLaMA-Factory itself wants a list.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from typing import Any, ClassVar
 from prefgen.errors import RowError, UsageError
 from prefgen.importers.building import Draft, Message, import_set, messages, needed
 from prefgen.records import Dropped, Pair
+from prefgen.rundir import saved
+from prefgen.rundir.schema import LISTED_COLUMNS
 from prefgen.sources import SourceOptions
 
 SHAREGPT = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
+_ROLE_TAGS = {"user_tag": "human", "assistant_tag": "gpt", "system_tag": "system"}
 ALPACA = {"prompt": "instruction", "query": "input", "history": "history", "system": "system"}
 
 
 @dataclass(frozen=True)
 class Registered:
-    """An entry of ``dataset_info.json``: the file or folder it names, and its columns by LLaMA-Factory's names."""
+    """An entry of ``dataset_info.json``: the file or folder it names, its columns and tags by LLaMA-Factory's names."""
 
     path: str
     columns: Mapping[str, str] = field(default_factory=lambda: {**ALPACA, **SHAREGPT})
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,7 @@ class LlamaFactory:
     def __call__(self, src: str) -> Iterator[Pair | Dropped]:
         """The pairs of `src`, streamed, images not loaded."""
         entry = registered(src, self.dataset)
-        return import_set(
-            entry.path, self.name, self.licence, self.source, lambda columns: _read(columns, entry.columns)
-        )
+        return import_set(entry.path, self.name, self.licence, self.source, lambda columns: _read(columns, entry))
 
 
 def registered(src: str, dataset: str | None = None) -> Registered:
@@ -64,6 +66,8 @@ def registered(src: str, dataset: str | None = None) -> Registered:
     """
     folder = Path(src).expanduser()
     listing = folder / "dataset_info.json"
+    if saved.files(folder):  # a folder of `save_to_disk` has a dataset_info.json of another kind
+        return Registered(src, LISTED_COLUMNS)
     if not listing.is_file():
         return Registered(src)
     try:
@@ -81,18 +85,31 @@ def registered(src: str, dataset: str | None = None) -> Registered:
     columns = dict(entry.get("columns") or {})
     alpaca = entry.get("formatting", "alpaca") == "alpaca"
     defaults = ALPACA if alpaca else {"messages": "conversations"}
-    return Registered(str(named), columns or {**defaults, **SHAREGPT})
+    return Registered(str(named), columns or {**defaults, **SHAREGPT}, dict(entry.get("tags") or {}))
 
 
-def _read(columns: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any], entry: Registered) -> Iterator[Draft]:
+    names = entry.columns
+
     def value(role: str) -> Any:
-        return columns.get(names.get(role, ""))
+        return _untagged(columns.get(names.get(role, "")), entry.tags)
 
-    chosen, rejected = needed(columns, names.get("chosen", "chosen"), names.get("rejected", "rejected"))
+    needed(columns, names.get("chosen", "chosen"), names.get("rejected", "rejected"))
     said = messages("messages", value("messages")) if value("messages") is not None else _alpaca(value)
     if isinstance(value("system"), str) and value("system"):
         said = [("system", value("system")), *said]
-    yield Draft(said, value("images"), chosen, rejected, tuple(names.values()))
+    yield Draft(said, value("images"), value("chosen"), value("rejected"), tuple(names.values()))
+
+
+def _untagged(value: Any, tags: Mapping[str, str]) -> Any:
+    """Messages whose keys and speakers an entry's tags name, in ShareGPT's own."""
+    if isinstance(value, list):
+        return [_untagged(item, tags) for item in value]
+    speaker, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
+    if not tags or not isinstance(value, dict) or speaker not in value:
+        return value
+    roles = {tags[tag]: role for tag, role in _ROLE_TAGS.items() if tag in tags}
+    return {"from": roles.get(value[speaker], value[speaker]), "value": value.get(content)}
 
 
 def _alpaca(value: Any) -> list[Message]:

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen import sources
-from prefgen.carried import COLUMN
+from prefgen.carried import COLUMN, PAIRED_WITH, text_digest
 from prefgen.errors import RowError
 from prefgen.importers.building import (
     Draft,
     Message,
+    answer_text,
     import_rows,
     known_images,
     known_prompt,
@@ -138,11 +139,13 @@ def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
     good, bad = ([member for member in members if member.good is mark] for mark in (True, False))
     for chosen in good:
         for rejected in bad:
-            yield _draft(chosen, rejected)
+            paired_with = rejected.columns.get(PAIRED_WITH)
+            if paired_with in (None, text_digest(answer_text("completion", chosen.text))):
+                yield _draft(chosen, rejected, grouped=paired_with is None)
 
 
-def _draft(chosen: _Answer, rejected: _Answer) -> Draft:
-    used = {*chosen.used, *ID_COLUMNS, COLUMN}
+def _draft(chosen: _Answer, rejected: _Answer, *, grouped: bool) -> Draft:
+    used = {*chosen.used, *ID_COLUMNS, COLUMN, PAIRED_WITH}
     return Draft(
         chosen.prompt,
         chosen.images,
@@ -151,6 +154,6 @@ def _draft(chosen: _Answer, rejected: _Answer) -> Draft:
         (_MEMBERS,),
         meta={str(name): json_value(value) for name, value in chosen.columns.items() if name not in used},
         row_id=next((str(value) for name in ID_COLUMNS if is_id(value := chosen.columns.get(name))), ""),
-        grouped=True,
+        grouped=grouped,
         carried=rejected.columns.get(COLUMN),
     )

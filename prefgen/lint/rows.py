@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from prefgen.errors import UsageError
+from prefgen.rundir import saved
 from prefgen.rundir.layout import Layout
+from prefgen.rundir.reader import Stored
 from prefgen.rundir.schema import IMAGE_TAG
 
 _COLUMNS = [
@@ -69,26 +71,32 @@ def read(out: Path) -> Iterator[Row]:
     Raises:
         UsageError: if a file lacks prefgen's columns.
     """
+    if saved.files(out):
+        yield from map(_row, Stored(out).scan([*_COLUMNS, *_IMAGE_NAMES]))
+        return
     for path in Layout(out).parquet_files():
         with pq.ParquetFile(path) as file:
             missing = [name for name in (*_COLUMNS, "images", "rejected_images") if name not in file.schema_arrow.names]
             if missing:
                 raise UsageError(f"{path} has no column {', '.join(missing)}: import the data set first")
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[*_COLUMNS, *_IMAGE_NAMES]):
-                for values in batch.to_pylist():
-                    meta = json.loads(values["meta"])
-                    yield Row(
-                        id=values["id"],
-                        prompt=values["instruction"].replace(IMAGE_TAG, "").strip(),
-                        chosen=values["chosen_response"],
-                        rejected=values["rejected_response"],
-                        similarity=values["similarity"],
-                        flags=tuple(values["flags"]),
-                        spans=tuple((span["start"], span["end"]) for span in values["spans"]),
-                        pictures=_pictures(values["images"], meta.get("images", [])),
-                        imported=values["iteration"] == 0,
-                        rejected_pictures=_pictures(values["rejected_images"] or [], meta.get("rejected_images", [])),
-                    )
+                yield from map(_row, batch.to_pylist())
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    meta = json.loads(values["meta"])
+    return Row(
+        id=values["id"],
+        prompt=values["instruction"].replace(IMAGE_TAG, "").strip(),
+        chosen=values["chosen_response"],
+        rejected=values["rejected_response"],
+        similarity=values["similarity"],
+        flags=tuple(values["flags"]),
+        spans=tuple((span["start"], span["end"]) for span in values["spans"]),
+        pictures=_pictures(values["images"], meta.get("images", [])),
+        imported=values["iteration"] == 0,
+        rejected_pictures=_pictures(values["rejected_images"] or [], meta.get("rejected_images", [])),
+    )
 
 
 def _pictures(images: list[dict[str, str]], described: list[dict[str, Any]]) -> tuple[Picture, ...]:

@@ -1,4 +1,4 @@
-"""The rows of a finished run: read column by column from end to end, or taken by number."""
+"""The rows of a finished run, or of one saved again: read column by column from end to end, or taken by number."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from prefgen.errors import CorruptRun, UsageError
 from prefgen.records import Image, Slot, Turn
+from prefgen.rundir import saved
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.schema import SCHEMA
 
@@ -26,31 +27,35 @@ _CACHED_GROUPS = 4  # row groups are at most 64 MiB, a photograph set's some 10
 
 
 class Stored:
-    """A finished run's rows.
+    """A finished run's rows, or those of a run that another library has saved again (`prefgen.rundir.saved`).
 
     Attributes:
-        digest: SHA-256 of the run's manifest, which lists the digest of every file.
+        digest: SHA-256 of the run's manifest, which lists the digest of every file; else of the files' digests.
 
     Raises:
-        UsageError: there is no finished run, or another version of prefgen wrote it.
+        UsageError: there is neither, or another version of prefgen wrote it.
         CorruptRun: a file is damaged.
     """
 
     def __init__(self, out: Path) -> None:
         at = Layout(out)
-        if not at.manifest_digest.exists():
+        self.name = out.resolve().name
+        self._saved = [] if at.manifest_digest.exists() else saved.files(out)
+        if self._saved:
+            self.digest = saved.digest(self._saved)
+        elif at.manifest_digest.exists():
+            self.digest = at.manifest_digest.read_text(encoding="utf-8").split()[0]
+        else:
             state = "is unfinished: repeat the command that started it" if at.plan.exists() else "holds no prefgen run"
             raise UsageError(f"{out} {state}")
-        self.name = out.resolve().name
-        self.digest = at.manifest_digest.read_text(encoding="utf-8").split()[0]
-        self._paths = at.parquet_files()  # thousands of a large run, so that they are open only while they are read
+        # thousands of a large run, so that they are open only while they are read
+        self._paths = self._saved or at.parquet_files()
         self._groups: list[tuple[Path, int]] = []
         sizes: list[int] = []
         for path in self._paths:
-            with _opened(path) as file:
-                for group in range(file.num_row_groups):
-                    self._groups.append((path, group))
-                    sizes.append(file.metadata.row_group(group).num_rows)
+            counts = saved.sizes(path) if self._saved else _sizes(path)
+            self._groups += [(path, group) for group in range(len(counts))]
+            sizes += counts
         self._starts = [0, *accumulate(sizes)]
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
 
@@ -59,17 +64,17 @@ class Stored:
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """These columns of every row, in order; `PATHS` reads the names of the pictures without the pictures."""
-        for path in self._paths:
+        for path in self._saved:
+            yield from saved.scan(path, columns)
+        for path in () if self._saved else self._paths:
             with _opened(path) as file:
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
                     yield from batch.to_pylist()
 
     def tables(self) -> Iterator[pa.Table]:
         """Every row group whole, in order: some hundred rows with their pictures."""
-        for path in self._paths:
-            with _opened(path) as file:
-                for group in range(file.num_row_groups):
-                    yield file.read_row_group(group)
+        for path, group in self._groups:
+            yield self._read(path, group)
 
     def take(self, rows: Sequence[int]) -> pa.Table:
         """Whole rows by number, in the order asked for. Cheap where neighbours stand near each other."""
@@ -86,13 +91,17 @@ class Stored:
 
     def _group(self, number: int) -> pa.Table:
         if number not in self._cache:
-            path, group = self._groups[number]
-            with _opened(path) as file:
-                self._cache[number] = file.read_row_group(group)
+            self._cache[number] = self._read(*self._groups[number])
             if len(self._cache) > _CACHED_GROUPS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(number)
         return self._cache[number]
+
+    def _read(self, path: Path, group: int) -> pa.Table:
+        if self._saved:
+            return saved.read(path, group)
+        with _opened(path) as file:
+            return file.read_row_group(group)
 
 
 def asked(row: Mapping[str, Any]) -> tuple[Turn, ...]:
@@ -110,6 +119,11 @@ def loaded_images(row: Mapping[str, Any]) -> tuple[Image, ...]:
         Image(image["bytes"], image["path"], known["width"], known["height"])
         for image, known in zip(row["images"], described, strict=True)
     )
+
+
+def _sizes(path: Path) -> list[int]:
+    with _opened(path) as file:
+        return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
 
 def _opened(path: Path) -> pq.ParquetFile:

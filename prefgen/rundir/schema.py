@@ -29,6 +29,13 @@ from prefgen.records import Image, Pair, Slot, Span, Turn
 
 SCHEMA_VERSION = 3
 IMAGE_TAG = "<image>"
+LISTED_COLUMNS = {  # by LLaMA-Factory's names
+    "prompt": "instruction",
+    "history": "history",
+    "chosen": "chosen_response",
+    "rejected": "rejected_response",
+    "images": "images",
+}
 MEDIA_TAG_FLAG = "media-tag"
 ROW_GROUP_ROWS = 100
 ROW_GROUP_BYTES = 64 << 20  # the viewer refuses to read much larger ones
@@ -216,14 +223,7 @@ def encode(table: pa.Table) -> pa.Buffer:
 
 def llama_factory_info(name: str) -> dict[str, object]:
     """How LLaMA-Factory is told to read data/, for its ``dataset_dir=OUT dataset=NAME``."""
-    columns = {
-        "prompt": "instruction",
-        "history": "history",
-        "chosen": "chosen_response",
-        "rejected": "rejected_response",
-        "images": "images",
-    }
-    return {name: {"file_name": "data", "formatting": "alpaca", "ranking": True, "columns": columns}}
+    return {name: {"file_name": "data", "formatting": "alpaca", "ranking": True, "columns": dict(LISTED_COLUMNS)}}
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:

@@ -71,7 +71,8 @@ class Survey:
 
     Attributes:
         rows: planned rows, those included that the importer drops.
-        dropped: how many those are, by reason.
+        dropped: how many those are, by reason. examples: what was found in the first of each.
+        embedded: pictures that the rows themselves hold. addresses: those that are given by URL.
         prompts: where the importer takes some prompts by their row's id: rows by the beginning of their ids, and
             whether it takes them.
         first: the first pair, if there is any.
@@ -79,6 +80,9 @@ class Survey:
 
     rows: int
     dropped: Mapping[str, int]
+    examples: Mapping[str, str]
+    embedded: int
+    addresses: int
     first: Pair | None
     missing: MissingReport
     prompts: Mapping[tuple[str, bool], int] = field(default_factory=dict)
@@ -88,6 +92,8 @@ def survey(job: ImportJob) -> Survey:
     """Read the input once."""
     rows = 0
     dropped: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    kinds: Counter[str] = Counter()
     first: Pair | None = None
 
     def samples() -> Iterator[Sample | Dropped]:
@@ -96,13 +102,27 @@ def survey(job: ImportJob) -> Survey:
             rows += 1
             if isinstance(outcome, Dropped):
                 dropped[outcome.reason] += 1
+                examples.setdefault(outcome.reason, outcome.detail)
                 yield outcome
             else:
                 first = first or outcome
-                yield _with_all_images(outcome)
+                sample = _with_all_images(outcome)
+                refs = [image for image in sample.images if isinstance(image, ImageRef)]
+                kinds["embedded"] += sum(image.data is not None for image in refs)
+                kinds["addresses"] += sum(image.url is not None for image in refs)
+                yield sample
 
     missing = sources.missing_report(samples(), job.source.root(job.input))
-    return Survey(rows, dict(dropped.most_common()), first, missing, _prompts(job))
+    return Survey(
+        rows,
+        dict(dropped.most_common()),
+        examples,
+        kinds["embedded"],
+        kinds["addresses"],
+        first,
+        missing,
+        _prompts(job),
+    )
 
 
 def _prompts(job: ImportJob) -> dict[tuple[str, bool], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +19,7 @@ from prefgen.engines.build import Identity
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.album import Album
 from prefgen.engines.vllm import engine_args
-from prefgen.errors import UnusableReplies
+from prefgen.errors import UnusableReplies, UsageError
 from prefgen.images import Fetch, ImageRoot
 from prefgen.methods.base import Method, parts, settings
 from prefgen.records import Dropped, Outcome, Pair, Sample
@@ -31,17 +31,16 @@ from prefgen.runner.driver import drive
 from prefgen.runner.pending import Interrupts, Rows, load_images
 from prefgen.sources import MissingReport, SourceOptions
 from prefgen.sources.fetch import fetch
+from prefgen.sources.reasons import Reasons, listed, note
 
 if TYPE_CHECKING:
     from prefgen.engines.chat.batch import Batches
     from prefgen.engines.chat.engine import ChatEngine
 
-Reasons = dict[str, tuple[int, str]]
-
 TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
 TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
-_PREVIEWED = 16  # of them, samples that are tokenised
+TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run stops before it starts
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Job:
             holds cannot depend on when a run was interrupted.
         config: the merged configuration as TOML.
         judge: who answers what a method asks of a chat model.
+        keep_going: start although all of the first rows are dropped for one reason.
     """
 
     method: Method
@@ -64,6 +64,7 @@ class Job:
     shard_size: int
     config: str = ""
     judge: JudgeConfig | None = None
+    keep_going: bool = False
 
     def read(self) -> Iterator[Sample | Dropped]:
         """All planned rows, images not loaded: a sample stands once for every pair that may be made of it."""
@@ -103,6 +104,8 @@ class Survey:
         rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
         answers: reference answers of the first samples. head: the very first samples, images not loaded.
         reasons: for which the reader drops rows: how many, and the first one's detail.
+        unanswered: samples without a reference answer.
+        kept: columns that no prompt and no answer is made of, and how many rows have something in them.
     """
 
     rows: int
@@ -111,18 +114,8 @@ class Survey:
     head: list[Sample]
     missing: MissingReport
     reasons: Reasons = field(default_factory=dict)
-
-
-def note(reasons: Reasons, dropped: Dropped) -> None:
-    """Count a dropped row under its reason, whose first one is the example."""
-    count, example = reasons.get(dropped.reason, (0, dropped.detail))
-    reasons[dropped.reason] = count + 1, example
-
-
-def listed(reasons: Reasons) -> str:
-    """Reasons, the most frequent first, each with its count and one example, a line each."""
-    ordered = sorted(reasons.items(), key=lambda item: -item[1][0])
-    return "\n".join(f"  {reason} {count:,}, e.g. {example[:300]}" for reason, (count, example) in ordered)
+    unanswered: int = 0
+    kept: Mapping[str, int] = field(default_factory=dict)
 
 
 class Listener(Protocol):
@@ -139,14 +132,19 @@ class Listener(Protocol):
 
 
 def survey(job: Job) -> Survey:
-    """Read the input once: count its rows, look for its images, keep some samples to plan with."""
-    rows = planned = 0
+    """Read the input once: count its rows, look for its images, keep some samples to plan with.
+
+    Raises:
+        UsageError: all of the first rows are dropped for one reason.
+    """
+    rows = planned = unanswered = 0
     answers: list[str] = []
     head: list[Sample] = []
     reasons: Reasons = {}
+    kept: Counter[str] = Counter()
 
     def counted() -> Iterator[Sample | Dropped]:
-        nonlocal rows, planned
+        nonlocal rows, planned, unanswered
         for row in job.read():
             planned += 1
             if isinstance(row, Sample) and row.part:
@@ -154,14 +152,35 @@ def survey(job: Job) -> Survey:
             rows += 1
             if isinstance(row, Dropped):
                 note(reasons, row)
-            elif len(answers) < _COUNTED:
+                check_first(job, reasons, rows)
+                yield row
+                continue
+            kept.update(name for name, value in row.meta.items() if value not in (None, "", [], {}))
+            unanswered += row.answer is None
+            if len(answers) < _COUNTED:
                 answers.append(row.answer or "")
-                if len(head) < _PREVIEWED:
+                if len(head) < TRIED_ROWS:
                     head.append(row)
             yield row
 
     missing = sources.missing_report(counted(), job.source.root(job.input))
-    return Survey(rows, planned, answers, head, missing, reasons)
+    return Survey(rows, planned, answers, head, missing, reasons, unanswered, dict(kept.most_common()))
+
+
+def check_first(job: Job, reasons: Reasons, rows: int) -> None:
+    """The first rows must not all be dropped for one reason.
+
+    Args:
+        reasons: why rows were dropped so far. rows: how many rows that are, dropped or not.
+
+    Raises:
+        UsageError: they are, and the job is not to keep going.
+    """
+    if rows == TRIED_ROWS and not job.keep_going and [count for count, _ in reasons.values()] == [rows]:
+        raise UsageError(
+            f"none of the first {rows} rows of {job.input} can be used, all for one reason:\n{listed(reasons)}\n"
+            "--keep-going goes on behind them"
+        )
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:

@@ -16,6 +16,7 @@ from prefgen.rundir.layout import Plan, Scalar
 from prefgen.rundir.schema import SCHEMA, SCHEMA_VERSION
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.pending import Interrupts
+from prefgen.select.keys import rejected
 from prefgen.select.selection import Selection, renamed
 
 
@@ -98,7 +99,8 @@ def _with_own_ids(table: pa.Table, seen: set[int]) -> pa.Table:
     ids: list[str] = table["id"].to_pylist()
     for place, row_id in enumerate(ids):
         if int(row_id, 16) in seen:
-            ids[place] = renamed(row_id, table["rejected_response"][place].as_py())
+            row = {name: table[name][place].as_py() for name in ("rejected_response", "meta")}
+            ids[place] = renamed(row_id, rejected(row))
         seen.add(int(ids[place], 16))
     at = table.schema.get_field_index("id")
     return table.set_column(at, table.schema.field(at), pa.array(ids, pa.string()))

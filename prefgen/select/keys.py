@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 By = Literal["pair", "answer", "prompt", "image"]
 BY: tuple[By, ...] = ("pair", "answer", "prompt", "image")
+_NO_PICTURES = '"rejected_images": []'  # as `prefgen.rundir.schema` writes it
 COLUMNS = ("prompt", "chosen_response", "rejected_response", "meta")
 
 
@@ -26,6 +27,14 @@ def key(row: Mapping[str, Any], by: By) -> bytes:
     return _digest([*digests(row), *texts(row, by)])
 
 
+def rejected(row: Mapping[str, Any]) -> str:
+    """What a row rejects: its worse answer and the pictures that it rejects, of `rejected_response` and `meta`."""
+    if _NO_PICTURES in row["meta"]:  # nearly every row
+        return str(row["rejected_response"])
+    pictures = [image["sha256"] for image in json.loads(row["meta"]).get("rejected_images", [])]
+    return "\x1d".join([row["rejected_response"], *pictures])
+
+
 def texts(row: Mapping[str, Any], by: By) -> list[str]:
     """What is compared of a row besides its pictures: its turns, then its answers."""
     found: list[str] = []
@@ -34,7 +43,7 @@ def texts(row: Mapping[str, Any], by: By) -> list[str]:
     if by in ("answer", "pair"):
         found.append(row["chosen_response"])
     if by == "pair":
-        found.append(row["rejected_response"])
+        found.append(rejected(row))
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from prefgen.errors import UsageError
 from prefgen.rundir.reader import Stored
 from prefgen.seeds import derive
+from prefgen.select.keys import rejected
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Numbers, Selection, renamed
 
@@ -70,8 +71,8 @@ def mix(
     chosen: list[list[int]] = []
     for stored, amount in inputs:
         candidates: list[tuple[int, int]] = []
-        for number, row in exclude.kept(stored, ("id", "rejected_response"), left_out):
-            content = int(renamed(row["id"], row["rejected_response"]), 16)
+        for number, row in exclude.kept(stored, ("id", "rejected_response", "meta"), left_out):
+            content = int(renamed(row["id"], rejected(row)), 16)
             if content not in seen:
                 seen.add(content)
                 candidates.append((derive(seed, row["id"], 0, purpose), number))

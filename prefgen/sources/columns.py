@@ -50,6 +50,8 @@ from prefgen.sources.turns import (
     one_image_tagged_once,
     paths_in_text,
     place_images,
+    texts_of,
+    with_texts,
     without_end_token,
 )
 from prefgen.text import BOILERPLATE
@@ -133,7 +135,7 @@ def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _C
     images = image_refs(values, options.allow_urls)
     found = read_messages(columns, mapped, lambda answer: _drawn_question(options, own_id, images, answer))
     said: list[Message] = [(role, known_parts(content)) for role, content in found.said]
-    said, objects = _with_objects(said, columns)
+    said = with_objects(said, columns)
     carried = [part for _, content in said if isinstance(content, list) for part in content if is_image_part(part)]
     if carried and not images:
         images = tuple(ref for part in carried for ref in image_refs(carried_image(part), options.allow_urls))
@@ -151,7 +153,7 @@ def _read(columns: Mapping[str, Any], own_id: str, options: SourceOptions) -> _C
     check_order(spoken)
     if (tagged := one_image_tagged_once(spoken, len(images))) != spoken:
         notes["repeated_image_tags"] = sum(turn.image_count for turn in spoken) - 1
-    used = frozenset((*found.used, *holding, *objects))
+    used = frozenset((*found.used, *holding))
     return _Conversation(place_images(tagged, len(images)), images, used, found.meta, notes)
 
 
@@ -163,33 +165,20 @@ def refuse_other_media(columns: Mapping[str, Any]) -> None:
     """
     for reason, names in _MEDIA.items():
         if name := next((name for name in names if has_image(columns.get(name))), None):
-            raise RowError(reason, f"the row has a {name.removesuffix('s')}, which prefgen cannot show to a model")
+            raise RowError(reason, f"the row has {name}, which prefgen cannot show to a model")
 
 
-def _with_objects(said: list[Message], columns: Mapping[str, Any]) -> tuple[list[Message], tuple[str, ...]]:
-    """The messages with ms-swift's placeholders filled, and the column that this took.
+def with_objects(said: list[Message], columns: Mapping[str, Any]) -> list[Message]:
+    """The messages with ms-swift's placeholders filled; the column itself stays in `meta`, for an export.
 
     Raises:
         RowError: ``TEXT_PLACEHOLDER``.
     """
-    texts = [text for _, content in said for text in _texts(content)]
+    texts = [text for _, content in said for text in texts_of(content)]
     if not any(map(grounding.has_placeholder, texts)):
-        return said, ()
+        return said
     filled = iter(grounding.fill(texts, columns.get(grounding.COLUMN)))
-    replaced: list[Message] = []
-    for role, content in said:
-        if isinstance(content, str):
-            replaced.append((role, next(filled)))
-        else:
-            replaced.append((role, [{**part, "text": next(filled)} if _texts([part]) else part for part in content]))
-    return replaced, (grounding.COLUMN,)
-
-
-def _texts(content: Any) -> list[str]:
-    """The texts of a message's content."""
-    if isinstance(content, str):
-        return [content]
-    return [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return [(role, with_texts(content, filled)) for role, content in said]
 
 
 def _with_paths(

@@ -28,6 +28,7 @@ MAX_WHOLE_BYTES = 2**30  # of a file that is one object, which cannot be streame
 MAX_DEPTH = 64
 MAX_DIGITS = 400
 _SPACE = " \t\r\n"
+_COMMA = "a comma stands behind the last entry of an object or list: delete it"
 
 
 def read_json(path: File) -> Iterator[Row]:
@@ -159,6 +160,14 @@ def _bad_text(value: object) -> RowError | None:
     raise RecursionError
 
 
+def _trailing_comma(text: str, position: int) -> int | None:
+    """Where the comma stands that is behind the last entry of an object or list, if that is the fault at `position`."""
+    if text[position : position + 1] == ",":  # Python 3.13 gives the comma's own place
+        return position if text[position + 1 :].lstrip(_SPACE)[:1] in ("}", "]") else None
+    before = text[:position].rstrip(_SPACE)
+    return len(before) - 1 if before.endswith(",") and text[position : position + 1] in ("}", "]") else None
+
+
 def _as_row(where: str, value: object, fault: RowError | None) -> Row:
     if fault is None and isinstance(value, dict):
         return Row(where, value)
@@ -194,10 +203,13 @@ def _lines(path: File, file: BinaryIO) -> Iterator[Row]:
             continue
         try:
             value, fault, end = decoder.decode(text, 0)
+            if text[end:].strip(_SPACE) == ",":
+                raise json.JSONDecodeError("a comma behind the row, which JSON Lines do not have", text, end)
             if end < len(text):
                 raise json.JSONDecodeError("Extra data", text, end)
         except json.JSONDecodeError as error:
-            yield Row(where, RowError("JSON_SYNTAX", f"{error.msg}, column {error.pos + 1}"))
+            told = error.msg if _trailing_comma(text, error.pos) is None else _COMMA
+            yield Row(where, RowError("JSON_SYNTAX", f"{told}, column {error.pos + 1}"))
         except RecursionError:
             raise _too_deep(path, where) from None
         else:
@@ -226,13 +238,19 @@ class _ListReader:
             if char == "]":
                 self._at += 1
                 if self._next_char():
-                    raise self._syntax("something follows the end of the list", self._at)
+                    raise self._syntax("something follows the end of the list. Write the file again", self._at)
                 return
             if number:
                 if char != ",":
-                    raise self._syntax("',' or ']' expected" if char else "the file is cut off", self._at)
+                    told = (
+                        "',' or ']' expected. Write the file again"
+                        if char
+                        else "the file is cut off. Download it again"
+                    )
+                    raise self._syntax(told, self._at)
                 self._at += 1
-                self._next_char()
+                if self._next_char() == "]":
+                    raise self._syntax("a comma stands behind the last row, before the ]: delete it", self._at)
             number += 1
             yield self._element(decoder, f"row {number}")
 
@@ -247,8 +265,10 @@ class _ListReader:
                 # Near the end of the buffer, or inside an open string, more input may heal it.
                 certain = error.pos < len(self._buffer) - 32 and not error.msg.startswith("Unterminated")
                 if self._ended or certain:
+                    if (comma := _trailing_comma(self._buffer, error.pos)) is not None:
+                        raise self._syntax(_COMMA, comma) from error
                     cut = "the file is cut off: " if self._ended and not certain else ""
-                    raise self._syntax(cut + error.msg, error.pos) from error
+                    raise self._syntax(f"{cut}{error.msg}. Download or write the file again", error.pos) from error
             except RecursionError:
                 raise _too_deep(self._path, where) from None
             if len(self._buffer) - self._at > MAX_ROW_CHARS:
@@ -283,6 +303,6 @@ class _ListReader:
         pending = len(self._utf8.getstate()[0])
         offset = self._bytes - pending - len(self._buffer[position:].encode())
         return UsageError(
-            f"JSON_SYNTAX: {self._path}, byte {offset:,}: {problem}. Download or write the file again; "
+            f"JSON_SYNTAX: {self._path}, byte {offset:,}: {problem}; "
             f"look at the place with: tail -c +{max(offset - 60, 1)} {self._path.name} | head -c 120"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +93,7 @@ def _flat(columns: Mapping[str, Any], mapped: Mapping[str, str], ask: Callable[[
         used = (*(name for name in there if columns[name] == ""), question)
     if isinstance(asked, dict) and asked and all(isinstance(text, str) for text in asked.values()):
         asked, used = _in_one_language(str(question), asked), ()  # in meta, the others stay
-    if question in ("instruction", "prompt") and isinstance(columns.get("input"), str):
+    if question in ("instruction", "prompt") and isinstance(asked, str) and isinstance(columns.get("input"), str):
         asked, used = "\n".join(filter(None, (asked, columns["input"]))), (*used, "input")
     _check_all_asked(columns, mapped, question, used, asked)
     earlier = _earlier(columns["history"]) if "history" in columns else ()
@@ -175,14 +176,16 @@ def _said(role: Role, column: str, value: object) -> tuple[Message, ...]:
 def _earlier(history: object) -> tuple[Message, ...]:
     """The turns of LLaMA-Factory's ``history``: pairs of a question and an answer."""
     pairs = [] if is_nothing(history) else history or []
-    if not isinstance(pairs, list) or not all(isinstance(turn, (list, tuple)) and len(turn) == 2 for turn in pairs):
+    if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise RowError("ROW_SHAPE", "history should hold pairs of a question and an answer")
+    if not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise RowError("ROW_SHAPE", "history should hold pairs of strings")
     roles: tuple[Role, Role] = ("user", "assistant")
     return tuple((role, text) for turn in pairs for role, text in zip(roles, turn, strict=True))
 
 
 def decoded(column: str, text: str) -> Any:
-    """A list or object that a table holds as JSON text.
+    """A list or object that a table holds as JSON text, or as Python writes it.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -190,10 +193,20 @@ def decoded(column: str, text: str) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RowError("ROW_SHAPE", f"{column} is a text, and no JSON: {str(error)[:80]}") from error
+        value = _literal(text)
+        if value is None:
+            raise RowError("ROW_SHAPE", f"{column} is a text, and no JSON: {str(error)[:80]}") from error
     if not isinstance(value, (list, dict)):
         raise RowError("ROW_SHAPE", f"{column} should be a list, found the text {text[:40]!r}")
     return value
+
+
+def _literal(text: str) -> Any:
+    """The value that a text is as a Python literal, which pandas makes of lists; None if it is none."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def _expanded(column: str, items: Sequence[object]) -> tuple[Message, ...]:
@@ -206,7 +219,11 @@ def _expanded(column: str, items: Sequence[object]) -> tuple[Message, ...]:
             messages.append(message_parts(column, item))
         else:
             roles: tuple[Role, Role] = ("user", "assistant")
+            if not all(text is None or isinstance(text, (str, list)) for text in pair):
+                raise RowError("ROW_SHAPE", f"{column} should hold pairs of texts")
             messages += [(role, text) for role, text in zip(roles, pair, strict=True) if text is not None]
+    if not messages:
+        raise RowError("ROW_SHAPE", f"{column} has no message with a text")
     return tuple(messages)
 
 

@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from prefgen.errors import RowError
-from prefgen.image_names import nearest
-from prefgen.images import MAX_PATH_CHARS, ImageRoot
+from prefgen.images import ImageRoot
 from prefgen.records import Dropped, ImageRef, Sample
 
 EXAMPLES = 3
@@ -34,7 +33,7 @@ class MissingReport:
         tried: missing paths that were looked for under it. found: those that are there.
         guessed: images that were found by a rule of `prefgen.image_names`, by rule.
         ambiguous: of the missing, those that several files fit. linked: those that are links out of the root.
-        near: a file that the first missing path may mean, in another case or with another extension.
+        hint: what the first missing path may mean, and the option that would take it.
     """
 
     images: int
@@ -47,7 +46,7 @@ class MissingReport:
     guessed: Mapping[str, int] = field(default_factory=dict)
     ambiguous: int = 0
     linked: int = 0
-    near: str | None = None
+    hint: str = ""
 
     def describe(self) -> str:
         """The report as a sentence or two for a person."""
@@ -67,9 +66,9 @@ class MissingReport:
             text += f" {self.linked:,} of them are links out of the folder of the images: --follow-links allows that."
         if guesses:
             text += f" Of those found,{guesses.replace(' of them', '')}"
-        if self.near:
-            text += f" For {self.examples[0][:200]}: is it {self.near}?"
-        if self.ambiguous + self.linked == self.missing or self.near:
+        if self.hint and (self.root is None or self.hint.startswith("is it")):
+            return f"{text} For {self.examples[0][:200]}: {self.hint}."
+        if self.ambiguous + self.linked == self.missing:
             return text
         if self.root is not None:
             which = "all" if self.tried == self.missing else "the first"
@@ -144,7 +143,7 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
         guessed,
         counts["ambiguous"],
         counts["linked"],
-        None if best else nearest(root.folders, missing[0][:MAX_PATH_CHARS]),
+        root.hint(missing[0]),
     )
 
 

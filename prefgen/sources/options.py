@@ -11,6 +11,7 @@ from prefgen.errors import UsageError
 from prefgen.image_names import MATCHES, Match
 from prefgen.images import ImageRoot
 from prefgen.sources.finding import Inputs, find
+from prefgen.sources.folder_rows import row_files
 from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
 
@@ -94,6 +95,10 @@ class SourceOptions:
         inputs = [
             source for source in find(input, self.allow_urls) if isinstance(source, Path)
         ]  # a Hub set has its images in it
-        folders = dict.fromkeys(path if path.is_dir() else path.parent for path in inputs)
+        folders = dict.fromkeys(folder for path in inputs for folder in self._folders(path))
         places = (place for folder in folders for place in (folder, folder / "images"))
         return ImageRoot(tuple(places), self.image_match, self.follow_links)
+
+    def _folders(self, path: Path) -> list[Path]:
+        """Where the images of one input may lie: beside its files of rows."""
+        return [path, *(file.parent for file in row_files(path, self.split))] if path.is_dir() else [path.parent]

@@ -16,11 +16,13 @@ from prefgen.sources.csv_rows import CSV_SUFFIXES, read_csv
 from prefgen.sources.dataset_rows import hub_commit, read_folder, read_hub
 from prefgen.sources.drawing import drawn
 from prefgen.sources.finding import HubSet, Inputs, Source, find, label, shown, source_name, unreadable
+from prefgen.sources.folder_rows import row_files
 from prefgen.sources.json_rows import read_json, whole_object
 from prefgen.sources.mapping import renamed
 from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
+from prefgen.sources.reasons import Reasons, listed, note
 from prefgen.sources.row import Row
 from prefgen.sources.tar_rows import read_tar
 
@@ -38,10 +40,19 @@ def read(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
             and names file, place and remedy. Errors late in a file are raised when reading gets there.
         StoreUnreachable: the network fails.
     """
-    found = _outcomes(input, options)
-    if options.sample is not None:
-        found = drawn(lambda: _outcomes(input, options), _sample_id, options.sample, options.seed)
+    found = _outcomes(input, options) if options.sample is None else _drawn(input, options, options.sample)
     return islice(found, options.limit)
+
+
+def _drawn(input: Inputs, options: SourceOptions, count: int) -> Iterator[Sample | Dropped]:
+    """Samples drawn at random; where there is none to draw, the rows that say why."""
+    found = drawn(lambda: _outcomes(input, options), _sample_id, count, options.seed)
+    first = next(found, None)
+    if first is None:
+        yield from _outcomes(input, options)
+    else:
+        yield first
+        yield from found
 
 
 def _sample_id(outcome: Sample | Dropped) -> str | None:
@@ -51,9 +62,9 @@ def _sample_id(outcome: Sample | Dropped) -> str | None:
 def fingerprint(input: Inputs, options: SourceOptions) -> str:
     """A string that changes when the input does.
 
-    SHA-256 of a local file's bytes, or of a folder's file names and digests (hidden files do not count); the commit of
-    a Hub set; address, tag (or digest, or time) and size of a file at an address; a digest of all these where there
-    are several inputs.
+    SHA-256 of a local file's bytes, of a folder's files of rows, or of the names and digests of all files that are not
+    hidden where `datasets` opens the folder; the commit of a Hub set; address, tag (or digest, or time) and size of a
+    file at an address; a digest of all these where there are several inputs.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``.
@@ -73,7 +84,7 @@ def _identity(source: Source, options: SourceOptions) -> str:
         return hub_commit(source.name, options)
     try:
         if isinstance(source, Path) and not source.is_file():
-            return _folder_digest(source)
+            return _folder_digest(source, options)
         meta = whole_object(source) if _reader(source) is read_json else None
         if not is_meta(meta):
             return _digest(source)
@@ -83,8 +94,11 @@ def _identity(source: Source, options: SourceOptions) -> str:
     return f"sha256:{hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
 
 
-def _folder_digest(folder: Path) -> str:
+def _folder_digest(folder: Path, options: SourceOptions) -> str:
     whole = hashlib.sha256()
+    if files := row_files(folder, options.split):
+        whole.update(" ".join(map(_sha256, files)).encode())
+        return f"sha256:{whole.hexdigest()}"
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
         if file.is_file() and not any(part.startswith(".") for part in name.parts):
@@ -108,8 +122,10 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
     """Every outcome of the input, duplicates dropped."""
     seen: set[int] = set()
     number = 0
-    unusable: str | None = None  # what is wrong with the first row, while no row has had a shape that prefgen knows
-    for number, (source, row) in enumerate(_rows(input, options), 1):
+    reasons: Reasons = {}
+    shapeless = True  # no row has had a shape that prefgen knows
+    for source, row in _rows(input, options):
+        number += 1
         for outcome in outcomes(row, source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
@@ -123,16 +139,15 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
                         turn=outcome.turn,
                     )
                 seen.add(key)
-            if isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX"):
-                unusable = outcome.detail if number == 1 else unusable
-            else:
-                unusable = None
+            if isinstance(outcome, Dropped):
+                note(reasons, outcome)
+            shapeless = shapeless and isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX")
             yield outcome
     if number == 0:
         raise UsageError(f"INPUT_EMPTY: {shown(input)} has no rows")
-    if unusable:
+    if shapeless:
         raise UsageError(
-            f"SCHEMA: none of the {number:,} rows of {shown(input)} can be used. {unusable}. "
+            f"SCHEMA: none of the {number:,} rows of {shown(input)} can be used:\n{listed(reasons)}\n"
             "README, section 'Input', lists the columns that are understood"
         )
 
@@ -160,10 +175,19 @@ def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:
         yield from read_hub(source.name, options)
         return
     if isinstance(source, Path) and source.is_dir():
-        yield from read_folder(source, options)
+        files = row_files(source, options.split)
+        for file in files:
+            for row in _of_file(file):
+                yield row if len(files) == 1 else replace(row, where=f"{file.relative_to(source)}, {row.where}")
+        if not files:
+            yield from read_folder(source, options)
         return
     if not source.is_file():
         raise UsageError(f"INPUT_UNREADABLE: {source} is neither a regular file nor a folder; save it to a file first")
+    yield from _of_file(source)
+
+
+def _of_file(source: File) -> Iterator[Row]:
     try:
         before = _version(source)
         yield from _reader(source)(source)

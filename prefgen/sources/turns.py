@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prefgen.errors import RowError
@@ -48,6 +48,8 @@ _CHAT_TOKEN = re.compile(
 )
 _PATH_TAG = re.compile(r"<img>([^<>\n]{1,1000})</img>")  # Qwen-VL's
 _MEDIA_TAG = re.compile(r"<(video|audio)>")
+_CONTENTS = ("value", "content", "parts", "text")
+_NO_PERSONS = ("tool", "tool_call", "function", "function_call", "observation", "environment", "ipython")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -63,7 +65,11 @@ def message_parts(column: str, message: object) -> tuple[Role, Any]:
     role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
         raise RowError("ROW_SHAPE", f"the speaker {str(speaker)[:40]!r} is none of {', '.join(ROLES)}")
-    content = next((message[name] for name in ("value", "content", "parts") if message.get(name) is not None), None)
+    content = next((message[name] for name in _CONTENTS if message.get(name) is not None), None)
+    if not any(name in message for name in _CONTENTS):
+        raise RowError(
+            "ROW_SHAPE", f"a message has {', '.join(map(str, message))[:100]}, and none of {', '.join(_CONTENTS)}"
+        )
     if isinstance(content, float) and not math.isfinite(content):
         raise RowError("JSON_NONFINITE", f"the content of a message is {content}")
     if content is not None and not isinstance(content, (str, list)):
@@ -85,6 +91,8 @@ def check_speakers(messages: Sequence[object]) -> None:
     """
     speakers = [speaker for one in messages if isinstance(speaker := speaker_of(one), str)]
     unknown = next((speaker for speaker in speakers if speaker.strip().lower() not in ROLES), None)
+    if unknown is not None and unknown.strip().lower() in _NO_PERSONS:
+        raise RowError("ROW_SHAPE", f"a turn of the speaker {unknown!r}: conversations with tools cannot be used")
     if unknown is not None:
         line = suggest_roles(speakers, ROLES)
         raise RowError(
@@ -170,13 +178,28 @@ def carried_image(part: dict[str, Any]) -> object:
     return next((part[name] for name in ("image", "image_url", "url", "path", "bytes") if part.get(name)), None)
 
 
+def texts_of(content: Any) -> list[str]:
+    """The texts of a message's content, a string or parts."""
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+
+
+def with_texts(content: Any, texts: Iterable[str]) -> Any:
+    """The content with others in place of its texts, in their order."""
+    given = iter(texts)
+    if isinstance(content, str):
+        return next(given)
+    return [{**part, "text": next(given)} if texts_of([part]) else part for part in content]
+
+
 def by_number(raw: Sequence[Message], images: tuple[ImageRef, ...]) -> tuple[ImageRef, ...]:
     """The images in the order in which numbered tags name them; as they are where no tag has a number.
 
     Raises:
         RowError: ``IMG_COUNT``.
     """
-    texts = [text for role, text in raw if role == "user" and isinstance(text, str)]
+    texts = [text for role, content in raw if role == "user" for text in texts_of(content)]
     numbers = [match[1] for text in texts for match in _TAG.finditer(text)]
     if not any(numbers):
         return images
@@ -192,9 +215,9 @@ def paths_in_text(said: Sequence[Message]) -> tuple[list[Message], list[str]]:
     paths: list[str] = []
     replaced: list[Message] = []
     for role, content in said:
-        if role == "user" and isinstance(content, str) and "<img>" in content:
-            paths += [path.strip() for path in _PATH_TAG.findall(content)]
-            content = _PATH_TAG.sub("<image>", content)
+        if role == "user":
+            paths += [path.strip() for text in texts_of(content) for path in _PATH_TAG.findall(text)]
+            content = with_texts(content, (_PATH_TAG.sub("<image>", text) for text in texts_of(content)))
         replaced.append((role, content))
     return replaced, paths
 

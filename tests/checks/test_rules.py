@@ -11,7 +11,7 @@ from prefgen import checks
 from prefgen.checks import llamafactory, ms_swift, trl
 from prefgen.errors import UsageError
 from prefgen.importers.llamafactory import Registered
-from tests.importers.published import write_json, write_lines
+from tests.importers.published import picture, write_json, write_lines
 from tests.importers.test_trainer_formats import ALPACA, SHAREGPT, SWIFT, plain, said, trl_row
 
 IMAGE = {"type": "image", "text": None}
@@ -124,7 +124,7 @@ def test_what_ms_swift_breaks_on(changes: dict[str, Any], problem: str) -> None:
 def test_rows_that_break_are_named(tmp_path: Path) -> None:
     rows = [SWIFT, {**SWIFT, "id": "bad", "rejected_response": "A cat."}]
     for name in SWIFT["images"]:
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(picture().data)
     path = Path(write_lines(tmp_path / "a.jsonl", rows))
     path.write_text(path.read_text() + "{\n")
     found = checks.check(path, "ms-swift")
@@ -134,7 +134,7 @@ def test_rows_that_break_are_named(tmp_path: Path) -> None:
 
 
 def test_a_listing_tells_the_columns(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
+    (tmp_path / "a.jpg").write_bytes(picture().data)
     write_json(tmp_path / "x.json", [{"q": "<image>What?", "win": "A", "lose": "A", "pics": ["a.jpg"]}])
     columns = {"prompt": "q", "chosen": "win", "rejected": "lose", "images": "pics"}
     write_json(tmp_path / "dataset_info.json", {"set": {"file_name": "x.json", "ranking": True, "columns": columns}})
@@ -151,7 +151,7 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trainer", ["llamafactory", "ms-swift", "trl"])
 def test_pictures_that_do_not_exist_are_named(tmp_path: Path, trainer: str) -> None:
-    (tmp_path / "here.png").touch()
+    (tmp_path / "here.png").write_bytes(picture().data)
     rows: list[dict[str, list[object]]] = [
         {"images": ["here.png", "gone/0.jpg"]},
         {"images": [{"bytes": None, "path": "gone/1.jpg"}]},

@@ -44,6 +44,7 @@ OPTIONS_OF_BDHS = [
     "--input",
     "--iterations",
     "--json",
+    "--keep-going",
     "--keep-refusals",
     "--keep-tokens",
     "--language",
@@ -97,7 +98,7 @@ COMMON = HUB | {
     *ENGINE,
     *("--allow-urls", "--attention", "--batch-size", "--batch-tokens", "--config", "--device", "--dry-run", "--dtype"),
     *("--help", "--image-root", "--input", "--json", "--license", "--limit", "--max-dropped", "--model"),
-    *("--follow-links", "--image-match", "--columns", "--keep-refusals", "--question", "--roles"),
+    *("--follow-links", "--image-match", "--columns", "--keep-going", "--keep-refusals", "--question", "--roles"),
     *("--output", "--positions", "--quiet", "--ray", "--revision", "--sample", "--seed", "--shard", "--shard-size"),
     *("--similarity-model", "--split", "--temperature", "--top-p", "--trust-remote-code", "--turns", "--workers"),
 }

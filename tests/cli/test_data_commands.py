@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,15 @@ import yaml
 from prefgen.rundir.layout import Layout
 from tests.cli.runs import called as prefgen
 from tests.cli.runs import data_digests
-from tests.importers.published import picture, povid_row, vlfeedback_row, write_json, write_lines
+from tests.importers.published import (
+    picture,
+    povid_row,
+    rlaif_v_row,
+    vlfeedback_row,
+    write_json,
+    write_lines,
+    write_parquet,
+)
 
 COMMANDS = ("import", "mix", "sample", "filter", "dedup", "split", "join", "relabel", "export", "check")
 
@@ -67,10 +77,13 @@ def test_an_import_with_other_options_is_refused(runs: Path) -> None:
 
 def test_options_of_other_sets_and_unknown_names_are_refused(runs: Path) -> None:
     wrong = prefgen("import", "povid", runs / "povid.json", "--pairing", "all", "-o", runs / "x")
-    assert (wrong.returncode, wrong.stderr) == (2, "error: --pairing is an option of vlfeedback, not of povid\n")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "error: --pairing is an option of vlfeedback, ranked, not of povid\n",
+    )
     unknown = prefgen("import", "povd", runs / "povid.json", "-o", runs / "x")
     assert unknown.returncode == 2
-    assert "known: povid, rlhf-v" in unknown.stderr
+    assert "did you mean povid" in unknown.stderr
     assert not (runs / "x").exists()
 
 
@@ -239,3 +252,73 @@ def test_a_check_names_the_rows_that_would_break(tmp_path: Path) -> None:
     assert "1 of 1 rows" in done.stderr
     found = json.loads(prefgen("check", path, "--with", "ms-swift", "--json").stdout)
     assert [problem["row"] for problem in found["problems"]] == ["a.jsonl line 1", "a.jsonl line 1"]
+
+
+def test_an_export_says_first_what_it_leaves_out(runs: Path, tmp_path: Path) -> None:
+    by_image = {
+        "messages": [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "A cat."}],
+        "images": ["COCO_train2014_000000000001.jpg"],
+    }
+    rows = [
+        {**by_image, "rejected_response": "A dog."},
+        {**by_image, "rejected_images": ["COCO_train2014_000000000002.jpg"]},
+    ]
+    source = write_lines(runs / "swift.jsonl", rows)
+    assert prefgen("import", "ms-swift", source, "-o", tmp_path / "run").returncode == 0
+    for options, rows_in in (["--dry-run"], "1 rows would be in"), ([], "1 rows in"):
+        done = prefgen("export", tmp_path / "run", "--to", "llava", "-o", tmp_path / "out", *options)
+        assert done.returncode == 0, done.stderr
+        assert "left out, REJECTED_BY_IMAGE: 1 rows" in done.stderr
+        assert done.stdout.startswith(rows_in)
+        assert (tmp_path / "out").exists() == (not options)
+
+
+def test_other_columns_are_answered_with_the_line_to_type(runs: Path, tmp_path: Path) -> None:
+    row = {"pic": "COCO_train2014_000000000001.jpg", "q": "What?", "win": "A cat.", "lose": "A dog.", "level": 3}
+    source = write_lines(runs / "other.jsonl", [row])
+    wrong = prefgen("import", "jsonl", source, "-o", tmp_path / "out")
+    assert wrong.returncode == 2
+    options = wrong.stderr.partition(f"prefgen import jsonl {source} ")[2].split()
+    assert sorted(options[::2]) == ["--chosen-column", "--image-column", "--prompt-column", "--rejected-column"]
+    right = prefgen("import", "jsonl", source, *options, "-o", tmp_path / "out", "--json")
+    assert json.loads(right.stdout)["pairs"] == 1
+
+
+def test_embedded_pictures_are_counted_as_such(tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "a.parquet", [rlaif_v_row(0), rlaif_v_row(1)])
+    shown = prefgen("import", "rlaif-v", source, "-o", tmp_path / "out", "--dry-run")
+    assert re.search(r"images +2 embedded\s", shown.stderr)
+    assert "named" not in shown.stderr
+
+
+def test_an_import_of_which_nothing_can_be_used_stops_before_it_starts(tmp_path: Path) -> None:
+    marked = {"image": "a.png", "prompt": "What?", "completion": "A cat.", "label": True}
+    source = write_lines(tmp_path / "a.jsonl", [marked, {**marked, "prompt": "Which?"}])
+    done = prefgen("import", "unpaired", source, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    shown = " ".join(done.stderr.split())
+    assert "2 dropped, ANSWER_UNPAIRED, e.g. line 1: the prompt has only good answers" in shown
+    assert "gives a pair" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_formats_are_listed_and_shown() -> None:
+    listed = prefgen("formats").stdout
+    assert re.search(r"read by import\n(  .*\n)*  bpo +BPO", listed)
+    assert "non_preferred_output" in prefgen("formats", "openai").stdout
+    assert json.loads(prefgen("formats", "bpo", "--json").stdout)[0]["name"] == "bpo"
+    unknown = prefgen("formats", "lama-factory")
+    assert unknown.returncode == 2
+    assert "did you mean llamafactory" in unknown.stderr
+
+
+@pytest.mark.parametrize("command", ["import --list", "formats", "presets", "prompts list", "--help", "import --help"])
+def test_a_list_that_is_read_in_part_ends_quietly(command: str) -> None:
+    line = f"{sys.executable} -m prefgen {command} | head -1 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_leaves_does_not_hide_a_mistake() -> None:
+    line = f"{sys.executable} -m prefgen formats nothing-like-it 2>&1 | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", line], check=False).returncode == 2

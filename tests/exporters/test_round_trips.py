@@ -43,6 +43,8 @@ TO_IMPORTER = {
     "llava": "povid",
     "mmpr": "mmpr",
     "openai": "openai",
+    "jsonl": "jsonl",
+    "unpaired": "unpaired",
 }
 
 
@@ -121,6 +123,7 @@ FILES: dict[str, tuple[str, Callable[[Path], str]]] = {
     ),
 }
 NO_PLACE = {("alpaca", "llava"), ("two pictures", "llava"), ("alpaca", "mmpr"), ("llava-rlhf", "mmpr")}
+NO_PLACE |= {(name, "jsonl") for name, to in NO_PLACE if to == "mmpr"}
 
 
 @pytest.mark.parametrize(("name", "to"), [both for both in product(FILES, TO_IMPORTER) if both not in NO_PLACE])
@@ -129,15 +132,13 @@ def test_nothing_is_lost(tmp_path: Path, name: str, to: str) -> None:
     root = picture_files(tmp_path)
     before = imported(IMPORTERS[importer](), write(tmp_path), tmp_path / "first", root)
     exported = export(Stored(tmp_path / "first"), to, tmp_path / "exported")
-    path = {"llava": "train.json", "mmpr": "train.jsonl", "ms-swift": "train.jsonl", "openai": "train.jsonl"}.get(
-        to, ""
-    )
-    if to == "trl":
-        path = "data/train-00000-of-00001.parquet"
+    parquet = "data/train-00000-of-00001.parquet"
+    files = {"llamafactory": "", "llava": "train.json", "trl": parquet, "unpaired": parquet}
+    path = files.get(to, "train.jsonl")
     after = imported(IMPORTERS[TO_IMPORTER[to]](), str(tmp_path / "exported" / path), tmp_path / "second")
     assert exported.rows + sum(exported.left_out.values()) == len(before)
     kept = [row for row in before if not (to == "llava" and row["conversations"][0]["role"] == "system")]
-    if to == "mmpr":
+    if to in ("mmpr", "jsonl"):
         kept = [row for row in kept if len(row["prompt"]) == 1]
     assert content(after) == content(kept)
     if to in checks.TRAINERS:

@@ -130,6 +130,22 @@ def test_a_folder_is_read_by_its_listing(tmp_path: Path) -> None:
         list(LlamaFactory(dataset="other")(str(tmp_path)))
 
 
+def test_tags_name_the_keys_and_speakers_of_messages(tmp_path: Path) -> None:
+    row = {"talk": [{"who": "kunde", "says": "<image>What is this?"}], "pics": ["a.jpg"]}
+    row |= {"c": {"who": "helfer", "says": "A cat."}, "r": {"who": "helfer", "says": "A dog."}}
+    write_json(tmp_path / "x.json", [row])
+    entry = {
+        "file_name": "x.json",
+        "ranking": True,
+        "formatting": "sharegpt",
+        "columns": {"messages": "talk", "chosen": "c", "rejected": "r", "images": "pics"},
+        "tags": {"role_tag": "who", "content_tag": "says", "user_tag": "kunde", "assistant_tag": "helfer"},
+    }
+    write_json(tmp_path / "dataset_info.json", {"pref": entry})
+    (pair,) = pairs(LlamaFactory(), str(tmp_path))
+    assert told(pair) == EXPECTED
+
+
 def test_a_listing_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     write_json(tmp_path / "secret.json", [SHAREGPT])

@@ -6,9 +6,9 @@ import pytest
 
 from prefgen.errors import UsageError
 from prefgen.rundir.reader import Stored
-from prefgen.select import Amount, mix, parse_amount
+from prefgen.select import Amount, dedup, mix, parse_amount
 from tests.handmade import finished_run
-from tests.select.runs import chosen_of, pair, stored, table, written
+from tests.select.runs import chosen_of, pair, picture, stored, table, written
 
 
 def test_rows_pass_through_as_they_are(tmp_path: Path) -> None:
@@ -115,3 +115,15 @@ def test_rows_taken_in_any_order(tmp_path: Path) -> None:
     order = [19, 0, 7, 6, 8, 8, 3]
     assert chosen_of(run.take(order).to_pylist()) == [f"A cat {number}." for number in order]
     assert run.take([]).num_rows == 0
+
+
+def test_rows_that_reject_other_pictures_are_other_rows(tmp_path: Path) -> None:
+    noised = pair(3, rejected="A cat 3.", rejected_images=(picture(100),))
+    cropped = pair(3, rejected="A cat 3.", rejected_images=(picture(101),))
+    runs = [stored(tmp_path / name, [made]) for name, made in (("a", noised), ("b", cropped), ("c", noised))]
+    chosen = mix([(run, Amount()) for run in runs], 0)
+    assert chosen.left_out["DUPLICATE"] == 1
+    rows = written(chosen, tmp_path / "out")
+    assert len({row["id"] for row in rows}) == 2
+    assert {row["rejected_images"][0]["path"] for row in rows} == {"100.png", "101.png"}
+    assert len(dedup(Stored(tmp_path / "out"), "pair")) == 2

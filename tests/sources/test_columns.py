@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prefgen.errors import RowError
 from prefgen.images import DEFAULT_LIMITS
@@ -41,6 +43,7 @@ def talk(*values: str) -> list[dict[str, str]]:
 # --- shapes ---------------------------------------------------------------------------------------------------------
 
 ASKED = (Turn("user", (IMAGE, "What?")),)
+ANSWERED = {"role": "assistant", "content": "A."}
 PART_IMAGE = {"type": "image", "text": None}
 SHAPES: dict[str, dict[str, Any]] = {
     "LLaVA": {"image": "a.jpg", "conversations": talk("<image>\nWhat?", "A.")},
@@ -113,6 +116,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "an image of number one": {"image_1": "a.jpg", "image_2": None, "question": "What?", "answer": "A."},
     "MMMU's tag": {"image_1": "a.jpg", "question": "<image 1>What?", "answer": "A."},
     "images as JSON text": {"image": '["a.jpg"]', "question": "What?", "answer": "A."},
+    "a conversation as Python writes it": {"image": "a.jpg", "conversations": str(talk("<image>\nWhat?", "A."))},
+    "a path in a text part": {"messages": [{"role": "user", "content": [{"text": "<img>a.jpg</img>What?"}]}, ANSWERED]},
     "columns of NaN": {
         "image": "a.jpg",
         "question": "What?",
@@ -189,7 +194,7 @@ def test_placeholders_are_filled_in_the_order_of_the_conversation() -> None:
     ]
     sample = only(row)
     assert sample.prompt[0].text == "Is a cup at [1, 2, 30, 40]?"
-    assert (sample.answer, sample.meta) == ("No, at [5, 6, 50.5, 60].", {})
+    assert (sample.answer, sample.meta) == ("No, at [5, 6, 50.5, 60].", {"objects": row["objects"]})
     row["objects"] = json.dumps(objects)
     assert only(row).answer == sample.answer
 
@@ -250,6 +255,10 @@ def test_numbered_tags_take_the_image_of_their_number() -> None:
     sample = only({"images": ["a.jpg", "b.jpg"], "conversations": talk("Is <image_2> like <|image_1|>?", "No.")})
     assert sample.images == (ImageRef(path="b.jpg"), ImageRef(path="a.jpg"))
     assert sample.prompt[0].parts == ("Is ", IMAGE, " like ", IMAGE, "?")
+    content = [{"type": "text", "text": "Is <image_2> like <image_1>?"}]
+    assert (
+        only({"images": ["a.jpg", "b.jpg"], "messages": [{"role": "user", "content": content}]}).images == sample.images
+    )
 
 
 @pytest.mark.parametrize(
@@ -436,6 +445,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"image": "a.jpg", "conversations": talk("<image><image>1?", "one", "<image>2?", "two")},
         "IMG_COUNT",
     ),
+    "pairs of numbers": ({"image": "a.jpg", "texts": [{"user": 1, "assistant": 2}]}, "ROW_SHAPE"),
+    "history of nothing": ({**FLAT, "history": [[None, None]]}, "ROW_SHAPE"),
+    "prompt a truth value": ({"image": "a.jpg", "prompt": True, "input": ""}, "ROW_SHAPE"),
+    "pairs of nothing": ({"image": "a.jpg", "texts": [{"user": None, "assistant": None}]}, "ROW_SHAPE"),
+    "a tool": ({"image": "a.jpg", "conversations": [*talk("What?"), {"from": "tool", "value": "x"}]}, "ROW_SHAPE"),
+    "messages without content": ({"image": "a.jpg", "conversations": [{"from": "human", "said": "x"}]}, "ROW_SHAPE"),
     "a question in two languages": ({**FLAT, "question": {"de": "Was?", "fr": "Quoi?"}}, "ROW_SHAPE"),
     "only a system turn": ({"image": "a.jpg", "conversations": [{"from": "system", "value": "x"}]}, "ROW_SHAPE"),
     "unknown speaker": ({"image": "a.jpg", "conversations": [{"from": "tool", "value": "x"}]}, "ROW_SHAPE"),
@@ -486,6 +501,49 @@ def test_bad_row_is_dropped_once_with_its_reason_and_place(case: str) -> None:
 def test_a_row_that_could_not_be_read_is_dropped_with_its_place() -> None:
     [dropped] = outcomes(Row("line 17", RowError("JSON_SYNTAX", "broken")), "set", SourceOptions())
     assert dropped == Dropped("JSON_SYNTAX", "line 17: broken", "set", "line 17")
+
+
+NAMES = (
+    *("image", "images", "image_2", "img_path", "conversations", "messages", "texts", "question", "prompt", "input"),
+    *("query", "answer", "answers", "caption", "system", "history", "choices", "objects", "id", "reward_model"),
+)
+TEXTS = st.sampled_from(
+    ["", " ", "What?", "<image>", "<image_2>", "<img>a.jpg</img>", "<bbox>", "a.jpg", "[1]", "[{", "nan"]
+)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=4) | TEXTS | st.text(max_size=5)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            ("from", "role", "value", "content", "user", "assistant", "type", "text"), TEXTS | LEAVES
+        ),
+    )
+    | st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt", "system"]), "value": TEXTS}),
+    max_size=4,
+)
+VALUES = (
+    LEAVES
+    | MESSAGES
+    | st.recursive(
+        LEAVES, lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(max_size=4), some, max_size=3)
+    )
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6), st.sampled_from(["", "What is it?"]))
+@settings(max_examples=400, deadline=None)
+def test_any_row_gives_samples_that_are_whole_or_a_reason(columns: dict[str, Any], question: str) -> None:
+    found = list(outcomes(Row("row 1", columns), "set", SourceOptions(question=question)))
+    assert found
+    for outcome in found:
+        if isinstance(outcome, Sample):
+            assert sum(turn.image_count for turn in outcome.prompt) == len(outcome.images) > 0
+            assert outcome.prompt[-1].role == "user"
+            assert all(turn.text.strip() for turn in outcome.prompt)
+            json.dumps(outcome.meta, allow_nan=False)
+        else:
+            assert outcome.reason
+            assert outcome.detail.startswith("row 1: ")
 
 
 # --- image columns ----------------------------------------------------------------------------------------------------

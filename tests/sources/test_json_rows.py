@@ -203,3 +203,26 @@ def test_a_number_that_is_none_costs_nothing_where_nobody_reads_it(tmp_path: Pat
     [sample] = read(str(path), SourceOptions())
     assert isinstance(sample, Sample)
     assert (sample.answer, sample.meta) == ("Ä.", {"score": None})
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 2**20])
+@pytest.mark.parametrize(
+    "content", [f"[{GOOD},\n]", '[{"question": "Who?",\n}]', '[{"tags": ["a", ], "question": "Who?"}]']
+)
+def test_a_comma_too_many_is_called_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, chunk: int
+) -> None:
+    monkeypatch.setattr(json_rows, "CHUNK_BYTES", chunk)
+    with pytest.raises(UsageError, match="a comma stands behind the last") as caught:
+        summary(write(tmp_path, content))
+    assert "ownload" not in str(caught.value)
+
+
+def test_a_comma_too_many_in_a_line_is_called_that(tmp_path: Path) -> None:
+    rows = list(read_json(write(tmp_path, f'{GOOD}\n{GOOD},\n{{"question": "Who?", }}\n{GOOD}')))
+    faults = [row.columns.detail for row in rows if isinstance(row.columns, RowError)]
+    assert len(rows) == 4
+    assert [fault.partition(",")[0] for fault in faults] == [
+        "a comma behind the row",
+        "a comma stands behind the last entry of an object or list: delete it",
+    ]

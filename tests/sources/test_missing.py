@@ -99,7 +99,20 @@ def test_a_root_is_not_named_where_only_file_names_agree(folder: Path) -> None:
 def test_the_report_names_a_file_of_another_extension(folder: Path) -> None:
     (folder / "img").mkdir()
     (folder / "img" / "0.png").touch()
-    assert "is it img/0.png?" in missing_report(by_path("img/0.jpg"), ImageRoot((folder,))).describe()
+    (folder / "other" / "img").mkdir(parents=True)
+    (folder / "other" / "img" / "0.jpg").touch()
+    told = missing_report(by_path("img/0.jpg"), ImageRoot((folder,))).describe()
+    assert told.endswith("For img/0.jpg: is it img/0.png? --image-match tail takes it.")
+
+
+def test_a_path_of_another_machine_is_told_what_agrees(folder: Path) -> None:
+    (folder / "photos").mkdir()
+    (folder / "photos" / "0.jpg").touch()
+    report = missing_report(by_path("D:\\data\\photos\\0.jpg"), ImageRoot((folder,)))
+    assert (
+        "only its last folders agree with a file that is there, which --image-match tail would take"
+        in report.describe()
+    )
 
 
 def test_what_is_found_by_a_looser_rule_is_counted(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from prefgen.exporters import export
 from prefgen.rundir.reader import Stored
 from tests.importers.published import write_json, write_lines, write_parquet
 from tests.importers.test_trainer_formats import SHAREGPT, trl_row
-from tests.trainers.environments import Environment
+from tests.select.runs import pair, stored
+from tests.trainers.environments import INSIDE, Environment
 from tests.trainers.sets import SCENES, awkward_rows, mixture, preferences_between_pictures, swift_row
 
 pytestmark = pytest.mark.slow
@@ -101,6 +103,28 @@ def test_ms_swift_loads_preferences_between_pictures(tmp_path: Path) -> None:
     export(Stored(both), "ms-swift", tmp_path / "exported")
     found = checked("ms-swift", tmp_path / "exported", tmp_path / "exported")
     assert found == {"rows": 12, "problems": [], "loader": VERSIONS["ms-swift"]}
+
+
+@pytest.mark.parametrize("trainer", COMMANDS)
+def test_a_loader_gives_two_runs_of_one_name_their_own_rows(trainer: str, tmp_path: Path) -> None:
+    """Through one cache; the third run replaces the first, and each is loaded as a run and as an export."""
+    for number, folder in enumerate(("one", "two", "one"), 1):
+        out = tmp_path / folder / "out"
+        shutil.rmtree(tmp_path / folder, ignore_errors=True)
+        out.parent.mkdir()
+        run = stored(out, [pair(10 * number + place) for place in range(3 * number)])
+        expected = sorted(row["rejected_response"] for row in run.scan(["rejected_response"]))
+        export(run, trainer, tmp_path / folder / "exported" / "out")
+        for src in (out, tmp_path / folder / "exported" / "out"):
+            assert loaded(trainer, src, tmp_path) == expected, (number, src)
+
+
+def loaded(trainer: str, src: Path, folder: Path) -> list[str]:
+    """Rejected answers as the trainer's own loader gives them, by an environment whose caches are in `folder`."""
+    path = src / "train.jsonl" if (src / "train.jsonl").exists() else src
+    told = Environment(trainer).run("python", INSIDE / "load_rows.py", trainer, path, folder=folder)
+    answers: list[str] = json.loads(told.strip().splitlines()[-1])
+    return sorted(answers)
 
 
 def broken_file(trainer: str, folder: Path) -> str:

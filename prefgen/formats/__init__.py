@@ -1,0 +1,1 @@
+"""What prefgen reads and writes."""
