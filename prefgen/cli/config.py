@@ -27,7 +27,7 @@ _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_",
 def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make a file's values the defaults of this command; what stands on the command line still wins."""
     if path is not None:
-        values = check_keys(_current(read(path), ctx.info_name or ""), _names(ctx), path)
+        values = check_keys(_current(read(path), keys(ctx)), _names(ctx), path)
         preset = values.get("preset")
         ctx.default_map = {**(preset_values(str(preset)) if preset else {}), **values, **(ctx.default_map or {})}
     return path
@@ -96,9 +96,8 @@ def _read_yaml(text: str, path: Path) -> object:
         raise UsageError(f"{path} is not valid YAML: {error}") from error
 
 
-def _current(values: Mapping[str, Any], command: str) -> dict[str, Any]:
+def _current(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
     """The values under the names that options have today."""
-    renamed = keys(command)
     for old in values.keys() & renamed.keys():
         note(old, renamed[old])
     return {renamed.get(key, key): value for key, value in values.items()}

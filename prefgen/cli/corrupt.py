@@ -1,4 +1,4 @@
-"""`prefgen corrupt` and the prompts of chat models: options to a frozen job, one library call, a table."""
+"""`prefgen corrupt` and `prefgen prompts`."""
 
 from __future__ import annotations
 
@@ -7,85 +7,26 @@ from typing import Annotated
 
 import typer
 
-from prefgen.cli import config
 from prefgen.cli import options as o
+from prefgen.cli.params import Draft, command, only
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.methods import prompts as prompts_
-from prefgen.methods.corrupt import KINDS, REPLY_FORMS, Corrupt
-from prefgen.methods.replies import CHECKS
+from prefgen.methods.corrupt import Corrupt
+from prefgen.sources import SourceOptions
 
 
+@command
 def corrupt(
     ctx: typer.Context,
     input: o.Input,
     output: o.Output,
-    image_root: o.ImageRoot = None,
-    image_match: o.ImageMatch = "exact",
-    follow_links: o.FollowLinks = False,
-    columns: o.Columns = "",
-    roles: o.Roles = "",
-    question: o.Question = "",
-    keep_refusals: o.KeepRefusals = False,
-    turns: o.Turns = "all",
-    limit: o.Limit = None,
-    sample: o.Sample = None,
-    split: o.Split = None,
-    dataset_config: o.DatasetConfig = None,
-    dataset_revision: o.DatasetRevision = None,
-    allow_urls: o.AllowUrls = False,
-    prompt: Annotated[Path | None, o.method("--prompt", help="A prompt of your own: prefgen prompts export.")] = None,
-    kinds: Annotated[
-        str, o.method("--kinds", help="Kinds of hallucination, joined by commas", choices=KINDS)
-    ] = Corrupt.kinds,
-    reply: Annotated[
-        str, o.method("--reply", help="Record the kinds, or the answer alone", choices=REPLY_FORMS)
-    ] = Corrupt.reply,
-    with_image: Annotated[
-        bool, o.method("--with-image", help="Show the judge the picture (the paper: no).")
-    ] = Corrupt.with_image,
-    attempts: Annotated[int, o.method("--attempts", help="How often to ask for one row.")] = Corrupt.attempts,
-    similarity_threshold: Annotated[
-        float | None, o.method("--similarity-threshold", help="Similar from here on: asked again.")
-    ] = Corrupt.similarity_threshold,
-    length_ratio: Annotated[
-        float, o.method("--length-ratio", help="Times as long, or as short, as an answer may become.")
-    ] = Corrupt.length_ratio,
-    checks: Annotated[
-        str,
-        o.method("--checks", help="Checks of a reply, joined by commas; none: only that it differs", choices=CHECKS),
-    ] = Corrupt.checks,
-    temperature: o.Temperature = Corrupt.temperature,
-    top_p: o.TopP = Corrupt.top_p,
-    max_new_tokens: o.MaxNewTokens = Corrupt.max_new_tokens,
-    judge: o.Judge = JudgeConfig.judge,
-    judge_url: o.JudgeUrl = JudgeConfig.judge_url,
-    api_key_env: o.ApiKeyEnv = JudgeConfig.api_key_env,
-    concurrency: o.Concurrency = JudgeConfig.concurrency,
-    rpm: o.Rpm = JudgeConfig.rpm,
-    tpm: o.Tpm = JudgeConfig.tpm,
-    request_timeout: o.RequestTimeout = JudgeConfig.request_timeout,
-    request_deadline: o.RequestDeadline = JudgeConfig.request_deadline,
-    max_cost: o.MaxCost = JudgeConfig.max_cost,
-    price_in: o.PriceIn = JudgeConfig.price_in,
-    price_out: o.PriceOut = JudgeConfig.price_out,
-    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
-    batch_api: o.BatchApi = JudgeConfig.batch_api,
-    batch_files: o.BatchFiles = JudgeConfig.batch_files,
-    similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
-    device: o.Device = EngineConfig.device,
-    keep_going: o.KeepGoing = JudgeConfig.keep_going,
-    seed: o.Seed = Corrupt.seed,
-    shard_size: o.ShardSize = config.SHARD_SIZE,
-    max_dropped: o.MaxDropped = 1.0,
-    license: o.License = "other",
-    shard: o.Shard = None,
-    workers: o.Workers = 1,
-    ray: o.Ray = None,
-    config_file: o.ConfigFile = None,
-    dry_run: o.DryRun = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
+    source: SourceOptions,
+    method: Draft[Corrupt],
+    judge: JudgeConfig,
+    engine: Annotated[EngineConfig, only("similarity_model", "device")],
+    run: o.RunOptions,
+    prompt: o.Prompt = None,
 ) -> None:
     """Let a language model make hallucinations of the chosen answers (paper: section 5.3).
 
@@ -95,8 +36,9 @@ def corrupt(
     """
     from prefgen.cli import session
 
-    name = "corrupt" if reply == "json" else "corrupt-text"
-    session.make_pairs(ctx, Corrupt, prompt=prompts_.load(name, prompt))
+    name = "corrupt" if ctx.params["reply"] == "json" else "corrupt-text"
+    made = method.make(prompt=prompts_.load(name, prompt))
+    session.make_pairs(ctx, made, input, source, engine, output, run, judge)
 
 
 prompts = typer.Typer(help="The prompts that chat models are given: list or export them.", no_args_is_help=True)

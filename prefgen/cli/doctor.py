@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prefgen.cli.options import on_disk
+from prefgen.cli.params import command, only
+from prefgen.engines.base import EngineConfig
 from prefgen.errors import EnvironmentFault, UsageError
 
 _SIZE = "640x480"
 
 
+@command
 def doctor(
+    ctx: typer.Context,
+    config: Annotated[EngineConfig, only("device", "dtype", "revision", "base_model", "trust_remote_code")],
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
     image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder that a run would write.", callback=on_disk)
     ] = Path(),
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1.")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
-    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of the Hub.")] = None,
-    base_model: Annotated[str, typer.Option("--base-model", help="Base of a model that is a PEFT adapter.")] = "",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say what is installed, and whether a model will work.
@@ -35,17 +34,9 @@ def doctor(
     from prefgen.cli.console import Console
     from prefgen.doctor import environment, render
     from prefgen.engines import build
-    from prefgen.engines.base import EngineConfig
 
     width, height = _parse(image_size)
-    config = EngineConfig(
-        model or "",
-        revision=revision,
-        base_model=base_model,
-        device=device,
-        dtype=dtype,  # type: ignore[arg-type]  # checked by EngineConfig
-        trust_remote_code=trust_remote_code,
-    )
+    config = replace(config, model=model or "")
     here = environment.findings(output)
     of_model = []
     if model and not any(finding.level == "broken" and finding.about == "torchvision" for finding in here):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prefgen.cli import options as o
+from prefgen.cli.params import Draft, command, only
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
+from prefgen.sources.options import SourceOptions
 
 evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
 PARSERS = ("official", "strict", "lenient")
@@ -23,40 +26,42 @@ OneAnswers = Annotated[Path | None, o.data("--answers", help="Score these answer
 Output = Annotated[Path, o.data("--output", "-o", help="Folder for answers and scores.", callback=o.on_disk)]
 ImageRoot = Annotated[Path | None, o.data("--image-root", help="Folder of the pictures; else beside the questions.")]
 Limit = Annotated[int | None, o.data("--limit", help="Use the first N questions of a file.")]
-Suffix = Annotated[str, o.text("--suffix", help="Added to every question.")]
-Tokens = Annotated[int, o.text("--max-new-tokens", help="Limit of an answer; decoding is greedy.")]
+Suffix = Annotated[str, o.option("Text and sampling", "--suffix", help="Added to every question.")]
+Tokens = Annotated[
+    int, o.option("Text and sampling", "--max-new-tokens", help="Limit of an answer; decoding is greedy.")
+]
 Model = Annotated[str, o.model("--model", "-m", help="Model or adapter to measure: folder or Hub id.")]
-JudgePrompt = Annotated[Path | None, o.judge("--judge-prompt", help="A prompt of your own: prefgen prompts export.")]
-JudgeTokens = Annotated[int, o.judge("--judge-tokens", help="Limit of a judge's reply.")]
+JudgePrompt = Annotated[
+    Path | None, o.option("Judge", "--judge-prompt", help="A prompt of your own: prefgen prompts export.")
+]
+JudgeTokens = Annotated[int, o.option("Judge", "--judge-tokens", help="Limit of a judge's reply.")]
 Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
 Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
 
 
 @evaluations.command()
+@command
 def pope(
     ctx: typer.Context,
+    found: Annotated[Draft[SourceOptions], only("image_match", "follow_links")],
+    engine: Annotated[
+        Draft[EngineConfig],
+        only(
+            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+            *("dtype", "batch_size", "batch_tokens", "trust_remote_code"),
+        ),
+    ],
     questions: Questions,
     output: Output,
     model: Model = "",
     answers: Answers = None,
     image_root: ImageRoot = None,
-    image_match: o.ImageMatch = "exact",
-    follow_links: o.FollowLinks = False,
     limit: Limit = None,
-    parser: Annotated[str, o.text("--parser", help="How an answer is read", choices=PARSERS)] = PARSERS[0],
+    parser: Annotated[
+        str, o.option("Text and sampling", "--parser", help="How an answer is read", choices=PARSERS)
+    ] = PARSERS[0],
     suffix: Suffix = "",
     max_new_tokens: Tokens = 64,
-    revision: o.Revision = None,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    engine: o.Engine = EngineConfig.engine,
-    base_url: o.BaseUrl = EngineConfig.base_url,
-    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
-    engine_args: o.EngineArgs = None,
-    device: o.Device = EngineConfig.device,
-    dtype: o.Dtype = EngineConfig.dtype,
-    batch_size: o.BatchSize = EngineConfig.batch_size,
-    batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
-    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: Seed = 0,
     json: Json = False,
     quiet: o.Quiet = False,
@@ -73,8 +78,17 @@ def pope(
 
 
 @evaluations.command()
+@command
 def chair(
     ctx: typer.Context,
+    found: Annotated[Draft[SourceOptions], only("image_match", "follow_links")],
+    engine: Annotated[
+        Draft[EngineConfig],
+        only(
+            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+            *("dtype", "batch_size", "batch_tokens", "trust_remote_code"),
+        ),
+    ],
     instances: Annotated[list[Path], o.data("--instances", help="COCO's instances, JSON; repeatable.")],
     output: Output,
     captions: Annotated[
@@ -83,26 +97,20 @@ def chair(
     model: Model = "",
     answers: OneAnswers = None,
     image_root: Annotated[Path | None, o.data("--image-root", help="Folder of the pictures.")] = None,
-    image_match: o.ImageMatch = "exact",
-    follow_links: o.FollowLinks = False,
     limit: Annotated[int | None, o.data("--limit", help="Use the first N pictures.")] = None,
     sample: Annotated[int | None, o.data("--sample", help="Use N pictures drawn at random.")] = None,
     synonyms: Annotated[
-        Path | None, o.text("--synonyms", help="Words of your own: a line a category, its name first, commas between.")
+        Path | None,
+        o.option(
+            "Text and sampling",
+            "--synonyms",
+            help="Words of your own: a line a category, its name first, commas between.",
+        ),
     ] = None,
-    question: Annotated[str, o.text("--question", help="What is asked.")] = "Describe the image in detail.",
+    question: Annotated[
+        str, o.option("Text and sampling", "--question", help="What is asked.")
+    ] = "Describe the image in detail.",
     max_new_tokens: Tokens = 512,
-    revision: o.Revision = None,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    engine: o.Engine = EngineConfig.engine,
-    base_url: o.BaseUrl = EngineConfig.base_url,
-    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
-    engine_args: o.EngineArgs = None,
-    device: o.Device = EngineConfig.device,
-    dtype: o.Dtype = EngineConfig.dtype,
-    batch_size: o.BatchSize = EngineConfig.batch_size,
-    batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
-    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
     seed: Annotated[int, o.run("--seed", help="Seeds the bootstrap and --sample.")] = 0,
     json: Json = False,
     quiet: o.Quiet = False,
@@ -119,35 +127,32 @@ def chair(
 
 
 @evaluations.command()
+@command
 def mmhal(
     ctx: typer.Context,
+    engine: Annotated[
+        Draft[EngineConfig],
+        only(
+            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+            *("dtype", "batch_size"),
+        ),
+    ],
+    asked: Annotated[
+        Draft[JudgeConfig],
+        only(
+            "judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"
+        ),
+    ],
     questions: OneFile,
     output: Output,
     model: Model = "",
     answers: OneAnswers = None,
     image_root: ImageRoot = None,
-    with_image: Annotated[bool, o.judge("--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
+    with_image: Annotated[bool, o.option("Judge", "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
     limit: Limit = None,
     max_new_tokens: Tokens = 512,
-    revision: o.Revision = None,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    engine: o.Engine = EngineConfig.engine,
-    base_url: o.BaseUrl = EngineConfig.base_url,
-    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
-    engine_args: o.EngineArgs = None,
-    device: o.Device = EngineConfig.device,
-    dtype: o.Dtype = EngineConfig.dtype,
-    batch_size: o.BatchSize = EngineConfig.batch_size,
-    judge: o.Judge = JudgeConfig.judge,
-    judge_url: o.JudgeUrl = JudgeConfig.judge_url,
     judge_prompt: JudgePrompt = None,
     judge_tokens: JudgeTokens = 512,
-    api_key_env: o.ApiKeyEnv = JudgeConfig.api_key_env,
-    concurrency: o.Concurrency = JudgeConfig.concurrency,
-    max_cost: o.MaxCost = JudgeConfig.max_cost,
-    price_in: o.PriceIn = JudgeConfig.price_in,
-    price_out: o.PriceOut = JudgeConfig.price_out,
-    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
     seed: Seed = 0,
     json: Json = False,
     quiet: o.Quiet = False,
@@ -164,8 +169,22 @@ def mmhal(
 
 
 @evaluations.command("llava-bench")
+@command
 def llava_bench(
     ctx: typer.Context,
+    engine: Annotated[
+        Draft[EngineConfig],
+        only(
+            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+            *("dtype", "batch_size"),
+        ),
+    ],
+    asked: Annotated[
+        Draft[JudgeConfig],
+        only(
+            "judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"
+        ),
+    ],
     questions: OneFile,
     context: Annotated[Path, o.data("--context", help="File of the pictures' captions.")],
     reference: Annotated[Path, o.data("--reference", help="File of the reference answers.")],
@@ -175,25 +194,8 @@ def llava_bench(
     image_root: ImageRoot = None,
     limit: Limit = None,
     max_new_tokens: Tokens = 1024,
-    revision: o.Revision = None,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    engine: o.Engine = EngineConfig.engine,
-    base_url: o.BaseUrl = EngineConfig.base_url,
-    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
-    engine_args: o.EngineArgs = None,
-    device: o.Device = EngineConfig.device,
-    dtype: o.Dtype = EngineConfig.dtype,
-    batch_size: o.BatchSize = EngineConfig.batch_size,
-    judge: o.Judge = JudgeConfig.judge,
-    judge_url: o.JudgeUrl = JudgeConfig.judge_url,
     judge_prompt: JudgePrompt = None,
     judge_tokens: JudgeTokens = 1024,
-    api_key_env: o.ApiKeyEnv = JudgeConfig.api_key_env,
-    concurrency: o.Concurrency = JudgeConfig.concurrency,
-    max_cost: o.MaxCost = JudgeConfig.max_cost,
-    price_in: o.PriceIn = JudgeConfig.price_in,
-    price_out: o.PriceOut = JudgeConfig.price_out,
-    reasoning_effort: o.ReasoningEffort = JudgeConfig.reasoning_effort,
     seed: Seed = 0,
     json: Json = False,
     quiet: o.Quiet = False,
@@ -229,13 +231,19 @@ def compare(
 
 
 @evaluations.command()
+@command
 def scenes(
-    model: Annotated[str, o.model("--model", "-m", help="Model to measure: folder or Hub id.")],
+    ctx: typer.Context,
+    engine: Annotated[
+        EngineConfig,
+        only(
+            *("model", "base_model", "device", "batch_size"),
+            model={"help": "Model to measure: folder or Hub id."},
+            batch_size={"help": "Questions of a batch.", "default": 64},
+        ),
+    ],
     limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
-    base_model: o.BaseModel = EngineConfig.base_model,
     scenes: Annotated[Path | None, typer.Option("--scenes", hidden=True)] = None,
-    device: o.Device = EngineConfig.device,
-    batch_size: Annotated[int, o.model("--batch-size", help="Questions of a batch.")] = 64,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -250,5 +258,4 @@ def scenes(
         typer.echo(f"--scenes {scenes} is not needed any more: the scenes are part of prefgen", err=True)
     from prefgen.cli import evaluating
 
-    config = EngineConfig(model, device=device, dtype="float32", base_model=base_model)
-    evaluating.scenes(config, limit, batch_size, seed, json=json)
+    evaluating.scenes(replace(engine, dtype="float32"), limit, engine.batch_size, seed, json=json)

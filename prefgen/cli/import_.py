@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,21 +12,10 @@ import typer
 
 from prefgen.addresses import redact
 from prefgen.cli import config
-from prefgen.cli.options import (
-    Columns,
-    ConfigFile,
-    DatasetConfig,
-    DatasetRevision,
-    FollowLinks,
-    ImageMatch,
-    Json,
-    Quiet,
-    Roles,
-    field_names,
-    on_disk,
-    option,
-)
+from prefgen.cli.options import RunOptions, on_disk, option
+from prefgen.cli.params import command, only, without
 from prefgen.errors import UsageError
+from prefgen.sources import SourceOptions
 
 NAMES = (
     "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, mm-rlhf, bpo, trl, llamafactory, ms-swift, "
@@ -56,6 +46,7 @@ def _list(show: bool) -> None:
         raise typer.Exit
 
 
+@command
 def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
@@ -63,23 +54,43 @@ def import_(
     output: Annotated[
         Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
     ],
-    image_root: Annotated[
-        Path | None, option("Data", "--image-root", help="Where images are; default: beside SRC.")
-    ] = None,
-    image_match: ImageMatch = "exact",
-    follow_links: FollowLinks = False,
-    columns: Columns = "",
-    roles: Roles = "",
-    allow_urls: Annotated[bool, option("Data", "--allow-urls", help="Download images by URL.")] = False,
-    split: Annotated[str | None, option("Data", "--split", help="Split of a folder or Hub set.")] = None,
-    dataset_config: DatasetConfig = None,
-    dataset_revision: DatasetRevision = None,
-    license: Annotated[
-        str | None, option("Data", "--license", help="Licence of the rows; default: the set's own.")
-    ] = None,
-    limit: Annotated[int | None, option("Data", "--limit", help="Take the first so many pairs.")] = None,
-    sample: Annotated[int | None, option("Data", "--sample", help="Draw so many pairs at random.")] = None,
-    seed: Annotated[int, option("Data", "--seed", help="Seeds every draw.")] = 0,
+    source: Annotated[
+        SourceOptions,
+        only(
+            *(
+                "image_root",
+                "image_match",
+                "follow_links",
+                "columns",
+                "roles",
+                "allow_urls",
+                "split",
+                "dataset_config",
+                "dataset_revision",
+            ),
+            image_root={"help": "Where images are; default: beside SRC."},
+            allow_urls={"help": "Download images by URL."},
+            split={"help": "Split of a folder or Hub set."},
+            dataset_revision={"was": ("--revision",)},
+            limit={"help": "Take the first so many pairs."},
+            sample={"help": "Draw so many pairs at random."},
+        ),
+    ],
+    run: Annotated[
+        RunOptions,
+        without(
+            *("keep_going", "shard", "workers", "ray"),
+            seed={"panel": "Data"},
+            shard_size={"help": "Pairs of a shard: the unit of commit."},
+            license={
+                "help": "Licence of the rows; default: the set's own.",
+                "default": None,
+                "optional": True,
+                "panel": "Data",
+            },
+            dry_run={"help": "Print the plan and one pair, then stop."},
+        ),
+    ],
     pairing: Annotated[str | None, _vl("--pairing", "all, best-worst (default) or best-random.")] = None,
     aspect: Annotated[str | None, _vl("--aspect", "Rating to rank by: mean (default) or one aspect.")] = None,
     min_margin: Annotated[float | None, _vl("--min-margin", "Least difference of the ratings.")] = None,
@@ -93,16 +104,6 @@ def import_(
     chosen_column: Annotated[str | None, _of("jsonl", "--chosen-column", "Name of the column.")] = None,
     rejected_column: Annotated[str | None, _of("jsonl", "--rejected-column", "Name of the column.")] = None,
     id_column: Annotated[str | None, _of("jsonl", "--id-column", "Name of the column.")] = None,
-    shard_size: Annotated[
-        int, option("Run", "--shard-size", help="Pairs of a shard: the unit of commit.")
-    ] = config.SHARD_SIZE,
-    max_dropped: Annotated[
-        float, option("Run", "--max-dropped", help="Exit 3 if a larger share of rows is dropped.")
-    ] = 1.0,
-    config_file: ConfigFile = None,
-    dry_run: Annotated[bool, option("Run", "--dry-run", help="Print the plan and one pair, then stop.")] = False,
-    json: Json = False,
-    quiet: Quiet = False,
     list_: Annotated[
         bool, option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
     ] = False,
@@ -116,38 +117,30 @@ def import_(
     from prefgen.cli import transfer
     from prefgen.cli.ending import Manner
     from prefgen.runner.import_job import ImportJob
-    from prefgen.sources import SourceOptions
 
     given = {key: ctx.params[key] for key in (*_OWN, *_COLUMNS) if ctx.params[key] is not None}
+    license = ctx.params["license"]
     given |= {"licence": license} if license else {}
     kind, options, size = _importer(name, given)
-    source = SourceOptions(
-        image_root,
-        limit=limit,
-        sample=sample or size,
-        seed=seed,
-        allow_urls=allow_urls,
-        split=split,
-        dataset_config=dataset_config,
-        dataset_revision=dataset_revision,
-        image_match=image_match,  # type: ignore[arg-type]  # SourceOptions checks it
-        follow_links=follow_links,
-        columns=columns,
-        roles=roles,
-    )
-    common = {"source": source, "seed": seed}
+    source = replace(source, sample=source.sample or size)
+    common = {"source": source, "seed": run.seed}
     importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})
     transfer.run_import(
-        ImportJob(importer, src, source, output, shard_size, config.lock(ctx)),
+        ImportJob(importer, src, source, output, run.shard_size, config.lock(ctx)),
         Manner(
             command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
             licence=license or "",
-            max_dropped=max_dropped,
-            dry_run=dry_run,
-            json=json,
-            quiet=quiet,
+            max_dropped=run.max_dropped,
+            dry_run=run.dry_run,
+            json=run.json,
+            quiet=run.quiet,
         ),
     )
+
+
+def field_names(kind: Any) -> frozenset[str]:
+    """The fields of a dataclass."""
+    return frozenset(field.name for field in fields(kind))
 
 
 def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], int | None]:

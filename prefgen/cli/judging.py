@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterator, Mapping
+import json as json_
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefgen.cli.console import Console
-from prefgen.cli.options import build as build_options
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import TooManyDropped, UsageError
 from prefgen.estimate import costs
 from prefgen.evaluate import judge
-from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer
 from prefgen.requests import Annotate, Chat, Generate
 from prefgen.rundir.layout import Layout
@@ -77,30 +75,40 @@ def _sayer(talk: Console) -> Callable[[str], None]:
     return say
 
 
-def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prompt: Template) -> None:
+def test_judge(
+    run: Path,
+    against: Path | None,
+    comparer: Comparer,
+    asked: Callable[[], EngineConfig | JudgeConfig],
+    limit: int | None,
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
     """Have a run's pairs judged and print how good the judge is.
 
     Args:
         against: votes about the pairs; None takes the chosen answers for the better ones.
-        options: of the command, by the names of its parameters.
+        asked: makes the configuration of the annotator or of the judge, whoever compares.
+        limit: judge the first so many pairs.
 
     Raises:
         UsageError: if there is nothing to compare with.
         TooManyDropped: if no pair could be judged.
     """
-    talk, stored = Console(stderr=True, quiet=options["quiet"]), Stored(run)
+    talk, stored = Console(stderr=True, quiet=quiet), Stored(run)
     labels = Votes(against).current() if against is not None else None
     if labels is not None and not set(labels.values()) & {"good", "bad"}:
         raise UsageError(f"{against} has no vote that says which answer is better")
-    comparer = Comparer(options["by"], prompt, options["with_image"], max_new_tokens=options["verdict_tokens"])
     if comparer.shows_reference:
         raise UsageError(
-            f"prompt {prompt.name}: the chosen answer of a run is its reference, so $reference tells the verdict"
+            f"prompt {comparer.prompt.name}: the chosen answer of a run is its reference, so $reference tells the "
+            "verdict"
         )
-    with _comparing(options, Layout(run), talk) as engines, Interrupts() as interrupts:
-        found = judge.tally(judge.judge(stored, comparer, engines, options["limit"], interrupts.check), labels)
-    if options["json"]:
-        Console().print_json(json.dumps(dataclasses.asdict(found)))
+    with _comparing(asked(), Layout(run), talk) as engines, Interrupts() as interrupts:
+        found = judge.tally(judge.judge(stored, comparer, engines, limit, interrupts.check), labels)
+    if json:
+        Console().print_json(json_.dumps(dataclasses.asdict(found)))
     else:
         Console().print(costs.render_accuracy(found))
     if not found.pairs:
@@ -108,13 +116,12 @@ def test_judge(run: Path, against: Path | None, options: Mapping[str, Any], prom
 
 
 @contextmanager
-def _comparing(options: Mapping[str, Any], at: Layout, talk: Console) -> Iterator[Engines]:
+def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, talk: Console) -> Iterator[Engines]:
     """Who compares: an annotator here, or a judge elsewhere, whose replies are kept beside the run."""
-    if options["by"] == "annotator":
-        if not options["annotator"]:
+    if isinstance(asked, EngineConfig):
+        if not asked.annotator:
             raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")
-        named = build_options(EngineConfig, options)
-        config = dataclasses.replace(build.annotator(named), base_model=named.base_model)
+        config = dataclasses.replace(build.annotator(asked), base_model=asked.base_model)
         build.hush(config, (Generate,))
         build.identify(config, (Generate,))
         yield {Annotate: build.build(config, (Generate,))[Generate]}
@@ -122,10 +129,9 @@ def _comparing(options: Mapping[str, Any], at: Layout, talk: Console) -> Iterato
     from prefgen.engines.chat.engine import ChatEngine
     from prefgen.engines.chat.ledger import Ledger
 
-    config_ = build_options(JudgeConfig, options)
     with closing(Ledger(at.judgements)) as ledger:
         try:
-            with closing(ChatEngine(config_, ledger, say=_sayer(talk))) as engine:
+            with closing(ChatEngine(asked, ledger, say=_sayer(talk))) as engine:
                 yield {Chat: engine}
         finally:
-            talk.print(costs.describe(ledger.bill(), config_), highlight=False)
+            talk.print(costs.describe(ledger.bill(), asked), highlight=False)

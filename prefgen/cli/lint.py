@@ -14,7 +14,7 @@ FAIL_ON = ("error", "warning")
 
 
 def lint(
-    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.")],
+    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.", metavar="RUN")],
     fail_on: Annotated[
         str | None,
         typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),

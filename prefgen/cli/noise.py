@@ -28,12 +28,12 @@ def noise(
 
     from prefgen import images
     from prefgen.errors import EnvironmentFault, RowError, UsageError
-    from prefgen.methods.base import check_choices
+    from prefgen.options import check_choice
     from prefgen.records import ImageRef
     from prefgen.view import noise as noise_
     from prefgen.visibility import Schedule
 
-    check_choices(schedule=(schedule, SCHEDULES))
+    check_choice("--schedule", schedule, SCHEDULES)
     try:
         loaded = images.load(ImageRef(path=image.name, data=image.read_bytes()), images.ImageRoot(()))
     except (OSError, RowError) as error:

@@ -6,32 +6,21 @@ from typing import Annotated
 
 import typer
 
-from prefgen.cli import options as o
+from prefgen.cli.params import Draft, command, only
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.methods.bdhs import BDHS, VARIANTS
+from prefgen.estimate.assumed import Outlook
+from prefgen.methods.bdhs import BDHS
 
 
+@command
 def plan(
     ctx: typer.Context,
+    assumed: Draft[Outlook],
+    constants: Annotated[Draft[BDHS], only("variant", "rho", "iterations", variant={"help": "Of bdhs"})],
+    asked: Annotated[JudgeConfig, only("judge", "judge_url", "price_in", "price_out", "batch_api")],
     method: Annotated[
         str, typer.Argument(help="As pairs carry it: bdhs, povid-style, rank, corrupt, blind …")
     ] = "bdhs",
-    samples: Annotated[int, o.data("--samples", help="Answers to make pairs of.")] = 5000,
-    image_tokens: Annotated[int, o.data("--image-tokens", help="Of a picture; LLaVA-1.6 at 640 x 480: 2340.")] = 2340,
-    answer_tokens: Annotated[int, o.data("--answer-tokens", help="Of a reference answer.")] = 100,
-    variant: Annotated[str, o.method("--variant", help="Of bdhs", choices=VARIANTS)] = BDHS.variant,
-    rho: Annotated[float, o.method("--rho", help="Expected share of image tokens masked.")] = BDHS.rho,
-    iterations: Annotated[int, o.method("--iterations", help="Attempts per sample.")] = BDHS.iterations,
-    model_size: Annotated[str, o.model("--model-size", help="Parameters of the language model: 7b, 500m.")] = "7b",
-    model: Annotated[str, o.model("--model", "-m", help="Folder or Hub id; its configuration instead of a size.")] = "",
-    gpu: Annotated[str, o.model("--gpu", help="h100, a100-80gb, l40s …; an unknown name lists all.")] = "h100",
-    gpus: Annotated[int, o.model("--gpus", help="How many share the samples.")] = 1,
-    price_per_hour: Annotated[float | None, o.model("--price-per-hour", help="Dollars of one GPU.")] = None,
-    judge: o.Judge = JudgeConfig.judge,
-    judge_url: o.JudgeUrl = JudgeConfig.judge_url,
-    price_in: o.PriceIn = None,
-    price_out: o.PriceOut = None,
-    batch_api: o.BatchApi = False,
 ) -> None:
     """Say what a run would take: GPU-hours, tokens, disk, money.
 
@@ -42,13 +31,10 @@ def plan(
     from prefgen.cli.console import Console
     from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
-    from prefgen.methods.base import check_choices, check_ranges
+    from prefgen.options import check_choice
 
-    check_choices(method=(method, tuple(METHODS)))
-    check_ranges(samples=(samples, 1, 1e12), image_tokens=(image_tokens, 1, 1e6), answer_tokens=(answer_tokens, 1, 1e5))
-    check_ranges(gpus=(gpus, 1, 1e6), price_per_hour=(price_per_hour, 0, 1e6))
-    o.refuse_foreign(ctx, METHODS[method], ("variant", "rho", "iterations"), f"prefgen plan {method}")
+    check_choice("--method", method, tuple(METHODS))
     prompt = {"corrupt": "corrupt", "rank": "rank-text"}.get(method)
-    given = {**ctx.params, "prompt": prompts.load(prompt) if prompt else None}
-    assumed = {**ctx.params, "method": o.build(METHODS[method], given), "judge": o.build(JudgeConfig, ctx.params)}
-    Console().print(outlook.render(o.build(outlook.Outlook, assumed)))
+    given = {"prompt": prompts.load(prompt)} if prompt else {}
+    made = constants.make(METHODS[method], f"prefgen plan {method}", **given)
+    Console().print(outlook.render(assumed.make(method=made, judge=asked)))

@@ -9,7 +9,7 @@ import typer
 
 
 def push(
-    out: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
     repository: Annotated[str, typer.Argument(metavar="USER/NAME", help="Data set on the Hugging Face Hub.")],
     public: Annotated[bool, typer.Option("--public", help="Let everybody see it; it is private otherwise.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, and stop.")] = False,

@@ -7,20 +7,13 @@ from collections.abc import Mapping, Sequence
 import typer
 from typer.core import TyperCommand
 
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "corrupt": {"--base-url": "--judge-url"},
-    "plan": {"--base-url": "--judge-url"},
-    "import": {"--revision": "--dataset-revision"},
-    "judge": {"--model": "--annotator", "-m": "--annotator", "--revision": "--annotator-revision"},
-}
-
 
 class Command(TyperCommand):
     """A command that also takes the old names of its options."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer's Context
         """Parse the arguments, old names replaced by those of today."""
-        return super().parse_args(ctx, current(args, RENAMED.get(ctx.info_name or "", {})))
+        return super().parse_args(ctx, current(args, earlier(ctx.command.callback)))
 
 
 def current(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
@@ -37,9 +30,15 @@ def current(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
     return found
 
 
-def keys(command: str) -> dict[str, str]:
+def earlier(callback: object) -> Mapping[str, str]:
+    """The earlier flags of a command's options with those of today."""
+    found: Mapping[str, str] = getattr(callback, "was", {})
+    return found
+
+
+def keys(ctx: typer.Context) -> dict[str, str]:
     """Keys of a configuration file that have another name today."""
-    return {_key(old): _key(new) for old, new in RENAMED.get(command, {}).items()}
+    return {_key(old): _key(new) for old, new in earlier(ctx.command.callback).items()}
 
 
 def judge_url(ctx: typer.Context) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -274,14 +273,3 @@ def _write(
             quiet=options["quiet"],
         ),
     )
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "mix": mix,
-    "sample": sample,
-    "filter": filter_,
-    "dedup": dedup,
-    "split": split,
-    "join": join,
-    "relabel": relabel,
-}

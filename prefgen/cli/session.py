@@ -6,7 +6,7 @@ import dataclasses
 import json as json_
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +19,7 @@ from prefgen.card import readme
 from prefgen.cli import config
 from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish
-from prefgen.cli.options import build as build_options
+from prefgen.cli.options import RunOptions
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
@@ -46,34 +46,37 @@ T = TypeVar("T")
 _PREVIEWED = 16  # samples that are tokenised for the plan
 
 
-def make_pairs(ctx: typer.Context, method: type[Method], **replaced: object) -> None:
-    """What every command that makes pairs does: its options to a job, the job to a run.
-
-    Args:
-        replaced: what an option stands for where that is no plain value, such as a prompt for its file.
-    """
-    options = {**ctx.params, **replaced}
-    job = Job(
-        method=build_options(method, options),
-        input=tuple(options["input"]),
-        source=build_options(SourceOptions, options),
-        engine=build_options(EngineConfig, options),
-        output=options["output"],
-        shard_size=options["shard_size"],
-        config=config.lock(ctx),
-        judge=build_options(JudgeConfig, options) if "judge" in options else None,
-        keep_going=options["keep_going"],
-    )
+def make_pairs(
+    ctx: typer.Context,
+    method: Method,
+    input: Sequence[str],
+    source: SourceOptions,
+    engine: EngineConfig,
+    output: Path,
+    options: RunOptions,
+    judge: JudgeConfig | None = None,
+) -> None:
+    """Run a method over an input: what every command that makes pairs does."""
     run(
-        job,
-        Spread.of(options),
+        Job(
+            method,
+            tuple(input),
+            source,
+            engine,
+            output,
+            options.shard_size,
+            config.lock(ctx),
+            judge,
+            options.keep_going,
+        ),
+        Spread.of(vars(options)),
         Manner(
             command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
-            licence=options["license"],
-            max_dropped=options["max_dropped"],
-            dry_run=options["dry_run"],
-            json=options["json"],
-            quiet=options["quiet"],
+            licence=options.license,
+            max_dropped=options.max_dropped,
+            dry_run=options.dry_run,
+            json=options.json,
+            quiet=options.quiet,
         ),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,22 +11,13 @@ import typer
 
 from prefgen.addresses import redact
 from prefgen.cli import options as o
+from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.train.config import (
-    AVERAGES,
-    FALLBACKS,
-    LOSS_MASKS,
-    LOSSES,
-    MAKERS,
-    REFERENCES,
-    SAVED,
-    SCHEDULES,
-    Objective,
-    Online,
-    Optimisation,
-)
+from prefgen.options import check, option
+from prefgen.sources import SourceOptions
+from prefgen.train.config import LOSSES, Objective, Online, Optimisation
 
 if TYPE_CHECKING:
     from prefgen.cli.console import Console
@@ -45,149 +36,64 @@ _SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample",
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
 
-def _objective(*names: str, help: str, **settings: Any) -> Any:
-    return o.option("Objective", *names, help=help, **settings)
+@dataclass(frozen=True)
+class Training:
+    """How a training run is done.
+
+    Attributes:
+        sweep: the grid, several runs in place of one.
+        keep_all: whether all their models are kept.
+        gpus: processes.
+        report_to: where Hugging Face's callbacks report to.
+    """
+
+    sweep: Sequence[str] = option(
+        (), help="Grid: paper, or name=value,value; repeatable.", panel="Training", metavar="<grid>"
+    )
+    keep_all: bool = option(False, help="Keep all models of a sweep, not the best alone.", panel="Training")
+    gpus: int = option(1, help="Processes, one on each GPU; with --device cpu, on the CPU.", panel="Training", low=1)
+    report_to: str = option("none", help="tensorboard, wandb, trackio … or none.", panel="Training")
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        check(self)
+        if self.keep_all and not self.sweep:
+            raise UsageError("--keep-all belongs to --sweep")
 
 
-def _training(*names: str, help: str, **settings: Any) -> Any:
-    return o.option("Training", *names, help=help, **settings)
-
-
-def _online(*names: str, help: str, **settings: Any) -> Any:
-    return o.option("Online", *names, help=help, **settings)
-
-
+@command
 def train(
     ctx: typer.Context,
     loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.")],
-    model: o.Model,
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
+    ],
     output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.", callback=o.on_disk)],
-    image_root: o.ImageRoot = None,
-    image_match: o.ImageMatch = "exact",
-    follow_links: o.FollowLinks = False,
-    turns: o.Turns = "all",
-    limit: o.Limit = None,
-    sample: o.Sample = None,
-    split: o.Split = None,
-    allow_urls: o.AllowUrls = False,
-    beta: Annotated[float, _objective("--beta", help="β: pull towards the reference.")] = Objective.beta,
-    loss_mask: Annotated[
-        str, _objective("--loss-mask", help="Tokens that count; spans: where the answers differ", choices=LOSS_MASKS)
-    ] = Optimisation.loss_mask,
-    span_weight: Annotated[
-        float, _objective("--span-weight", help="dense: γ of RLHF-V, what a differing token counts.")
-    ] = Optimisation.span_weight,
-    gamma: Annotated[
-        float, _objective("--gamma", help="γ of eq. 5: weight of the first of several rejected answers.")
-    ] = Objective.gamma,
-    average: Annotated[
-        str, _objective("--average", help="What is averaged over several rejected answers", choices=AVERAGES)
-    ] = Objective.average,
-    sft_weight: Annotated[
-        float, _objective("--sft-weight", help="Weight of the chosen answer's NLL per token.")
-    ] = Objective.sft_weight,
-    label_smoothing: Annotated[
-        float, _objective("--label-smoothing", help="dpo: share of pairs taken to be the wrong way round.")
-    ] = Objective.label_smoothing,
-    length_normalised: Annotated[
-        bool, _objective("--length-normalised", help="dpo, slic: log-ratios per token.")
-    ] = Objective.length_normalised,
-    lr: Annotated[float, _training("--lr", help="Rate of LoRA or of the language model.")] = Optimisation.lr,
-    projector_lr: Annotated[
-        float, _training("--projector-lr", help="Rate of the projector; 0 freezes it.")
-    ] = Optimisation.projector_lr,
-    lr_schedule: Annotated[
-        str, _training("--lr-schedule", help="What the rates do after the warm-up", choices=SCHEDULES)
-    ] = Optimisation.lr_schedule,
-    warmup: Annotated[
-        float, _training("--warmup", help="Share of the steps in which the rates rise.")
-    ] = Optimisation.warmup,
-    epochs: Annotated[float, _training("--epochs", help="Passes over the data.")] = Optimisation.epochs,
-    max_steps: Annotated[
-        int, _training("--max-steps", help="Optimizer steps in all; 0: by --epochs.")
-    ] = Optimisation.max_steps,
-    batch_size: Annotated[int, _training("--batch-size", help="Samples of a pass.")] = Optimisation.batch_size,
-    grad_accum: Annotated[int, _training("--grad-accum", help="Passes of a step.")] = Optimisation.grad_accum,
-    max_length: Annotated[
-        int, _training("--max-length", help="Drop rows with more tokens; 0: than the model has positions.")
-    ] = Optimisation.max_length,
-    lora: Annotated[
-        bool, _training("--lora/--no-lora", help="Train LoRA, or the whole language model.")
-    ] = Optimisation.lora,
-    lora_r: Annotated[int, _training("--lora-r", help="LoRA's rank.")] = Optimisation.lora_r,
-    lora_alpha: Annotated[int, _training("--lora-alpha", help="LoRA's scale.")] = Optimisation.lora_alpha,
-    qlora: Annotated[
-        bool, _training("--qlora", help="LoRA beside a language model in 4 bit; with --save adapter.")
-    ] = Optimisation.qlora,
-    gradient_checkpointing: Annotated[
-        bool, _training("--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, more time.")
-    ] = Optimisation.gradient_checkpointing,
-    save: Annotated[str, _training("--save", help="What is saved with LoRA", choices=SAVED)] = Optimisation.save,
-    save_steps: Annotated[int, _training("--save-steps", help="Steps between checkpoints.")] = Optimisation.save_steps,
-    validation: Annotated[
-        float | None, _training("--validation", help="Share held out and measured; by default 0, and 0.1 in a sweep.")
-    ] = None,
-    eval_steps: Annotated[
-        int, _training("--eval-steps", help="Steps between their measurements; 0: an epoch's.")
-    ] = Optimisation.eval_steps,
-    sweep: Annotated[
-        list[str] | None, _training("--sweep", help="Grid: paper, or name=value,value; repeatable.", metavar="<grid>")
-    ] = None,
-    keep_all: Annotated[bool, _training("--keep-all", help="Keep all models of a sweep, not the best alone.")] = False,
-    gpus: Annotated[int, _training("--gpus", help="Processes, one on each GPU; with --device cpu, on the CPU.")] = 1,
-    report_to: Annotated[str, _training("--report-to", help="tensorboard, wandb, trackio … or none.")] = "none",
-    reference: Annotated[
-        str, _training("--reference", help="Read before the first step, or in every step", choices=REFERENCES)
-    ] = Optimisation.reference,
-    online: Annotated[
-        str | None, _online("--online", help="Answers that the policy makes meanwhile", choices=MAKERS)
-    ] = None,
-    online_every: Annotated[
-        int, _online("--online-every", help="Steps that one round of answers is made for.")
-    ] = Online.online_every,
-    online_args: Annotated[
-        list[str] | None, _online("--online-arg", help="An option of the method, name=value; repeatable.")
-    ] = None,
-    with_stored: Annotated[
-        bool | None,
-        _online("--with-stored/--without-stored", help="Average with the stored answers, eq. 5; povid does."),
-    ] = None,
-    mix: Annotated[float, _online("--mix", help="Share of the samples trained on as stored, eq. 4.")] = Online.mix,
-    fallback: Annotated[
-        str | None,
-        _online("--fallback", help="Samples whose answers come to nothing; else by --mix", choices=FALLBACKS),
-    ] = None,
-    max_fallback: Annotated[
-        float, _online("--max-fallback", help="Stop if a larger share comes to nothing.")
-    ] = Online.max_fallback,
-    similarity_model: Annotated[
-        str, _online("--similarity-model", help="mpnet (the paper's), minilm, folder or Hub id.")
-    ] = Online.similarity_model,
-    annotator: Annotated[
-        str, _online("--annotator", help="dpo: model that compares answers, or a server's URL.")
-    ] = Online.annotator,
-    annotator_revision: Annotated[
-        str | None, _online("--annotator-revision", help="Its branch, tag or commit.")
-    ] = None,
-    annotator_prompt: Annotated[
-        Path | None, _online("--annotator-prompt", help="A prompt of your own: prefgen prompts export.")
-    ] = None,
-    judge: Annotated[str, _online("--judge", help="A served annotator's name.")] = JudgeConfig.judge,
-    api_key_env: Annotated[
-        str, _online("--api-key-env", help="Environment variable that holds its key.")
-    ] = JudgeConfig.api_key_env,
-    max_cost: Annotated[float | None, _online("--max-cost", help="Dollars it may cost.")] = JudgeConfig.max_cost,
-    revision: o.Revision = None,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    device: o.Device = EngineConfig.device,
-    dtype: o.Dtype = EngineConfig.dtype,
-    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
-    seed: o.Seed = 0,
-    config_file: o.ConfigFile = None,
-    dry_run: Annotated[bool, o.run("--dry-run", help="Make every check, print the plan, then stop.")] = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
+    source: Annotated[SourceOptions, only(*_SFT)],
+    objective: Objective,
+    optimisation: Annotated[Optimisation, without(validation={"default": None, "optional": True})],
+    training: Training,
+    online: Annotated[Draft[Online], without(online={"default": None, "optional": True})],
+    asked: Annotated[
+        Draft[JudgeConfig],
+        only(
+            judge={"help": "A served annotator's name.", "panel": "Online"},
+            api_key_env={"help": "Environment variable that holds its key.", "panel": "Online"},
+            max_cost={"help": "Dollars it may cost.", "panel": "Online"},
+        ),
+    ],
+    policy: Annotated[EngineConfig, only("model", "revision", "base_model", "device", "dtype", "trust_remote_code")],
+    run: Annotated[
+        o.RunOptions,
+        only(
+            *("seed", "config_file", "dry_run", "json", "quiet"),
+            dry_run={"help": "Make every check, print the plan, then stop."},
+        ),
+    ],
 ) -> None:
     """Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole.
 
@@ -207,57 +113,64 @@ def train(
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.runner.pending import Interrupts
-    from prefgen.sources import SourceOptions
     from prefgen.train.report import Steps
 
-    if keep_all and not sweep:
-        raise UsageError("--keep-all belongs to --sweep")
-    objective, optimisation = o.build(Objective, ctx.params), o.build(Optimisation, ctx.params)
+    objective = replace(objective, loss=_loss(loss))
     for name in _ONLINE:
-        if online is None and config.is_given(ctx, name):
+        if ctx.params["online"] is None and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
     for name in _SFT:
-        if online is None and config.is_given(ctx, name):
+        if ctx.params["online"] is None and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is for SFT data, which needs --online")
-    made = o.build(Online, ctx.params) if online else None
+    made = online.make() if ctx.params["online"] else None
     for name in _SERVED:
         if not (made and made.served) and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
-    judged = o.build(JudgeConfig, {**ctx.params, "judge_url": annotator if made and made.served else None})
-    engine = EngineConfig(model, "transformers", revision, base_model, device=device, dtype=_dtype(dtype))
+    judged = asked.make(judge_url=made.annotator) if made and made.served else asked.make()
     try:
         from prefgen.train import processes
 
-        if sweep and max(gpus, processes.count()) > 1:
+        if training.sweep and max(training.gpus, processes.count()) > 1:
             raise UsageError(
                 "--sweep trains in one process; give each GPU a part of the grid and an --output of its own"
             )
-        if processes.count() == 1 and gpus > 1:
-            raise typer.Exit(int(processes.start(gpus, device)))
+        if processes.count() == 1 and training.gpus > 1:
+            raise typer.Exit(int(processes.start(training.gpus, policy.device)))
         from prefgen.train import run as job_
         from prefgen.train.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
-    if gpus not in (1, processes.count()):
-        raise UsageError(f"--gpus {gpus} is not the number of processes that were started, {processes.count()}")
-    optimisation = _of_adapter(ctx, engine, optimisation)
-    build.hush(engine, (Generate,))
-    command = redact(shlex.join(["prefgen", *sys.argv[1:]]))
-    source = o.build(SourceOptions, {name: ctx.params[name] for name in (*_SFT, "seed")})
+    if training.gpus not in (1, processes.count()):
+        raise UsageError(
+            f"--gpus {training.gpus} is not the number of processes that were started, {processes.count()}"
+        )
+    optimisation = _of_adapter(ctx, policy, optimisation)
+    build.hush(policy, (Generate,))
+    command_line = redact(shlex.join(["prefgen", *sys.argv[1:]]))
     job = Job(
-        tuple(runs), output, engine, objective, optimisation, source, config.lock(ctx), command, report_to, made, judged
+        tuple(runs),
+        output,
+        policy,
+        objective,
+        optimisation,
+        source,
+        config.lock(ctx),
+        command_line,
+        training.report_to,
+        made,
+        judged,
     )
-    talk = Console(stderr=True, quiet=quiet or not processes.first(), highlight=False)
+    talk = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
     with Interrupts() as interrupts:
-        if sweep:
+        if training.sweep:
             best = _sweep(ctx, job, talk, lambda: interrupts.code)
-            if json and best:
+            if run.json and best:
                 Console().print_json(json_.dumps(best.result))
             return
         prepared = job_.prepare(job)
         _print_plan(job, prepared, talk)
         _print_steps(job, prepared, talk)
-        if dry_run:
+        if run.dry_run:
             return
         if job_.finished(job):
             with processes.together():
@@ -269,7 +182,7 @@ def train(
             last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code)
     if steps.asked:
         talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
-    if json and processes.first():
+    if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
 
@@ -338,8 +251,8 @@ def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
     talk.print(shown)
 
 
-def _dtype(name: str) -> Any:
-    """Checked by `EngineConfig`."""
+def _loss(name: str) -> Any:
+    """Checked by `Objective`."""
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,59 +10,35 @@ import typer
 
 from prefgen.cli import config
 from prefgen.cli import options as o
+from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.methods.bdhs import BDHS
+from prefgen.options import check_choice
+from prefgen.sources import SourceOptions
 
 _PILOT = 50  # samples
 _RHO = "0.5,0.9,0.98,0.99,1"
 
 
+@command
 def tune(
     ctx: typer.Context,
     method: Annotated[str, typer.Argument(help="What to tune: bdhs.")],
     input: o.Input,
-    model: o.Model,
+    source: Annotated[
+        SourceOptions, without("allow_urls", sample={"help": f"Use N rows drawn at random; else {_PILOT}."})
+    ],
+    constants: Annotated[
+        Draft[BDHS], only("noise_space", "iterations", "similarity_threshold", "temperature", "top_p")
+    ],
+    engine: Annotated[EngineConfig, without("also", "annotator", "annotator_revision", "attention", "positions")],
     output: Annotated[Path, o.data("--output", "-o", help="SVG to write: the share after each iteration.")] = Path(
         "tune.svg"
     ),
-    image_root: o.ImageRoot = None,
-    image_match: o.ImageMatch = "exact",
-    follow_links: o.FollowLinks = False,
-    columns: o.Columns = "",
-    roles: o.Roles = "",
-    question: o.Question = "",
-    keep_refusals: o.KeepRefusals = False,
-    turns: o.Turns = "all",
-    limit: o.Limit = None,
-    sample: Annotated[int | None, o.data("--sample", help=f"Use N rows drawn at random; else {_PILOT}.")] = None,
-    split: o.Split = None,
-    dataset_config: o.DatasetConfig = None,
-    dataset_revision: o.DatasetRevision = None,
     rho: Annotated[str, o.method("--rho", help=f"Shares masked to try; {_RHO} if nothing is given.")] = "",
     keep_tokens: Annotated[str, o.method("--keep-tokens", help="Or numbers of visible tokens: 0,5,29.")] = "",
     noise_steps: Annotated[str, o.method("--noise-steps", help="Or diffusion steps, image noised: 300,500.")] = "",
-    noise_space: o.NoiseSpace = BDHS.noise_space,
-    iterations: Annotated[int, o.method("--iterations", help="Attempts per sample.")] = BDHS.iterations,
-    similarity_threshold: Annotated[
-        float, o.method("--similarity-threshold", help="Similar from here on: made again.")
-    ] = BDHS.similarity_threshold,
-    temperature: o.Temperature = BDHS.temperature,
-    top_p: o.TopP = BDHS.top_p,
-    revision: o.Revision = None,
-    base_model: o.BaseModel = EngineConfig.base_model,
-    similarity_model: o.SimilarityModel = EngineConfig.similarity_model,
-    engine: o.Engine = EngineConfig.engine,
-    device: o.Device = EngineConfig.device,
-    dtype: o.Dtype = EngineConfig.dtype,
-    batch_size: o.BatchSize = EngineConfig.batch_size,
-    batch_tokens: o.BatchTokens = EngineConfig.batch_tokens,
-    image_workers: o.ImageWorkers = EngineConfig.image_workers,
-    engine_args: o.EngineArgs = None,
-    base_url: o.BaseUrl = None,
-    engine_key_env: o.EngineKeyEnv = EngineConfig.engine_key_env,
-    engine_timeout: o.EngineTimeout = EngineConfig.engine_timeout,
-    trust_remote_code: o.TrustRemoteCode = EngineConfig.trust_remote_code,
-    seed: o.Seed = BDHS.seed,
+    seed: o.Seed = 0,
     json: Annotated[bool, o.run("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Try values of rho, visible tokens or noise on a few samples.
@@ -75,17 +52,19 @@ def tune(
     from prefgen.cli.console import Console
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
-    from prefgen.evaluate import tune
-    from prefgen.methods.base import check_choices
-    from prefgen.sources import SourceOptions
+    from prefgen.evaluate import tune as tuning
 
-    check_choices(method=(method, (BDHS.name,)))
+    check_choice("--method", method, (BDHS.name,))
     name, values = _values(ctx)
-    source = o.build(SourceOptions, {**ctx.params, "sample": sample or (None if limit else _PILOT)})
-    plain = {key: value for key, value in ctx.params.items() if key not in ("rho", "keep_tokens", "noise_steps")}
-    given = {**plain, "variant": "noise" if name == "noise_steps" else BDHS.variant}
-    methods = [(_setting(name, value), o.build(BDHS, {**given, name: value})) for value in values]
-    engine_config, _ = build.resolve(o.build(EngineConfig, ctx.params), BDHS.asks)
+    if source.sample is None and source.limit is None:
+        source = replace(source, sample=_PILOT)
+    variant = "noise" if name == "noise_steps" else BDHS.variant
+
+    def tried(value: float) -> dict[str, Any]:
+        return {"variant": variant, name: value}
+
+    methods = [(_setting(name, value), constants.make(**tried(value))) for value in values]
+    engine_config, _ = build.resolve(engine, BDHS.asks)
     build.hush(engine_config, BDHS.asks)
     for _, each in methods:
         build.check_view(engine_config, each.view("", 1))
@@ -93,25 +72,25 @@ def tune(
     samples = _samples(input, source)
     talk, data = Console(stderr=True), Console()
     trials = []
-    for trial in tune.run(methods, samples, build.build(engine_config, BDHS.asks)):
+    for trial in tuning.run(methods, samples, build.build(engine_config, BDHS.asks)):
         trials.append(trial)
         talk.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
     try:
-        output.write_text(tune.plot(trials), encoding="utf-8")
+        output.write_text(tuning.plot(trials), encoding="utf-8")
     except OSError as error:
         raise EnvironmentFault(f"cannot write {output}: {error}") from error
-    chosen = tune.recommend(trials)
-    command = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
+    chosen = tuning.recommend(trials)
+    told = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
     if json:
-        shown = {"trials": [tune.to_json(trial) for trial in trials], "recommended": command}
+        shown = {"trials": [tuning.to_json(trial) for trial in trials], "recommended": told}
         data.print_json(json_.dumps(shown))
         return
-    data.print(tune.render(trials))
+    data.print(tuning.render(trials))
     if chosen is None:
         data.print("no setting gave a pair")
         return
     data.print(f"\n{chosen[0].setting}: {chosen[1]}. Drawn in {output}", markup=False, highlight=False)
-    data.print(command, markup=False, highlight=False, soft_wrap=True)
+    data.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _values(ctx: typer.Context) -> tuple[str, list[float | int]]:

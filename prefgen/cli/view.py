@@ -9,7 +9,7 @@ import typer
 
 
 def view(
-    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.")],
+    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.", metavar="RUN")],
     static: Annotated[
         Path | None, typer.Option("--static", metavar="FILE", help="Write one HTML file of a sample instead.")
     ] = None,
@@ -21,7 +21,7 @@ def view(
 ) -> None:
     """Show pairs and what differs in a browser; search and vote.
 
-    Serves all rows to this machine until Ctrl-C; votes go to OUT/.prefgen/votes.csv.
+    Serves all rows to this machine until Ctrl-C; votes go to RUN/.prefgen/votes.csv.
 
     Example: prefgen view out --static preview.html
     """

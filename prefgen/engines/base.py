@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
-from prefgen import addresses
+from prefgen import addresses, options
 from prefgen.engines.vllm import engine_args
 from prefgen.errors import RowError, UsageError
 from prefgen.requests import Reply, Request
@@ -15,10 +15,8 @@ EngineName = Literal["auto", "transformers", "vllm", "openai", "fake"]
 Attention = Literal["drop", "mask"]
 Positions = Literal["compact", "preserve"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-ENGINES: tuple[EngineName, ...] = ("auto", "transformers", "vllm", "openai", "fake")
-ATTENTIONS: tuple[Attention, ...] = ("drop", "mask")
-POSITIONS: tuple[Positions, ...] = ("compact", "preserve")
-DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+POSITIONS: tuple[Positions, ...] = get_args(Positions)
 
 
 class Engine(Protocol):
@@ -75,26 +73,46 @@ class EngineConfig:
         annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.
     """
 
-    model: str = ""
-    engine: EngineName = "transformers"
-    revision: str | None = None
-    base_model: str = ""
-    attention: Attention = "drop"
-    positions: Positions = "compact"
-    device: str = "auto"
-    dtype: Dtype = "auto"
-    batch_size: int = 256
-    batch_tokens: int = 0
-    image_workers: int | None = None
-    similarity_model: str = "mpnet"
-    also: Sequence[str] = ()
-    annotator: str = ""
-    annotator_revision: str | None = None
-    trust_remote_code: bool = False
-    engine_args: Sequence[str] = ()
-    base_url: str | None = None
-    engine_key_env: str = "OPENAI_API_KEY"
-    engine_timeout: float = 600.0
+    model: str = options.option(
+        "", "--model", "-m", help="The policy: folder or Hub id.", panel=options.MODELS, required=True
+    )
+    engine: EngineName = options.option("transformers", help="What generates", panel=options.MODELS)
+    revision: str | None = options.option(None, help="Branch, tag or commit of the Hub.", panel=options.MODELS)
+    base_model: str = options.option(
+        "", help="What a --model that is a PEFT adapter changes; else by its file.", panel=options.MODELS
+    )
+    attention: Attention = options.option("drop", help="Drop hidden image tokens, or mask them", panel=options.MODELS)
+    positions: Positions = options.option("compact", help="Positions of the tokens left", panel=options.MODELS)
+    device: str = options.option("auto", help="auto, cpu, cuda, cuda:1 …", panel=options.MODELS)
+    dtype: Dtype = options.option("auto", help="Floating-point type", panel=options.MODELS)
+    batch_size: int = options.option(256, help="Rows of a batch at most.", panel=options.MODELS, low=1)
+    batch_tokens: int = options.option(
+        0, help="Tokens of a batch at most; 0: by the device's memory.", panel=options.MODELS, low=0
+    )
+    image_workers: int | None = options.option(
+        None, help="Processes that prepare pictures; 0: threads. By the device.", panel=options.MODELS, low=0
+    )
+    similarity_model: str = options.option(
+        "mpnet", help="mpnet (the paper's), minilm, folder or Hub id.", panel=options.MODELS
+    )
+    also: Sequence[str] = options.option(
+        (), help="A further policy that answers, MODEL or MODEL@REVISION; repeatable.", panel=options.MODELS
+    )
+    annotator: str = options.option(
+        "", help="Model that compares answers; else the policy itself.", panel=options.MODELS
+    )
+    annotator_revision: str | None = options.option(None, help="Its branch, tag or commit.", panel=options.MODELS)
+    trust_remote_code: bool = options.option(False, help="Run code that the model brings.", panel=options.MODELS)
+    engine_args: Sequence[str] = options.option(
+        (), "--engine-arg", help="An option of vLLM's own, name=value; repeatable.", panel=options.MODELS
+    )
+    base_url: str | None = options.option(None, help="A server's address, for --engine openai.", panel=options.MODELS)
+    engine_key_env: str = options.option(
+        "OPENAI_API_KEY", help="Environment variable with that server's key.", panel=options.MODELS
+    )
+    engine_timeout: float = options.option(
+        600.0, help="Seconds that its answer may take.", panel=options.MODELS, low=0, above=True
+    )
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -102,25 +120,7 @@ class EngineConfig:
         Raises:
             UsageError: naming the option and its value.
         """
-        choices: list[tuple[str, str, tuple[str, ...]]] = [
-            ("engine", self.engine, ENGINES),
-            ("attention", self.attention, ATTENTIONS),
-            ("positions", self.positions, POSITIONS),
-            ("dtype", self.dtype, DTYPES),
-        ]
-        for option, chosen, known in choices:
-            if chosen not in known:
-                raise UsageError(f"--{option} {chosen!r} is unknown; choose from {', '.join(known)}")
-        numbers = [
-            ("batch-size", self.batch_size, 1),
-            ("batch-tokens", self.batch_tokens, 0),
-            ("image-workers", self.image_workers or 0, 0),
-        ]
-        for option, number, least in numbers:
-            if number < least:
-                raise UsageError(f"--{option} {number} must be at least {least}")
-        if not 0 < self.engine_timeout < float("inf"):
-            raise UsageError(f"--engine-timeout {self.engine_timeout:g} must be above 0, and finite")
+        options.check(self)
         engine_args.parse(self.engine_args)
         if self.engine_args and self.engine not in ("auto", "vllm"):
             raise UsageError(f"--engine-arg {self.engine_args[0]} is for --engine vllm, not {self.engine}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -11,10 +12,12 @@ from rich.text import Text
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.chat.ledger import Bill
 from prefgen.engines.chat.money import price_of, prompt_bound
-from prefgen.evaluate.judge import Accuracy
 from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Chat
+
+if TYPE_CHECKING:
+    from prefgen.evaluate.judge import Accuracy
 
 _BYTES_PER_TOKEN = 4.0  # of English; a bound would be 1
 _REPLY_TO_ANSWER = 2.0  # a reply repeats the answer and says what changed

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf import shape
 from prefgen.estimate import costs, forecast, hardware, workload
-from prefgen.methods.base import Method
+from prefgen.estimate.assumed import Outlook
 from prefgen.records import Image, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, of_policy
 
@@ -21,30 +19,6 @@ _QUESTION = "Describe the picture in detail."
 _SENTENCE = "A red ball lies in the left corner, and a small dog stands near the blue fence. "  # 80 characters
 _CHARS_PER_TOKEN = 4.0  # of English
 _COCO = (640, 480)  # pixels
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What is assumed.
-
-    Attributes:
-        image_tokens: of the one picture that each sample has. answer_tokens: of its reference answer.
-        model: name of a model whose configuration is read; empty to go by `model_size` alone, such as ``7b``.
-        gpu: name of `prefgen.estimate.hardware.known`; `gpus` of them share the samples.
-        price_per_hour: dollars of one GPU, if they are known.
-        judge: asked by methods that want a chat model.
-    """
-
-    method: Method
-    samples: int = 5000
-    image_tokens: int = 2340
-    answer_tokens: int = 100
-    model_size: str = "7b"
-    model: str = ""
-    gpu: str = "h100"
-    gpus: int = 1
-    price_per_hour: float | None = None
-    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 def render(outlook: Outlook) -> RenderableType:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen import seeds
-from prefgen.methods.base import check_ranges, check_sampling, explain_view, reference
+from prefgen import options, seeds
+from prefgen.methods import base
+from prefgen.methods.base import explain_view, reference
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -32,24 +33,20 @@ class Append:
     name: ClassVar[str] = "append"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
 
-    rho: float = 0.99
-    keep_tokens: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_new_tokens: int = 128
-    seed: int = 0
+    rho: float = base.rho(0.99)
+    keep_tokens: int | None = options.option(None, help="Exactly N image tokens stay visible.", low=0)
+    temperature: float = base.temperature(1.0)
+    top_p: float = base.top_p()
+    max_new_tokens: int = base.max_new_tokens(128)
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_sampling(self)
-        check_ranges(
-            rho=(self.rho, 0.0, 1.0),
-            keep_tokens=(self.keep_tokens, 0, float("inf")),
-        )
+        options.check(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Continue the whole reference by a sentence."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Generator, Iterable, Iterator
-from typing import ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
-from prefgen import seeds
-from prefgen.errors import RowError, UsageError
+from prefgen import options, seeds
+from prefgen.errors import RowError
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flows, Reply, Request, Vector
-from prefgen.visibility import NOISE_SPACES, SCHEDULES, NoiseSpace, Schedule, View, alpha_bar, last_step
+from prefgen.visibility import NOISE_STEPS_MAX, NoiseSpace, Schedule, View, alpha_bar, last_step
 
 Scalar = str | int | float | bool | None
 
@@ -94,22 +93,6 @@ class Noising(Protocol):
         """The run's seed."""
 
 
-class Drawing(Protocol):
-    """A method whose answers are drawn, by options as in `prefgen.requests.Sampling`."""
-
-    @property
-    def temperature(self) -> float:
-        """0 is greedy."""
-
-    @property
-    def top_p(self) -> float:
-        """Nucleus."""
-
-    @property
-    def max_new_tokens(self) -> int:
-        """Limit of an answer."""
-
-
 def noised_view(method: Noising, sample_id: str, iteration: int) -> View:
     """All image tokens, of a noised image; fresh noise for every (sample, iteration)."""
     return View(
@@ -120,49 +103,48 @@ def noised_view(method: Noising, sample_id: str, iteration: int) -> View:
     )
 
 
-def check_ranges(**ranges: tuple[float | None, float, float]) -> None:
-    """Check options given as name = (value, lowest, highest); None is no value.
-
-    Raises:
-        UsageError: naming the option, its value and its range.
-    """
-    for name, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
-            raise UsageError(f"--{name.replace('_', '-')} {value} is outside {low:g} … {high:g}")
+def temperature(default: float, high: float = 100.0) -> Any:
+    """The option of how freely tokens are drawn."""
+    return options.option(default, help="0 is greedy.", panel=options.TEXT, low=0.0, high=high)
 
 
-def check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
-    """Check options given as name = (value, what it may be).
-
-    Raises:
-        UsageError: naming the option, its value and what it may be.
-    """
-    for name, (value, known) in choices.items():
-        if value not in known:
-            raise UsageError(f"--{name.replace('_', '-')} {value!r} is unknown; choose from {', '.join(known)}")
+def top_p(default: float = 1.0) -> Any:
+    """The option of the nucleus that tokens are drawn from."""
+    return options.option(default, help="Nucleus sampling.", panel=options.TEXT, low=1e-6, high=1.0)
 
 
-def check_sampling(method: Drawing) -> None:
-    """Check how a method draws its answers.
+def max_new_tokens(default: int, help: str = "Limit of what is written.") -> Any:
+    """The option of how long an answer may be."""
+    return options.option(default, help=help, panel=options.TEXT, low=1)
 
-    Raises:
-        UsageError: naming the option, its value and its range.
-    """
-    check_ranges(
-        temperature=(method.temperature, 0.0, 100.0),
-        top_p=(method.top_p, 1e-6, 1.0),
-        max_new_tokens=(method.max_new_tokens, 1, math.inf),
-    )
+
+def noise_steps(default: int, help: str = "Diffusion steps, 0 … 1000.", low: int = 0) -> Any:
+    """The option of how much noise is added."""
+    return options.option(default, help=help, low=low, high=NOISE_STEPS_MAX)
+
+
+def noise_space(default: NoiseSpace, help: str = "What is noised", choices: tuple[NoiseSpace, ...] = ()) -> Any:
+    """The option of what noise is added to."""
+    return options.option(default, help=help, choices=choices)
+
+
+def schedule(default: Schedule) -> Any:
+    """The option of how noise grows with its steps."""
+    return options.option(default, help="Noise schedule")
+
+
+def rho(default: float, help: str = "Expected share of image tokens masked.") -> Any:
+    """The option of how much is hidden."""
+    return options.option(default, help=help, low=0.0, high=1.0)
 
 
 def check_noise(method: Noising) -> None:
-    """Check how a method noises the image.
+    """Check that there are as many steps in the schedule.
 
     Raises:
-        UsageError: naming the option, its value and what it may be.
+        UsageError: naming the option, its value and its range.
     """
-    check_choices(noise_space=(method.noise_space, NOISE_SPACES), schedule=(method.schedule, SCHEDULES))
-    check_ranges(noise_steps=(method.noise_steps, 0, last_step(method.schedule)))
+    options.check_range("--noise-steps", method.noise_steps, 0, last_step(method.schedule))
 
 
 def explain_view(view: View, image_tokens: float) -> Iterator[tuple[str, str]]:

@@ -34,22 +34,20 @@ Departures from the paper (numbers of holes in it that needed a decision; ``fide
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
-from prefgen import seeds, text
-from prefgen.methods.base import check_choices, check_noise, check_ranges, check_sampling, cosine, explain_view
+from prefgen import options, seeds, text
+from prefgen.methods import base
+from prefgen.methods.base import cosine, explain_view
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
 from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
-from prefgen.text import SPLITTERS, Cut, Sentence, Splitter
+from prefgen.text import Cut, Sentence, Splitter
 from prefgen.visibility import NoiseSpace, Schedule, View
 
 Variant = Literal["attn", "noise", "both"]
 Fidelity = Literal["fixed", "paper"]
-VARIANTS: tuple[Variant, ...] = ("attn", "noise", "both")
-FIDELITIES: tuple[Fidelity, ...] = ("fixed", "paper")
 
 
 @dataclass(frozen=True)
@@ -89,45 +87,33 @@ class BDHS:
     name: ClassVar[str] = "bdhs"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
 
-    variant: Variant = "attn"
-    rho: float = 0.99
-    keep_tokens: int | None = None
-    noise_steps: int = 500
-    noise_space: NoiseSpace = "pixel-wrap"
-    schedule: Schedule = "paper"
-    iterations: int = 5
-    similarity_threshold: float = 0.97
-    guidance: bool = True
-    drop_similar: bool = False
-    fidelity: Fidelity = "fixed"
-    splitter: Splitter = "sentencex"
-    language: str = "en"
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_sentence_tokens: int = 128
-    max_new_tokens: int = 512
-    seed: int = 0
+    variant: Variant = options.option("attn", help="Mask image tokens, noise the image")
+    rho: float = base.rho(0.99)
+    keep_tokens: int | None = options.option(None, help="Exactly N image tokens stay visible.", low=0)
+    noise_steps: int = base.noise_steps(500)
+    noise_space: NoiseSpace = base.noise_space("pixel-wrap")
+    schedule: Schedule = base.schedule("paper")
+    iterations: int = options.option(5, help="Attempts per sample.", low=1, high=1000)
+    similarity_threshold: float = options.option(0.97, help="Similar from here on: made again.", low=-1.0, high=2.0)
+    guidance: bool = options.option(True, "--guidance/--no-guidance", help="Complete the reference by sentences.")
+    drop_similar: bool = options.option(False, help="Drop what stays similar to the end.")
+    fidelity: Fidelity = options.option("fixed", help="Algorithm 1 repaired, or literally")
+    splitter: Splitter = options.option("sentencex", help="Sentence splitter", panel=options.TEXT)
+    language: str = options.option("en", help="Language, for abbreviations.", panel=options.TEXT)
+    temperature: float = base.temperature(1.0)
+    top_p: float = base.top_p()
+    max_sentence_tokens: int = options.option(128, help="Limit of a completed sentence.", panel=options.TEXT, low=1)
+    max_new_tokens: int = base.max_new_tokens(512, "Limit of a whole answer.")
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_choices(
-            variant=(self.variant, VARIANTS),
-            fidelity=(self.fidelity, FIDELITIES),
-            splitter=(self.splitter, SPLITTERS),
-        )
-        check_ranges(
-            rho=(self.rho, 0.0, 1.0),
-            keep_tokens=(self.keep_tokens, 0, math.inf),
-            iterations=(self.iterations, 1, 1000),
-            similarity_threshold=(self.similarity_threshold, -1.0, 2.0),
-            max_sentence_tokens=(self.max_sentence_tokens, 1, math.inf),
-        )
-        check_noise(self)
-        check_sampling(self)
+        options.check(self)
+        base.check_noise(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Algorithm 1 for one sample."""

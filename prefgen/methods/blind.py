@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen.methods.base import check_sampling
+from prefgen import options
+from prefgen.methods import base
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -30,18 +31,18 @@ class Blind:
     name: ClassVar[str] = "blind"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_new_tokens: int = 512
-    seed: int = 0
+    temperature: float = base.temperature(1.0)
+    top_p: float = base.top_p()
+    max_new_tokens: int = base.max_new_tokens(512)
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_sampling(self)
+        options.check(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Answer without the image."""

@@ -26,7 +26,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen.methods.base import check_noise, check_ranges, check_sampling, explain_view, noised_view
+from prefgen import options
+from prefgen.methods import base
+from prefgen.methods.base import explain_view, noised_view
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Contrast, Embed, Flow, Request, Sampling
@@ -47,28 +49,26 @@ class Contrastive:
     name: ClassVar[str] = "contrastive"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Contrast)
 
-    alpha: float = 1.0
-    plausibility: float = 0.1
-    noise_steps: int = 500
-    noise_space: NoiseSpace = "encoder"
-    schedule: Schedule = "code"
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_new_tokens: int = 512
-    seed: int = 0
+    alpha: float = options.option(1.0, help="How much of what is seen is taken.", low=0.0, high=100.0)
+    plausibility: float = options.option(
+        0.1, help="Least share of the likeliest token's probability.", low=0.0, high=1.0
+    )
+    noise_steps: int = base.noise_steps(500)
+    noise_space: NoiseSpace = base.noise_space("encoder")
+    schedule: Schedule = base.schedule("code")
+    temperature: float = base.temperature(1.0)
+    top_p: float = base.top_p()
+    max_new_tokens: int = base.max_new_tokens(512)
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_noise(self)
-        check_sampling(self)
-        check_ranges(
-            alpha=(self.alpha, 0.0, 100.0),
-            plausibility=(self.plausibility, 0.0, 1.0),
-        )
+        options.check(self)
+        base.check_noise(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Answer the noised image, away from what the clean one shows."""

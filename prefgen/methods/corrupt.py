@@ -25,16 +25,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, cast
 
-from prefgen import seeds
+from prefgen import options, seeds
 from prefgen.errors import RowError, UsageError
-from prefgen.methods import replies
+from prefgen.methods import base, replies
 from prefgen.methods.base import cosine, settings
 from prefgen.methods.prompts import Template, load, question
 from prefgen.records import Dropped, Image, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, Vector
 
 ReplyForm = Literal["json", "text"]
-REPLY_FORMS: tuple[ReplyForm, ...] = ("json", "text")
 KINDS = ("object", "attribute", "count", "position", "relation", "reasoning")
 _CUT_OFF = ("REPLY_TRUNCATED", "REPLY_REASONING")
 _FINAL = ("REPLY_REFUSAL", "REPLY_FILTERED")  # asked again they cost as much and say the same
@@ -61,17 +60,22 @@ class Corrupt:
     name: ClassVar[str] = "corrupt"
 
     prompt: Template
-    kinds: str = ",".join(KINDS)
-    reply: ReplyForm = "json"
-    with_image: bool = False
-    attempts: int = 3
-    similarity_threshold: float | None = None
-    length_ratio: float = 2.0
-    checks: str = ",".join(replies.CHECKS)
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_new_tokens: int = 1024
-    seed: int = 0
+    kinds: str = options.option(",".join(KINDS), help=f"Kinds of hallucination, joined by commas: {', '.join(KINDS)}.")
+    reply: ReplyForm = options.option("json", help="Record the kinds, or the answer alone")
+    with_image: bool = options.option(False, help="Show the judge the picture (the paper: no).")
+    attempts: int = options.option(3, help="How often to ask for one row.", low=1, high=100)
+    similarity_threshold: float | None = options.option(
+        None, help="Similar from here on: asked again.", low=-1.0, high=2.0
+    )
+    length_ratio: float = options.option(2.0, help="Times as long, or as short, as an answer may become.", low=1.0)
+    checks: str = options.option(
+        ",".join(replies.CHECKS),
+        help=f"Checks of a reply, joined by commas; none: only that it differs: {', '.join(replies.CHECKS)}.",
+    )
+    temperature: float = base.temperature(1.0, 2.0)
+    top_p: float = base.top_p()
+    max_new_tokens: int = base.max_new_tokens(1024, "Limit of a whole answer.")
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
         """Check every option.
@@ -89,19 +93,7 @@ class Corrupt:
         unknown = [check for check in self.checks.split(",") if check not in replies.CHECKS]
         if unknown and self.checks != "none":
             raise UsageError(f"--checks {self.checks!r}: give some of {','.join(replies.CHECKS)}, or none")
-        if self.reply not in REPLY_FORMS:
-            raise UsageError(f"--reply {self.reply!r} is unknown; choose from {', '.join(REPLY_FORMS)}")
-        ranges: list[tuple[str, float | None, float, float]] = [
-            ("attempts", self.attempts, 1, 100),
-            ("similarity-threshold", self.similarity_threshold, -1.0, 2.0),
-            ("length-ratio", self.length_ratio, 1.0, float("inf")),
-            ("temperature", self.temperature, 0.0, 2.0),
-            ("top-p", self.top_p, 1e-6, 1.0),
-            ("max-new-tokens", self.max_new_tokens, 1, float("inf")),
-        ]
-        for option, value, low, high in ranges:
-            if value is not None and not low <= value <= high:
-                raise UsageError(f"--{option} {value} is outside {low:g} … {high:g}")
+        options.check(self)
 
     @property
     def asks(self) -> tuple[type[Request], ...]:

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prefgen.methods.base import check_ranges, check_sampling, reference
+from prefgen import options
+from prefgen.methods import base
+from prefgen.methods.base import reference
 from prefgen.methods.continuing import continued
 from prefgen.records import Sample
 from prefgen.requests import Embed, Flow, Generate, Request, Sampling
@@ -35,20 +37,19 @@ class DropoutNTP:
     name: ClassVar[str] = "dropout-ntp"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
 
-    keep_share: float = 0.5
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_new_tokens: int = 512
-    seed: int = 0
+    keep_share: float = options.option(0.5, help="Share of words kept.", low=0.0, high=0.999)
+    temperature: float = base.temperature(0.7)
+    top_p: float = base.top_p()
+    max_new_tokens: int = base.max_new_tokens(512)
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_ranges(keep_share=(self.keep_share, 0.0, 0.999))
-        check_sampling(self)
+        options.check(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Continue the first half without the image."""

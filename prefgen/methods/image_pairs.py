@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from prefgen import seeds
-from prefgen.methods.base import check_choices, check_ranges, reference
+from prefgen import options, seeds
+from prefgen.methods import base
+from prefgen.methods.base import reference
 from prefgen.records import Image, Pair, Sample
 from prefgen.requests import Borrow, Borrowed, Flow, Request
-from prefgen.visibility import SCHEDULES, NoiseSpace, Schedule, last_step
+from prefgen.visibility import NoiseSpace, Schedule
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -45,32 +46,23 @@ class ImagePairs:
     name: ClassVar[str] = "image-pairs"
     asks: ClassVar[tuple[type[Request], ...]] = (Borrow,)
 
-    distortion: Distortion = "noise"
-    noise_steps: int = 500
-    noise_space: NoiseSpace = "pixel-clamp"
-    schedule: Schedule = "paper"
-    side: int = 20
-    crop_area: float = 0.2
-    rho: float = 0.9
-    seed: int = 0
+    distortion: Distortion = options.option("noise", help="How the image is spoilt")
+    noise_steps: int = base.noise_steps(500, low=1)
+    noise_space: NoiseSpace = base.noise_space("pixel-clamp", choices=PIXEL_SPACES)
+    schedule: Schedule = base.schedule("paper")
+    side: int = options.option(20, help="downscale: pixels that are left.", low=1, high=1000)
+    crop_area: float = options.option(0.2, help="crop: largest share that is left.", low=_LEAST_CROP, high=0.99)
+    rho: float = base.rho(0.9, "patches: share of the grid that is hidden.")
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_choices(
-            distortion=(self.distortion, DISTORTIONS),
-            noise_space=(self.noise_space, PIXEL_SPACES),
-            schedule=(self.schedule, SCHEDULES),
-        )
-        check_ranges(
-            noise_steps=(self.noise_steps, 1, last_step(self.schedule)),
-            side=(self.side, 1, 1000),
-            crop_area=(self.crop_area, _LEAST_CROP, 0.99),
-            rho=(self.rho, 0.0, 1.0),
-        )
+        options.check(self)
+        base.check_noise(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """Distort every image of the prompt; no model is asked."""

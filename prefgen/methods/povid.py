@@ -31,9 +31,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-from prefgen import seeds
-from prefgen.methods.base import check_choices, check_noise, check_ranges, explain_view, judged, noised_view, reference
-from prefgen.methods.bdhs import FIDELITIES, Fidelity
+from prefgen import options, seeds
+from prefgen.methods import base
+from prefgen.methods.base import explain_view, judged, noised_view, reference
+from prefgen.methods.bdhs import Fidelity
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Flow, Request, Score, Scored
 from prefgen.visibility import NoiseSpace, Schedule, View
@@ -55,28 +56,22 @@ class Povid:
     name: ClassVar[str] = "povid-style"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Score)
 
-    noise_steps: int = 500
-    noise_space: NoiseSpace = "pixel-wrap"
-    schedule: Schedule = "paper"
-    fidelity: Fidelity = "fixed"
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+    noise_steps: int = base.noise_steps(500)
+    noise_space: NoiseSpace = base.noise_space("pixel-wrap")
+    schedule: Schedule = base.schedule("paper")
+    fidelity: Fidelity = options.option("fixed", help="End with the reference, or a word later as published")
+    temperature: float = base.temperature(0.0)
+    top_p: float = base.top_p()
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every constant.
+        """Check every option.
 
         Raises:
-            UsageError: naming the option, its value and its range.
+            UsageError: naming the option, its value and what it may be.
         """
-        check_choices(
-            fidelity=(self.fidelity, FIDELITIES),
-        )
-        check_noise(self)
-        check_ranges(
-            temperature=(self.temperature, 0.0, 100.0),
-            top_p=(self.top_p, 1e-6, 1.0),
-        )
+        options.check(self)
+        base.check_noise(self)
 
     def __call__(self, sample: Sample) -> Flow:
         """One forward pass over the reference answer."""

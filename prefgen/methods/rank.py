@@ -23,15 +23,15 @@ Departures from the paper:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import ClassVar, Literal, cast
 
-from prefgen import seeds
+from prefgen import options, seeds
 from prefgen.errors import UsageError
-from prefgen.methods.base import check_choices, check_ranges, check_sampling, cosine, settings
+from prefgen.methods import base
+from prefgen.methods.base import cosine, settings
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer, said, verdict
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
@@ -55,10 +55,6 @@ By = Literal["annotator", "api", "similarity", "image-gain"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
 Order = Literal["both", "random"]
-BY: tuple[By, ...] = ("annotator", "api", "similarity", "image-gain")
-PAIRINGS: tuple[Pairing, ...] = ("best-worst", "best-random", "all")
-CHOSEN: tuple[Chosen, ...] = ("best", "reference")
-ORDERS: tuple[Order, ...] = ("both", "random")
 _SHOWN = 120  # characters of a reply in which no verdict can be read
 _ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
 
@@ -83,19 +79,19 @@ class Rank:
     name: ClassVar[str] = "rank"
 
     prompt: Template
-    by: By = "annotator"
-    candidates: int = 4
+    by: By = options.option("annotator", help="What tells answers apart")
+    candidates: int = options.option(4, "--candidates", "-k", help="Answers per prompt and policy.", low=1, high=64)
     policies: int = 1
-    pairs: Pairing = "best-worst"
-    chosen: Chosen = "best"
-    min_margin: float = 0.0
-    order: Order = "both"
-    with_image: bool = True
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_new_tokens: int = 512
-    verdict_tokens: int = 256
-    seed: int = 0
+    pairs: Pairing = options.option("best-worst", help="What stands against the best")
+    chosen: Chosen = options.option("best", help="What is preferred")
+    min_margin: float = options.option(0.0, help="Scores are further apart.", low=0.0, high=2.0)
+    order: Order = options.option("both", help="Orders that a judge is asked in")
+    with_image: bool = options.option(True, "--with-image/--no-image", help="Show an API judge the picture.")
+    temperature: float = base.temperature(1.0)
+    top_p: float = base.top_p()
+    max_new_tokens: int = base.max_new_tokens(512, "Limit of a whole answer.")
+    verdict_tokens: int = options.option(256, help="Limit of a verdict.", panel=options.TEXT, low=1)
+    seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
         """Check every option.
@@ -103,18 +99,9 @@ class Rank:
         Raises:
             UsageError: naming the option and its value.
         """
-        check_choices(
-            by=(self.by, BY),
-            pairs=(self.pairs, PAIRINGS),
-            chosen=(self.chosen, CHOSEN),
-            order=(self.order, ORDERS),
-        )
-        check_ranges(
-            candidates=(self.candidates, 1 if self.policies > 1 else 2, 64),
-            min_margin=(self.min_margin, 0.0, 2.0),
-            verdict_tokens=(self.verdict_tokens, 1, math.inf),
-        )
-        check_sampling(self)
+        options.check(self)
+        if self.policies == 1:
+            options.check_range("--candidates", self.candidates, 2, 64)
         if self.pairs == "all" and self.chosen == "reference":
             raise UsageError(
                 "--pairs all are pairs of the policy's own answers; it does not go with --chosen reference"

@@ -23,7 +23,6 @@ from prefgen.requests import Annotate, Chat, Completion, Message, Reply, Request
 from prefgen.visibility import View
 
 By = Literal["annotator", "api"]
-COMPARERS: tuple[By, ...] = ("annotator", "api")
 Verdict = Literal["first", "second", "tie", "unclear"]
 SWAPPED: Mapping[Verdict, Verdict] = {"first": "second", "second": "first"}
 """A verdict as it would be with the answers in the other order; the others stay as they are."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prefgen.errors import UsageError
-from prefgen.image_names import MATCHES, Match
-from prefgen.images import ImageRoot
-from prefgen.sources.finding import Inputs, find
-from prefgen.sources.folder_rows import row_files
+from prefgen.image_names import Match
+from prefgen.options import DATA, check, option, shared
 from prefgen.sources.mapping import parse_columns, parse_roles
 from prefgen.sources.questions import read_questions
+
+if TYPE_CHECKING:
+    from prefgen.images import ImageRoot
+    from prefgen.sources.finding import Inputs
 
 Turns = Literal["all", "first", "last"]
 
@@ -46,31 +48,29 @@ class SourceOptions:
             the file of questions is not there.
     """
 
-    image_root: Path | None = None
-    turns: Turns = "all"
-    limit: int | None = None
-    sample: int | None = None
-    seed: int = 0
-    allow_urls: bool = False
-    split: str | None = None
-    dataset_config: str | None = None
-    dataset_revision: str | None = None
-    image_match: Match = "exact"
-    follow_links: bool = False
-    question: str = ""
-    keep_refusals: bool = False
-    columns: str = ""
-    roles: str = ""
+    image_root: Path | None = option(None, help="Folder of the images; else beside the input.", panel=DATA)
+    turns: Turns = option("all", help="Assistant turns to use", panel=DATA)
+    limit: int | None = option(None, help="Use the first N rows only.", panel=DATA, low=1)
+    sample: int | None = option(None, help="Use N rows drawn at random (the paper: 5000).", panel=DATA, low=1)
+    seed: int = shared(0)
+    allow_urls: bool = option(False, help="Fetch images given by URL.", panel=DATA)
+    split: str | None = option(None, help="Split of a datasets folder or Hub id.", panel=DATA)
+    dataset_config: str | None = option(None, help="Configuration of a Hub set that has several.", panel=DATA)
+    dataset_revision: str | None = option(None, help="Commit, branch or tag of a Hub set.", panel=DATA)
+    image_match: Match = option(
+        "exact", help="What of an image path must agree: all, last folders, file name", panel=DATA
+    )
+    follow_links: bool = option(False, help="Follow links that lead out of the folder of the images.", panel=DATA)
+    question: str = option("", help="What to ask about captions; or a file, one question a line.", panel=DATA)
+    keep_refusals: bool = option(False, help="Keep reference answers that refuse.", panel=DATA)
+    columns: str = option("", help="Names of its columns: question=ask,image=photo.", panel=DATA)
+    roles: str = option("", help="Who its speakers are: user=Human,assistant=Bot.", panel=DATA)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "question", read_questions(self.question))
-        for name, value in (("limit", self.limit), ("sample", self.sample)):
-            if value is not None and value < 1:
-                raise UsageError(f"--{name} is {value}; give a number of at least 1, or leave it out to read all")
+        check(self)
         parse_columns(self.columns)
         parse_roles(self.roles)
-        if self.image_match not in MATCHES:
-            raise UsageError(f"--image-match is {self.image_match!r}; give one of {', '.join(MATCHES)}")
 
     def recorded(self) -> dict[str, str | int | float | bool | None]:
         """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
@@ -88,6 +88,9 @@ class SourceOptions:
         Raises:
             UsageError: `image_root` is not a folder; or, without one, as `find`.
         """
+        from prefgen.images import ImageRoot  # Pillow and numpy: not for `prefgen bdhs --help`
+        from prefgen.sources.finding import find
+
         if self.image_root is not None:
             if not self.image_root.is_dir():
                 raise UsageError(f"--image-root {self.image_root} is not a folder")
@@ -101,4 +104,6 @@ class SourceOptions:
 
     def _folders(self, path: Path) -> list[Path]:
         """Where the images of one input may lie: beside its files of rows."""
+        from prefgen.sources.folder_rows import row_files
+
         return [path, *(file.parent for file in row_files(path, self.split))] if path.is_dir() else [path.parent]

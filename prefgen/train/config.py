@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prefgen.errors import UsageError
 from prefgen.methods import prompts
-from prefgen.methods.base import check_choices, parts
+from prefgen.methods.base import parts
 from prefgen.methods.bdhs import BDHS
 from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
+from prefgen.options import check, check_choice, option, shared
 
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
@@ -24,14 +24,8 @@ Saved = Literal["merged", "adapter"]
 Reference = Literal["precompute", "live"]
 Maker = Literal["bdhs", "dpo", "povid"]
 Fallback = Literal["drop", "stored"]
-LOSSES: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic", "sft")
-LOSS_MASKS: tuple[LossMask, ...] = ("all", "no-eos", "spans", "dense")
-AVERAGES: tuple[Average, ...] = ("losses", "margins")
-SCHEDULES: tuple[Schedule, ...] = ("cosine", "constant")
-SAVED: tuple[Saved, ...] = ("merged", "adapter")
-REFERENCES: tuple[Reference, ...] = ("precompute", "live")
-MAKERS: tuple[Maker, ...] = ("bdhs", "dpo", "povid")
-FALLBACKS: tuple[Fallback, ...] = ("drop", "stored")
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+_OBJECTIVE, _TRAINING, _ONLINE = "Objective", "Training", "Online"
 _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {"bdhs": BDHS, "dpo": Rank, "povid": Povid}
 _OURS = ("seed", "prompt", "by", "policies")  # options of the methods that are decided here
 
@@ -51,12 +45,14 @@ class Objective:
     """
 
     loss: Loss = "dpo"
-    beta: float = 0.1
-    gamma: float = 0.5
-    average: Average = "losses"
-    label_smoothing: float = 0.0
-    sft_weight: float = 0.0
-    length_normalised: bool = False
+    beta: float = option(0.1, help="β: pull towards the reference.", panel=_OBJECTIVE, low=0, above=True)
+    gamma: float = option(
+        0.5, help="γ of eq. 5: weight of the first of several rejected answers.", panel=_OBJECTIVE, low=0, high=1
+    )
+    average: Average = option("losses", help="What is averaged over several rejected answers", panel=_OBJECTIVE)
+    label_smoothing: float = option(0.0, help="dpo: share of pairs taken to be the wrong way round.", panel=_OBJECTIVE)
+    sft_weight: float = option(0.0, help="Weight of the chosen answer's NLL per token.", panel=_OBJECTIVE, low=0)
+    length_normalised: bool = option(False, help="dpo, slic: log-ratios per token.", panel=_OBJECTIVE)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -64,11 +60,8 @@ class Objective:
         Raises:
             UsageError: naming the option and its value.
         """
-        check_choices(loss=(self.loss, LOSSES))
-        check_choices(average=(self.average, AVERAGES))
-        _check_range("beta", self.beta, 0, math.inf, positive=True)
-        _check_range("gamma", self.gamma, 0, 1)
-        _check_range("sft-weight", self.sft_weight, 0, math.inf)
+        check_choice("--loss", self.loss, LOSSES)
+        check(self)
         if not 0 <= self.label_smoothing < 0.5:
             raise UsageError(f"--label-smoothing {self.label_smoothing:g} must be at least 0 and below 0.5")
         if self.label_smoothing and self.loss != "dpo":
@@ -100,28 +93,36 @@ class Optimisation:
         qlora: LoRA beside a language model in 4 bit (NF4), as in arXiv 2305.14314.
     """
 
-    loss_mask: LossMask = "all"
-    span_weight: float = 5.0
-    lr: float = 1e-6
-    projector_lr: float = 2e-6
-    lr_schedule: Schedule = "cosine"
-    warmup: float = 0.03
-    epochs: float = 3.0
-    batch_size: int = 4
-    grad_accum: int = 8
-    max_steps: int = 0
-    max_length: int = 0
-    save_steps: int = 100
-    validation: float = 0.0
-    eval_steps: int = 0
-    lora: bool = True
-    lora_r: int = 128
-    lora_alpha: int = 256
-    qlora: bool = False
-    gradient_checkpointing: bool = True
-    save: Saved = "merged"
-    reference: Reference = "precompute"
-    seed: int = 0
+    loss_mask: LossMask = option("all", help="Tokens that count; spans: where the answers differ", panel=_OBJECTIVE)
+    span_weight: float = option(
+        5.0, help="dense: γ of RLHF-V, what a differing token counts.", panel=_OBJECTIVE, low=0, above=True
+    )
+    lr: float = option(1e-6, help="Rate of LoRA or of the language model.", panel=_TRAINING, low=0, above=True)
+    projector_lr: float = option(2e-6, help="Rate of the projector; 0 freezes it.", panel=_TRAINING, low=0)
+    lr_schedule: Schedule = option("cosine", help="What the rates do after the warm-up", panel=_TRAINING)
+    warmup: float = option(0.03, help="Share of the steps in which the rates rise.", panel=_TRAINING)
+    epochs: float = option(3.0, help="Passes over the data.", panel=_TRAINING, low=0, above=True)
+    batch_size: int = option(4, help="Samples of a pass.", panel=_TRAINING, low=1)
+    grad_accum: int = option(8, help="Passes of a step.", panel=_TRAINING, low=1)
+    max_steps: int = option(0, help="Optimizer steps in all; 0: by --epochs.", panel=_TRAINING, low=0)
+    max_length: int = option(
+        0, help="Drop rows with more tokens; 0: than the model has positions.", panel=_TRAINING, low=0
+    )
+    save_steps: int = option(100, help="Steps between checkpoints.", panel=_TRAINING, low=1)
+    validation: float = option(
+        0.0, help="Share held out and measured; by default 0, and 0.1 in a sweep.", panel=_TRAINING
+    )
+    eval_steps: int = option(0, help="Steps between their measurements; 0: an epoch's.", panel=_TRAINING, low=0)
+    lora: bool = option(True, "--lora/--no-lora", help="Train LoRA, or the whole language model.", panel=_TRAINING)
+    lora_r: int = option(128, help="LoRA's rank.", panel=_TRAINING, low=1)
+    lora_alpha: int = option(256, help="LoRA's scale.", panel=_TRAINING, low=1)
+    qlora: bool = option(False, help="LoRA beside a language model in 4 bit; with --save adapter.", panel=_TRAINING)
+    gradient_checkpointing: bool = option(
+        True, "--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, more time.", panel=_TRAINING
+    )
+    save: Saved = option("merged", help="What is saved with LoRA", panel=_TRAINING)
+    reference: Reference = option("precompute", help="Read before the first step, or in every step", panel=_TRAINING)
+    seed: int = shared(0)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -129,22 +130,11 @@ class Optimisation:
         Raises:
             UsageError: naming the option and its value.
         """
-        check_choices(loss_mask=(self.loss_mask, LOSS_MASKS))
-        check_choices(save=(self.save, SAVED))
-        check_choices(lr_schedule=(self.lr_schedule, SCHEDULES))
-        if not 0 <= self.warmup < 1:
-            raise UsageError(f"--warmup {self.warmup:g} must be at least 0 and below 1: it is a share of the steps")
-        _check_range("span-weight", self.span_weight, 0, math.inf, positive=True)
+        check(self)
         if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
             raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
-        check_choices(reference=(self.reference, REFERENCES))
-        _check_range("lr", self.lr, 0, math.inf, positive=True)
-        _check_range("projector-lr", self.projector_lr, 0, math.inf)
-        _check_range("epochs", self.epochs, 0, math.inf, positive=True)
-        for option in ("batch_size", "grad_accum", "save_steps", "lora_r", "lora_alpha"):
-            _check_range(option.replace("_", "-"), getattr(self, option), 1, math.inf)
-        for option in ("max_steps", "max_length", "eval_steps"):
-            _check_range(option.replace("_", "-"), getattr(self, option), 0, math.inf)
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"--warmup {self.warmup:g} must be at least 0 and below 1: it is a share of the steps")
         if not 0 <= self.validation < 1:
             raise UsageError(f"--validation {self.validation:g} must be at least 0 and below 1")
         if self.save == "adapter" and not self.lora:
@@ -174,17 +164,24 @@ class Online:
         annotator_prompt: file with another prompt than ours, see `prefgen.methods.verdicts.Comparer`.
     """
 
-    online: Maker
-    online_every: int = 1
-    online_args: Sequence[str] = ()
-    with_stored: bool | None = None
-    mix: float = 0.0
-    fallback: Fallback | None = None
-    max_fallback: float = 0.5
-    similarity_model: str = "mpnet"
-    annotator: str = ""
-    annotator_revision: str | None = None
-    annotator_prompt: Path | None = None
+    online: Maker = option(dataclasses.MISSING, help="Answers that the policy makes meanwhile", panel=_ONLINE)
+    online_every: int = option(1, help="Steps that one round of answers is made for.", panel=_ONLINE, low=1)
+    online_args: Sequence[str] = option(
+        (), "--online-arg", help="An option of the method, name=value; repeatable.", panel=_ONLINE
+    )
+    with_stored: bool | None = option(
+        None,
+        "--with-stored/--without-stored",
+        help="Average with the stored answers, eq. 5; povid does.",
+        panel=_ONLINE,
+    )
+    mix: float = option(0.0, help="Share of the samples trained on as stored, eq. 4.", panel=_ONLINE, low=0, high=1)
+    fallback: Fallback | None = option(None, help="Samples whose answers come to nothing; else by --mix", panel=_ONLINE)
+    max_fallback: float = option(0.5, help="Stop if a larger share comes to nothing.", panel=_ONLINE, low=0, high=1)
+    similarity_model: str = option("mpnet", help="mpnet (the paper's), minilm, folder or Hub id.", panel=_ONLINE)
+    annotator: str = option("", help="dpo: model that compares answers, or a server's URL.", panel=_ONLINE)
+    annotator_revision: str | None = option(None, help="Its branch, tag or commit.", panel=_ONLINE)
+    annotator_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=_ONLINE)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -192,11 +189,7 @@ class Online:
         Raises:
             UsageError: naming the option and its value.
         """
-        check_choices(online=(self.online, MAKERS))
-        _check_range("online-every", self.online_every, 1, math.inf)
-        _check_range("mix", self.mix, 0, 1)
-        _check_range("max-fallback", self.max_fallback, 0, 1)
-        check_choices(fallback=(self.falls_back, FALLBACKS))
+        check(self)
         if (self.online == "dpo") != bool(self.annotator):
             raise UsageError(
                 "--online dpo and --annotator go together: a model, or the URL of a server, to compare with"
@@ -270,10 +263,3 @@ def _arguments(kind: type[Any], given: Sequence[str]) -> dict[str, Any]:
         except (KeyError, ValueError):
             raise UsageError(f"--online-arg {argument!r} has no such value; its default is {default}") from None
     return found
-
-
-def _check_range(option: str, value: float, least: float, most: float, *, positive: bool = False) -> None:
-    if not least <= value <= most or (positive and value == least) or math.isinf(value):
-        above = "above" if positive else "at least"
-        most_said = "" if math.isinf(most) else f" and at most {most:g}"
-        raise UsageError(f"--{option} {value:g} must be {above} {least:g}{most_said}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
-from prefgen.methods.bdhs import FIDELITIES
+from prefgen.methods.bdhs import Fidelity
 from prefgen.methods.povid import Povid
 from prefgen.records import Dropped, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Embed, Request, Score, Scored
@@ -89,12 +89,14 @@ def test_the_tokens_are_those_of_an_independent_implementation(noise_space: Any,
 
 def test_as_published_the_answer_ends_a_word_later() -> None:
     loaded = tiny.llava()
-    (ours,), (published,) = (made(loaded, Povid(fidelity=fidelity), [sample()]) for fidelity in FIDELITIES)
+    (ours,), (published,) = (made(loaded, Povid(fidelity=fidelity), [sample()]) for fidelity in get_args(Fidelity))
     assert isinstance(ours, Pair)
     assert isinstance(published, Pair)
     assert len(ours.record["rejected_token_ids"]) == len(ours.record["chosen_token_ids"]) == ours.tokens
     assert published.record["rejected_token_ids"][:-1] == ours.record["rejected_token_ids"]
-    (short, _), (long, _) = (run(Povid(fidelity=fidelity), sample(), " A road.", " The") for fidelity in FIDELITIES)
+    (short, _), (long, _) = (
+        run(Povid(fidelity=fidelity), sample(), " A road.", " The") for fidelity in get_args(Fidelity)
+    )
     assert isinstance(short, Pair)
     assert isinstance(long, Pair)
     assert (short.rejected, long.rejected, long.tokens) == ("A road.", "A road. The", 4)

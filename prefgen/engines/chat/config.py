@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefgen import addresses
+from prefgen import addresses, options
 from prefgen.errors import UsageError
 
 OPENAI = "https://api.openai.com/v1"
@@ -40,21 +40,33 @@ class JudgeConfig:
         batch_files: write the same requests to files and read their results from files.
     """
 
-    judge: str = "gpt4"
-    judge_url: str = OPENAI
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 64
-    rpm: int | None = None
-    tpm: int | None = None
-    request_timeout: float = 120.0
-    request_deadline: float = 600.0
-    max_cost: float | None = None
-    price_in: float | None = None
-    price_out: float | None = None
-    reasoning_effort: str | None = None
-    keep_going: bool = False
-    batch_api: bool = False
-    batch_files: bool = False
+    judge: str = options.option("gpt4", help=f"A chat model's name, or {', '.join(ALIASES)}.", panel=options.JUDGE)
+    judge_url: str = options.option(
+        OPENAI, was=("--base-url",), help="Base URL of an OpenAI-compatible server.", panel=options.JUDGE
+    )
+    api_key_env: str = options.option(
+        "OPENAI_API_KEY", help="Environment variable that holds the key.", panel=options.JUDGE
+    )
+    concurrency: int = options.option(64, help="Requests in flight at most.", panel=options.JUDGE, low=1)
+    rpm: int | None = options.option(None, help="Requests a minute at most.", panel=options.JUDGE, low=1)
+    tpm: int | None = options.option(None, help="Tokens a minute at most.", panel=options.JUDGE, low=1)
+    request_timeout: float = options.option(120.0, help="Seconds of one attempt.", panel=options.JUDGE, low=0.001)
+    request_deadline: float = options.option(
+        600.0, help="Seconds of all attempts at a request.", panel=options.JUDGE, low=0.001
+    )
+    max_cost: float | None = options.option(None, help="Dollars the whole run may cost.", panel=options.JUDGE, low=0)
+    price_in: float | None = options.option(None, help="Dollars per million tokens read.", panel=options.JUDGE, low=0)
+    price_out: float | None = options.option(
+        None, help="Dollars per million tokens generated.", panel=options.JUDGE, low=0
+    )
+    reasoning_effort: str | None = options.option(
+        None, help="How much the judge thinks", panel=options.JUDGE, choices=tuple(EFFORTS)
+    )
+    keep_going: bool = options.shared(False)
+    batch_api: bool = options.option(
+        False, help="Ask through the Batch API: half price, within a day.", panel=options.JUDGE
+    )
+    batch_files: bool = options.option(False, help="Write requests to files, for vllm run-batch.", panel=options.JUDGE)
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -62,27 +74,11 @@ class JudgeConfig:
         Raises:
             UsageError: naming the option and its value.
         """
-        ranges: list[tuple[str, float | None, float]] = [
-            ("concurrency", self.concurrency, 1),
-            ("rpm", self.rpm, 1),
-            ("tpm", self.tpm, 1),
-            ("request-timeout", self.request_timeout, 0.001),
-            ("request-deadline", self.request_deadline, 0.001),
-            ("max-cost", self.max_cost, 0),
-            ("price-in", self.price_in, 0),
-            ("price-out", self.price_out, 0),
-        ]
-        for option, value, low in ranges:
-            if value is not None and not low <= value < float("inf"):
-                raise UsageError(f"--{option} {value} must be at least {low:g}, and finite")
+        options.check(self)
         if (self.price_in is None) != (self.price_out is None):
             raise UsageError("--price-in and --price-out go together")
         if self.batch_api and self.batch_files:
             raise UsageError("--batch-api and --batch-files are two ways to ask: give one")
-        if self.reasoning_effort is not None and self.reasoning_effort not in EFFORTS:
-            raise UsageError(
-                f"--reasoning-effort {self.reasoning_effort!r} is unknown; choose from {', '.join(EFFORTS)}"
-            )
         addresses.check("--judge-url", self.judge_url)
 
     @property

@@ -1,0 +1,119 @@
+"""The commands by group, each imported when it is called: a list of them, such as `prefgen --help`, imports none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from prefgen.cli.damage import Command
+
+MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command in the list.
+
+    Attributes:
+        group: heading that it is listed under; empty for a command that is not listed.
+        help: first sentence of its own help.
+        place: module below `prefgen.cli` and function, where they are not called as the command is.
+    """
+
+    group: str
+    help: str
+    place: str = ""
+
+
+COMMANDS = {
+    "demo": Entry(MAKE, "Make pairs on a small LLaVA and rows that come with prefgen."),
+    "bdhs": Entry(MAKE, "Make rejected answers from SFT data alone: BDHS (2407.02477)."),
+    "povid": Entry(MAKE, "Make rejected answers by teacher forcing on a noised image."),
+    "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
+    "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (paper: section 5.3)."),
+    "rank": Entry(MAKE, "Sample answers of the policy, have them judged, and pair the best with a worse one."),
+    "plan": Entry(MAKE, "Say what a run would take: GPU-hours, tokens, disk, money."),
+    "tune": Entry(MAKE, "Try values of rho, visible tokens or noise on a few samples."),
+    "prompts": Entry(MAKE, "The prompts that chat models are given: list or export them.", "corrupt:prompts"),
+    "import": Entry(DATA, "Bring a published set, or data in a trainer's format, into a run.", "import_:import_"),
+    "mix": Entry(DATA, "Mix runs: a share or number of rows of each, interleaved.", "select:mix"),
+    "sample": Entry(DATA, "Draw rows of a run at random, kept in their order.", "select:sample"),
+    "filter": Entry(DATA, "Keep the rows that meet a condition.", "select:filter_"),
+    "dedup": Entry(
+        DATA, "Keep the first of rows with the same texts and pictures, or nearly the same.", "select:dedup"
+    ),
+    "split": Entry(DATA, "Split a run by pictures, so that none is in two splits.", "select:split"),
+    "join": Entry(DATA, "Put several rejected answers for one chosen side by side.", "select:join"),
+    "relabel": Entry(DATA, "Swap in another run's chosen or rejected answers.", "select:relabel"),
+    "export": Entry(DATA, "Write a run in the format of a trainer."),
+    "formats": Entry(DATA, "List the formats that are read and written, each with an example."),
+    "push": Entry(DATA, "Check a run, then upload it to the Hugging Face Hub."),
+    "view": Entry(LOOK, "Show pairs and what differs in a browser; search and vote."),
+    "lint": Entry(LOOK, "Look for what can be learned without looking at the picture."),
+    "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
+    "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "rank:judge"),
+    "noise": Entry(LOOK, "Draw a picture under noise of every strength and kind."),
+    "train": Entry(TRAIN, "Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole."),
+    "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
+    "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
+    "finalize": Entry(CHECK, "Make the data set of a run that several processes filled.", "finished:finalize"),
+    "check": Entry(CHECK, "Say which rows would break in a trainer.", "export:check"),
+    "doctor": Entry(CHECK, "Say what is installed, and whether a model will work."),
+    "presets": Entry("", "List what `--preset` takes: rows of the paper's tables.", "finished:presets"),
+}
+
+
+class Commands(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._listing = False
+        for name, entry in COMMANDS.items():
+            self.commands[name] = TyperCommand(
+                name, callback=None, help=entry.help, rich_help_panel=entry.group, hidden=not entry.group
+            )
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, imported; while a list is made, what the list says of it."""
+        if self._listing or cmd_name not in COMMANDS:
+            return self.commands.get(cmd_name)
+        return load(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help with the list of commands."""
+        with self._listed():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """The commands that begin like this."""
+        with self._listed():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextmanager
+    def _listed(self) -> Iterator[None]:
+        self._listing = True
+        try:
+            yield
+        finally:
+            self._listing = False
+
+
+def load(name: str) -> Any:
+    """Import a command."""
+    entry = COMMANDS[name]
+    module, _, function = (entry.place or f"{name}:{name}").partition(":")
+    made = getattr(import_module(f"prefgen.cli.{module}"), function)
+    if not isinstance(made, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+        single.command(name, cls=Command)(made)
+        made = single
+    command = typer.main.get_command(made)
+    command.name = name
+    return command
