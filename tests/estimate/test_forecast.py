@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefgen.estimate.assumed import Outlook
 
 from prefgen.engines.hf.shape import Shape, of_size
 from prefgen.errors import UsageError
 from prefgen.estimate import forecast, hardware, workload
+from prefgen.estimate.assumed import Outlook
 from prefgen.estimate.hardware import Hardware
 from prefgen.estimate.outlook import lines as outlook_lines
 from prefgen.methods.base import Method
