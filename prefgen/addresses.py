@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from prefgen.errors import UsageError
 
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2})[^/?#\s'\"<>]*@", re.IGNORECASE)
 # Parameters of signed addresses: S3 (both versions), Google, Azure, and whatever is called a key, token or password.
 _SIGNED = re.compile(
@@ -44,6 +45,11 @@ def redact(text: str) -> str:
 def is_address(text: str) -> bool:
     """Whether a text is an address (``s3://…``) and no path or name."""
     return _ADDRESS.match(text) is not None
+
+
+def is_store(address: str) -> bool:
+    """Whether an address is in an object store, which has buckets and no folders."""
+    return address.partition("://")[0].lower() in _STORES
 
 
 def public(address: str) -> str:

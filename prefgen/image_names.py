@@ -28,7 +28,7 @@ COCO_SPLITS = ("train2017/", "train2014/", "val2014/", "val2017/")
 COCO_FOLDERS = ("", *(top + split for top in ("", "coco/") for split in COCO_SPLITS))
 _COCO_WORDS = {"data", "coco", "mscoco", "coco2014", "coco2017", *(split[:-1] for split in COCO_SPLITS)}
 _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/])")
-_EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 Exists = Callable[[str], bool]
 
@@ -78,7 +78,7 @@ def shortened(folder: str, path: str, match: Match) -> Iterator[str]:
 def like(place: str) -> list[str]:
     """Files that are there and differ from `place` in case or extension only."""
     stem, extension = os.path.splitext(place.casefold())
-    if extension not in _EXTENSIONS:
+    if extension not in EXTENSIONS:
         stem = place.casefold()
     folder = os.path.dirname(place)
     found = []
@@ -111,7 +111,7 @@ def _listed(folder: str, _changed: int) -> dict[str, list[str]]:
         names = sorted(entry.name for entry in entries)
     for name in names:
         stem, extension = os.path.splitext(name.casefold())
-        if extension in _EXTENSIONS:
+        if extension in EXTENSIONS:
             found.setdefault(stem, []).append(name)
     return found
 

@@ -27,9 +27,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -70,17 +71,39 @@ DEFAULT_LIMITS = ImageLimits()
 MAX_PATH_CHARS = 4096
 
 
+class Pictures(Protocol):
+    """Pictures that are no files, such as members of archives; each is found where it would be if it were one."""
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The folders, absolute, below which they are found."""
+
+    def find(self, places: Iterable[str]) -> dict[str, str]:
+        """Of some places, those where a picture is, by the picture's own name; a picture may have several places."""
+
+    def is_folder(self, place: str) -> bool:
+        """Whether there are pictures below a place."""
+
+    def like(self, place: str) -> list[str]:
+        """Places of pictures that differ from `place` in case or extension only."""
+
+    def read(self, place: str, max_bytes: int) -> bytes:
+        """A picture's bytes; a `RowError` if it cannot be read."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a picture lies.
 
     Attributes:
+        archived: whether it is one of `ImageRoot.archived`, and no file.
         path: absolute, normalised. how: ``""`` for the name as it is written, else the rule of `prefgen.image_names`
             that it took: ``spelling``, ``tail`` or ``name``.
     """
 
     path: str
     how: str = ""
+    archived: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +111,7 @@ class ImageRoot:
     """The folders below which images may lie. No folder at all is valid: then no path is found.
 
     Attributes:
+        archived: pictures of archives and stores, which are looked for where no file is found.
         match: how a file's place must agree with a path, see `prefgen.image_names`.
         follow_links: whether a link may lead out of the folders. Those of a Hub cache to its own blobs always may.
     """
@@ -95,6 +119,11 @@ class ImageRoot:
     folders: tuple[Path, ...]
     match: image_names.Match = "exact"
     follow_links: bool = False
+    archived: Pictures | None = None
+
+    def __str__(self) -> str:
+        named = [*map(str, self.folders), *([str(self.archived)] if self.archived else [])]
+        return " or ".join(dict.fromkeys(named)) or "(no --image-root given)"
 
     def look(self, path: str, exists: Callable[[str], bool] = os.path.exists) -> Place | None:
         """The one place under the folders that `path` means, or None.
@@ -107,14 +136,27 @@ class ImageRoot:
         """
         if not path or len(path) > MAX_PATH_CHARS or "\0" in path:
             return None
-        for how, places in self._tries(path, exists):
-            there = image_names.distinct([place for place in dict.fromkeys(places) if exists(place)])
-            if len(there) > 1:
-                named = ", ".join(there[:3])
+        for how, tried in self._tries(path, exists):
+            places = list(dict.fromkeys(tried))
+            files = image_names.distinct([place for place in places if self._on_disk(place) and exists(place)])
+            found = {place: place for place in files}
+            archived = self.archived is not None and not found
+            if self.archived is not None and not found:
+                found = self.archived.find(places)
+            if len(found) > 1:
+                named = ", ".join([*found][:3])
                 raise RowError("IMG_AMBIGUOUS", f"{path[:200]} may be any of {named}: set --image-root")
-            if there:
-                return Place(there[0], how)
+            for place in found.values():
+                return Place(place, how, archived)
         return None
+
+    def _on_disk(self, place: str) -> bool:
+        return self.archived is None or any(_inside(place, folder) for folder in self.folders)
+
+    @cached_property
+    def _bases(self) -> list[str]:
+        folders = [os.path.abspath(folder) for folder in self.folders]
+        return list(dict.fromkeys([*folders, *(self.archived.bases if self.archived else ())]))
 
     def locate(self, path: str, exists: Callable[[str], bool]) -> str | None:
         """As `look`, the place only; None as well where several files fit."""
@@ -126,17 +168,23 @@ class ImageRoot:
 
     def _tries(self, path: str, exists: Callable[[str], bool]) -> Iterator[tuple[str, list[str]]]:
         """Rules in order, each with the places that it allows."""
-        bases = [os.path.abspath(folder) for folder in self.folders]
+        bases = self._bases
+        gates = [Path(base) for base in bases]
 
         def below(make: Callable[[str], Iterable[str]]) -> list[str]:
-            return [place for base in bases for place in make(base) if any(_inside(place, f) for f in self.folders)]
+            return [place for base in bases for place in make(base) if any(_inside(place, gate) for gate in gates)]
+
+        def is_there(place: str) -> bool:
+            if self._on_disk(place) and exists(place):
+                return True
+            return self.archived is not None and self.archived.is_folder(place)
 
         if path.startswith("/"):
             yield "", below(lambda base: (os.path.normpath(path),))
         yield "", below(lambda base: islice(image_names.accounted(base, path), 1))
         yield "", below(lambda base: image_names.accounted(base, path))
         for base in bases:
-            for place in image_names.coco(base, path, exists):
+            for place in image_names.coco(base, path, is_there):
                 yield "", [place]
         written = image_names.spellings(path)
         absolute = [os.path.normpath(spelling) for spelling in written[1:] if spelling.startswith("/")]
@@ -146,7 +194,10 @@ class ImageRoot:
         yield self.match, below(lambda base: (p for s in written for p in image_names.shortened(base, s, self.match)))
         allowed = below(lambda base: (p for s in written for p in image_names.accounted(base, s)))
         allowed += below(lambda base: (p for s in written for p in image_names.shortened(base, s, self.match)))
-        yield "spelling", [found for place in allowed for found in image_names.like(place)]
+        alike = [found for place in allowed if self._on_disk(place) for found in image_names.like(place)]
+        if self.archived is not None:
+            alike += [found for place in allowed for found in self.archived.like(place)]
+        yield "spelling", alike
 
     def find(self, path: str) -> Path:
         """The real path of the file that `path` means. It may turn out not to be a regular file.
@@ -158,19 +209,37 @@ class ImageRoot:
 
     def resolve(self, path: str) -> tuple[Path, str]:
         """As `find`, with the rule that it took (`Place.how`)."""
-        where = " or ".join(map(str, self.folders)) or "(no --image-root given)"
+        found = self._found(path)
+        return self._file(found, path), found.how
+
+    def read(self, path: str, max_bytes: int) -> tuple[bytes, str]:
+        """The bytes of the picture that `path` means, at most `max_bytes` + 1, with the rule that it took.
+
+        Raises:
+            RowError: as `find`; ``PATH_NOT_FILE``, ``IMG_SIZE``, ``IMG_UNREADABLE``.
+        """
+        found = self._found(path)
+        if found.archived and self.archived is not None:
+            return self.archived.read(found.path, max_bytes), found.how
+        return _read_file(self._file(found, path), path, max_bytes), found.how
+
+    def _found(self, path: str) -> Place:
         found = self.look(path)
         if found is None:
-            leads_out = all(not _inside(os.path.abspath(folder / path), folder) for folder in self.folders)
-            if self.folders and leads_out:
-                raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {where}; set --image-root")
-            raise RowError("IMG_MISSING", f"{path[:200]} is not under {where}{self.hint(path)}")
+            bases = [Path(base) for base in self._bases]
+            if bases and all(not _inside(os.path.abspath(base / path), base) for base in bases):
+                raise RowError("PATH_OUTSIDE_ROOT", f"{path[:200]} is not under {self}; set --image-root")
+            hint = self.hint(path)
+            raise RowError("IMG_MISSING", f"{path[:200]} is not under {self}{hint and f'; {hint}'}")
+        return found
+
+    def _file(self, found: Place, path: str) -> Path:
         real = Path(os.path.realpath(found.path))
         if self.leads_out(found.path, real):
             raise RowError(
-                "PATH_OUTSIDE_ROOT", f"{path[:200]} is a link that leads out of {where}; --follow-links allows that"
+                "PATH_OUTSIDE_ROOT", f"{path[:200]} is a link that leads out of {self}; --follow-links allows that"
             )
-        return real, found.how
+        return real
 
     def leads_out(self, place: str, real: Path) -> bool:
         """Whether a place below a folder is a link, to `real`, that must not be followed."""
@@ -186,7 +255,8 @@ class ImageRoot:
         if near := image_names.nearest(self.folders, path):
             return f"is it {near}?" + (" --image-match tail takes it" if self.match == "exact" else "")
         for match, agrees in (("tail", "last folders agree"), ("name", "file name agrees")):
-            if self.match == "exact" and ImageRoot(self.folders, match).locate(path, os.path.exists):  # type: ignore[arg-type]
+            other = dataclasses.replace(self, match=match)  # type: ignore[arg-type]
+            if self.match == "exact" and other.locate(path, os.path.exists):
                 return f"only its {agrees} with a file that is there, which --image-match {match} would take"
         return ""
 
@@ -221,8 +291,7 @@ def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, f
     if ref.data is not None:
         data = ref.data
     elif ref.path is not None:
-        place, how = root.resolve(ref.path)
-        data = _read_file(place, name, limits.max_bytes)
+        data, how = root.read(ref.path, limits.max_bytes)
     elif ref.url is not None and fetch is not None:
         data = fetch(ref.url)
     else:

@@ -120,6 +120,29 @@ class RemoteFile:
             return _Stream(self, info["size"])
         return _Parts(self, info["size"])
 
+    def part(self, start: int, end: int) -> bytes:
+        """Bytes from `start` to `end`; fewer if the file ends before.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StoreUnreachable: the network fails.
+        """
+        if self.address.lower().startswith(("http://", "https://")):
+            with _Stream(self, None) as stream:
+                stream.seek(start)
+                return stream.read(end - start) or b""
+        fs, path = self.store()
+
+        def read() -> bytes:
+            try:
+                return cast("bytes", fs.cat_file(path, start=start, end=end))
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # the file ends before `start`
+                    return b""
+                raise
+
+        return attempt(str(self), read)
+
     def state(self) -> str:
         """What changes when the file does: its tag or digest, else its time, and its size.
 
@@ -219,6 +242,8 @@ def attempt(address: str, action: Callable[[], T]) -> T:
             chain = list(_chain(error))
             if isinstance(error, (FileNotFoundError, IsADirectoryError, FileExistsError)) and _is_answer(chain):
                 raise
+            if _status(error) in (404, 410):  # the Hub's, of a file; it says nothing of the kind of one in a listing
+                raise FileNotFoundError(_told(error)) from error
             if any(_is_denial(cause) for cause in chain):
                 raise UsageError(
                     f"INPUT_UNREADABLE: {address}: {_told(chain[-1])}; set the store's credentials in the environment: "
@@ -304,18 +329,8 @@ class _Parts(_Seekable):
         start, end = self._position, min(self._position + len(view), self._size or 0)
         if start >= end:
             return 0
-        fs, path = self._file.store()
-
-        def read() -> bytes:
-            try:
-                return cast("bytes", fs.cat_file(path, start=start, end=end))
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # there is no such range any more
-                    raise self._cut() from error
-                raise
-
         try:
-            data = attempt(str(self._file), read)
+            data = self._file.part(start, end)
         except FileNotFoundError:
             raise UsageError(f"INPUT_CHANGED: {self._file} was removed while it was read") from None
         if len(data) < end - start:
@@ -367,8 +382,7 @@ class _Stream(_Seekable):
         self._disconnect()
         fs, path = self._file.store()
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self._position}-"} if self._position else {})
-        self._response = fs.open(path, block_size=0, headers=headers, size=self._size or 1)
-        self._at = self._position
+        self._response, self._at = fs.open(path, block_size=0, headers=headers, size=self._size or 1), -1
         if self._position and self._response.r.status != 206:  # the whole file again
             if self._position > _DISCARDED_BYTES:
                 raise UsageError(
@@ -377,6 +391,7 @@ class _Stream(_Seekable):
             left = self._position
             while left and (data := self._response.read(min(left, 2**20))):
                 left -= len(data)
+        self._at = self._position
 
     def _disconnect(self) -> None:
         if self._response is not None:

@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote
 
 TOKEN = "hf_made_up"
 
@@ -38,6 +39,18 @@ class Hub:
         self._thread.join()
         self._server.server_close()
 
+    def listing(self, folder: str) -> list[dict[str, Any]]:
+        """The files and folders of a folder, as the Hub's API lists them."""
+        found: dict[str, dict[str, Any]] = {}
+        for path, content in self.files.items():
+            if path.startswith(f"{folder}/" if folder else ""):
+                start = f"{folder}/" if folder else ""
+                name, below, _ = path[len(start) :].partition("/")
+                oid = hashlib.sha1(content).hexdigest()
+                entry = {"type": "directory" if below else "file", "oid": oid, "size": 0 if below else len(content)}
+                found[name] = {**entry, "path": start + name}
+        return list(found.values())
+
     def commit(self, lines: list[dict[str, Any]]) -> None:
         for line in lines:
             value = line["value"]
@@ -57,7 +70,20 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
+        path = unquote(self.path.partition("?")[0])
+        if not path.startswith(("/datasets/me/pairs/", "/api/datasets/me/pairs")):
+            self.answer(404, {"error": "Repository not found"})
+            return
+        if "/resolve/" in path:
+            self.give(self.hub.files.get(path.split("/", 6)[6]))
+            return
+        if "/tree/" in path:
+            self.answer(200, self.hub.listing(path.split("/tree/")[1].partition("/")[2]))
+            return
         files = [{"rfilename": path} for path in self.hub.files]
         known = {"id": "me/pairs", "private": self.hub.private, "siblings": files, "sha": "0" * 40, "tags": []}
         self.answer(404 if self.hub.private is None else 200, known)
@@ -97,6 +123,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(200, {"commitUrl": f"{self.hub.url}/datasets/me/pairs/commit/abc", "commitOid": "a" * 40})
         else:
             self.answer(404, {"error": self.path})
+
+    def give(self, content: bytes | None) -> None:
+        """A file's bytes, or those that are asked for."""
+        asked = (self.headers.get("Range") or "").removeprefix("bytes=").partition("-")
+        part = (content or b"")[int(asked[0] or 0) : int(asked[2]) + 1 if asked[2] else None]
+        self.send_response(404 if content is None else 206 if asked[0] else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("ETag", f'"{hashlib.sha1(content or b"").hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
 
     def large(self, file: dict[str, Any]) -> dict[str, Any]:
         """A large file needs an upload unless its content is there."""

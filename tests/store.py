@@ -40,13 +40,15 @@ class Web:
 
     Attributes:
         files: content by path. ranges: whether parts of a file are given.
-        cut: so many responses end after half of their bytes. status: answer everything with it, unless it is 0.
+        cuts: the next responses end after such a share of their bytes each.
+        status: answer everything with it, unless it is 0.
         moved: by path, where a redirect leads.
     """
 
     def __init__(self, files: dict[str, bytes], *, ranges: bool = True) -> None:
         self.files, self.ranges = files, ranges
-        self.cut = self.status = self.requests = 0
+        self.status = self.requests = 0
+        self.cuts: list[float] = []
         self.moved: dict[str, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Files,), {"web": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -96,8 +98,7 @@ class _Files(BaseHTTPRequestHandler):
             self._send(content[start:])
 
     def _send(self, content: bytes) -> None:
-        if self.web.cut and len(content) > 1000:
-            self.web.cut -= 1
-            content = content[: len(content) // 2]
+        if self.web.cuts and len(content) > 1000:
+            content = content[: int(len(content) * self.web.cuts.pop(0))]
             self.close_connection = True
         self.wfile.write(content)

@@ -15,7 +15,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
     {"errors", "records", "seeds", "image_names", "demo", "__init__"},
-    {"visibility", "text", "images", "carried", "reading", "addresses", "options"},
+    {"visibility", "text", "images", "carried", "reading", "addresses", "cache", "options"},
     {"requests", "rundir", "remote"},
     {"methods", "engines", "sources"},
     {"importers", "exporters"},

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefgen.errors import CorruptRun, ModelUnreachable, UsageError
 from prefgen.rundir.layout import Layout, json_bytes
@@ -49,14 +50,8 @@ def package(out: Path, repository: str) -> Package:
     """
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"{repository!r} is no name of a data set on the Hub: give USER/NAME")
-    found = verify(out)
-    if found.problems:
-        first = found.problems[0]
-        raise CorruptRun(f"{out} has {len(found.problems)} problems, the first in {first.file}: {first.detail}")
-    if not found.finished or not found.pairs:
-        raise UsageError(f"{out} is not finished, or has no pair: repeat the command that makes it, then push")
+    manifest = checked_manifest(out)
     at = Layout(out)
-    manifest = json.loads(at.manifest.read_bytes())
     info = _hub_info(at, repository)
     name = at.dataset_info.relative_to(out).as_posix()
     manifest["files"][name] = {"sha256": hashlib.sha256(info).hexdigest(), "bytes": len(info)}
@@ -74,6 +69,23 @@ def package(out: Path, repository: str) -> Package:
         },
     }
     return Package(repository, dict(sorted(files.items())))
+
+
+def checked_manifest(out: Path) -> dict[str, Any]:
+    """The manifest of a run that was checked from end to end.
+
+    Raises:
+        UsageError: there is no finished run with a pair in `out`.
+        CorruptRun: anything is wrong with it.
+    """
+    found = verify(out)
+    if found.problems:
+        first = found.problems[0]
+        raise CorruptRun(f"{out} has {len(found.problems)} problems, the first in {first.file}: {first.detail}")
+    if not found.finished or not found.pairs:
+        raise UsageError(f"{out} is not finished, or has no pair: repeat the command that makes it, then push")
+    manifest: dict[str, Any] = json.loads(Layout(out).manifest.read_bytes())
+    return manifest
 
 
 def _hub_info(at: Layout, repository: str) -> bytes:

@@ -19,7 +19,7 @@ from prefgen.errors import UsageError
 SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
 _REPEAT = "repeat with: "
-_LISTS = ("also", "engine_args", "input", "online_args", "sweep")  # options that may be given several times
+_LISTS = ("also", "engine_args", "image_root", "input", "online_args", "sweep")  # options that may be repeated
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers", "ray")
 

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from prefgen.cli.options import on_disk
+from prefgen.cli.select import Run
 
 LOADED_ROWS = 1000
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
+    run: Run,
     to: Annotated[
         str,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli.options import run_folder
 from prefgen.cli.select import Exclude
 from prefgen.errors import NotGoodEnough, UsageError
 
@@ -14,7 +15,12 @@ FAIL_ON = ("error", "warning")
 
 
 def lint(
-    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.", metavar="RUN")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder
+        ),
+    ],
     fail_on: Annotated[
         str | None,
         typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from prefgen import options as declare
+from prefgen.addresses import HUB_ID, is_address
 from prefgen.cli import config, params
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
@@ -35,9 +36,19 @@ def on_disk(path: Path) -> Path:
         address = str(path).replace(":/", "://", 1)
         raise UsageError(
             f"--output {address}: commits need the renames and locks of a file system, which {scheme}// has not. Write "
-            f"to a folder, on disk or shared, and copy all of it, .prefgen too; `prefgen verify` checks the copy"
+            f"to a folder, on disk or shared, then copy it: prefgen push OUT {address}"
         )
     return path
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a run; one at an address, or on the Hub where there is no such folder, is downloaded first."""
+    path = Path(text)
+    if not is_address(text) and (path.exists() or not HUB_ID.fullmatch(text)):
+        return path
+    from prefgen.card.pull import pulled
+
+    return pulled(text)
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:

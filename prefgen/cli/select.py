@@ -11,7 +11,7 @@ import typer
 
 from prefgen.addresses import redact
 from prefgen.cli import config
-from prefgen.cli.options import on_disk
+from prefgen.cli.options import on_disk, run_folder
 from prefgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from prefgen.select import Excluded, Selection
 
 
-Run = Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")]
+Run = Annotated[
+    Path, typer.Argument(help="Folder, address or Hub id of a finished run.", metavar="RUN", parser=run_folder)
+]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
 ]
@@ -42,7 +44,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the 
 def mix(
     ctx: typer.Context,
     runs: Annotated[
-        list[str], typer.Argument(help="RUN, RUN:0.5 (a share) or RUN:5000 (rows).", metavar="RUN[:AMOUNT]…")
+        list[str],
+        typer.Argument(
+            help="RUN (folder, address, Hub id), RUN:0.5 (a share) or RUN:5000 (rows).", metavar="RUN[:AMOUNT]…"
+        ),
     ],
     output: Output,
     seed: Seed = 0,
@@ -59,7 +64,7 @@ def mix(
     from prefgen import select
     from prefgen.rundir.reader import Stored
 
-    amounts = [select.parse_amount(run) for run in runs]
+    amounts = [(run_folder(path), amount) for path, amount in map(select.parse_amount, runs)]
     excluded = _excluded(exclude_images)
     settings: dict[str, Scalar] = {"seed": seed}
     for number, (_, amount) in enumerate(amounts):

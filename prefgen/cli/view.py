@@ -7,9 +7,16 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli.options import run_folder
+
 
 def view(
-    out: Annotated[Path, typer.Argument(help="Folder of a data set, finished or not.", metavar="RUN")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder
+        ),
+    ],
     static: Annotated[
         Path | None, typer.Option("--static", metavar="FILE", help="Write one HTML file of a sample instead.")
     ] = None,

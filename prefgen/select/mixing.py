@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
-from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class Amount:
         return wanted
 
 
-def parse_amount(text: str) -> tuple[Path, Amount]:
+def parse_amount(text: str) -> tuple[str, Amount]:
     """What ``OUT``, ``OUT:0.5`` and ``OUT:5000`` mean: all, half of, or 5,000 rows of the run in OUT.
 
     Raises:
@@ -48,11 +47,11 @@ def parse_amount(text: str) -> tuple[Path, Amount]:
     """
     path, colon, number = text.rpartition(":")
     if not colon or not path or not number.replace(".", "", 1).isdigit():
-        return Path(text), Amount()
+        return text, Amount()
     amount = Amount(share=float(number)) if "." in number else Amount(rows=int(number))
     if not (0 < amount.share <= 1 and (amount.rows is None or amount.rows > 0)):
         raise UsageError(f"{text}: give a share in (0, 1] with a point (0.5, 1.0), or a number of rows (5000)")
-    return Path(path), amount
+    return path, amount
 
 
 def mix(

@@ -14,7 +14,6 @@ from prefgen import addresses
 from prefgen.errors import UsageError
 from prefgen.remote import File, RemoteFile, attempt, store
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)/?")
 _FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv", ".txt", ".gz", ".zip", ".arrow")
 _PATTERN = re.compile(r"[*?[]")
@@ -78,13 +77,19 @@ def unreadable(path: File, error: OSError) -> UsageError:
     return UsageError(f"INPUT_UNREADABLE: {error.filename or path}: {error.strerror}; check its permissions")
 
 
+def from_file_address(name: str) -> str:
+    """The path of a ``file://`` address; anything else as it is."""
+    if name[:7].lower() != "file://":
+        return name
+    return unquote(re.sub(r"^file://(localhost(?=/))?", "", name, flags=re.IGNORECASE))
+
+
 def _listed(input: Inputs) -> Sequence[str]:
     return [input] if isinstance(input, str) else input
 
 
 def _named(name: str, allow_urls: bool) -> Sequence[Source]:
-    if name[:7].lower() == "file://":
-        name = unquote(re.sub(r"^file://(localhost(?=/))?", "", name, flags=re.IGNORECASE))
+    name = from_file_address(name)
     if addresses.is_address(name):
         return _at_address(name, allow_urls)
     path = Path(name).expanduser()
@@ -95,7 +100,7 @@ def _named(name: str, allow_urls: bool) -> Sequence[Source]:
             return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [_missing(name)]
     except OSError as error:
         raise unreadable(path, error) from error
-    if _HUB_ID.fullmatch(name) and not name.endswith(_FILE_SUFFIXES):
+    if addresses.HUB_ID.fullmatch(name) and not name.endswith(_FILE_SUFFIXES):
         return [HubSet(name)]
     raise _not_found(name, path)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import PurePath
@@ -86,8 +87,8 @@ def renamed(rows: Iterable[Row], columns: str, roles: str) -> Iterator[Row]:
         found = found or list(map(str, row.columns))
         lacking -= {column for column in lacking if _at(row.columns, column) is not _ABSENT}
         values = _with_names(row.columns, names)
-        yield Row(
-            row.where, {name: _with_roles(value, speakers) for name, value in values.items()} if roles else values
+        yield replace(
+            row, columns={name: _with_roles(value, speakers) for name, value in values.items()} if roles else values
         )
     if lacking and found:
         column = min(lacking)

@@ -105,7 +105,12 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
         except RowError:
             counts["ambiguous"] += 1
             return None
-        if place is not None and os.path.islink(place.path) and root.leads_out(place.path, Path(place.path).resolve()):
+        if (
+            place is not None
+            and not place.archived
+            and os.path.islink(place.path)
+            and root.leads_out(place.path, Path(place.path).resolve())
+        ):
             counts["linked"] += 1
             return None
         return place.how if place is not None else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from prefgen import addresses
 from prefgen.errors import UsageError
 from prefgen.image_names import Match
 from prefgen.options import DATA, check, option, shared
@@ -15,6 +16,7 @@ from prefgen.sources.questions import read_questions
 
 if TYPE_CHECKING:
     from prefgen.images import ImageRoot
+    from prefgen.remote import File
     from prefgen.sources.finding import Inputs
 
 Turns = Literal["all", "first", "last"]
@@ -25,7 +27,8 @@ class SourceOptions:
     """What to read of an input, and where its images are.
 
     Attributes:
-        image_root: folder that image paths are relative to; None means the input's own folder, then ``images`` in it.
+        image_root: folders that image paths are relative to, archives of pictures, or addresses of either; None means
+            the input's own folder, then ``images`` in it. Archives in a folder given here are searched as well.
         turns: which assistant turns of a conversation become samples.
         limit: read the first so many outcomes, samples and dropped rows alike.
         sample: draw so many outcomes uniformly at random without replacement, seeded by `seed`, kept in source order.
@@ -48,7 +51,9 @@ class SourceOptions:
             the file of questions is not there.
     """
 
-    image_root: Path | None = option(None, help="Folder of the images; else beside the input.", panel=DATA)
+    image_root: Sequence[str] = option(
+        (), help="Folder, zip or tar of the images, or its address; repeatable. Else beside the input.", panel=DATA
+    )
     turns: Turns = option("all", help="Assistant turns to use", panel=DATA)
     limit: int | None = option(None, help="Use the first N rows only.", panel=DATA, low=1)
     sample: int | None = option(None, help="Use N rows drawn at random (the paper: 5000).", panel=DATA, low=1)
@@ -75,7 +80,8 @@ class SourceOptions:
     def recorded(self) -> dict[str, str | int | float | bool | None]:
         """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
         named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
-        return {f"source.{name}": str(value) if isinstance(value, Path) else value for name, value in named.items()}
+        named["image_root"] = " ".join(map(_shown, self._roots)) or None
+        return {f"source.{name}": value for name, value in named.items()}
 
     @property
     def column_names(self) -> Mapping[str, str]:
@@ -86,20 +92,22 @@ class SourceOptions:
         """Where the images of `input` may lie.
 
         Raises:
-            UsageError: `image_root` is not a folder; or, without one, as `find`.
+            UsageError: there is no such folder or archive; or, without one, as `find`.
         """
         from prefgen.images import ImageRoot  # Pillow and numpy: not for `prefgen bdhs --help`
+        from prefgen.sources.archives import Archives, holds_archives
         from prefgen.sources.finding import find
 
-        if self.image_root is not None:
-            if not self.image_root.is_dir():
-                raise UsageError(f"--image-root {self.image_root} is not a folder")
-            return ImageRoot((self.image_root,), self.image_match, self.follow_links)
-        inputs = [
-            source for source in find(input, self.allow_urls) if isinstance(source, Path)
-        ]  # a Hub set has its images in it
-        folders = dict.fromkeys(folder for path in inputs for folder in self._folders(path))
-        places = (place for folder in folders for place in (folder, folder / "images"))
+        if self._roots:
+            found = [self._located(str(root)) for root in self._roots]
+            folders = tuple(root for root in found if isinstance(root, Path) and root.is_dir())
+            archives = [root for root in found if root not in folders or holds_archives(root)]
+            archived = Archives(archives) if archives else None
+            return ImageRoot(folders, self.image_match, self.follow_links, archived)
+        named = find(input, self.allow_urls)
+        inputs = [source for source in named if isinstance(source, Path)]  # a Hub set has its images in it
+        beside = dict.fromkeys(folder for path in inputs for folder in self._folders(path))
+        places = (place for folder in beside for place in (folder, folder / "images"))
         return ImageRoot(tuple(places), self.image_match, self.follow_links)
 
     def _folders(self, path: Path) -> list[Path]:
@@ -107,3 +115,26 @@ class SourceOptions:
         from prefgen.sources.folder_rows import row_files
 
         return [path, *(file.parent for file in row_files(path, self.split))] if path.is_dir() else [path.parent]
+
+    @property
+    def _roots(self) -> Sequence[str]:
+        return [self.image_root] if isinstance(self.image_root, str) else self.image_root
+
+    def _located(self, root: str) -> File:
+        from prefgen.remote import RemoteFile
+        from prefgen.sources.archives import is_archive
+        from prefgen.sources.finding import from_file_address
+
+        if addresses.is_address(root) and not root.lower().startswith("file://"):
+            addresses.check_readable(root, self.allow_urls)
+            return RemoteFile(root.rstrip("/"))
+        path = Path(from_file_address(root)).expanduser()
+        if not path.exists():
+            raise UsageError(f"--image-root {root} is not there: give a folder, a zip, a tar, or an address of one")
+        if path.is_file() and not is_archive(path):
+            raise UsageError(f"--image-root {root} is no folder, zip or tar")
+        return path
+
+
+def _shown(root: str | Path) -> str:
+    return addresses.public(root) if isinstance(root, str) and addresses.is_address(root) else str(Path(root))

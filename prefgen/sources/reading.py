@@ -124,16 +124,16 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
     number = 0
     reasons: Reasons = {}
     shapeless = True  # no row has had a shape that prefgen knows
-    for source, row in _rows(input, options):
+    for row in rows(input, options):
         number += 1
-        for outcome in outcomes(row, source, options):
+        for outcome in outcomes(row, row.source, options):
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
                 if key in seen:
                     outcome = Dropped(
                         "DUPLICATE",
                         f"{row.where}: the same images, prompt and answer stand in an earlier row",
-                        source,
+                        row.source,
                         outcome.source_id,
                         id=outcome.id,
                         turn=outcome.turn,
@@ -158,16 +158,17 @@ def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
     Raises:
         UsageError: as `read`.
     """
-    return (row for _, row in _rows(input, options))
+    return renamed(_rows(input, options), options.columns, options.roles)
 
 
-def _rows(input: Inputs, options: SourceOptions) -> Iterator[tuple[str, Row]]:
-    """Rows, each with the name of its file, folder or Hub set; `where` names that too where there are several."""
+def _rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
+    """Rows with their source, which `where` names too if there are several."""
     found = find(input, options.allow_urls)
     for source in found:
         name = label(source, found)
-        for row in renamed(_rows_of(source, options), options.columns, options.roles):
-            yield source_name(source), row if len(found) == 1 else replace(row, where=f"{name}, {row.where}")
+        for row in _rows_of(source, options):
+            where = row.where if len(found) == 1 else f"{name}, {row.where}"
+            yield replace(row, where=where, source=source_name(source))
 
 
 def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:

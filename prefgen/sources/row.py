@@ -16,10 +16,12 @@ class Row:
     Attributes:
         where: what to call it in a message, e.g. ``line 17``; the first is 1.
         columns: its values by name, or why they could not be read.
+        source: name of the file, folder or Hub set that it is from; readers of one file leave it out.
     """
 
     where: str
     columns: dict[str, Any] | RowError
+    source: str = ""
 
 
 def json_value(value: object) -> Any:

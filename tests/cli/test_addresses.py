@@ -62,11 +62,11 @@ def test_a_run_goes_on_where_the_network_failed_it(tmp_path: Path, monkeypatch: 
     with Web({"/input.json": local.read_bytes()}) as web:
         address = f"{web.url}/input.json"
         assert bdhs(address, images, tmp_path / "b", "--allow-urls", "--shard", "0/3").returncode == 0
-        web.cut = 1000
+        web.cuts = [0.5] * 1000
         broken = bdhs(address, images, tmp_path / "b", "--allow-urls")
         assert broken.returncode == 5, broken.stderr
         assert "The same command goes on" in broken.stderr
-        web.cut = 0
+        web.cuts = []
         assert bdhs(address, images, tmp_path / "b", "--allow-urls").returncode == 0
     assert data_digests(tmp_path / "b") == data_digests(tmp_path / "a")
 

@@ -25,11 +25,16 @@ def out(tmp_path: Path) -> Path:
 
 
 def push(hub: Hub, out: Path, *options: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    return command(hub, out, "push", str(out), "me/pairs", *options, token=token)
+
+
+def command(hub: Hub, out: Path, *words: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
     environment = {**ENVIRONMENT, "HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
     del environment["HF_HUB_OFFLINE"]
     environment["HF_HOME"] = str(out.parent / "hf")  # no token of this machine
-    command = [sys.executable, "-m", "prefgen", "push", str(out), "me/pairs", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+    environment["XDG_CACHE_HOME"] = str(out.parent / "cache")
+    line = [sys.executable, "-m", "prefgen", *words]
+    return subprocess.run(line, capture_output=True, text=True, check=False, env=environment, timeout=120)
 
 
 def test_a_push_is_private_complete_and_can_be_verified(hub: Hub, out: Path, tmp_path: Path) -> None:
@@ -43,6 +48,19 @@ def test_a_push_is_private_complete_and_can_be_verified(hub: Hub, out: Path, tmp
         (tmp_path / "down" / path).write_bytes(content)
     found = verify(tmp_path / "down")
     assert (found.problems, found.pairs, found.finished) == ((), 12, True)
+
+
+def test_what_was_pushed_is_read_by_its_id(hub: Hub, out: Path, tmp_path: Path) -> None:
+    assert push(hub, out).returncode == 0
+    for run, name in (("me/pairs", "pulled"), (str(out), "local")):
+        done = command(hub, out, "export", run, "--to", "trl", "-o", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    files = [path.relative_to(tmp_path / "local") for path in (tmp_path / "local").rglob("*.parquet")]
+    assert files
+    assert all((tmp_path / "pulled" / path).read_bytes() == (tmp_path / "local" / path).read_bytes() for path in files)
+    missing = command(hub, out, "lint", "me/none")
+    assert missing.returncode == 2
+    assert "holds no finished run" in missing.stderr
 
 
 def test_a_push_that_was_cut_off_goes_on(hub: Hub, out: Path) -> None:

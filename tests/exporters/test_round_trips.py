@@ -50,7 +50,7 @@ TO_IMPORTER = {
 
 def imported(importer: Importer, src: str, out: Path, image_root: Path | None = None) -> list[dict[str, Any]]:
     """Rows of the run that an import makes."""
-    job = ImportJob(importer, src, SourceOptions(image_root), out, 2)
+    job = ImportJob(importer, src, SourceOptions((str(image_root),) if image_root else ()), out, 2)
     found = survey(job)
     assert not found.missing.missing
     with RunDirectory.open(out, Plan(found.rows, 2, job.fingerprint())) as directory:

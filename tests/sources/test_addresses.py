@@ -140,21 +140,22 @@ def test_an_object_that_changes_while_it_is_read_stops_the_run(bucket: Any, monk
             list(rows)
 
 
+@pytest.mark.parametrize("cuts", [[0.5, 0.5], [0.9, 0.1], [0.1, 0.9]], ids=str)
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_connection_that_breaks_is_made_again_where_it_broke(ranges: bool, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_is_made_again_where_it_broke(ranges: bool, cuts: list[float], tmp_path: Path) -> None:
     local = tmp_path / "rows.jsonl"
     local.write_bytes(lines())
     with Web({"/rows.jsonl": lines()}, ranges=ranges) as web:
-        web.cut = 2
+        web.cuts = [*cuts]
         same(f"{web.url}/rows.jsonl", local, URLS)
-        assert web.cut == 0
+        assert web.cuts == []
 
 
-@pytest.mark.parametrize("fault", ["cut", "status"])
+@pytest.mark.parametrize("fault", ["cuts", "status"])
 def test_a_network_that_stays_broken_ends_with_its_own_exit_code(fault: str) -> None:
     with Web({"/rows.jsonl": lines()}) as web:
         rows = read(f"{web.url}/rows.jsonl", URLS)
-        setattr(web, fault, {"cut": 10**6, "status": 503}[fault])
+        setattr(web, fault, {"cuts": [0.0] * 1000, "status": 503}[fault])
         with pytest.raises(StoreUnreachable, match="tried 3 times") as caught:
             list(rows)
     assert caught.value.exit_code == ExitCode.UNREACHABLE

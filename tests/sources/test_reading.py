@@ -311,9 +311,9 @@ def test_senseless_counts_are_refused_with_the_value(wrong: dict[str, int]) -> N
 def test_images_are_looked_for_beside_the_input_unless_a_root_is_given(ten: Path, tmp_path: Path) -> None:
     assert ALL.root(str(ten)).folders == (tmp_path, tmp_path / "images")
     assert ALL.root("owner/name").folders == ()
-    assert SourceOptions(image_root=tmp_path).root(str(ten)).folders == (tmp_path,)
-    with pytest.raises(UsageError, match="is not a folder"):
-        SourceOptions(image_root=ten).root(str(ten))
+    assert SourceOptions(image_root=(str(tmp_path),)).root(str(ten)).folders == (tmp_path,)
+    with pytest.raises(UsageError, match="is no folder, zip or tar"):
+        SourceOptions(image_root=(str(ten),)).root(str(ten))
 
 
 def test_importing_the_readers_does_not_import_datasets() -> None:

@@ -102,3 +102,12 @@ def test_patterns_and_files_at_addresses(bucket: Any, parts: Path) -> None:
         bucket.pipe_file(f"bucket/many/{file.name}", file.read_bytes())
     assert source_ids("s3://bucket/many/part-*.jsonl", f"{parts}/more.jsonl") == ["0", "1", "2", "3", "4"]
     assert list(read("s3://bucket/many/*.jsonl", ALL)) == list(read(f"{parts}/*.jsonl", ALL))
+
+
+def test_a_column_that_only_some_files_have_may_be_named(parts: Path) -> None:
+    (parts / "other.jsonl").write_text(lines(8).replace('"question"', '"ask"'))
+    options = SourceOptions(columns="question=ask")
+    found = list(rows([f"{parts}/more.jsonl", f"{parts}/other.jsonl"], options))
+    assert [row.source for row in found] == ["more.jsonl", "more.jsonl", "other.jsonl"]
+    assert isinstance(found[2].columns, dict)
+    assert found[2].columns["question"] == "What?"
