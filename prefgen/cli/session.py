@@ -110,7 +110,6 @@ def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> Non
     if isinstance(job.method, Restricting):
         build.check_view(engine, job.method.view("", 1))
     identity = ask(build.identify, job.engine, job.method.asks)
-    settings = launch.fingerprint(job, identity)
     if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
         rows = Layout(job.output).read_plan().rows
     else:
@@ -119,6 +118,11 @@ def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> Non
         _print_plan(job, found, talk, with_prompt=manner.dry_run)
     if manner.dry_run:
         return
+    engine, why = ask(build.proven, job.engine, job.method.asks)
+    if why:
+        talk.print(f"attention {engine.attention}: {why}", markup=False, highlight=False)
+    job = dataclasses.replace(job, engine=engine)
+    settings = launch.fingerprint(job, identity)
     planned = Plan(rows, job.shard_size, settings, job.config)
     spread.announce(talk)
     with RunDirectory.open(job.output, planned, spread.part) as directory:

@@ -6,6 +6,7 @@ from prefgen.doctor import Finding
 from prefgen.engines import adapters
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import devices, inspect, loading
+from prefgen.engines.hf import proof as proof_
 from prefgen.engines.hf.inspect import Architecture, Prompting
 from prefgen.engines.vllm import engine
 from prefgen.errors import PrefgenError
@@ -24,7 +25,7 @@ def findings(config: EngineConfig, width: int, height: int) -> list[Finding]:
         prompt = inspect.prompting(config, width, height)
         found += [*_prompting(prompt, width, height), *_memory(built, prompt), _vllm(config)]
         if all(finding.level != "broken" for finding in found):
-            found.append(_comparison(config, width, height))
+            found += _proof(config, width, height)
     except PrefgenError as error:
         found.append(Finding("broken", "model", str(error)))
     return found
@@ -90,18 +91,31 @@ def _vllm(config: EngineConfig) -> Finding:
     return Finding("note" if reason else "ok", "vLLM", reason or "can run it", "" if reason else "use --engine vllm")
 
 
-def _comparison(config: EngineConfig, width: int, height: int) -> Finding:
-    compared = inspect.compare(loading.load(config), width, height)
-    text = (
-        f"largest difference of logits {compared.difference:.1e}, tolerance {compared.tolerance:.1e}; hiding all but "
-        f"{compared.kept} image tokens changes them by {compared.effect:.2g}"
-    )
-    if compared.equal:
-        return Finding("ok", "drop = mask", text)
-    if compared.outgrown:
+def _proof(config: EngineConfig, width: int, height: int) -> list[Finding]:
+    """What a run would prove before its first row, on a picture of this size."""
+    loaded = loading.load(config)
+    proof = proof_.prove(loaded, config, width, height)
+    if proof.tolerance < 0:
+        return [Finding("broken", "proof", proof.refused, "tell us")]
+    whole = f"with the picture whole, logits differ from stock transformers' by {proof.stock:.1e}"
+    found = [Finding("ok", "stock", f"{whole}, tolerance {proof.tolerance:.1e}")]
+    effect = f"hiding all but {proof.kept} image tokens changes them by {proof.effect:.2g}"
+    if loaded.family.state:
+        kinds = ", ".join(loaded.family.state)
+        text = f"{kinds} layers carry a running state: a hidden token is removed, a mask is refused; {effect}"
+        return [*found, Finding("note", "restriction", text)]
+    text = f"largest difference of logits {proof.drop:.1e}, tolerance {proof.tolerance:.1e}; {effect}"
+    if proof.refused:
+        return [Finding("broken", "proof", proof.refused, "tell us")]
+    if proof.drops:
+        return [*found, Finding("ok", "drop = mask", text)]
+    if proof.outgrown:
         advice = "such rows are masked by themselves, which is slow; a smaller picture is faster"
-        return Finding("warning", "drop = mask", f"the prompt outgrows the model's sliding window: {text}", advice)
-    return Finding("broken", "drop = mask", f"not here: {text}", "use --attention mask, and tell us")
+        text = f"the prompt outgrows the model's sliding window: {text}"
+    else:
+        advice = f"a run masks by itself, which is slow and was shown to hide (difference {proof.mask:.1e})"
+        text = f"not here: {text}"
+    return [*found, Finding("warning", "drop = mask", text, advice)]
 
 
 def _size(count: float) -> str:

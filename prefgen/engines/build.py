@@ -190,10 +190,37 @@ def _policy(config: EngineConfig) -> Engine:
         from prefgen.engines.vllm.engine import VllmEngine
 
         return VllmEngine.load(config)
-    from prefgen.engines.hf import loading
+    from prefgen.engines.hf import loading, proof
     from prefgen.engines.hf.engine import TransformersEngine
 
-    return TransformersEngine(loading.load(config), config)
+    loaded = loading.load(config)
+    return TransformersEngine(loaded, dataclasses.replace(config, attention=proof.ensure(loaded, config).attention))
+
+
+def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineConfig, str]:
+    """The configuration with attention as it was shown to hide tokens; words where that is not what was asked for.
+
+    Loads the model, unless its proof is remembered.
+
+    Args:
+        asks: what the run's method asks for.
+
+    Raises:
+        UsageError: the model cannot be used. ModelUnreachable: it cannot be read.
+    """
+    if config.engine != "transformers" or not of_policy(asks) or config.attention == "mask":
+        return config, ""
+    from prefgen.engines.hf import proof
+
+    found = proof.remembered(config)
+    if found is None:
+        from prefgen.engines.hf import loading
+
+        found = proof.ensure(loading.load(config), config)
+    if found.attention == config.attention:
+        return config, ""
+    words = f"dropping its hidden tokens changes its logits by {found.drop:.1e} against a mask, so they are masked"
+    return dataclasses.replace(config, attention=found.attention), words
 
 
 def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:

@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from prefgen.engines.hf import vision
 from prefgen.engines.hf.decoding import Tokens, pad, pad_id, token_types
 from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.proof import FAULTS, TOLERANCE
 from prefgen.train import attention, processes
 from prefgen.train.rows import Item
 
@@ -38,9 +39,29 @@ def why_separate(loaded: LoadedModel) -> str:
         return "its image tokens have coordinates (M-RoPE)"
     if loaded.family.image_blocks:
         return "its image tokens attend to each other in both directions"
+    if loaded.family.state:
+        return f"its {', '.join(loaded.family.state)} layers carry a state from answer to answer"
     if loaded.window is not None:
         return f"some layers look back on {loaded.window:,} tokens only"
     return ""
+
+
+def why_not_packed(loaded: LoadedModel, item: Item) -> str:
+    """`why_separate`; of a type that no table lists, one sample is read both ways as well."""
+    reason = why_separate(loaded)
+    if reason or loaded.family.is_listed:
+        return reason
+    with torch.no_grad():
+        (apart,) = token_logps(loaded, [item], packed=False)
+        try:
+            (behind,) = token_logps(loaded, [item], packed=True)
+        except FAULTS as error:
+            return f"its code does not take a block mask ({type(error).__name__})"
+    scale = max(1.0, *(float(logps.abs().max()) for logps in apart))
+    difference = max(float((one - other).abs().max()) for one, other in zip(apart, behind, strict=True))
+    if difference <= TOLERANCE[loaded.dtype] * scale:
+        return ""
+    return f"log-probabilities behind one prompt differ by {difference:.1e} from those of sequences of their own"
 
 
 @dataclass(frozen=True)

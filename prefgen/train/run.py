@@ -20,13 +20,14 @@ import transformers
 
 from prefgen import durable
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
 from prefgen.train import card, checkpoints, online, processes, reference, saved
 from prefgen.train.callbacks import Asked, Log, Metrics, Stop
 from prefgen.train.config import Optimisation
-from prefgen.train.logprobs import Policy, token_logps, why_separate
+from prefgen.train.logprobs import Policy, token_logps, why_not_packed
 from prefgen.train.model import attach, loaded_for, save
 from prefgen.train.rows import Reader, Sample, held_out
 from prefgen.train.state import Items, Job, Prepared
@@ -58,6 +59,8 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
     runs = job.opened()
     online.identified(job)
     loaded = loaded_for(engine, job.optimisation)
+    if not (loaded.family.is_listed or loaded.adapter or job.optimisation.qlora):  # whose weights are others
+        proof.ensure(loaded, engine)
     limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
     optimisation = job.optimisation
     longest = min(optimisation.max_length or limit, limit)
@@ -70,9 +73,10 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
         raise UsageError(f"no row of {', '.join(map(str, job.runs))} can be trained on: {reasons}")
     held = held_out(runs, samples, job.optimisation.validation, job.optimisation.seed)
     dataset = Items(runs, reader, samples)
-    _check_sight(loaded, dataset, samples, packed=not why_separate(loaded))
+    separate = why_not_packed(loaded, dataset[0])
+    _check_sight(loaded, dataset, samples, packed=not separate)
     steps = steps_of(optimisation, len(samples) - len(held))
-    return Prepared(loaded, samples, tuple(held), dropped, why_separate(loaded), steps, dataset)
+    return Prepared(loaded, samples, tuple(held), dropped, separate, steps, dataset)
 
 
 def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:

@@ -50,7 +50,7 @@ def test_memory_is_that_of_the_model() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"model_type": "llama"}, "is of type 'llama', which this version does not support"),
+        ({"model_type": "llama"}, "has no image-text-to-text model of type 'llama'"),
         ({"model_type": "paligemma"}, "PaliGemma is refused: it reads its prompt in both directions"),
         ({"model_type": "mllama"}, "is refused: it sees images by cross-attention"),
     ],

@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from prefgen.engines.hf.architectures import FAMILIES
+from prefgen.engines.hf import probing
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image
 
@@ -134,9 +134,8 @@ def loaded(architecture: Any, config: Any, processor: Any, seed: int) -> LoadedM
     torch.manual_seed(seed)
     model = architecture(config).eval()
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
-    return LoadedModel(
-        model, processor, FAMILIES[config.model_type], "tiny", "random", torch.device("cpu"), torch.float32
-    )
+    family = probing.completed(probing.listed(config, "tiny"), model, processor)
+    return LoadedModel(model, processor, family, "tiny", "random", torch.device("cpu"), torch.float32)
 
 
 def picture(seed: int, width: int = 40, height: int = 30) -> Image:

@@ -8,17 +8,20 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from prefgen.engines.hf import vision
+from prefgen.engines.hf import architectures, decoding, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.train import attention, processes
-from prefgen.train.logprobs import Policy, token_logps, why_separate
+from prefgen.train.logprobs import Policy, token_logps, why_not_packed
 from prefgen.train.rows import Item
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
+from tests.engines.zoo_found import FOUND
 from tests.train.pairs import REJECTED, item, row
 
 PACKED = ("llava", "llava_next", "internvl", "smolvlm", "idefics3", "llava_onevision", "ovis2")
 SEPARATE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3", "aya_vision")
+_SLOW = {"aria"}  # whose processor makes 980 x 980 of every picture
+ALL = {**ZOO, **{name: build for name, build in FOUND.items() if name not in _SLOW}}
 
 
 def stock(loaded: LoadedModel, given: Item) -> list[torch.Tensor]:
@@ -30,8 +33,7 @@ def stock(loaded: LoadedModel, given: Item) -> list[torch.Tensor]:
         inputs = vision.model_inputs(loaded, [given.pixels]) if given.pixels.inputs else {}
         if loaded.family.mrope:
             inputs["mm_token_type_ids"] = images
-        if loaded.family.image_blocks:
-            inputs["token_type_ids"] = images
+        inputs |= decoding.token_types(loaded, ids)
         with torch.no_grad():
             logits = loaded.model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs).logits[0].float()
         logps = logits.log_softmax(-1)[len(given.sample.prompt) - 1 : -1]
@@ -47,12 +49,12 @@ def items(loaded: LoadedModel) -> list[Item]:
     ]
 
 
-@pytest.mark.parametrize("name", PACKED + SEPARATE)
+@pytest.mark.parametrize("name", [*PACKED, *SEPARATE, *(name for name in FOUND if name not in _SLOW)])
 def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str) -> None:
-    loaded = ZOO[name]()
+    loaded = ALL[name]()
     given = items(loaded)
-    packed = not why_separate(loaded)
-    assert packed == (name in PACKED)
+    packed = not why_not_packed(loaded, given[0])
+    assert packed == (name in PACKED or (name in FOUND and architectures.training(loaded.family) == "packed"))
     expected = [stock(loaded, each) for each in given]
     for batch in (given, given[:1]):  # padded, and not
         with torch.no_grad():
@@ -62,6 +64,21 @@ def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str)
             for one, other in zip(ours, theirs, strict=True):
                 assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
                 assert float(one.sum()) == pytest.approx(float(other.sum()), rel=1e-4)
+
+
+def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = FOUND["vipllava"]()
+    given = items(loaded)[0]
+    assert why_not_packed(loaded, given) == ""
+    plain = attention.attend
+
+    def careless(*arguments: Any, causal_rows: int = 0, **settings: Any) -> tuple[torch.Tensor, None]:
+        arguments = (*arguments[:4], None, *arguments[5:]) if causal_rows else arguments
+        return plain(*arguments, **settings)
+
+    monkeypatch.setattr(attention, "attend", careless)
+    monkeypatch.setattr(attention, "NAME", "prefgen_careless")
+    assert "log-probabilities behind one prompt differ" in why_not_packed(loaded, given)
 
 
 @pytest.mark.parametrize("name", PACKED)

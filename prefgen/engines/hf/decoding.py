@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import transformers
 
 from prefgen.engines.hf import loading, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Continuation
+
+_IMAGE_TYPES = ("token_type_ids", "mm_token_type_ids")  # 1 where an image's token is
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,14 @@ def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> di
 
 
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which tokens are an image's, for models that let those attend to each other in both directions."""
-    return {"token_type_ids": (ids_BL == loaded.image_token_id).long()} if loaded.family.image_blocks else {}
+    """Which tokens are an image's, for models that treat those otherwise; by the processor where it knows of more."""
+    found = {}
+    for name in loaded.family.token_types:
+        made = getattr(loaded.processor, f"create_{name}", None) if name not in _IMAGE_TYPES else None
+        found[name] = (
+            (ids_BL == loaded.image_token_id).long() if made is None else torch.tensor(made(ids_BL.tolist())).to(ids_BL)
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
     their own few tokens from there on.
     """
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
-    leader_of = _leaders(rows)
+    leader_of = list(range(len(rows))) if loaded.family.state else _leaders(rows)  # a state cannot be cut back
     shared = [_shared(row, sequences[leader]) for row, leader in zip(sequences, leader_of, strict=True)]
     if loaded.window is not None:
         read = max(len(sequence.ids) for sequence in sequences)
@@ -191,7 +200,7 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
             leader_of = list(range(len(rows)))  # the slots hidden between both parts would use up the window
     leaders = sorted(set(leader_of))
     inputs = prefill_inputs(loaded, [rows[leader] for leader in leaders], preserve=preserve)
-    output = loaded.model(**inputs, use_cache=True, logits_to_keep=1)
+    output = loaded.model(**inputs, **_new_cache(loaded), use_cache=True, logits_to_keep=1)
     attention, positions = inputs["attention_mask"], inputs["position_ids"]
     if len(leaders) == len(rows):
         return Prefilled(output.logits[:, -1], loading.cache_of(output), attention, positions[..., -1])
@@ -215,10 +224,18 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
     return Prefilled(output.logits[:, -1], cache, attention, own.positions[..., -1])
 
 
+def _new_cache(loaded: LoadedModel) -> dict[str, Any]:
+    """An empty cache as `generate` makes one: not every model of a type that is not listed makes its own."""
+    if loaded.family.is_listed:
+        return {}
+    cache = transformers.DynamicCache(config=loaded.model.config.get_text_config(decoder=True))
+    return loading.cache_argument(loaded.model, cache)
+
+
 def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
     """Read the prompts of a batch with their hidden tokens; the rows' pixels must be `vision.alike`."""
     inputs = masked_inputs(loaded, rows, preserve=preserve)
-    output = loaded.model(**inputs, use_cache=True, logits_to_keep=1)
+    output = loaded.model(**inputs, **_new_cache(loaded), use_cache=True, logits_to_keep=1)
     positions = inputs["position_ids"]
     return Prefilled(output.logits[:, -1], loading.cache_of(output), inputs["attention_mask"], positions[..., -1])
 

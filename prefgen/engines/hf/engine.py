@@ -24,14 +24,15 @@ import numpy.typing as npt
 import torch
 
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import contrast, masked_generate, scoring, vision
+from prefgen.engines.hf import contrast, masked_generate, plain, scoring, vision
+from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.batch import RunningBatch
 from prefgen.engines.hf.decoding import Row
 from prefgen.engines.hf.loading import LoadedModel, token_budget
 from prefgen.engines.hf.preprocessing import Preprocessing, default_workers
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.engines.hf.sampling import Continuation, Vocabulary
-from prefgen.errors import RowError
+from prefgen.errors import RowError, UsageError
 from prefgen.records import Image, Turn
 from prefgen.requests import Contrast, Generate, Reply, Request, Score
 from prefgen.visibility import View
@@ -59,6 +60,19 @@ class Restricted:
     visible: npt.NDArray[np.bool_]
 
 
+def refuse_mask(family: Family, config: EngineConfig) -> None:
+    """Refuse `--attention mask` where a running state has seen a masked token all the same.
+
+    Raises:
+        UsageError: naming the layers.
+    """
+    if family.state and config.attention == "mask":
+        raise UsageError(
+            f"--attention mask cannot be used with {config.model}: its layers of kind {', '.join(family.state)} carry "
+            "a running state, which a masked token would change; --attention drop removes it"
+        )
+
+
 class TransformersEngine:
     """Answers `Generate`, `Contrast` and `Score` requests.
 
@@ -70,6 +84,7 @@ class TransformersEngine:
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
         if loaded.device.type == "cuda":  # cuDNN plans anew for every length, which takes longer than the attention
             torch.backends.cuda.enable_cudnn_sdp(False)
+        refuse_mask(loaded.family, config)
         self.images_encoded = 0
         self.refused: list[tuple[int, Reply | RowError]] = []
         self._loaded = loaded
@@ -218,6 +233,8 @@ class TransformersEngine:
         """Whether the row's hidden tokens can be dropped."""
         if self._config.attention == "mask":
             return False
+        if self._loaded.family.state:  # where removing is what hiding means
+            return True
         window = self._loaded.window
         fits = window is None or len(row.ids) + row.max_new_tokens <= window
         if not fits and not self._said:
@@ -282,6 +299,8 @@ class TransformersEngine:
             elif contrasted:
                 others = [self._other(row) for row in rows]
                 contrast.generate(self._loaded, self._vocabulary, rows, others, drop=drop, preserve=preserve)
+            elif self._loaded.family.state or not (drop or self._loaded.family.is_listed):
+                plain.generate(self._loaded, self._vocabulary, rows, drop=drop, preserve=preserve)
             elif drop:
                 self._running.admit(rows)
             else:

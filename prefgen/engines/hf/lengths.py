@@ -7,6 +7,7 @@ from typing import Any
 
 from prefgen import images
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.hf import probing
 from prefgen.engines.hf.loading import load_processor, read_config
 from prefgen.engines.templates import ChatTemplate
 from prefgen.errors import UsageError
@@ -48,10 +49,10 @@ class Lengths:
             ModelUnreachable: it cannot be read.
         """
         config = EngineConfig(model=name)
-        image_token_id = getattr(read_config(config), "image_token_id", None)
+        image_token_id = probing.image_token_id(read_config(config))
         if image_token_id is None:
             raise UsageError(f"{name} has no image token; lengths cannot be counted with its processor")
-        return cls(load_processor(config), int(image_token_id), name)
+        return cls(load_processor(config), image_token_id, name)
 
     def measure(self, pair: Pair) -> Length:
         """Tokens of a pair whose pictures are loaded; texts as the model's own chat template renders them.

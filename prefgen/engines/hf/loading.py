@@ -8,7 +8,6 @@ import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,8 +17,9 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, pr
 from prefgen.engines import adapters, model_files
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
-from prefgen.engines.hf.architectures import FAMILIES, Family, supported
-from prefgen.errors import ModelUnreachable, UsageError
+from prefgen.engines.hf import probing
+from prefgen.engines.hf.architectures import Family
+from prefgen.errors import ModelUnreachable
 
 _HOST_TOKENS = 32768
 # A weight file larger than this is known by its size, its beginning and its end.
@@ -48,7 +48,9 @@ class LoadedModel:
     @cached_property
     def image_token_id(self) -> int:
         """Id of the placeholder that stands for one image feature."""
-        return int(self.model.config.image_token_id)
+        found = probing.image_token_id(self.model.config)
+        assert found is not None  # see `probing.why_not`
+        return found
 
     @cached_property
     def image_token(self) -> str:
@@ -64,9 +66,10 @@ class LoadedModel:
     def window(self) -> int | None:
         """Tokens that a layer with a sliding window looks back on, by their place in the sequence; None without one."""
         config = self.model.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
         kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
-        return int(window) if window and "sliding_attention" in kinds else None
+        sizes = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+        windows = [getattr(config, name, None) for kind, name in sizes.items() if kind in kinds]
+        return min((int(window) for window in windows if window), default=None)
 
     @cached_property
     def eos_ids(self) -> set[int]:
@@ -89,7 +92,7 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
     """
     device = resolve_device(config.device)
     dtype = getattr(torch, torch_dtype(config.dtype, device))
-    family = family_of(config, read_config(config).model_type)
+    family = probing.listed(read_config(config), config.model)
     processor = load_processor(config)
     adapter, base = adapters.find(config), adapters.base_of(config)
     model_files.check_weights(base.model)
@@ -108,7 +111,8 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
         model.to(device)
     if adapter and merge:
         model, adapter = adapters.merged(model, adapter), None
-    return LoadedModel(model.eval(), processor, family, config.model, revision, torch.device(device), dtype, adapter)
+    family = probing.completed(family, model.eval(), processor)
+    return LoadedModel(model, processor, family, config.model, revision, torch.device(device), dtype, adapter)
 
 
 def read_config(config: EngineConfig) -> Any:
@@ -127,23 +131,6 @@ def read_config(config: EngineConfig) -> Any:
         )
     model_files.check_config(base.model, found)
     return found
-
-
-def family_of(config: EngineConfig, model_type: str) -> Family:
-    """What is known of the model's architecture.
-
-    Raises:
-        UsageError: if it cannot be used.
-    """
-    family = FAMILIES.get(model_type)
-    if family is None:
-        raise UsageError(
-            f"model {config.model} is of type {model_type!r}, which this version does not support; "
-            f"supported: {', '.join(supported())}"
-        )
-    if family.refused:
-        raise UsageError(f"model {config.model} cannot be used, since {family.title} is refused: {family.refused}")
-    return family
 
 
 def load_processor(config: EngineConfig) -> Any:
@@ -198,13 +185,30 @@ def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
 def pictures_only(processor_class: Any) -> Any:
     """The class of a processor of pictures and videos without its part for videos, for which None may be given."""
     parts = [attribute for attribute in processor_class.get_attributes() if attribute != "video_processor"]
-    video = SimpleNamespace(num_frames=None, fps=None)  # SmolVLM's asks for these even if there is no video
     members = {
         "get_attributes": classmethod(lambda _: parts),
-        "video_processor": video,
+        "video_processor": _NoVideo(),
         "__reduce__": lambda self: (_pictures_only_restored, (processor_class, self.__dict__)),
     }
-    return type(processor_class.__name__, (processor_class,), members)
+    return type(processor_class.__name__, (processor_class, _PartsThatAreThere), members)
+
+
+class _NoVideo:
+    """Stands for the part for videos: processors ask for settings of it even if there is no video."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+class _PartsThatAreThere(transformers.ProcessorMixin):  # type: ignore[misc]  # transformers has no types
+    """What a processor's own `__init__` hands its parts on to; some hand on the one for videos first."""
+
+    def __init__(self, *parts: Any, **settings: Any) -> None:
+        super().__init__(
+            *(part for part in parts if part is not None),
+            **{name: value for name, value in settings.items() if name != "video_processor"},
+        )
 
 
 def _pictures_only_restored(processor_class: Any, state: dict[str, Any]) -> Any:
@@ -212,6 +216,19 @@ def _pictures_only_restored(processor_class: Any, state: dict[str, Any]) -> Any:
     made = object.__new__(pictures_only(processor_class))
     made.__dict__.update(state)
     return made
+
+
+def image_token_of(config: EngineConfig, processor: Any) -> str:
+    """The placeholder of one image feature as it is spelled; no weight is read.
+
+    Raises:
+        UsageError: if the model cannot be used. ModelUnreachable: if it cannot be read.
+    """
+    settings = read_config(config)
+    probing.listed(settings, config.model)
+    token_id = probing.image_token_id(settings)
+    assert token_id is not None  # see `probing.why_not`
+    return spell(processor, token_id)
 
 
 def spell(processor: Any, token_id: int) -> str:

@@ -43,7 +43,7 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
     from prefgen.engines.hf.prompts import Prompts
 
     processor = loading.load_processor(config)
-    image_token = loading.spell(processor, loading.read_config(config).image_token_id)
+    image_token = loading.image_token_of(config, processor)
     prompts = Prompts(processor, config.model)
     image_tokens, text_tokens = [], []
     opening = refused = ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import regex
 
+from prefgen.engines.hf.probing import placeholder_of
 from prefgen.engines.templates import ChatTemplate
 from prefgen.errors import UsageError
 from prefgen.records import Turn
@@ -43,6 +44,7 @@ class Prompts:
     def __init__(self, processor: Any, model_name: str) -> None:
         self._processor = processor
         self._model_name = model_name
+        self._placeholder = placeholder_of(processor)
         self.tokenizer = processor.tokenizer
         specials = {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}
         self._specials = sorted(specials, key=len, reverse=True)
@@ -92,7 +94,7 @@ class Prompts:
 
     def _expanded(self, header: Header, rendered: str, expansions: Sequence[str]) -> list[int]:
         """Token ids of a rendered conversation, every image expanded."""
-        parts = rendered.split(self._processor.image_token)
+        parts = rendered.split(self._placeholder)
         if len(parts) != len(expansions) + 1:
             raise UsageError(
                 f"the chat template of {self._model_name} makes {len(parts) - 1} image placeholders of "

@@ -14,26 +14,31 @@ from transformers.utils import ModelOutput
 
 from prefgen import images, seeds, visibility
 from prefgen.engines import model_files
+from prefgen.engines.hf import probing
+from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import RowError
 from prefgen.records import Image
 from prefgen.visibility import View
 
 # What a processor makes of the text; the rest of its output belongs to the images.
-_TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "text_replacement_offsets"}
+_TEXT_INPUTS = {"input_ids", "attention_mask", "text_replacement_offsets"}
 
 
 @dataclass
 class EncodedImages(ModelOutput):  # type: ignore[misc]  # transformers has no types
-    """Image features in the form that a model with deepstack takes instead of pixels, whatever it does with them.
+    """Image features in the form that a model takes instead of pixels, whatever it does with them.
 
     Attributes:
-        pooler_output: (image tokens, hidden) of each image.
-        deepstack_features: the same for each further layer of the decoder that adds features.
+        pooler_output, last_hidden_state: (image tokens, hidden), in a list where the model's own encoder returns one;
+            the model reads one of both.
+        deepstack_features: (image tokens, hidden), in a list, for each further layer of the decoder that adds features;
+            some models name the layer beside it.
     """
 
-    pooler_output: list[torch.Tensor] | None = None
-    deepstack_features: list[list[torch.Tensor]] | None = None
+    pooler_output: list[torch.Tensor] | torch.Tensor | None = None
+    last_hidden_state: list[torch.Tensor] | torch.Tensor | None = None
+    deepstack_features: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def preprocess(processor: Any, pictures: tuple[Image, ...], view: View) -> Pixel
     with model_files.reading(f"the model's processor fails at {names}", "`prefgen doctor MODEL` tries it on a drawing"):
         try:
             output = processor(
-                text=[processor.image_token * len(decoded)],
+                text=[probing.placeholder_of(processor) * len(decoded)],
                 images=[decoded],
                 return_tensors="pt",
                 return_text_replacement_offsets=True,
@@ -81,11 +86,15 @@ def preprocess(processor: Any, pictures: tuple[Image, ...], view: View) -> Pixel
         except ValueError as error:
             raise RowError("IMG_REFUSED", f"the model's processor refuses {names}: {error}") from error
     expansions = tuple(found["replacement"] for found in output["text_replacement_offsets"][0])
-    inputs = {name: torch.as_tensor(values) for name, values in output.items() if name not in _TEXT_INPUTS}
+    inputs = {name: torch.as_tensor(values) for name, values in output.items() if _is_images(name)}
     if view.noise_steps and view.noise_space == "encoder":
         values = inputs["pixel_values"].numpy().astype(np.float32)
         inputs["pixel_values"] = torch.from_numpy(_noised(values, len(decoded), view))
     return Pixels(inputs, expansions)
+
+
+def _is_images(name: str) -> bool:
+    return name not in _TEXT_INPUTS and not name.endswith("token_type_ids")
 
 
 def _decode(image: Image, index: int, view: View) -> PIL.Image.Image:
@@ -135,8 +144,14 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
     features: dict[int, torch.Tensor] = {}
     for group in alike(pixels):
         batch = [pixels[index] for index in group]
-        output = loaded.model.get_image_features(**model_inputs(loaded, batch), return_dict=True)
-        layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or [])]
+        encoder, known = probing.encoder_of(loaded.model)
+        given = {name: values for name, values in model_inputs(loaded, batch).items() if name in known}
+        output = encoder(**given, return_dict=True)
+        layers = [output[loaded.family.features]] if loaded.family.features else []
+        layers += [
+            layer[1] if loaded.family.deepstack_layers else layer
+            for layer in getattr(output, "deepstack_features", None) or []
+        ]
         flat = torch.cat([torch.cat([part.reshape(-1, part.shape[-1]) for part in layer]) for layer in layers], dim=-1)
         parts = torch.split(flat, [own.count(loaded.image_token) for own in batch])
         features |= dict(zip(group, parts, strict=True))
@@ -168,9 +183,9 @@ def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | N
     if features is None:
         return {"input_ids": ids_BL}
     features = features.to(loaded.device, loaded.dtype)
-    if loaded.family.deepstack:
-        first, *others = ([layer] for layer in torch.split(features, loaded.hidden_size, dim=-1))
-        output = EncodedImages(pooler_output=first, deepstack_features=others)
+    if loaded.family.encoder_outputs:
+        width = loaded.hidden_size if loaded.family.deepstack else features.shape[-1]
+        output = _encoded(loaded.family, list(torch.split(features, width, dim=-1)))
         return {"input_ids": ids_BL, "mm_encoder_outputs": {"image": output}}
     embeds_BLH = loaded.model.get_input_embeddings()(ids_BL.masked_fill(is_image_BL, 0))
     # Not in place: training follows the gradient through it, and may keep its embeddings in float32.
@@ -181,6 +196,18 @@ def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | N
         for token_id, embedding in zip(indicators, table, strict=True):
             embeds_BLH[ids_BL == token_id] = embedding
     return {"inputs_embeds": embeds_BLH}
+
+
+def _encoded(family: Family, layers: list[torch.Tensor]) -> EncodedImages:
+    """Features of each layer, (image tokens, hidden), as the model's own encoder hands them over."""
+    given: dict[str, Any] = {}
+    if family.features:
+        first = layers.pop(0)
+        given[family.features] = [first] if family.features_listed else first
+    listed: list[Any] = [[layer] for layer in layers]
+    if family.deepstack_layers:
+        listed = list(zip(family.deepstack_layers, listed, strict=True))
+    return EncodedImages(**given, deepstack_features=listed or None)
 
 
 def positions(loaded: LoadedModel, ids: list[int], pixels: Pixels) -> npt.NDArray[np.int64]:

@@ -24,7 +24,7 @@ import transformers
 
 from prefgen.engines import adapters, model_files
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import decoding, loading
+from prefgen.engines.hf import decoding, loading, probing
 from prefgen.engines.hf.decoding import Row
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
@@ -121,7 +121,7 @@ def load_front(config: EngineConfig) -> LoadedModel:
     dtype = getattr(torch, loading.torch_dtype(config.dtype, device))
     source: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     shallow = loading.read_config(config)
-    family = loading.family_of(config, shallow.model_type)
+    family = probing.listed(shallow, config.model)
     shallow.get_text_config().num_hidden_layers = 0
     if hasattr(shallow, "quantization_config"):  # concerns the layers, which vLLM reads
         del shallow.quantization_config
