@@ -215,7 +215,7 @@ class Dropped:
     """A planned row that yields no pair.
 
     Attributes:
-        reason: stable upper-case code, see README, "Why rows are dropped".
+        reason: stable upper-case code, listed by `prefgen guide data-in`.
         detail: what was found, for a person.
         id: the row's id, or None for a row that could not be read as a sample.
         similarity: as in `Pair`, where the row got that far; such rows count in the similarity report.

@@ -15,7 +15,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
     {"errors", "records", "seeds", "image_names", "demo"},
-    {"visibility", "text", "images", "carried", "reading", "addresses", "durable", "cache", "options"},
+    {"visibility", "text", "images", "carried", "reading", "addresses", "durable", "cache", "options", "guide"},
     {"requests", "rundir", "remote"},
     {"methods", "engines", "sources"},
     {"importers", "exporters"},
@@ -102,17 +102,15 @@ def reasons_in_code() -> set[str]:
     return {code for code in found if re.fullmatch(r"[A-Z][A-Z0-9_]+", code) and re.match(prefixes, code)}
 
 
-def test_readme_explains_every_reason_for_which_a_row_is_dropped() -> None:
-    readme = (ROOT / "README.md").read_text()
-    explained = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", readme))
+def test_guide_explains_every_reason_for_which_a_row_is_dropped() -> None:
+    explained = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", (PACKAGE / "guide" / "data-in.md").read_text()))
     assert reasons_in_code() - explained == set()
     assert {code for code in explained - reasons_in_code() if "_" in code} == set()
 
 
-def test_readme_shows_a_true_tree() -> None:
-    readme = (ROOT / "README.md").read_text()
-    tree = readme.partition("## Reading the code")[2]
-    for name in re.findall(r"\b([a-z_]+\.py|[a-z]+/)", tree.partition("```")[2].partition("```")[0]):
+def test_guide_shows_a_true_tree() -> None:
+    tree = (PACKAGE / "guide" / "code.md").read_text().partition("```")[2].partition("```")[0]
+    for name in re.findall(r"\b([a-z_]+\.py|[a-z]+/)", tree):
         assert list(PACKAGE.glob(f"**/{name}")) or (ROOT / name).exists(), name
 
 

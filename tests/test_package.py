@@ -35,7 +35,9 @@ def test_the_wheel_holds_the_package_and_its_data(built: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"prefgen"}
     ours = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "prefgen").rglob("*.*") if path.suffix in (".py", ".txt", ".js")
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "prefgen").rglob("*.*")
+        if path.suffix in (".py", ".txt", ".js", ".md")
     }
     assert ours - names == set()
     assert {"prefgen/demo/model/model.safetensors", "prefgen/demo/llava_instruct.json"} <= names

@@ -65,6 +65,7 @@ COMMANDS = {
     "finalize": Entry(CHECK, "Make the data set of a run that several processes filled.", "finished:finalize"),
     "check": Entry(CHECK, "Say which rows would break in a trainer.", "export:check"),
     "doctor": Entry(CHECK, "Say what is installed, and whether a model will work."),
+    "guide": Entry(CHECK, "Read the guide."),
     "presets": Entry("", "List what `--preset` takes: rows of the paper's tables.", "finished:presets"),
 }
 

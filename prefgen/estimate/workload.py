@@ -24,7 +24,7 @@ WRITTEN_SHARE = 2 / 3
 """Tokens that are written when every sentence is cut and completed, by those of the reference: 15.2 of 23 on the scenes
 (examples/benchmarks/results/bdhs-scenes-cpu.json)."""
 STILL_SIMILAR = (0.334, 0.203, 0.150, 0.122)
-"""Share of rows that go into iteration 2, 3, 4 and 5 of BDHS, by the figures of README's quickstart (ρ = 0.99)."""
+"""Share of rows that go into iteration 2, 3, 4 and 5 of BDHS, by the figures of the quickstart (ρ = 0.99)."""
 
 
 @dataclass(frozen=True)

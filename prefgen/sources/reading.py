@@ -148,7 +148,7 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
     if shapeless:
         raise UsageError(
             f"SCHEMA: none of the {number:,} rows of {shown(input)} can be used:\n{listed(reasons)}\n"
-            "README, section 'Input', lists the columns that are understood"
+            "`prefgen guide data-in` lists the columns that are understood"
         )
 
 

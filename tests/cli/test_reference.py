@@ -6,11 +6,10 @@ A change here is a change of the public surface: it belongs into the changelog. 
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from prefgen import guide
 from prefgen.cli.reference import page
 
-GOLDEN = Path(__file__).with_name("options.md")
+GOLDEN = guide.FOLDER / "options.md"
 
 
 def test_the_options_of_all_commands_are_the_agreed_ones() -> None:

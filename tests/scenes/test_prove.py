@@ -177,7 +177,7 @@ def test_a_verdict_needs_both_in_every_seed() -> None:
 def test_table_and_figure_that_are_kept_and_shown_are_those_of_the_kept_figures() -> None:
     kept = SCENES / "results"
     found = json.loads((kept / "proof.json").read_text())
-    assert captions(found) in (SCENES.parents[1] / "README.md").read_text()
+    assert captions(found) in (SCENES.parents[1] / "prefgen" / "guide" / "train.md").read_text()
     assert (kept / "proof.md").read_text() == tables(found)
     assert (kept / "proof.svg").read_text() == figure(found)
     arms = json.loads(json.dumps({name: vars(arm) for name, arm in prove.ARMS.items()}))

@@ -3,7 +3,7 @@
 One generic path serves all: the model's own processor expands an image into its tokens, its own `get_image_features`
 makes what stands in their places. An entry of `FAMILIES` is a measured exception or a reason to refuse; what the types
 of `PROVEN` take is found out by `prefgen.engines.hf.probing`, and so is that of any other. All are shown to be right by
-tests/engines/test_architectures.py, and README's table is made from them.
+tests/engines/test_architectures.py, and the table of the guide's page on engines is made from them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,46 @@
+"""`prefgen guide`: the documentation, offline."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_WIDTH = 100  # of a page at most: longer lines are hard to read
+
+
+def guide(
+    topic: Annotated[str | None, typer.Argument(help="Page to print; without one, the list of pages.")] = None,
+    find: Annotated[str | None, typer.Option("--find", metavar="WORD", help="Lines that hold a word instead.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
+) -> None:
+    """Read the guide.
+
+    Example: prefgen guide bdhs
+    """
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.table import Table
+    from rich.text import Text
+
+    from prefgen import guide as pages
+    from prefgen.errors import UsageError
+
+    console = Console()
+    if find is not None:
+        found = [line for line in pages.find(find) if topic in (None, line[0])]
+        if not found:
+            raise UsageError(f"no line of the guide holds {find!r}")
+        for name, heading, line in found:
+            text = Text.assemble((f"{name}, {heading}: ", "bold"), line)
+            text.highlight_words([find], "reverse", case_sensitive=False)
+            console.print(text, soft_wrap=not console.is_terminal)
+    elif topic is None:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for name in pages.TOPICS:
+            table.add_row(f"prefgen guide {name}", pages.title(name))
+        console.print(table)
+    elif raw or not console.is_terminal:
+        typer.echo(pages.page(topic), nl=False)
+    else:
+        console.print(Markdown(pages.page(topic)), width=min(console.width, _WIDTH))
