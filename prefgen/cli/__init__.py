@@ -12,7 +12,7 @@ import prefgen
 from prefgen.addresses import redact
 from prefgen.cli import pipes
 from prefgen.cli.commands import Commands
-from prefgen.errors import PackageMissing, PrefgenError
+from prefgen.errors import PackageMissing, PrefgenError, Stopped
 
 app = typer.Typer(
     cls=Commands,
@@ -82,5 +82,6 @@ def main() -> None:
                 raise
             from prefgen.cli.console import plain  # with rich, which a command that ends well may do without
 
-            typer.echo(f"error: {plain(redact(str(error)))}", err=True)
+            prefix = "" if isinstance(error, Stopped) else "error: "  # nothing went wrong
+            typer.echo(f"{prefix}{plain(redact(str(error)))}", err=True)
             sys.exit(int(error.exit_code))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from prefgen.card import readme, samples, summary
 from prefgen.cli.console import Console
-from prefgen.errors import TooManyDropped
+from prefgen.errors import ExitCode, Stopped, TooManyDropped
+from prefgen.rundir.layout import Layout
 from prefgen.rundir.licences import strictest
 from prefgen.rundir.shards import RunDirectory
+from prefgen.sources.reasons import Reasons, listed
 from prefgen.view import page
 
 _MOSTLY = 0.8  # of the rows: what went wrong with them went wrong with the run
@@ -50,17 +55,22 @@ def finish(out: Path, manner: Manner, talk: Console) -> None:
         TooManyDropped: if more rows were dropped than allowed, or there is no pair.
     """
     data = Console()
-    result = summary.summarise(out)
+    result, shown = summary.summarise(out), shlex.quote(str(out))
     if manner.json:
         data.print_json(summary.to_json(result))
     elif manner.figures:
         data.print(summary.render(result))
-    talk.print(f"data set in {out}: datasets.load_dataset({str(out)!r})")
+    if result.pairs:
+        for line in (
+            f"data set in {out}: datasets.load_dataset({str(out)!r})",
+            f"next: prefgen lint {shown}; prefgen view {shown}; prefgen export {shown} …; prefgen train dpo {shown} …",
+        ):
+            talk.print(line, markup=False, highlight=False, soft_wrap=True)
     share = 1 - result.pairs / result.planned
     if not result.pairs or share > manner.max_dropped:
         raise TooManyDropped(
-            f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}); "
-            f"reasons are in {out}/.prefgen/dropped{_of_ties(result)}"
+            f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}):\n"
+            f"{listed(_reasons(out))}\nall of them are in {out}/.prefgen/dropped{_of_ties(result)}"
         )
 
 
@@ -73,3 +83,36 @@ def _of_ties(result: summary.Summary) -> str:
         f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` tests "
         "it on pairs whose better answer is known; name another --annotator, or raise --temperature"
     )
+
+
+def _reasons(out: Path) -> Reasons:
+    """Why rows were dropped: how many for each reason, and the first one's detail."""
+    reasons: Reasons = {}
+    for row in Layout(out).read_dropped():
+        count, example = reasons.get(row["reason"], (0, row["detail"]))
+        reasons[row["reason"]] = count + 1, example
+    return reasons
+
+
+@contextmanager
+def stoppable(out: Path) -> Iterator[None]:
+    """Say what is kept of a run that a signal stopped.
+
+    Raises:
+        Stopped: by a signal.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(_kept(out, "interrupted"), ExitCode.INTERRUPTED) from None
+    except Stopped as stopped:
+        raise Stopped(_kept(out, "stopped"), stopped.exit_code) from None
+
+
+def _kept(out: Path, how: str) -> str:
+    at = Layout(out)
+    if not at.plan.exists():
+        return f"{how} before anything was written"
+    done = sum(commit.stop - commit.start for commit in at.read_commits())
+    planned = at.read_plan().rows
+    return f"{how}: {done:,} of {planned:,} rows are done and kept in {out}; the same command goes on from there"

@@ -29,6 +29,8 @@ from prefgen.view.votes import Votes
 if TYPE_CHECKING:
     from prefgen.engines.chat.services import Service
 
+_FINISHING = "what was asked for is waited for and kept"
+
 
 @contextmanager
 def engines(
@@ -49,7 +51,10 @@ def engines(
     with closing(Ledger(at.ledger)) as ledger:
         try:
             if job.judge.batch_api or job.judge.batch_files:
-                with Interrupts() as interrupts, closing(_service(job.judge, interrupts, talk)) as service:
+                with (
+                    Interrupts(finishing=_FINISHING) as interrupts,
+                    closing(_service(job.judge, interrupts, talk)) as service,
+                ):
                     batches = Batches(job.judge, ledger, at.batches, service)
                     launch.ask_in_batches(job, directory, local, batches)
                 yield {**local, Chat: batches.answers()}
@@ -105,7 +110,7 @@ def test_judge(
             f"prompt {comparer.prompt.name}: the chosen answer of a run is its reference, so $reference tells the "
             "verdict"
         )
-    with _comparing(asked(), Layout(run), talk) as engines, Interrupts() as interrupts:
+    with _comparing(asked(), Layout(run), talk) as engines, Interrupts(finishing=_FINISHING) as interrupts:
         found = judge.tally(judge.judge(stored, comparer, engines, limit, interrupts.check), labels)
     if json:
         Console().print_json(json_.dumps(dataclasses.asdict(found)))

@@ -18,14 +18,14 @@ from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli import config
 from prefgen.cli.console import Console
-from prefgen.cli.ending import Manner, finalize, finish
+from prefgen.cli.ending import Manner, finalize, finish, stoppable
 from prefgen.cli.options import RunOptions
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.preview import preview
-from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
+from prefgen.errors import CorruptRun, UsageError
 from prefgen.estimate import plan
 from prefgen.methods.base import Method, Restricting
 from prefgen.methods.bdhs import PRESETS
@@ -88,12 +88,10 @@ def run(job: Job, spread: Spread, manner: Manner) -> None:
         TooManyDropped: if more rows were dropped than allowed, or there is no pair.
         Stopped: by a signal.
     """
-    try:
+    with stoppable(job.output):
         spread.check(job)
         with cluster(spread, job.engine) as there:
             _run(job, spread, there, manner)
-    except KeyboardInterrupt:
-        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
 
 
 def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> None:

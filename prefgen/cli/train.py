@@ -162,7 +162,8 @@ def train(
         judged,
     )
     talk = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
-    with Interrupts() as interrupts:
+    finishing = "the step in hand is finished and a checkpoint written" if processes.first() else ""
+    with Interrupts(finishing=finishing) as interrupts:
         if training.sweep:
             best = _sweep(ctx, job, talk, lambda: interrupts.code)
             if run.json and best:

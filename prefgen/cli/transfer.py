@@ -9,7 +9,7 @@ from pathlib import Path
 from prefgen import checks, exporters, select, sources
 from prefgen.card import readme
 from prefgen.cli.console import Console
-from prefgen.cli.ending import Manner, finalize, finish
+from prefgen.cli.ending import Manner, finalize, finish, stoppable
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.estimate import import_plan
 from prefgen.rundir.layout import Layout, Plan
@@ -31,7 +31,7 @@ def run_import(job: ImportJob, manner: Manner) -> None:
         Stopped: by a signal.
     """
     talk = Console(stderr=True, quiet=manner.quiet)
-    try:
+    with stoppable(job.output):
         rows = _planned_rows(job, talk, with_pair=manner.dry_run)
         if manner.dry_run:
             return
@@ -41,8 +41,6 @@ def run_import(job: ImportJob, manner: Manner) -> None:
             with Progress(rows, rows - pending, talk) as progress:
                 importing.work(job, directory, fetch if job.source.allow_urls else None, progress.advance)
             finalize(directory, manner)
-    except KeyboardInterrupt:
-        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
     finish(job.output, manner, talk)
 
 
@@ -56,10 +54,8 @@ def run_selection(job: SelectJob, manner: Manner) -> None:
     talk = Console(stderr=True, quiet=manner.quiet)
     for reason, count in job.selection.left_out.items():
         talk.print(f"left out, {reason}: {count:,} rows", highlight=False)
-    try:
+    with stoppable(job.output):
         select.write(job, lambda directory: finalize(directory, manner))
-    except KeyboardInterrupt:
-        raise Stopped("interrupted; the same command goes on from the last commit", ExitCode.INTERRUPTED) from None
     finish(job.output, manner, talk)
 
 

@@ -252,7 +252,7 @@ class RunDirectory:
     def close(self) -> None:
         """Make way for another writer."""
         if self._writer:
-            with self._gate:
+            with durable.environment(self.out), self._gate:
                 self._writer.leave()
             self._writer = None
 
@@ -262,7 +262,11 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except EnvironmentFault:
+            if error is None:  # else that is what went wrong; the system gives up the lock
+                raise
 
     def _start_or_resume(self) -> None:
         if self._writer and self._writer.alone:

@@ -228,7 +228,7 @@ def _work(task: Task, link: Connection) -> None:
     parent = _Parent(link)
     try:
         filling = task.begin()
-        with Interrupts((signal.SIGTERM,)) as interrupts:
+        with Interrupts((signal.SIGTERM,), finishing="") as interrupts:
             filling.work(parent.shards(), parent, interrupts)
     except (Stopped, KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
         return  # told to stop, or nobody is left to work for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -70,10 +71,15 @@ class Interrupts:
 
     Args:
         numbers: the signals that do so.
+        finishing: what is finished after the first one, as the user is told at once; empty where another process does.
     """
 
-    def __init__(self, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
-        self._numbers = numbers
+    def __init__(
+        self,
+        numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+        finishing: str = "the shard in hand is finished and kept",
+    ) -> None:
+        self._numbers, self._finishing = numbers, finishing
         self._received: int | None = None
         self._previous: dict[int, object] = {}
 
@@ -108,3 +114,6 @@ class Interrupts:
         if self._received is not None:
             raise KeyboardInterrupt
         self._received = number
+        if self._finishing:
+            # Not through a console, which this handler may have interrupted.
+            os.write(2, f"\nstopping: {self._finishing} first; Ctrl-C again stops now\n".encode())

@@ -206,7 +206,7 @@ class _Actor:
         """Fill and commit a shard; what became of its rows."""
         assert self._filling is not None, "load comes first"
         noted = _Noted()
-        self._filling.work([shard], noted, Interrupts(()))
+        self._filling.work([shard], noted, Interrupts((), finishing=""))
         return noted.rows
 
 
