@@ -53,7 +53,7 @@ COMMANDS = {
     "relabel": Entry(DATA, "Swap in another run's chosen or rejected answers.", "select:relabel"),
     "export": Entry(DATA, "Write a run in the format of a trainer."),
     "formats": Entry(DATA, "List the formats that are read and written, each with an example."),
-    "push": Entry(DATA, "Check a run, then upload it to the Hugging Face Hub."),
+    "push": Entry(DATA, "Check a run, then upload it to the Hugging Face Hub or copy it to an object store."),
     "view": Entry(LOOK, "Show pairs and what differs in a browser; search and vote."),
     "lint": Entry(LOOK, "Look for what can be learned without looking at the picture."),
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),

@@ -304,7 +304,7 @@ def test_the_fingerprint_of_a_hub_set_is_its_commit(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("wrong", [{"limit": 0}, {"sample": -1}])
 def test_senseless_counts_are_refused_with_the_value(wrong: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match=f"is {next(iter(wrong.values()))}; give a number"):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong.values()))} must be at least 1"):
         SourceOptions(**wrong)  # type: ignore[arg-type]
 
 

@@ -39,7 +39,7 @@ QUICK = Optimisation(
     lr=1e-3, projector_lr=1e-3, batch_size=1, grad_accum=2, max_steps=3, save_steps=100, lora_r=4, lora_alpha=8
 )
 BDHS = Online("bdhs", similarity_model="minilm")
-POVID = Online("povid", similarity_model="minilm")
+POVID = Online("povid", similarity_model="minilm", online_args=("noise_space=encoder",))
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_pixel_noise_is_that_of_the_run() -> None:
 
 def test_encoder_noise_has_the_size_of_the_encoders_input() -> None:
     picture = PIL.Image.new("RGB", (50, 30), (200, 10, 10))
-    few, many = (BDHS(variant="noise", noise_steps=steps).view("ab", 1) for steps in (1, 900))
+    few, many = (BDHS(variant="noise", noise_space="encoder", noise_steps=steps).view("ab", 1) for steps in (1, 900))
     assert restriction.noisy(picture, few, 0, 576).size == (336, 336)
     assert restriction.noisy(picture, few, 0, 61).size == (336, 336)
     faint, strong = (np.asarray(restriction.noisy(picture, view, 0, 16)).astype(float) for view in (few, many))
