@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from prefgen import guide
+from prefgen.cli.commands import COMMANDS, load
 from prefgen.errors import UsageError
 from tests.cli.runs import called
 
@@ -52,3 +54,33 @@ def test_it_is_printed_and_searched() -> None:
 def test_an_unknown_topic_is_refused_with_a_near_one() -> None:
     with pytest.raises(UsageError, match="perhaps promises"):
         guide.page("promise")
+
+
+def commands_shown() -> list[list[str]]:
+    """The words of every `prefgen` command in a block of README or guide."""
+    pages = [(ROOT / "README.md").read_text(), *map(guide.page, guide.TOPICS)]
+    blocks = [block for page in pages for block in re.findall(r"^```(?:bash)?\n(.*?)^```", page, re.M | re.S)]
+    found = []
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True) if re.search(r"\bprefgen [a-z]", line) else []
+        while "prefgen" in words:
+            words = words[words.index("prefgen") + 1 :]
+            end = next((at for at, word in enumerate(words) if word in ("&&", "prefgen")), len(words))
+            if words and words[0] in COMMANDS:
+                found.append(words[:end])
+    return found
+
+
+def test_every_command_shown_exists_with_its_options() -> None:
+    shown = commands_shown()
+    assert len(shown) > 50
+    for words in shown:
+        command, rest = load(words[0]), words[1:]
+        while (inner := getattr(command, "commands", None)) and rest:
+            assert rest[0] in inner, words
+            command, rest = inner[rest[0]], rest[1:]
+        known = {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)}
+        given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert given <= known | {"--help"}, words
+        needed = [each for each in command.params if each.required and each.param_type_name == "option"]
+        assert not [each.name for each in needed if not given & set(each.opts)], words
