@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from urllib.parse import urlsplit
@@ -35,6 +36,18 @@ def check(option: str, address: str) -> None:
         )
     if not address.startswith(("http://", "https://")):
         raise UsageError(f"{option} {address!r} must start with http:// or https://")
+
+
+def key(variable: str) -> str:
+    """A server's key, of an environment variable; empty if it is not set.
+
+    Raises:
+        UsageError: it holds what no header of HTTP can; the key is not repeated.
+    """
+    value = os.environ.get(variable, "").strip()
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(f"${variable} holds characters that no key has, such as letters with accents or line breaks")
+    return value
 
 
 def redact(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import openai
 import PIL.Image
 
-from prefgen import images, seeds, visibility
+from prefgen import addresses, images, seeds, visibility
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import sampling
 from prefgen.errors import ModelUnreachable, RowError, UsageError
@@ -64,10 +63,11 @@ class OpenAIEngine:
 
         Raises:
             ModelUnreachable: if it does not answer, or does not serve this model.
+            UsageError: if the key cannot be one.
         """
         client = openai.OpenAI(
             base_url=config.base_url,
-            api_key=os.environ.get(config.engine_key_env) or "EMPTY",
+            api_key=addresses.key(config.engine_key_env) or "EMPTY",
             timeout=config.engine_timeout,
             max_retries=_RETRIES,
         )

@@ -17,6 +17,8 @@ import pytest
 from prefgen import seeds, visibility
 from prefgen.engines import openai_
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.call import api_key
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.openai_ import OpenAIEngine
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.records import Slot, Turn
@@ -198,3 +200,13 @@ def _pixels(part: dict[str, Any]) -> Any:
 
 def _pixels_of(data: bytes) -> Any:
     return np.asarray(PIL.Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UsageError, match=r"\$OPENAI_API_KEY holds characters") as refused:
+        OpenAIEngine.connect(EngineConfig("m", "openai", base_url="http://127.0.0.1:9/v1"))
+    assert key not in str(refused.value)
+    with pytest.raises(UsageError, match=r"\$OPENAI_API_KEY holds characters"):
+        api_key(JudgeConfig("m"))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import openai
 
+from prefgen import addresses
 from prefgen.engines.chat.config import OPENAI, JudgeConfig
 from prefgen.engines.chat.wire import Malformed
 from prefgen.errors import UsageError
@@ -143,9 +143,9 @@ def api_key(config: JudgeConfig) -> str:
     """The key of the environment; servers of one's own often need none.
 
     Raises:
-        UsageError: if OpenAI is to be asked without a key.
+        UsageError: if OpenAI is to be asked without a key, or it cannot be one.
     """
-    key = os.environ.get(config.api_key_env, "").strip()
+    key = addresses.key(config.api_key_env)
     if not key and config.address == OPENAI:
         raise UsageError(f"{config.api_key_env} is not set: the judge {config.judge} needs a key (--api-key-env)")
     return key or "no-key"
