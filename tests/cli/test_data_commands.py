@@ -238,9 +238,13 @@ def test_export_and_check(runs: Path, tmp_path: Path) -> None:
         out = tmp_path / trainer
         done = prefgen("export", runs / "povid", "--to", trainer, "-o", out, "--json")
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == {"rows": 8, "left_out": {}}
+        assert json.loads(done.stdout) == {"rows": 8, "left_out": {}, "already": False}
         assert prefgen("check", out, "--with", trainer).returncode == 0
-    assert prefgen("export", runs / "povid", "--to", "trl", "-o", tmp_path / "trl").returncode == 2
+    again = prefgen("export", runs / "povid", "--to", "trl", "-o", tmp_path / "trl")
+    assert again.returncode == 0
+    assert "is finished already" in again.stderr
+    other = prefgen("export", runs / "povid", "--to", "llava", "-o", tmp_path / "trl")
+    assert other.returncode == 6
 
 
 def test_a_check_names_the_rows_that_would_break(tmp_path: Path) -> None:

@@ -267,7 +267,11 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     run = stored(tmp_path / "a", [pair(0)])
     (tmp_path / "out").mkdir()
     export(run, "llava", tmp_path / "out")  # empty is fine
-    with pytest.raises(UsageError, match="not an empty folder"):
-        export(run, "llava", tmp_path / "out")
+    assert export(run, "llava", tmp_path / "out").already
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="empty"):
+        export(run, "llava", tmp_path / "own")
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["notes.txt"]
     with pytest.raises(UsageError, match="give one of trl"):
         export(run, "excel", tmp_path / "other")
