@@ -14,6 +14,7 @@ from prefgen.errors import ExitCode, Stopped, TooManyDropped
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.licences import strictest
 from prefgen.rundir.shards import RunDirectory
+from prefgen.runner.pending import STOPPED
 from prefgen.sources.reasons import Reasons, listed
 from prefgen.view import page
 
@@ -106,7 +107,10 @@ def stoppable(out: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Stopped(_kept(out, "interrupted"), ExitCode.INTERRUPTED) from None
     except Stopped as stopped:
-        raise Stopped(_kept(out, "stopped"), stopped.exit_code) from None
+        told = (
+            "" if str(stopped) == STOPPED else f"{stopped}\n"
+        )  # why else: a judge that asks to wait, answers to fetch
+        raise Stopped(told + _kept(out, "stopped"), stopped.exit_code) from None
 
 
 def _kept(out: Path, how: str) -> str:

@@ -18,7 +18,9 @@ Scalar = str | int | float | bool | None
 
 def settings(method: object) -> dict[str, Scalar]:
     """A method's options as they are recorded; a prompt stands for itself by its name and digest."""
-    return {name: str(value) if isinstance(value, Template) else value for name, value in vars(method).items()}
+    fields = dataclasses.fields(method)  # type: ignore[arg-type]  # every method is a dataclass; vars has caches as well
+    found = ((field.name, getattr(method, field.name)) for field in fields)
+    return {name: str(value) if isinstance(value, Template) else value for name, value in found}
 
 
 class Method(Protocol):

@@ -19,6 +19,9 @@ from prefgen.rundir.layout import Plan
 
 T = TypeVar("T")
 
+STOPPED = "stopped; the same command goes on from here"
+"""What a signal says that stopped a run."""
+
 
 class Rows(Generic[T]):
     """The rows of a run, shard by shard: read on from the shard before, and from the first again for an earlier one.
@@ -108,7 +111,7 @@ class Interrupts:
             Stopped: with the exit code of the signal.
         """
         if code := self.code:
-            raise Stopped("stopped; the same command goes on from here", code)
+            raise Stopped(STOPPED, code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
