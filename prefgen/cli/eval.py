@@ -36,6 +36,16 @@ JudgePrompt = Annotated[
 ]
 JudgeTokens = Annotated[int, o.option("Judge", "--judge-tokens", help="Limit of a judge's reply.")]
 Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
+_OF_ENGINE = (
+    *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+    *("dtype", "batch_size"),
+)
+Engine = Annotated[Draft[EngineConfig], only(*_OF_ENGINE, "batch_tokens", "trust_remote_code")]
+JudgedEngine = Annotated[Draft[EngineConfig], only(*_OF_ENGINE)]
+Asked = Annotated[
+    Draft[JudgeConfig],
+    only("judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"),
+]
 Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
 
 
@@ -44,13 +54,7 @@ Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
 def pope(
     ctx: typer.Context,
     found: Annotated[Draft[SourceOptions], only("image_match", "follow_links")],
-    engine: Annotated[
-        Draft[EngineConfig],
-        only(
-            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
-            *("dtype", "batch_size", "batch_tokens", "trust_remote_code"),
-        ),
-    ],
+    engine: Engine,
     questions: Questions,
     output: Output,
     model: Model = "",
@@ -82,13 +86,7 @@ def pope(
 def chair(
     ctx: typer.Context,
     found: Annotated[Draft[SourceOptions], only("image_match", "follow_links")],
-    engine: Annotated[
-        Draft[EngineConfig],
-        only(
-            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
-            *("dtype", "batch_size", "batch_tokens", "trust_remote_code"),
-        ),
-    ],
+    engine: Engine,
     instances: Annotated[list[Path], o.data("--instances", help="COCO's instances, JSON; repeatable.")],
     output: Output,
     captions: Annotated[
@@ -130,19 +128,8 @@ def chair(
 @command
 def mmhal(
     ctx: typer.Context,
-    engine: Annotated[
-        Draft[EngineConfig],
-        only(
-            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
-            *("dtype", "batch_size"),
-        ),
-    ],
-    asked: Annotated[
-        Draft[JudgeConfig],
-        only(
-            "judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"
-        ),
-    ],
+    engine: JudgedEngine,
+    asked: Asked,
     questions: OneFile,
     output: Output,
     model: Model = "",
@@ -172,19 +159,8 @@ def mmhal(
 @command
 def llava_bench(
     ctx: typer.Context,
-    engine: Annotated[
-        Draft[EngineConfig],
-        only(
-            *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
-            *("dtype", "batch_size"),
-        ),
-    ],
-    asked: Annotated[
-        Draft[JudgeConfig],
-        only(
-            "judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"
-        ),
-    ],
+    engine: JudgedEngine,
+    asked: Asked,
     questions: OneFile,
     context: Annotated[Path, o.data("--context", help="File of the pictures' captions.")],
     reference: Annotated[Path, o.data("--reference", help="File of the reference answers.")],
