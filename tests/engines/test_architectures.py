@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import pickle
 from collections.abc import Callable
@@ -27,18 +26,13 @@ from tests.engines import tiny, zoo, zoo_found
 from tests.engines.test_equivalence import answers, rows
 from tests.engines.test_scoring import scored
 
-_NEED_TORCHVISION = {"pixtral", "mistral3", "gemma4", "lfm2_vl"}
-_HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
-
-
 _SLOW = {"aria"}  # whose processor makes 980 x 980 of every picture; test_proof.py has it
 _ALL = {**zoo.ZOO, **zoo_found.FOUND}
 
 
 @pytest.fixture(params=[name for name in _ALL if name not in _SLOW], scope="module")
 def loaded(request: pytest.FixtureRequest) -> LoadedModel:
-    if request.param in _NEED_TORCHVISION and not _HAS_TORCHVISION:
-        pytest.skip("its processor needs torchvision")
+    zoo.skip_unbuildable(request.param)
     return _ALL[request.param]()
 
 
@@ -244,8 +238,7 @@ def test_every_supported_architecture_is_in_the_zoo() -> None:
 
 @pytest.mark.parametrize("name", zoo_found.FOUND)
 def test_the_table_says_what_is_found_out(name: str) -> None:
-    if name in _NEED_TORCHVISION and not _HAS_TORCHVISION:
-        pytest.skip("its processor needs torchvision")
+    zoo.skip_unbuildable(name)
     found, said = zoo_found.FOUND[name](), architectures.PROVEN[name]
     assert found.model.config.model_type == name
     facts = [(each.title, each.mrope, each.deepstack, each.image_blocks, each.state) for each in (found.family, said)]

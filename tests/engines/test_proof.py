@@ -19,7 +19,7 @@ from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate
 from tests.cli.runs import called, write_input
 from tests.engines import tiny, zoo, zoo_found
-from tests.engines.test_architectures import _HAS_TORCHVISION, _NEED_TORCHVISION, wanted
+from tests.engines.test_architectures import wanted
 from tests.engines.test_equivalence import answers
 from tests.engines.test_loading import save
 
@@ -108,8 +108,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("positions", ["compact", "preserve"])
 @pytest.mark.parametrize("name", [*zoo.ZOO, *zoo_found.FOUND])
 def test_every_type_is_proven(name: str, positions: Any) -> None:
-    if name in _NEED_TORCHVISION and not _HAS_TORCHVISION:
-        pytest.skip("its processor needs torchvision")
+    zoo.skip_unbuildable(name)
     loaded: LoadedModel = {**zoo.ZOO, **zoo_found.FOUND}[name]()
     found = proof.prove(loaded, EngineConfig("tiny", positions=positions))
     assert not found.refused

@@ -6,11 +6,13 @@ Processors that also read videos get no part for those, as in an environment wit
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
@@ -395,3 +397,12 @@ ZOO: dict[str, Callable[[], LoadedModel]] = {
     "ovis2": ovis2,
     "aya_vision": aya_vision,
 }
+
+
+_NEED_TORCHVISION = {"pixtral", "mistral3", "gemma4", "lfm2_vl"}
+
+
+def skip_unbuildable(name: str) -> None:
+    """Skip the test if the processor of a model needs a package that is not installed."""
+    if name in _NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("its processor needs torchvision")
