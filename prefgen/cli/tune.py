@@ -125,8 +125,8 @@ def _samples(input: list[str], source: Any) -> list[Any]:
     """
     from prefgen import sources
     from prefgen.errors import UsageError
+    from prefgen.images import load_images
     from prefgen.records import Sample
-    from prefgen.runner.pending import load_images
     from prefgen.sources.reasons import Reasons, listed, note
 
     root = source.root(input)
