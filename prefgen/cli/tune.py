@@ -68,6 +68,7 @@ def tune(
     build.hush(engine_config, BDHS.asks)
     for _, each in methods:
         build.check_view(engine_config, each.view("", 1))
+    build.settle_similarity(engine_config, BDHS.asks, recorded=False)
     build.identify(engine_config, BDHS.asks)
     samples = _samples(input, source)
     talk, data = Console(stderr=True), Console()
