@@ -22,7 +22,7 @@ LEVELS = [
     {"runner"},
     {"select", "checks", "formats"},
     {"lint", "train"},
-    {"card"},
+    {"card", "rewards"},
     {"view", "evaluate", "doctor"},
     {"estimate"},
     {"cli"},

@@ -9,6 +9,7 @@ What tells answers apart, `by`:
 - ``annotator`` or ``api``: every two answers are compared in both orders (`prefgen.methods.verdicts`). A win is 1, a
   tie 1/2; an answer's score is its mean over the others, in [0, 1].
 - ``similarity``: the cosine between an answer's and the reference's sentence embeddings.
+- ``reward``: the reward of a model that `prefgen train rm` made.
 - ``image-gain``: how much likelier the policy itself finds an answer with the image than without, in nats per token.
 
 Departures from the paper:
@@ -42,6 +43,8 @@ from prefgen.requests import (
     Embed,
     Flows,
     Generate,
+    Rate,
+    Rated,
     Reply,
     Request,
     Sampling,
@@ -51,12 +54,18 @@ from prefgen.requests import (
 )
 from prefgen.visibility import View
 
-By = Literal["annotator", "api", "similarity", "image-gain"]
+By = Literal["annotator", "api", "similarity", "reward", "image-gain"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
 Order = Literal["both", "random"]
 _SHOWN = 120  # characters of a reply in which no verdict can be read
-_ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
+_ASKS: dict[By, type[Request]] = {
+    "annotator": Annotate,
+    "api": Chat,
+    "similarity": Embed,
+    "reward": Rate,
+    "image-gain": Score,
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class Rank:
         min_margin: scores must be further apart than this.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
+        reward_model: folder of the reward model. reward_revision: what pins it.
         temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
         seed: the run's seed.
     """
@@ -87,6 +97,8 @@ class Rank:
     min_margin: float = options.option(0.0, help="Scores are further apart.", low=0.0, high=2.0)
     order: Order = options.option("both", help="Orders that a judge is asked in")
     with_image: bool = options.option(True, "--with-image/--no-image", help="Show an API judge the picture.")
+    reward_model: str = options.option("", help="reward: folder that prefgen train rm made.")
+    reward_revision: str = ""
     temperature: float = base.temperature(1.0)
     top_p: float = base.top_p()
     max_new_tokens: int = base.max_new_tokens(512, "Limit of a whole answer.")
@@ -108,6 +120,8 @@ class Rank:
             )
         if self.by in ("annotator", "api"):
             self.comparer()
+        if (self.by == "reward") != bool(self.reward_model):
+            raise UsageError("--by reward and --reward-model go together: the folder of a reward model")
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
@@ -201,6 +215,11 @@ class Rank:
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
             return [cosine(vector, reference) for vector in vectors], []
+        if self.by == "reward":
+            rates = tuple(
+                Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
+            )
+            return [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))], []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             read = cast(
@@ -259,6 +278,7 @@ class Rank:
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
             "similarity": "similarity to the reference",
+            "reward": f"reward model {self.reward_model}",
             "image-gain": "log-probability with the image minus without it",
         }
         who = f" of {self.policies} policies" if self.policies > 1 else ""
