@@ -21,7 +21,7 @@ LEVELS = [
     {"formats"},
     {"runner"},
     {"select"},
-    {"lint", "train"},
+    {"linting", "training"},
     {"card"},
     {"view", "evaluate", "doctor"},
     {"estimate"},
@@ -78,7 +78,7 @@ def test_verify_shares_nothing_with_the_writer() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_packages_are_imported_by_engines_and_training_alone(path: Path) -> None:
-    if unit(path) not in ("engines", "train"):
+    if unit(path) not in ("engines", "training"):
         top = [name.split(".")[0] for node in ast.parse(path.read_text()).body for name in imported(node)]
         assert not HEAVY & set(top)
 

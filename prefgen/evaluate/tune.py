@@ -20,7 +20,7 @@ from rich.table import Table
 
 from prefgen.card import summary
 from prefgen.engines.base import Engines
-from prefgen.lint.answers import BLUR
+from prefgen.linting.answers import BLUR
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Outcome, Pair, Sample
 from prefgen.runner.driver import drive

@@ -18,7 +18,7 @@ from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError, UsageError
 from prefgen.formats.checking import check
 from prefgen.formats.exporting import export
-from prefgen.lint import lint
+from prefgen.linting import lint
 from prefgen.methods import distortions
 from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn

@@ -7,7 +7,7 @@ import re
 
 from rich.console import Console
 
-from prefgen.train.report import Steps
+from prefgen.training.report import Steps
 
 NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "logps/end")
 
