@@ -146,7 +146,7 @@ class Run:
         Raises:
             UsageError, CorruptRun, Locked: as `prefgen train` would.
         """
-        from prefgen.cli.console import Console
+        from prefgen.console import Console
         from prefgen.training import run as training
         from prefgen.training.config import Objective, Optimisation
         from prefgen.training.report import Steps

@@ -36,7 +36,7 @@ def lint(
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """
     from prefgen import linting
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.linting import render, thresholds
     from prefgen.select import Excluded
 

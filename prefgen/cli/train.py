@@ -20,7 +20,7 @@ from prefgen.sources import SourceOptions
 from prefgen.training.config import LOSSES, Objective, Online, Optimisation
 
 if TYPE_CHECKING:
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.records import Dropped
     from prefgen.training.callbacks import Asked
     from prefgen.training.rows import Sample
@@ -109,10 +109,10 @@ def train(
     import sys
 
     from prefgen.cli import config
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.requests import Generate
-    from prefgen.runner.pending import Interrupts
+    from prefgen.signals import Interrupts
     from prefgen.training.report import Steps
 
     objective = replace(objective, loss=_loss(loss))

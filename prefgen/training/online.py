@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prefgen import records, seeds
+from prefgen.driver import drive
 from prefgen.engines import build
 from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.chat.engine import ChatEngine
@@ -40,7 +41,6 @@ from prefgen.methods.base import Recording, settings
 from prefgen.records import Dropped, Outcome
 from prefgen.requests import Chat, Reply
 from prefgen.rundir.reader import asked, loaded_images
-from prefgen.runner.driver import drive
 from prefgen.training.config import Online
 from prefgen.training.losses import takes_offline
 from prefgen.training.reference import Live

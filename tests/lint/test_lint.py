@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from prefgen.cli.console import Console
+from prefgen.console import Console
 from prefgen.errors import UsageError
 from prefgen.linting import lint, render
 from prefgen.linting.findings import LEVELS, Finding, Lint

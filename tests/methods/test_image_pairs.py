@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prefgen import images
+from prefgen.driver import drive
 from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError, UsageError
 from prefgen.formats.checking import check
@@ -25,7 +26,6 @@ from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Borrow
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.verify import verify
-from prefgen.runner.driver import drive
 from prefgen.view.collection import Collection
 from prefgen.view.present import present
 from tests.cli.runs import called, write_input
