@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from prefgen.engines.base import EngineConfig
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.losses import Answers, Shift, losses, mean_reward
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.losses import Answers, Shift, losses, mean_reward
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job
 from tests.cli.runs import called
 from tests.trainers.environments import INSIDE, Environment
 from tests.trainers.sets import SCENES, awkward_rows, mixture
