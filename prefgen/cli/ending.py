@@ -80,13 +80,13 @@ def _of_comparisons(result: summary.Summary) -> str:
     ties, unclear = result.dropped.get("ANSWER_TIE", 0), result.dropped.get("ANSWER_UNCLEAR", 0)
     if ties >= _MOSTLY * result.planned:
         return (
-            f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` tests "
-            "it on pairs whose better answer is known; name another --annotator, or raise --temperature"
+            f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` "
+            "tests it on pairs whose better answer is known; name another --annotator, or raise --temperature"
         )
     if unclear >= _MOSTLY * result.planned:
         return (
-            f"\n{unclear:,} of {result.planned:,} have no verdict: what compares the answers does not name the better one. "
-            "Name another --annotator, or give it words that it follows by --prompt"
+            f"\n{unclear:,} of {result.planned:,} have no verdict: what compares the answers does not name the better "
+            "one. Name another --annotator, or give it words that it follows by --prompt"
         )
     return ""
 
