@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefgen import importers
 from prefgen.card import summary
 from prefgen.cli import session, transfer
 from prefgen.cli.ending import Manner
@@ -30,8 +29,9 @@ from prefgen.cli.spreading import Spread
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.lint import Lint
-from prefgen.lint import lint as lint_
+from prefgen.formats import IMPORTERS, Importer
+from prefgen.linting import Lint
+from prefgen.linting import lint as lint_
 from prefgen.methods.base import Method
 from prefgen.records import Turn
 from prefgen.rundir.reader import Stored, asked
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import datasets
     import PIL.Image
 
-    from prefgen.train.config import Objective, Optimisation
+    from prefgen.training.config import Objective, Optimisation
 
 _SHARD_SIZE = RunOptions.shard_size
 
@@ -146,11 +146,11 @@ class Run:
         Raises:
             UsageError, CorruptRun, Locked: as `prefgen train` would.
         """
-        from prefgen.cli.console import Console
-        from prefgen.train import run as training
-        from prefgen.train.config import Objective, Optimisation
-        from prefgen.train.report import Steps
-        from prefgen.train.state import Job as TrainingJob
+        from prefgen.console import Console
+        from prefgen.training import run as training
+        from prefgen.training.config import Objective, Optimisation
+        from prefgen.training.report import Steps
+        from prefgen.training.state import Job as TrainingJob
 
         engine = EngineConfig(model) if isinstance(model, str) else model
         job = TrainingJob(
@@ -218,14 +218,14 @@ def import_set(
     """Bring a published set, or preference data in a trainer's format, into a run.
 
     Args:
-        name: one of `prefgen.importers.IMPORTERS`, or of its presets. options: of that importer.
+        name: one of `prefgen.formats.IMPORTERS`, or of its presets. options: of that importer.
 
     Raises:
         UsageError: the name or an option is unknown, or `input` cannot be read.
     """
-    if name not in importers.IMPORTERS:
-        raise UsageError(f"there is no importer {name!r}; choose from {', '.join(importers.IMPORTERS)}")
-    importer: importers.Importer = importers.IMPORTERS[name](**options)
+    if name not in IMPORTERS:
+        raise UsageError(f"there is no importer {name!r}; choose from {', '.join(IMPORTERS)}")
+    importer: Importer = IMPORTERS[name](**options)
     job = ImportJob(importer, input, source or SourceOptions(), Path(output), shard_size)
     transfer.run_import(job, _manner("import_set", importer.licence, quiet))
     return Run(output)

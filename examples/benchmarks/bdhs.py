@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prefgen import sources
+from prefgen.driver import drive
 from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf import decoding as decode
@@ -48,11 +49,10 @@ from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Continuation, Vocabulary
 from prefgen.engines.vllm import engine as vllm_
+from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Generate
-from prefgen.runner.driver import drive
-from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 
 BASE = BDHS(iterations=1, temperature=0.0)

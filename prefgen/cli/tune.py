@@ -49,7 +49,7 @@ def tune(
     """
     import json as json_
 
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
     from prefgen.evaluate import tune as tuning
@@ -126,8 +126,8 @@ def _samples(input: list[str], source: Any) -> list[Any]:
     """
     from prefgen import sources
     from prefgen.errors import UsageError
+    from prefgen.images import load_images
     from prefgen.records import Sample
-    from prefgen.runner.pending import load_images
     from prefgen.sources.reasons import Reasons, listed, note
 
     root = source.root(input)

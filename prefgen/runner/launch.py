@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from prefgen import sources
+from prefgen.driver import drive
 from prefgen.engines import build
 from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.build import Identity
@@ -20,15 +21,15 @@ from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.album import Album
 from prefgen.engines.vllm import engine_args
 from prefgen.errors import UnusableReplies, UsageError
-from prefgen.images import Fetch, ImageRoot
+from prefgen.images import Fetch, ImageRoot, load_images
 from prefgen.methods.base import Method, parts, settings
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Annotate, Borrow, Chat, Embed, of_policy
 from prefgen.rundir.layout import Layout, Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.driver import drive
-from prefgen.runner.pending import Interrupts, Rows, load_images
+from prefgen.runner.rows import Rows
+from prefgen.signals import Interrupts
 from prefgen.sources import MissingReport, SourceOptions
 from prefgen.sources.fetch import fetch
 from prefgen.sources.reasons import Reasons, listed, note
