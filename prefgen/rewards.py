@@ -18,7 +18,7 @@ from prefgen.errors import RowError, UsageError
 from prefgen.images import ImageRoot, load
 from prefgen.records import Image, ImageRef, Slot, Turn
 from prefgen.requests import Rate, Rated
-from prefgen.train.reward import RewardEngine, RewardModel
+from prefgen.training.reward import RewardEngine, RewardModel
 
 
 class Reward:

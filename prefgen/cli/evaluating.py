@@ -14,8 +14,8 @@ import typer
 from rich.table import Table
 
 from prefgen import seeds
-from prefgen.cli.console import Console
 from prefgen.cli.options import build as build_options
+from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -30,7 +30,7 @@ from prefgen.images import ImageRoot, load_images
 from prefgen.methods import prompts
 from prefgen.records import Dropped, ImageRef, Sample
 from prefgen.requests import Chat, Generate
-from prefgen.runner.pending import Interrupts
+from prefgen.signals import Interrupts
 
 Options = Mapping[str, Any]
 
@@ -289,7 +289,7 @@ def _judged(
 def rewards(options: Options, engine: EngineConfig) -> None:
     """The matrix of reward models and runs."""
     from prefgen.evaluate import rewards as rewards_
-    from prefgen.train import reward
+    from prefgen.training import reward
 
     build.hush(engine, (Generate,))
     models = [place for place in options["places"] if reward.is_reward_model(place)]

@@ -3,7 +3,7 @@
 A column's pairs are the same for all rows: those of a run none of whose pictures any of the models was trained on.
 A reward that knows no picture is no reward of pictures, so two baselines stand beside the models: the rule that the
 longer answer is the better one, and a classifier of words and word pairs, cross-validated on the run itself
-(`prefgen.lint.shortcuts`). A third is DPO's implicit reward, log π(y|x) - log π_ref(y|x).
+(`prefgen.linting.shortcuts`). A third is DPO's implicit reward, log π(y|x) - log π_ref(y|x).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from prefgen.engines import adapters
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import RowError, UsageError
 from prefgen.evaluate.benchmarks.intervals import by_picture, drawn, intervals, share
-from prefgen.lint.shortcuts import separate
-from prefgen.lint.thresholds import CLASSIFIER_PAIRS
+from prefgen.linting.shortcuts import separate
+from prefgen.linting.thresholds import CLASSIFIER_PAIRS
 from prefgen.rundir.reader import Stored, asked, loaded_images
 from prefgen.select.keys import digests
 
 if TYPE_CHECKING:
-    from prefgen.train.rows import Item, Reader
+    from prefgen.training.rows import Item, Reader
 
 LONGER, WORDS = "longer answer", "words"
 _BATCH = 8  # pairs of a forward pass
@@ -84,7 +84,7 @@ def matrix(
     Raises:
         UsageError: nothing is left of a run, or two models or runs have one name.
     """
-    from prefgen.train import saved
+    from prefgen.training import saved
 
     policies = [Path(policy) for policy, _ in implicit]
     for kind, paths in (("models", [*models, *policies]), ("runs", list(runs))):
@@ -165,7 +165,7 @@ def _items(
 
 
 def _rewards(path: Path, engine: EngineConfig, dropped: Counter[str]) -> Callable[[Stored, list[int]], Margins]:
-    from prefgen.train.reward import RewardModel
+    from prefgen.training.reward import RewardModel
 
     model = RewardModel(path, engine)
 
@@ -187,8 +187,8 @@ def _implicit(
     import torch
 
     from prefgen.engines.hf.loading import load
-    from prefgen.train.logprobs import token_logps, why_separate
-    from prefgen.train.rows import Reader
+    from prefgen.training.logprobs import token_logps, why_separate
+    from prefgen.training.rows import Reader
 
     name, _, revision = reference.partition("@") if not Path(reference).exists() else (reference, "", "")
     loaded = [

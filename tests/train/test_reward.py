@@ -23,13 +23,13 @@ from prefgen.requests import Rate, Rated
 from prefgen.rewards import Reward
 from prefgen.rundir.reader import Stored
 from prefgen.select.keys import digests
-from prefgen.train import reward, saved
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.losses import Answers, losses
-from prefgen.train.reward import RewardEngine, RewardModel, RewardPolicy
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job, Prepared
-from prefgen.train.trainer import gather
+from prefgen.training import reward, saved
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.losses import Answers, losses
+from prefgen.training.reward import RewardEngine, RewardModel, RewardPolicy
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job, Prepared
+from prefgen.training.trainer import gather
 from tests.cli.runs import called
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
