@@ -49,7 +49,7 @@ def tune(
     """
     import json as json_
 
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.errors import EnvironmentFault
     from prefgen.evaluate import tune as tuning

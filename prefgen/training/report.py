@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
-from rich.console import Console
-
-from prefgen.runner.progress import bar
+from prefgen.console import Console, bar
 
 _LINES = 40  # for the steps of a run, about
 _HEADS = ("step", "loss", "margin", "accuracy", "chosen", "rejected", "end")

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable
 
 import rich.console
+import rich.progress
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Column
 
 # C0 and C1 controls but for line feed and tab, what turns the direction of text, and halves of surrogate pairs.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -25,3 +27,16 @@ class Console(rich.console.Console):
         """The segments of anything that can be printed."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain(segment.text), segment.style)
+
+
+def bar(console: rich.console.Console) -> rich.progress.Progress:
+    """Bars with counts, time left and words. Where a line is short, the words are cut, never the figures."""
+    figures = Column(no_wrap=True)
+    return rich.progress.Progress(
+        rich.progress.BarColumn(bar_width=max(8, min(40, console.width // 5))),
+        rich.progress.MofNCompleteColumn(table_column=figures),
+        rich.progress.TimeRemainingColumn(table_column=figures.copy()),
+        rich.progress.TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        console=console,
+        expand=True,
+    )

@@ -8,26 +8,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 import rich.progress
-from rich.console import Console
-from rich.table import Column
 
+from prefgen.console import Console, bar
 from prefgen.records import Dropped, Outcome
 from prefgen.runner.launch import Made
 
 _PLAIN_EVERY_S = 15.0
-
-
-def bar(console: Console) -> rich.progress.Progress:
-    """Bars with counts, time left and words. Where a line is short, the words are cut, never the figures."""
-    figures = Column(no_wrap=True)
-    return rich.progress.Progress(
-        rich.progress.BarColumn(bar_width=max(8, min(40, console.width // 5))),
-        rich.progress.MofNCompleteColumn(table_column=figures),
-        rich.progress.TimeRemainingColumn(table_column=figures.copy()),
-        rich.progress.TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-        console=console,
-        expand=True,
-    )
 
 
 class Progress:
