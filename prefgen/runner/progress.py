@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 import rich.progress
 from rich.console import Console
@@ -30,20 +31,13 @@ def bar(console: Console) -> rich.progress.Progress:
     )
 
 
-class Progress:
-    """Counts outcomes and shows them. A context manager."""
+class Live:
+    """A bar below what is printed, in a terminal. A context manager."""
 
-    def __init__(self, total: int, done: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._done_before, self._console, self._clock = total, done, console, clock
-        self._pairs = self._tokens = 0
-        self._drops: Counter[str] = Counter()
-        self._iterations: Counter[int] = Counter()
-        self._started = self._spoke_at = clock()
-        self._bar = bar(console)
-        self._task = self._bar.add_task("", total=total, completed=done)
-        self._workers: dict[int, rich.progress.TaskID] = {}
+    def __init__(self, console: Console) -> None:
+        self._console, self._bar = console, bar(console)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bar.start()
         return self
@@ -53,7 +47,26 @@ class Progress:
     ) -> None:
         if self._console.is_terminal:
             self._bar.stop()
-        elif kind is None and self._done_before < self._total:
+
+
+class Progress(Live):
+    """Counts outcomes and shows them. A context manager."""
+
+    def __init__(self, total: int, done: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console)
+        self._total, self._done_before, self._clock = total, done, clock
+        self._pairs = self._tokens = 0
+        self._drops: Counter[str] = Counter()
+        self._iterations: Counter[int] = Counter()
+        self._started = self._spoke_at = clock()
+        self._task = self._bar.add_task("", total=total, completed=done)
+        self._workers: dict[int, rich.progress.TaskID] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if not self._console.is_terminal and kind is None and self._done_before < self._total:
             self._say()
 
     def begin(self, shard: int) -> None:
