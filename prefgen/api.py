@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefgen import importers
 from prefgen.card import summary
 from prefgen.cli import session, transfer
 from prefgen.cli.ending import Manner
@@ -30,6 +29,7 @@ from prefgen.cli.spreading import Spread
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
+from prefgen.formats import IMPORTERS, Importer
 from prefgen.lint import Lint
 from prefgen.lint import lint as lint_
 from prefgen.methods.base import Method
@@ -218,14 +218,14 @@ def import_set(
     """Bring a published set, or preference data in a trainer's format, into a run.
 
     Args:
-        name: one of `prefgen.importers.IMPORTERS`, or of its presets. options: of that importer.
+        name: one of `prefgen.formats.IMPORTERS`, or of its presets. options: of that importer.
 
     Raises:
         UsageError: the name or an option is unknown, or `input` cannot be read.
     """
-    if name not in importers.IMPORTERS:
-        raise UsageError(f"there is no importer {name!r}; choose from {', '.join(importers.IMPORTERS)}")
-    importer: importers.Importer = importers.IMPORTERS[name](**options)
+    if name not in IMPORTERS:
+        raise UsageError(f"there is no importer {name!r}; choose from {', '.join(IMPORTERS)}")
+    importer: Importer = IMPORTERS[name](**options)
     job = ImportJob(importer, input, source or SourceOptions(), Path(output), shard_size)
     transfer.run_import(job, _manner("import_set", importer.licence, quiet))
     return Run(output)

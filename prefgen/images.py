@@ -27,7 +27,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -39,7 +39,7 @@ import PIL.ImageFile
 
 from prefgen import image_names
 from prefgen.errors import RowError
-from prefgen.records import Image, ImageRef
+from prefgen.records import Dropped, Image, ImageRef, Sample
 
 Fetch = Callable[[str], bytes]
 
@@ -304,6 +304,20 @@ def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, f
     image = Image(data, ref.path or public_url(ref.url or ""), width, height, how)
     shown = _as_shown(data)
     return image if shown is None else dataclasses.replace(image, data=shown, original=image.sha256)
+
+
+def load_images(sample: Sample, root: ImageRoot, fetch: Fetch | None) -> Sample | Dropped:
+    """Replace image references by checked images, or drop the sample with the reason."""
+    try:
+        loaded = tuple(_loaded(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
+    except RowError as error:
+        return Dropped.of(sample, error.reason, error.detail)
+    return dataclasses.replace(sample, images=loaded)
+
+
+@lru_cache(maxsize=8)  # the answers of a conversation are samples one after another, about the same images
+def _loaded(image: ImageRef, root: ImageRoot, fetch: Fetch | None) -> Image:
+    return load(image, root, fetch=fetch)
 
 
 def decode(image: Image) -> PIL.Image.Image:

@@ -161,7 +161,11 @@ class Embed:
 
 @dataclass(frozen=True)
 class Vector:
-    """A unit-length embedding, float32 (dim,). `truncated` says that the embedder saw only the text's beginning."""
+    """A unit-length embedding, float32 (dim,); empty where a run has no similarity model.
+
+    Attributes:
+        truncated: the embedder saw only the text's beginning.
+    """
 
     values: npt.NDArray[np.float32]
     truncated: bool = False

@@ -1,8 +1,8 @@
 """Kills and full disks at a chosen step of what a process does to files, in a forked child.
 
 A step is a file opened for writing, a write, a sync, a rename, a deletion or a new folder, below a given folder. Python
-reports most of them to audit hooks, so that no code can get past them; `os.write` and `os.fsync` are wrapped. A statement of
-SQLite is a step, too, where the database is below the folder.
+reports most of them to audit hooks, so that no code can get past them; `os.write` and `os.fsync` are wrapped. A
+statement of SQLite is a step, too, where the database is below the folder.
 """
 
 from __future__ import annotations

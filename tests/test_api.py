@@ -12,7 +12,7 @@ import prefgen
 from prefgen.errors import TooManyDropped, UsageError
 from prefgen.rundir.verify import verify
 from tests.cli.runs import called, write_input
-from tests.importers.published import picture, povid_row, write_json
+from tests.formats.written import picture, povid_row, write_json
 
 PUBLIC = {
     *("BDHS", "METHODS", "Corrupt", "EngineConfig", "ImagePairs", "JudgeConfig", "Povid", "Rank", "Run"),

@@ -15,12 +15,12 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
     {"errors", "records", "seeds", "image_names", "demo"},
-    {"visibility", "text", "images", "carried", "reading", "addresses", "durable", "cache", "options", "guide"},
+    {"visibility", "text", "images", "reading", "addresses", "durable", "cache", "options", "guide"},
     {"requests", "rundir", "remote"},
     {"methods", "engines", "sources"},
-    {"importers", "exporters"},
+    {"formats"},
     {"runner"},
-    {"select", "checks", "formats"},
+    {"select"},
     {"lint", "train"},
     {"card"},
     {"view", "evaluate", "doctor"},

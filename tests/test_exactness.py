@@ -21,10 +21,10 @@ from sentence_transformers import SentenceTransformer
 from prefgen import images, sources
 from prefgen.engines import build
 from prefgen.engines.base import ATTENTIONS, POSITIONS, Attention, EngineConfig
+from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Dropped, Pair, Sample
 from prefgen.runner.driver import drive
-from prefgen.runner.pending import load_images
 from prefgen.seeds import derive, generator
 from prefgen.sources import SourceOptions
 

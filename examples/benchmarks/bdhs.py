@@ -48,11 +48,11 @@ from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Continuation, Vocabulary
 from prefgen.engines.vllm import engine as vllm_
+from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Generate
 from prefgen.runner.driver import drive
-from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 
 BASE = BDHS(iterations=1, temperature=0.0)

@@ -26,11 +26,11 @@ from prefgen.evaluate.benchmarks import compare as compare_
 from prefgen.evaluate.benchmarks import pope as pope_
 from prefgen.evaluate.benchmarks.asking import Task
 from prefgen.evaluate.benchmarks.files import Question
-from prefgen.images import ImageRoot
+from prefgen.images import ImageRoot, load_images
 from prefgen.methods import prompts
 from prefgen.records import Dropped, ImageRef, Sample
 from prefgen.requests import Chat, Generate
-from prefgen.runner.pending import Interrupts, load_images
+from prefgen.runner.pending import Interrupts
 
 Options = Mapping[str, Any]
 

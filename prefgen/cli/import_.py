@@ -35,7 +35,7 @@ def _of(importer: str, name: str, help: str) -> Any:
 
 def _list(show: bool) -> None:
     if show:
-        from prefgen.importers import IMPORTERS, PRESETS
+        from prefgen.formats import IMPORTERS, PRESETS
 
         for name, kind in IMPORTERS.items():
             typer.echo(f"{name:30}{(sys.modules[kind.__module__].__doc__ or '').splitlines()[0]}")
@@ -149,7 +149,7 @@ def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], in
     Raises:
         UsageError: for an unknown name, or an option that this importer does not have.
     """
-    from prefgen.importers import IMPORTERS, PRESETS
+    from prefgen.formats import IMPORTERS, PRESETS
 
     preset = PRESETS.get(name)
     kind = IMPORTERS.get(preset.importer if preset else name)

@@ -27,7 +27,7 @@ from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.preview import preview
 from prefgen.errors import CorruptRun, UsageError
 from prefgen.estimate import plan
-from prefgen.methods.base import Method, Restricting
+from prefgen.methods.base import Method, Recording, Restricting
 from prefgen.methods.bdhs import PRESETS
 from prefgen.records import Dropped, Sample
 from prefgen.rundir import verify as verify_
@@ -104,12 +104,18 @@ def _run(job: Job, spread: Spread, there: Cluster | None, manner: Manner) -> Non
     if why:
         talk.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)
+    begun = Layout(job.output).read_plan() if Layout(job.output).plan.exists() else None  # a run to go on with
+    recorded, resumed = isinstance(job.method, Recording), begun.fingerprint if begun else None
+    engine, why = ask(build.settle_similarity, engine, job.method.asks, recorded, resumed)
+    if why:
+        talk.print(f"similarity    {why}", markup=False, highlight=False)
+    job = dataclasses.replace(job, engine=engine)
     build.check_asks(engine, job.method.asks)
     if isinstance(job.method, Restricting):
         build.check_view(engine, job.method.view("", 1))
     identity = ask(build.identify, job.engine, job.method.asks)
-    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
-        rows = Layout(job.output).read_plan().rows
+    if begun:  # only a new one needs a pass over its input
+        rows = begun.rows
     else:
         found = launch.survey(job)
         rows = found.planned

@@ -6,13 +6,14 @@ import dataclasses
 import json as json_
 from pathlib import Path
 
-from prefgen import checks, exporters, select, sources
+from prefgen import select, sources
 from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish, stoppable
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.estimate import import_plan
+from prefgen.formats import checking, exporting
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import RunDirectory
@@ -68,12 +69,12 @@ def run_export(run: Path, to: str, output: Path, *, dry_run: bool, json: bool) -
         Stopped: by Ctrl-C.
     """
     stored = Stored(run)
-    planned = exporters.plan(stored, to)
+    planned = exporting.plan(stored, to)
     talk = Console(stderr=True)
     for reason, count in planned.left_out.items():
         talk.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
     try:
-        exported = planned if dry_run else exporters.export(stored, to, output)
+        exported = planned if dry_run else exporting.export(stored, to, output)
     except KeyboardInterrupt:
         said = "interrupted; nothing was written, and the same command starts again"
         raise Stopped(said, ExitCode.INTERRUPTED) from None
@@ -94,7 +95,7 @@ def run_check(
     Raises:
         UsageError: if there is any problem.
     """
-    found = checks.check(src, trainer, processor, max_length, loaded)
+    found = checking.check(src, trainer, processor, max_length, loaded)
     data, talk = Console(), Console(stderr=True)
     if readme.without_configs(src) is not None:
         talk.print(

@@ -69,6 +69,7 @@ def tune(
     build.hush(engine_config, BDHS.asks)
     for _, each in methods:
         build.check_view(engine_config, each.view("", 1))
+    build.settle_similarity(engine_config, BDHS.asks, recorded=False)
     build.identify(engine_config, BDHS.asks)
     samples = _samples(input, source)
     talk, data = Console(stderr=True), Console()
@@ -123,8 +124,8 @@ def _samples(input: list[str], source: Any) -> list[Any]:
     """
     from prefgen import sources
     from prefgen.errors import UsageError
+    from prefgen.images import load_images
     from prefgen.records import Sample
-    from prefgen.runner.pending import load_images
     from prefgen.sources.reasons import Reasons, listed, note
 
     root = source.root(input)

@@ -44,6 +44,7 @@ class Remote(Engine, Protocol):
 
 
 Engines = Mapping[type[Request], Engine]
+NO_SIMILARITY = "none"  # as a similarity model
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class EngineConfig:
             out. batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
             `max_num_batched_tokens`. Neither changes a row's draws.
         image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
-        similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers.
+        similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers; ``none``
+            records no similarity, where a method does not decide by it.
         engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.vllm.engine_args`.
         base_url: of an OpenAI-compatible server, for ``openai``.
         engine_key_env: environment variable that holds that server's key; a local server wants none.
@@ -93,7 +95,7 @@ class EngineConfig:
         None, help="Processes that prepare pictures; 0: threads. By the device.", panel=options.MODELS, low=0
     )
     similarity_model: str = options.option(
-        "mpnet", help="mpnet (the paper's), minilm, folder or Hub id.", panel=options.MODELS
+        "mpnet", help="mpnet (the paper's), minilm, none, folder or Hub id.", panel=options.MODELS
     )
     also: Sequence[str] = options.option(
         (), help="A further policy that answers, MODEL or MODEL@REVISION; repeatable.", panel=options.MODELS

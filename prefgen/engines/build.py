@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prefgen.engines.base import Engine, EngineConfig, EngineName, Engines
+from prefgen.engines.base import NO_SIMILARITY, Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.policies import Panel
-from prefgen.errors import UsageError
+from prefgen.engines.unmeasured import Unmeasured
+from prefgen.errors import ModelUnreachable, UsageError
 from prefgen.requests import Annotate, Contrast, Embed, Generate, Request, Score, of_policy
 from prefgen.visibility import View
 
@@ -58,6 +59,37 @@ def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[Engine
     return dataclasses.replace(config, engine=chosen), reason
 
 
+def settle_similarity(
+    config: EngineConfig, asks: Sequence[type[Request]], recorded: bool, resumed: Mapping[str, object] | None = None
+) -> tuple[EngineConfig, str]:
+    """Decide whether a run has a similarity model; why not, in words, where nobody asked for none.
+
+    Args:
+        asks: what the run's method asks for.
+        recorded: the method records similarity and decides nothing by it, so that the default model may be missing.
+        resumed: the settings of the run to go on with, which keeps what it began with.
+
+    Raises:
+        UsageError: for ``none`` where the method decides by similarity.
+    """
+    if Embed not in asks or config.engine == "fake":
+        return config, ""
+    if config.similarity_model == NO_SIMILARITY and not recorded:
+        raise UsageError(f"--similarity-model {NO_SIMILARITY}: answers are accepted by their similarity here")
+    if not recorded or config.similarity_model != EngineConfig.similarity_model:
+        return config, ""
+    without = dataclasses.replace(config, similarity_model=NO_SIMILARITY)
+    if resumed is not None:
+        return (config, "") if "similarity_model" in resumed else (without, "")
+    from prefgen.engines import embedder
+
+    try:
+        embedder.pin(config.similarity_model)
+    except ModelUnreachable as error:
+        return without, f"not recorded: {str(error).splitlines()[0]}"
+    return config, ""
+
+
 def _reads_logits(asks: Sequence[type[Request]]) -> bool:
     return not {Score, Contrast}.isdisjoint(asks)
 
@@ -103,8 +135,9 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     from prefgen.engines.hf import loading
 
     check_asks(config, asks)
+    embeds = Embed in asks and config.similarity_model != NO_SIMILARITY
     if config.engine == "openai":
-        return Identity(similarity_revision=embedder.pin(config.similarity_model) if Embed in asks else "")
+        return Identity(similarity_revision=embedder.pin(config.similarity_model) if embeds else "")
     if config.engine == "vllm":
         from prefgen.engines.vllm import engine
 
@@ -113,7 +146,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     other = annotator(config)
     return Identity(
         loading.pin(config) if policy else "",
-        embedder.pin(config.similarity_model) if Embed in asks else "",
+        embedder.pin(config.similarity_model) if embeds else "",
         loading.pin(other) if Annotate in asks else "",
         tuple(loading.pin(each) for each in further(config)),
         loading.torch_dtype(config.dtype, device) if policy else "",
@@ -176,6 +209,8 @@ def further(config: EngineConfig) -> list[EngineConfig]:
 
 
 def _embedder(config: EngineConfig) -> Engine:
+    if config.similarity_model == NO_SIMILARITY:
+        return Unmeasured()
     from prefgen.engines.embedder import Embedder
 
     return Embedder.load(config.similarity_model, config.device)

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
+from prefgen.engines.base import NO_SIMILARITY
 from prefgen.engines.hf.shape import Shape
 from prefgen.errors import UsageError
 from prefgen.estimate.hardware import Hardware
@@ -29,7 +30,7 @@ PICTURE_BYTES = 163_000
 """A picture of COCO train2017 on average: 19.3 GB for 118,287."""
 PAIR_BYTES = 700
 """What a pair takes in data/ beside its pictures, on the scenes: texts, record and Parquet's own."""
-EMBEDDERS = {"mpnet": 86e6, "minilm": 11e6}
+EMBEDDERS = {"mpnet": 86e6, "minilm": 11e6, NO_SIMILARITY: 0.0}
 """Parameters without the table of input embeddings; a model that is not named here is taken for the first."""
 _BATCH_ROWS = 256
 _BATCH_SHARE = 1 / 3  # of the memory that the weights leave, as in `prefgen.engines.hf.loading.token_budget`

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefgen import sources, text
+from prefgen.engines.base import NO_SIMILARITY
 from prefgen.engines.hf.preview import Preview
 from prefgen.estimate import costs, forecast, hardware, workload
 from prefgen.methods.base import Method
@@ -79,7 +80,8 @@ def render(expected: Estimate, job: Job, samples: Sequence[Sample], found: Surve
     for name, sentence in job.method.explain(expected.image_tokens):
         table.add_row(name, Text(sentence))
     if Embed in job.method.asks:
-        table.add_row("similarity", Text("bags of words (fake)" if fake else job.engine.similarity_model))
+        named = "not recorded" if job.engine.similarity_model == NO_SIMILARITY else job.engine.similarity_model
+        table.add_row("similarity", Text("bags of words (fake)" if fake else named))
     if job.judge is not None and Chat in job.method.asks:
         for name, sentence in costs.expect(job.judge, job.method, samples, expected.rows):
             table.add_row(name, Text(sentence))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from prefgen.errors import UsageError
-from prefgen.exporters import MODULES
-from prefgen.importers import IMPORTERS
+from prefgen.formats import EXPORTERS, IMPORTERS
 from prefgen.sources.shapes import FILES, SHAPES, Shape
 
 READ, IMPORTED, WRITTEN = "SFT rows, read by --input", "preferences, read by import", "written by export --to"
@@ -18,7 +17,7 @@ _SHORT = 100
 
 
 @dataclass(frozen=True)
-class Format:
+class Entry:
     """One entry of the list.
 
     Attributes:
@@ -40,15 +39,15 @@ class Format:
         return line if len(line) <= _SHORT else line[: _SHORT - 1] + "…"
 
 
-def formats() -> list[Format]:
+def formats() -> list[Entry]:
     """Every format, in the order of the registries."""
     importers = {name: sys.modules[kind.__module__].__doc__ for name, kind in IMPORTERS.items()}
-    exporters = {name: module.__doc__ for name, module in MODULES.items()}
+    exporters = {name: exporter.write.__doc__ for name, exporter in EXPORTERS.items()}
     imported = [_documented(name, IMPORTED, doc) for name, doc in importers.items()]
     examples = {entry.name: entry.example for entry in imported}  # an importer reads what its exporter writes
     return [
         *(
-            Format(name, READ, shape.title, json.dumps(shape.example), _described(shape))
+            Entry(name, READ, shape.title, json.dumps(shape.example), _described(shape))
             for name, shape in SHAPES.items()
         ),
         *imported,
@@ -56,7 +55,7 @@ def formats() -> list[Format]:
     ]
 
 
-def named(name: str) -> list[Format]:
+def named(name: str) -> list[Entry]:
     """The formats of that name: what is imported and exported under one name are two.
 
     Raises:
@@ -94,8 +93,8 @@ def _described(shape: Shape) -> str:
     return f"{shape.title}\n\n{json.dumps(shape.example, indent=2)}\n\nIn {FILES}.\n"
 
 
-def _documented(name: str, use: str, doc: str | None, example: str = "") -> Format:
+def _documented(name: str, use: str, doc: str | None, example: str = "") -> Entry:
     text = inspect.cleandoc(doc or "")
     example = next((block for block in blocks(text) if block[:1] in ("{", "[")), example)
     plain = text.replace("\n\n::\n", "\n").replace("::\n", ":\n").replace("``", "")
-    return Format(name, use, plain.splitlines()[0], example, plain + "\n")
+    return Entry(name, use, plain.splitlines()[0], example, plain + "\n")

@@ -32,6 +32,7 @@ class Append:
 
     name: ClassVar[str] = "append"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+    records_similarity: ClassVar[bool] = True
 
     rho: float = base.rho(0.99)
     keep_tokens: int | None = options.option(None, help="Exactly N image tokens stay visible.", low=0)

@@ -75,6 +75,15 @@ class Restricting(Protocol):
         """What the model could see when it wrote the answer that was accepted in this iteration."""
 
 
+@runtime_checkable
+class Recording(Protocol):
+    """A method that records the similarity of its answers and decides nothing by it: null does as well."""
+
+    @property
+    def records_similarity(self) -> bool:
+        """True."""
+
+
 class Noising(Protocol):
     """A method that noises the image, by options as in `prefgen.visibility.View`."""
 
@@ -174,14 +183,18 @@ def reference(sample: Sample) -> str:
 
 
 def judged(pair: Pair) -> Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]:
-    """The pair with the similarity of its answers, or, where it shows no preference, its sample dropped."""
+    """The pair with the similarity of its answers, or, where it shows no preference, its sample dropped.
+
+    Without a similarity model, the similarity is None.
+    """
     rejected = pair.rejected.strip()
     if not rejected or rejected == pair.chosen.strip():
         reason = "REJECTED_EQUALS_CHOSEN" if rejected else "REJECTED_EMPTY"
         return dataclasses.replace(Dropped.of(pair.sample, reason, ""), iteration=pair.iteration, tokens=pair.tokens)
     chosen_vector, rejected_vector = cast("tuple[Vector, Vector]", (yield (Embed(pair.chosen), Embed(pair.rejected))))
     truncated = ("embedder-truncated",) if chosen_vector.truncated or rejected_vector.truncated else ()
-    return dataclasses.replace(pair, similarity=cosine(chosen_vector, rejected_vector), flags=(*pair.flags, *truncated))
+    similarity = cosine(chosen_vector, rejected_vector) if chosen_vector.values.size else None
+    return dataclasses.replace(pair, similarity=similarity, flags=(*pair.flags, *truncated))
 
 
 def cosine(a: Vector, b: Vector) -> float:

@@ -30,6 +30,7 @@ class Blind:
 
     name: ClassVar[str] = "blind"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+    records_similarity: ClassVar[bool] = True
 
     temperature: float = base.temperature(1.0)
     top_p: float = base.top_p()

@@ -48,6 +48,7 @@ class Contrastive:
 
     name: ClassVar[str] = "contrastive"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Contrast)
+    records_similarity: ClassVar[bool] = True
 
     alpha: float = options.option(1.0, help="How much of what is seen is taken.", low=0.0, high=100.0)
     plausibility: float = options.option(

@@ -36,6 +36,7 @@ class DropoutNTP:
 
     name: ClassVar[str] = "dropout-ntp"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+    records_similarity: ClassVar[bool] = True
 
     keep_share: float = options.option(0.5, help="Share of words kept.", low=0.0, high=0.999)
     temperature: float = base.temperature(0.7)

@@ -55,6 +55,7 @@ class Povid:
 
     name: ClassVar[str] = "povid-style"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Score)
+    records_similarity: ClassVar[bool] = True
 
     noise_steps: int = base.noise_steps(500)
     noise_space: NoiseSpace = base.noise_space("pixel-wrap")

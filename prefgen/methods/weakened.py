@@ -35,6 +35,7 @@ class Weakened:
 
     name: ClassVar[str] = "weakened"
     asks: ClassVar[tuple[type[Request], ...]] = (Embed, Generate)
+    records_similarity: ClassVar[bool] = True
 
     noise_steps: int = base.noise_steps(500)
     noise_space: NoiseSpace = base.noise_space("encoder")

@@ -14,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 
 from prefgen import sources
-from prefgen.images import Fetch
-from prefgen.importers import Importer
+from prefgen.formats import Importer
+from prefgen.images import Fetch, load_images
 from prefgen.records import Dropped, Image, ImageRef, Outcome, Pair, Sample
 from prefgen.rundir.layout import Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.pending import Interrupts, Rows, load_images
+from prefgen.runner.pending import Interrupts, Rows
 from prefgen.sources import MissingReport, SourceOptions
 
 _BEGINNING = re.compile(r"\d.*", re.DOTALL)  # what follows it in a row's id

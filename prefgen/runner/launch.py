@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from prefgen import sources
 from prefgen.engines import build
-from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.album import Album
 from prefgen.engines.vllm import engine_args
 from prefgen.errors import UnusableReplies, UsageError
-from prefgen.images import Fetch, ImageRoot
+from prefgen.images import Fetch, ImageRoot, load_images
 from prefgen.methods.base import Method, parts, settings
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Annotate, Borrow, Chat, Embed, of_policy
@@ -28,7 +28,7 @@ from prefgen.rundir.layout import Layout, Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.driver import drive
-from prefgen.runner.pending import Interrupts, Rows, load_images
+from prefgen.runner.pending import Interrupts, Rows
 from prefgen.sources import MissingReport, SourceOptions
 from prefgen.sources.fetch import fetch
 from prefgen.sources.reasons import Reasons, listed, note
@@ -226,7 +226,8 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
 def provenance(job: Job, identity: Identity) -> Provenance:
     """What every row records of its run."""
     fake = job.engine.engine == "fake"
-    policy, embeds = of_policy(job.method.asks), Embed in job.method.asks
+    policy = of_policy(job.method.asks)
+    embeds = Embed in job.method.asks and job.engine.similarity_model != NO_SIMILARITY
     hides = policy and job.engine.engine not in ("fake", "openai")
     wrote = "" if not policy else "fake" if fake else job.engine.model
     if not policy and job.judge is not None:
@@ -239,7 +240,7 @@ def provenance(job: Job, identity: Identity) -> Provenance:
         positions=job.engine.positions if hides else "",
         dtype=identity.dtype,
         device=identity.device,
-        similarity_model="" if not embeds else "fake" if fake else job.engine.similarity_model,
+        similarity_model="fake" if fake and embeds else job.engine.similarity_model if embeds else "",
         similarity_revision=identity.similarity_revision,
         also=list(zip(job.engine.also, identity.also_revisions or [""] * len(job.engine.also), strict=True)),
         versions=build.versions(job.engine),

@@ -1,20 +1,15 @@
-"""What every job that fills a run directory shares: its unfinished shards with their rows, images, and signals."""
+"""What every job that fills a run directory shares: its unfinished shards with their rows, and signals."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import islice
 from types import FrameType, TracebackType
 from typing import Generic, TypeVar
 
-from prefgen import images
-from prefgen.errors import CorruptRun, ExitCode, RowError, Stopped
-from prefgen.images import ImageRoot
-from prefgen.records import Dropped, Image, ImageRef, Sample
+from prefgen.errors import CorruptRun, ExitCode, Stopped
 from prefgen.rundir.layout import Plan
 
 T = TypeVar("T")
@@ -53,20 +48,6 @@ class Rows(Generic[T]):
                 "was it changed during the run?"
             )
         return found
-
-
-def load_images(sample: Sample, root: ImageRoot, fetch: images.Fetch | None) -> Sample | Dropped:
-    """Replace image references by checked images, or drop the sample with the reason."""
-    try:
-        loaded = tuple(_load(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
-    except RowError as error:
-        return Dropped.of(sample, error.reason, error.detail)
-    return dataclasses.replace(sample, images=loaded)
-
-
-@lru_cache(maxsize=8)  # the answers of a conversation are samples one after another, about the same images
-def _load(image: ImageRef, root: ImageRoot, fetch: images.Fetch | None) -> Image:
-    return images.load(image, root, fetch=fetch)
 
 
 class Interrupts:

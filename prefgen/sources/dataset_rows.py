@@ -28,7 +28,7 @@ def read_folder(folder: Path, options: SourceOptions) -> Iterator[Row]:
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             loaded = datasets.load_from_disk(str(folder))
         else:
-            loaded = datasets.load_dataset(str(folder), streaming=True)
+            loaded = datasets.load_dataset(str(folder), options.dataset_config, streaming=True)
     except FileNotFoundError as error:
         raise UsageError(f"INPUT_NOT_FOUND: {folder} holds no data that `datasets` can open: {error}") from error
     except (OSError, ValueError, RuntimeError) as error:

@@ -43,7 +43,7 @@ class SourceOptions:
             ``answer=reward_model.ground_truth`` is inside one.
         roles: who the input's speakers are, ``user=Human,assistant=Bot``.
         follow_links: whether a link may lead out of the folder of the images.
-        dataset_config: configuration of a Hub set that has several.
+        dataset_config: configuration of a Hub set, or of a folder that `datasets` opens, where there are several.
         dataset_revision: its commit, branch or tag; `--revision` is a model's.
 
     Raises:
@@ -60,7 +60,7 @@ class SourceOptions:
     seed: int = shared(0)
     allow_urls: bool = option(False, help="Fetch images given by URL.", panel=DATA)
     split: str | None = option(None, help="Split of a datasets folder or Hub id.", panel=DATA)
-    dataset_config: str | None = option(None, help="Configuration of a Hub set that has several.", panel=DATA)
+    dataset_config: str | None = option(None, help="Configuration of a Hub set or folder that has several.", panel=DATA)
     dataset_revision: str | None = option(None, help="Commit, branch or tag of a Hub set.", panel=DATA)
     image_match: Match = option(
         "exact", help="What of an image path must agree: all, last folders, file name", panel=DATA

@@ -178,7 +178,7 @@ class Online:
     mix: float = option(0.0, help="Share of the samples trained on as stored, eq. 4.", panel=_ONLINE, low=0, high=1)
     fallback: Fallback | None = option(None, help="Samples whose answers come to nothing; else by --mix", panel=_ONLINE)
     max_fallback: float = option(0.5, help="Stop if a larger share comes to nothing.", panel=_ONLINE, low=0, high=1)
-    similarity_model: str = option("mpnet", help="mpnet (the paper's), minilm, folder or Hub id.", panel=_ONLINE)
+    similarity_model: str = option("mpnet", help="mpnet (the paper's), minilm, none, folder or Hub id.", panel=_ONLINE)
     annotator: str = option("", help="dpo: model that compares answers, or a server's URL.", panel=_ONLINE)
     annotator_revision: str | None = option(None, help="Its branch, tag or commit.", panel=_ONLINE)
     annotator_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=_ONLINE)

@@ -31,12 +31,12 @@ import torch
 
 from prefgen import records, seeds
 from prefgen.engines import build
-from prefgen.engines.base import EngineConfig, Engines
+from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.chat.engine import ChatEngine
 from prefgen.engines.chat.ledger import Ledger
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.errors import RowError
-from prefgen.methods.base import settings
+from prefgen.methods.base import Recording, settings
 from prefgen.records import Dropped, Outcome
 from prefgen.requests import Chat, Reply
 from prefgen.rundir.reader import asked, loaded_images
@@ -282,7 +282,8 @@ def identified(job: Job) -> dict[str, Any] | None:
     if job.online is None:
         return None
     method = job.online.method(job.optimisation.seed)
-    found = build.identify(_engine_config(job), method.asks)
+    config, _ = build.settle_similarity(_engine_config(job), method.asks, isinstance(method, Recording))
+    found = build.identify(config, method.asks)
     return {
         **settings(method),
         "every": job.online.online_every,
@@ -299,7 +300,7 @@ def _engine_config(job: Job) -> EngineConfig:
     assert job.online is not None
     return replace(
         job.engine,
-        similarity_model=job.online.similarity_model,
+        similarity_model=NO_SIMILARITY if isinstance(job.online.method(0), Recording) else job.online.similarity_model,
         annotator="" if job.online.served else job.online.annotator,
         annotator_revision=job.online.annotator_revision,
     )

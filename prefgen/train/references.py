@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from prefgen import sources
 from prefgen.errors import EnvironmentFault, UsageError
+from prefgen.images import load_images
 from prefgen.records import Dropped, Image, ImageRef, Pair, Sample
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.schema import Provenance, to_table
-from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 from prefgen.sources.fetch import fetch
 

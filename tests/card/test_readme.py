@@ -14,7 +14,7 @@ from prefgen.card import readme, samples
 from prefgen.cli.session import finalize_run
 from prefgen.cli.transfer import run_check
 from prefgen.errors import CorruptRun
-from prefgen.exporters import export
+from prefgen.formats.exporting import export
 from prefgen.lint import lint
 from prefgen.records import Pair
 from prefgen.rundir import schema

@@ -14,7 +14,7 @@ import yaml
 from prefgen.rundir.layout import Layout
 from tests.cli.runs import called as prefgen
 from tests.cli.runs import data_digests
-from tests.importers.published import (
+from tests.formats.written import (
     picture,
     povid_row,
     rlaif_v_row,

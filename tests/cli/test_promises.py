@@ -1,6 +1,6 @@
 """What every command that writes promises, from one table: kills, a full disk, a second writer, files of others, moves.
 
-`prefgen train` has its own in tests/train/test_saved.py, each format of `prefgen export` in tests/exporters.
+`prefgen train` has its own in tests/train/test_saved.py, each format of `prefgen export` in tests/formats.
 """
 
 from __future__ import annotations

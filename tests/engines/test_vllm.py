@@ -26,11 +26,11 @@ from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf import loading
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.errors import EnvironmentFault, RowError, UsageError
+from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Outcome, Pair, Sample
 from prefgen.requests import Completion, Embed, Generate, Sampling
 from prefgen.runner.driver import drive
-from prefgen.runner.pending import load_images
 from prefgen.sources import SourceOptions
 from prefgen.visibility import View
 from tests.cli.runs import ENVIRONMENT

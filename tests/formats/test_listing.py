@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from prefgen.errors import UsageError
-from prefgen.exporters import EXPORTERS
+from prefgen.formats import EXPORTERS, IMPORTERS
 from prefgen.formats import listing as formats
-from prefgen.importers import IMPORTERS
 from prefgen.records import Dropped, Sample
 from prefgen.sources import SourceOptions, read
 from prefgen.sources.shapes import SHAPES
-from tests.importers.published import picture
+from tests.formats.written import picture
 
 DATA = base64.b64encode(picture().data).decode()
 KNOWN = formats.formats()
@@ -36,7 +35,7 @@ def example_rows(text: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("entry", KNOWN, ids=lambda entry: f"{entry.use.split()[0]}-{entry.name}")
-def test_every_format_has_a_title_and_an_example(entry: formats.Format) -> None:
+def test_every_format_has_a_title_and_an_example(entry: formats.Entry) -> None:
     assert len(entry.title) > 20
     assert example_rows(entry.example)
     assert len(entry.short.splitlines()) == 1

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from prefgen import images
-from prefgen.checks import check
 from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError, UsageError
-from prefgen.exporters import export
+from prefgen.formats.checking import check
+from prefgen.formats.exporting import export
 from prefgen.lint import lint
 from prefgen.methods import distortions
 from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs

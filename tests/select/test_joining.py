@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from prefgen import checks
+from prefgen.formats import LOADERS, checking
 from prefgen.records import Span
 from prefgen.select import join, relabel
 from tests.select.runs import pair, stored, written
@@ -23,7 +23,7 @@ def test_the_rows_of_one_chosen_answer_stand_side_by_side(tmp_path: Path) -> Non
     assert groups[::2] == groups[1::2]  # also where a shard ends between the rows of a group
     assert len({*groups}) == 3
     assert {mark["size"] for mark in joined} == {2}
-    assert [checks.check(tmp_path / "out", trainer).problems for trainer in checks.TRAINERS] == [()] * 3
+    assert [checking.check(tmp_path / "out", trainer).problems for trainer in LOADERS] == [()] * 3
     assert selection.left_out == {"UNMATCHED": 5 + 1}
 
 

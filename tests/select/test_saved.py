@@ -10,13 +10,12 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
-from prefgen import checks
 from prefgen.errors import UsageError
-from prefgen.importers import IMPORTERS
+from prefgen.formats import IMPORTERS, LOADERS, checking
 from prefgen.lint import lint
 from prefgen.rundir.reader import Stored
 from prefgen.select import Amount, mix
-from tests.exporters.test_round_trips import imported
+from tests.formats.test_round_trips import imported
 from tests.handmade import pair as generated
 from tests.handmade import sample
 from tests.select.runs import picture, stored, table, written
@@ -128,8 +127,8 @@ def test_lint_and_check_read_saved_rows(tmp_path: Path, save: str) -> None:
     before, kept = original(tmp_path)
     path = SAVERS[save](kept, tmp_path)
     assert lint(path).rows == len(before)
-    for trainer in checks.TRAINERS:
-        found = checks.check(path, trainer)
+    for trainer in LOADERS:
+        found = checking.check(path, trainer)
         assert found.rows == len(before)
         assert found.problems == ()
 

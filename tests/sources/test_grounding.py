@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from prefgen.checks import check
-from prefgen.importers.ms_swift import MsSwift
+from prefgen.formats.checking import check
+from prefgen.formats.ms_swift import MsSwift
 from prefgen.records import Dropped, Sample, Slot, Turn
 from prefgen.sources import SourceOptions, read
-from tests.importers.published import pairs, picture, reasons, told, write_lines
+from tests.formats.written import pairs, picture, reasons, told, write_lines
 
 BOXES = [[1, 2, 30, 40], [5.5, 6, 50, 60]]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prefgen.errors import UsageError
-from prefgen.importers import IMPORTERS
+from prefgen.formats import IMPORTERS
 from prefgen.records import Dropped, ImageRef, Pair, Sample
 from prefgen.sources import SourceOptions, read
 from prefgen.sources.mapping import suggest_columns

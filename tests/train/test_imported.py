@@ -12,37 +12,37 @@ import pytest
 
 from prefgen.train.run import prepare
 from tests.cli.runs import called as prefgen
-from tests.importers import published
+from tests.formats import written
 from tests.train.test_run import job, run
 
 
 def povid(folder: Path) -> str:
     _pictures(folder, "COCO_train2014_{:012d}.jpg")
-    return published.write_json(folder / "povid.json", [published.povid_row(number) for number in range(3)])
+    return written.write_json(folder / "povid.json", [written.povid_row(number) for number in range(3)])
 
 
 def rlhf_v(folder: Path) -> str:
-    return published.write_parquet(folder / "rlhf_v.parquet", [published.rlhf_v_row(number) for number in range(3)])
+    return written.write_parquet(folder / "rlhf_v.parquet", [written.rlhf_v_row(number) for number in range(3)])
 
 
 def rlaif_v(folder: Path) -> str:
-    return published.write_parquet(folder / "rlaif_v.parquet", [published.rlaif_v_row(number) for number in range(3)])
+    return written.write_parquet(folder / "rlaif_v.parquet", [written.rlaif_v_row(number) for number in range(3)])
 
 
 def vlfeedback(folder: Path) -> str:
     (folder / "merged_images").mkdir()
-    (folder / "merged_images" / "svit-detail-1234.jpg").write_bytes(published.picture(99).data)
-    return published.write_lines(folder / "vlfeedback.jsonl", [published.vlfeedback_row()])
+    (folder / "merged_images" / "svit-detail-1234.jpg").write_bytes(written.picture(99).data)
+    return written.write_lines(folder / "vlfeedback.jsonl", [written.vlfeedback_row()])
 
 
 def llava_rlhf(folder: Path) -> str:
     _pictures(folder, "{:012d}.jpg")
-    return published.write_json(folder / "llava.json", [published.llava_rlhf_row(number) for number in range(3)])
+    return written.write_json(folder / "llava.json", [written.llava_rlhf_row(number) for number in range(3)])
 
 
 def _pictures(folder: Path, name: str) -> None:
     for number in range(3):
-        (folder / name.format(number)).write_bytes(published.picture(number).data)
+        (folder / name.format(number)).write_bytes(written.picture(number).data)
 
 
 SETS: dict[str, Callable[[Path], str]] = {

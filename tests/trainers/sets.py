@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.runs import called as prefgen
-from tests.importers.published import picture, write_lines
+from tests.formats.written import picture, write_lines
 
 ROOT = Path(__file__).parents[2]
 SCENES = ROOT / "examples" / "scenes"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from prefgen.exporters import export
+from prefgen.formats.exporting import export
 from prefgen.rundir.reader import Stored
 from tests.select.runs import table
 from tests.trainers.environments import INSIDE, Environment

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from prefgen.exporters import export
+from prefgen.formats.exporting import export
 from prefgen.rundir.reader import Stored
-from tests.importers.published import write_json, write_lines, write_parquet
-from tests.importers.test_trainer_formats import SHAREGPT, trl_row
+from tests.formats.test_trainer_formats import SHAREGPT, trl_row
+from tests.formats.written import write_json, write_lines, write_parquet
 from tests.select.runs import pair, stored
 from tests.trainers.environments import INSIDE, Environment
 from tests.trainers.sets import SCENES, awkward_rows, mixture, preferences_between_pictures, swift_row

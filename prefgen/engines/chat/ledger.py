@@ -187,6 +187,8 @@ class Ledger:
         """Turn what SQLite raises into an error that names the file and what to do."""
         try:
             yield
+        except sqlite3.ProgrammingError:  # a bug
+            raise
         except sqlite3.DatabaseError as error:
             code = error.sqlite_errorcode & 0xFF  # without what SQLite adds to it
             if code in _BUSY:

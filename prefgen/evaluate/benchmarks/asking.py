@@ -18,11 +18,10 @@ from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.vllm import engine_args
 from prefgen.errors import CorruptRun, UsageError
 from prefgen.evaluate.benchmarks.files import Question
-from prefgen.images import ImageRoot
+from prefgen.images import ImageRoot, load_images
 from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling
 from prefgen.runner.driver import Asking, drive
-from prefgen.runner.pending import load_images
 from prefgen.visibility import View
 
 _ROWS_AT_ONCE = 256  # between two writes
