@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefgen.card import readme, samples, summary
-from prefgen.cli.console import Console
+from prefgen.console import Console
 from prefgen.errors import ExitCode, Stopped, TooManyDropped
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.licences import strictest
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.pending import STOPPED
+from prefgen.signals import STOPPED
 from prefgen.sources.reasons import Reasons, listed
 from prefgen.view import page
 

@@ -14,8 +14,8 @@ import typer
 from rich.table import Table
 
 from prefgen import durable, seeds
-from prefgen.cli.console import Console
 from prefgen.cli.options import build as build_options
+from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -30,7 +30,7 @@ from prefgen.images import ImageRoot, load_images
 from prefgen.methods import prompts
 from prefgen.records import Dropped, ImageRef, Sample
 from prefgen.requests import Chat, Generate
-from prefgen.runner.pending import Interrupts
+from prefgen.signals import Interrupts
 
 Options = Mapping[str, Any]
 

@@ -17,25 +17,24 @@ from prefgen import sources
 from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli import config
-from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish, stoppable
 from prefgen.cli.options import RunOptions
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
+from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.preview import preview
 from prefgen.errors import CorruptRun, UsageError
-from prefgen.estimate import plan
 from prefgen.methods.base import Method, Recording, Restricting
 from prefgen.methods.bdhs import PRESETS
 from prefgen.records import Dropped, Sample
 from prefgen.rundir import verify as verify_
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner import launch
+from prefgen.runner import launch, plan
 from prefgen.runner.launch import Job, Survey
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 from prefgen.sources import SourceOptions
 from prefgen.sources.reasons import Reasons, listed, note
 

@@ -17,15 +17,15 @@ from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.options import check, option
 from prefgen.sources import SourceOptions
-from prefgen.train.config import LOSSES, Objective, Online, Optimisation
+from prefgen.training.config import LOSSES, Objective, Online, Optimisation
 
 if TYPE_CHECKING:
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.records import Dropped
-    from prefgen.train.callbacks import Asked
-    from prefgen.train.rows import Sample
-    from prefgen.train.state import Job, Prepared
-    from prefgen.train.sweep import Point
+    from prefgen.training.callbacks import Asked
+    from prefgen.training.rows import Sample
+    from prefgen.training.state import Job, Prepared
+    from prefgen.training.sweep import Point
 
 _ONLINE = (
     *("online_every", "online_args", "with_stored", "mix", "fallback", "max_fallback", "similarity_model"),
@@ -109,11 +109,11 @@ def train(
     import sys
 
     from prefgen.cli import config
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.requests import Generate
-    from prefgen.runner.pending import Interrupts
-    from prefgen.train.report import Steps
+    from prefgen.signals import Interrupts
+    from prefgen.training.report import Steps
 
     objective = replace(objective, loss=_loss(loss))
     for name in _ONLINE:
@@ -128,7 +128,7 @@ def train(
             raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
     judged = asked.make(judge_url=made.annotator) if made and made.served else asked.make()
     try:
-        from prefgen.train import processes
+        from prefgen.training import processes
 
         if training.sweep and max(training.gpus, processes.count()) > 1:
             raise UsageError(
@@ -136,9 +136,9 @@ def train(
             )
         if processes.count() == 1 and training.gpus > 1:
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
-        from prefgen.train import run as job_
-        from prefgen.train import saved
-        from prefgen.train.state import Job
+        from prefgen.training import run as job_
+        from prefgen.training import saved
+        from prefgen.training.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if training.gpus not in (1, processes.count()):
@@ -209,9 +209,9 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
     """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
     from prefgen.cli import config
-    from prefgen.train import run as job_
-    from prefgen.train import saved, sweep
-    from prefgen.train.report import Steps
+    from prefgen.training import run as job_
+    from prefgen.training import saved, sweep
+    from prefgen.training.report import Steps
 
     axes = sweep.parse(ctx.params["sweep"], job.objective.loss)
     for name in axes:
@@ -250,7 +250,7 @@ def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | 
 def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
     from rich.table import Table
 
-    from prefgen.train.sweep import table
+    from prefgen.training.sweep import table
 
     head, *lines = table(ranked)
     shown = Table(*head, box=None)
@@ -265,7 +265,7 @@ def _loss(name: str) -> Any:
 
 
 def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
-    from prefgen.train.run import reasons_of
+    from prefgen.training.run import reasons_of
 
     samples = prepared.samples
     rejected = sum(len(sample.answers) - 1 for sample in samples)
@@ -285,7 +285,7 @@ def _print_plan(job: Job, prepared: Prepared, talk: Console) -> None:
 
 
 def _print_steps(job: Job, prepared: Prepared, talk: Console) -> None:
-    from prefgen.train import processes
+    from prefgen.training import processes
 
     settings = job.optimisation
     lora = f"{'QLoRA' if settings.qlora else 'LoRA'} {settings.lora_r}/{settings.lora_alpha}"

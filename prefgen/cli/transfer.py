@@ -9,17 +9,17 @@ from pathlib import Path
 from prefgen import select, sources
 from prefgen.addresses import redact
 from prefgen.card import readme
-from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish, stoppable
+from prefgen.console import Console
 from prefgen.errors import ExitCode, Stopped, UsageError
-from prefgen.estimate import import_plan
 from prefgen.formats import checking, exporting
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner import import_job as importing
+from prefgen.runner import import_plan
 from prefgen.runner.import_job import ImportJob
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 from prefgen.select import SelectJob
 from prefgen.sources.fetch import fetch
 

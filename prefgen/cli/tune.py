@@ -50,7 +50,7 @@ def tune(
     import json as json_
 
     from prefgen import durable
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.evaluate import tune as tuning
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from prefgen.driver import drive
 from prefgen.engines.base import Engine
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf.album import Album
@@ -18,7 +19,6 @@ from prefgen.errors import RowError
 from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Annotate, Borrow, Chat, Contrast, Embed, Generate, Reply, Request, Score
-from prefgen.runner.driver import drive
 
 WRITTEN_SHARE = 2 / 3
 """Tokens that are written when every sentence is cut and completed, by those of the reference: 15.2 of 23 on the scenes

@@ -19,11 +19,11 @@ from statistics import mean
 from rich.table import Table
 
 from prefgen.card import summary
+from prefgen.driver import drive
 from prefgen.engines.base import Engines
-from prefgen.lint.answers import BLUR
+from prefgen.linting.answers import BLUR
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Outcome, Pair, Sample
-from prefgen.runner.driver import drive
 
 MARK = b"prefgen tune"  # in the head of every drawing
 NEAR_BEST = 0.03  # of the share: two rows of a pilot of 60

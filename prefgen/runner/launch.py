@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from prefgen import sources
+from prefgen.driver import drive
 from prefgen.engines import build
 from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.build import Identity
@@ -27,8 +28,8 @@ from prefgen.requests import Annotate, Borrow, Chat, Embed, of_policy
 from prefgen.rundir.layout import Layout, Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.driver import drive
-from prefgen.runner.pending import Interrupts, Rows
+from prefgen.runner.rows import Rows
+from prefgen.signals import Interrupts
 from prefgen.sources import MissingReport, SourceOptions
 from prefgen.sources.fetch import fetch
 from prefgen.sources.reasons import Reasons, listed, note

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finish
+from prefgen.console import Console
 from prefgen.errors import TooManyDropped
 from prefgen.records import Outcome
 from prefgen.rundir.shards import RunDirectory

@@ -11,10 +11,10 @@ import torch
 
 from prefgen.engines.hf.vision import Pixels
 from prefgen.errors import UsageError
-from prefgen.train.config import Objective
-from prefgen.train.losses import Answers, losses, takes_offline, weights
-from prefgen.train.rows import Answer, Item, Sample
-from prefgen.train.trainer import gather
+from prefgen.training.config import Objective
+from prefgen.training.losses import Answers, losses, takes_offline, weights
+from prefgen.training.rows import Answer, Item, Sample
+from prefgen.training.trainer import gather
 
 # Δ = (-10 + 12) - (-9 + 8) = 3 in sums, 2/4 - (-1/2) = 1 per token.
 PAIR = Answers(

@@ -17,13 +17,13 @@ import torch
 
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import CorruptRun, EnvironmentFault, ExitCode, Locked, UsageError
-from prefgen.train import checkpoints, saved
-from prefgen.train import reference as reference_
-from prefgen.train import run as job_
-from prefgen.train import trainer as trainer_
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job, Prepared
+from prefgen.training import checkpoints, saved
+from prefgen.training import reference as reference_
+from prefgen.training import run as job_
+from prefgen.training import trainer as trainer_
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job, Prepared
 from tests import faults
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture

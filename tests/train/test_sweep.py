@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
-from prefgen.train import reference, sweep
-from prefgen.train import run as job_
-from prefgen.train.callbacks import Metrics
-from prefgen.train.config import LOSSES, Objective
-from prefgen.train.state import Job
+from prefgen.training import reference, sweep
+from prefgen.training import run as job_
+from prefgen.training.callbacks import Metrics
+from prefgen.training.config import LOSSES, Objective
+from prefgen.training.state import Job
 from tests.train.test_run import job
 from tests.trainers.sets import mixture
 

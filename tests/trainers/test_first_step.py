@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from prefgen.engines.base import EngineConfig
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job
 from tests.trainers.environments import Environment
 from tests.trainers.sets import SCENES, awkward_rows, mixture
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen import durable, seeds
+from prefgen.driver import Asking, drive
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.vllm import engine_args
@@ -21,7 +22,6 @@ from prefgen.evaluate.benchmarks.files import Question
 from prefgen.images import ImageRoot, load_images
 from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling
-from prefgen.runner.driver import Asking, drive
 from prefgen.visibility import View
 
 _ROWS_AT_ONCE = 256  # between two writes

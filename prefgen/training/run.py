@@ -24,14 +24,14 @@ from prefgen.engines.hf import proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
-from prefgen.train import card, checkpoints, online, processes, reference, saved
-from prefgen.train.callbacks import Asked, Log, Metrics, Stop
-from prefgen.train.config import Optimisation
-from prefgen.train.logprobs import Policy, token_logps, why_not_packed
-from prefgen.train.model import attach, loaded_for, save
-from prefgen.train.rows import Reader, Sample, held_out
-from prefgen.train.state import Items, Job, Prepared
-from prefgen.train.trainer import PreferenceTrainer
+from prefgen.training import card, checkpoints, online, processes, reference, saved
+from prefgen.training.callbacks import Asked, Log, Metrics, Stop
+from prefgen.training.config import Optimisation
+from prefgen.training.logprobs import Policy, token_logps, why_not_packed
+from prefgen.training.model import attach, loaded_for, save
+from prefgen.training.rows import Reader, Sample, held_out
+from prefgen.training.state import Items, Job, Prepared
+from prefgen.training.trainer import PreferenceTrainer
 
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 

@@ -7,10 +7,10 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 
-from prefgen.lint import thresholds
-from prefgen.lint.findings import Finding, Tally
-from prefgen.lint.pairs import quantiles
-from prefgen.lint.rows import Row
+from prefgen.linting import thresholds
+from prefgen.linting.findings import Finding, Tally
+from prefgen.linting.pairs import quantiles
+from prefgen.linting.rows import Row
 from prefgen.select import Excluded
 
 

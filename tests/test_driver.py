@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from prefgen.driver import drive
 from prefgen.engines.base import Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import RowError
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, Flow, Generate, Message, Reply, Request, Sampling
-from prefgen.runner.driver import drive
 
 
 def samples(count: int) -> list[Sample]:

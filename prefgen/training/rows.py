@@ -21,9 +21,9 @@ from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, Image, Span
 from prefgen.rundir.reader import Stored, asked, loaded_images
 from prefgen.select.splitting import draws
-from prefgen.train import spans
-from prefgen.train.config import LossMask, Optimisation
-from prefgen.train.references import METHOD, References
+from prefgen.training import spans
+from prefgen.training.config import LossMask, Optimisation
+from prefgen.training.references import METHOD, References
 from prefgen.visibility import View
 
 _CLEAR = View()

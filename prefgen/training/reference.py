@@ -29,9 +29,9 @@ from safetensors.torch import load_file, save_file
 from prefgen import durable
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun
-from prefgen.train import processes
-from prefgen.train.logprobs import token_logps
-from prefgen.train.rows import Item, Sample
+from prefgen.training import processes
+from prefgen.training.logprobs import token_logps
+from prefgen.training.rows import Item, Sample
 
 Logps = tuple[torch.Tensor, ...]
 """Of each answer of a sample, (T,) each, float32 on the CPU."""

@@ -27,8 +27,8 @@ from prefgen.engines.hf import vision
 from prefgen.engines.hf.decoding import Tokens, pad, pad_id, token_types
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.proof import FAULTS, TOLERANCE
-from prefgen.train import attention, processes
-from prefgen.train.rows import Item
+from prefgen.training import attention, processes
+from prefgen.training.rows import Item
 
 _CHUNK = 1024  # answer tokens whose logits are in memory at a time
 

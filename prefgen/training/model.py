@@ -18,8 +18,8 @@ from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf.loading import LoadedModel, load, read_config, resolve_device, torch_dtype
 from prefgen.errors import UsageError
-from prefgen.train import processes
-from prefgen.train.config import Optimisation
+from prefgen.training import processes
+from prefgen.training.config import Optimisation
 
 PROJECTORS = ("multi_modal_projector", "connector", "merger")
 """What the modules between vision encoder and language model are called."""

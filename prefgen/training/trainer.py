@@ -17,14 +17,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from prefgen.errors import Diverged, UsageError
-from prefgen.train import checkpoints, processes
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.logprobs import Policy
-from prefgen.train.losses import Answers, losses, weights
-from prefgen.train.model import is_projector
-from prefgen.train.online import Supply
-from prefgen.train.reference import Logps
-from prefgen.train.rows import Item
+from prefgen.training import checkpoints, processes
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.logprobs import Policy
+from prefgen.training.losses import Answers, losses, weights
+from prefgen.training.model import is_projector
+from prefgen.training.online import Supply
+from prefgen.training.reference import Logps
+from prefgen.training.rows import Item
 
 _WEIGHTS = "trained.safetensors"
 

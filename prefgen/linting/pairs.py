@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from prefgen.lint import thresholds
-from prefgen.lint.findings import Finding, Tally
-from prefgen.lint.rows import Row
+from prefgen.linting import thresholds
+from prefgen.linting.findings import Finding, Tally
+from prefgen.linting.rows import Row
 
 _LETTERS = re.compile(r"[^\w]+")
 _TOKENS = re.compile(r"\w+|[^\w\s]")

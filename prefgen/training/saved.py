@@ -6,7 +6,7 @@ OUT/
     lock                                  held while a process trains
     settings.json  config.toml            what cannot change from start to resume; the command's options
     dropped.jsonl  reference-*.safetensors  metrics.jsonl  curves.svg
-    checkpoints/                          see `prefgen.train.checkpoints`
+    checkpoints/                          see `prefgen.training.checkpoints`
     model/                                the model while it is written
     placed.json                           names in OUT that are this run's
     finished.json                         last metrics and the digest of every file of the model

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import regex
 
-from prefgen.lint import thresholds
-from prefgen.lint.findings import EXAMPLES, Example, Finding, Level, Tally, shorten
-from prefgen.lint.rows import Row
+from prefgen.linting import thresholds
+from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, Tally, shorten
+from prefgen.linting.rows import Row
 from prefgen.text import REFUSAL
 
 _YES_NO = re.compile(r"\s*(yes|no)\b", re.IGNORECASE)

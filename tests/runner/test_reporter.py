@@ -4,10 +4,10 @@ import io
 import re
 
 import pytest
-from rich.console import Console
 
+from prefgen.console import Console
 from prefgen.records import Dropped, Outcome, Pair, Sample, Turn
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 
 
 def outcome(iteration: int) -> Outcome:

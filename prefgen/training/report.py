@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rich.console import Console
-
-from prefgen.runner.progress import Live
+from prefgen.console import Console, LiveBar
 
 _LINES = 40  # for the steps of a run, about
 _HEADS = ("step", "loss", "margin", "accuracy", "chosen", "rejected", "end")
 _NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "logps/end")
 
 
-class Steps(Live):
+class Steps(LiveBar):
     """Shows metrics as they come. A context manager.
 
     Attributes:

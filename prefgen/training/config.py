@@ -32,7 +32,7 @@ _OURS = ("seed", "prompt", "by", "policies")  # options of the methods that are 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a pair, see `prefgen.train.losses`.
+    """The loss of a pair, see `prefgen.training.losses`.
 
     Attributes:
         loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add.

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prefgen import records, seeds
+from prefgen.driver import drive
 from prefgen.engines import build
 from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.chat.engine import ChatEngine
@@ -40,14 +41,13 @@ from prefgen.methods.base import Recording, settings
 from prefgen.records import Dropped, Outcome
 from prefgen.requests import Chat, Reply
 from prefgen.rundir.reader import asked, loaded_images
-from prefgen.runner.driver import drive
-from prefgen.train.config import Online
-from prefgen.train.losses import takes_offline
-from prefgen.train.reference import Live
-from prefgen.train.rows import Item, Reader, Sample
+from prefgen.training.config import Online
+from prefgen.training.losses import takes_offline
+from prefgen.training.reference import Live
+from prefgen.training.rows import Item, Reader, Sample
 
 if TYPE_CHECKING:
-    from prefgen.train.state import Job, Prepared
+    from prefgen.training.state import Job, Prepared
 
 # Metrics, of the samples whose answers were asked for since the last step was logged.
 ASKED, FALLBACK, SECONDS = "online/asked", "online/fallback", "online/seconds"
@@ -250,7 +250,7 @@ def supply(job: Job, prepared: Prepared, model: Any) -> Iterator[Supply | None]:
     """What is made for a job while it trains; None where all is known before the first step.
 
     Args:
-        model: before its first step, see `prefgen.train.reference.Live`.
+        model: before its first step, see `prefgen.training.reference.Live`.
     """
     if job.online is None and job.optimisation.reference == "precompute":
         yield None

@@ -1,8 +1,8 @@
 """The objectives of section 5 and appendix A of arXiv 2407.02477, as functions of log-probabilities.
 
 Shapes: B samples, R rejected answers of each. With l(y) = Σ_t w_t log π_θ(y_t | x, y_<t), w_t being 1 for the tokens
-that count (other weights: `prefgen.train.spans`), and l_ref(y) the same under the reference, r(y) = l(y) - l_ref(y) is
-an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what DPO calls the reward of y.
+that count (other weights: `prefgen.training.spans`), and l_ref(y) the same under the reference, r(y) = l(y) - l_ref(y)
+is an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what DPO calls the reward of y.
 
 * DPO, eq. 3 (Rafailov et al., NeurIPS 2023): -log σ(βΔ). With label smoothing ε (Mitchell, 2023):
   -(1-ε) log σ(βΔ) - ε log σ(-βΔ).
@@ -23,7 +23,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from prefgen import seeds
-from prefgen.train.config import Objective
+from prefgen.training.config import Objective
 
 
 @dataclass(frozen=True)

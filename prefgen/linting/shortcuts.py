@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefgen.lint import thresholds
-from prefgen.lint.findings import EXAMPLES, Example, Finding, Tally, shorten
-from prefgen.lint.rows import Row
+from prefgen.linting import thresholds
+from prefgen.linting.findings import EXAMPLES, Example, Finding, Tally, shorten
+from prefgen.linting.rows import Row
 
 if TYPE_CHECKING:
     import numpy.typing as npt

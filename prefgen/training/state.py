@@ -17,11 +17,11 @@ from prefgen.errors import UsageError
 from prefgen.records import Dropped
 from prefgen.rundir.reader import Stored, loaded_images
 from prefgen.sources import SourceOptions
-from prefgen.train import saved
-from prefgen.train.config import Objective, Online, Optimisation
-from prefgen.train.reference import Logps
-from prefgen.train.references import References, opened
-from prefgen.train.rows import Item, Reader, Sample
+from prefgen.training import saved
+from prefgen.training.config import Objective, Online, Optimisation
+from prefgen.training.reference import Logps
+from prefgen.training.references import References, opened
+from prefgen.training.rows import Item, Reader, Sample
 
 
 @dataclass(frozen=True)

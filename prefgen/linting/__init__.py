@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from prefgen.errors import UsageError
-from prefgen.lint.answers import AnswerKinds, Scripts, UnknownWords, YesNo
-from prefgen.lint.findings import LEVELS, Check, Example, Finding, Level, Lint
-from prefgen.lint.pairs import EditSize, Identical, Similarity
-from prefgen.lint.pictures import ImageSizes, Leakage, Repeats
-from prefgen.lint.rows import read
-from prefgen.lint.shortcuts import Detectability, LengthBias
-from prefgen.lint.thresholds import FEW_ROWS, TRUNCATED_CHARS
+from prefgen.linting.answers import AnswerKinds, Scripts, UnknownWords, YesNo
+from prefgen.linting.findings import LEVELS, Check, Example, Finding, Level, Lint
+from prefgen.linting.pairs import EditSize, Identical, Similarity
+from prefgen.linting.pictures import ImageSizes, Leakage, Repeats
+from prefgen.linting.rows import read
+from prefgen.linting.shortcuts import Detectability, LengthBias
+from prefgen.linting.thresholds import FEW_ROWS, TRUNCATED_CHARS
 from prefgen.select.leakage import NOTHING, Excluded
 
 __all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint"]

@@ -6,50 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
 
 import rich.progress
-from rich.console import Console
-from rich.table import Column
 
+from prefgen.console import Console, LiveBar
 from prefgen.records import Dropped, Outcome
 from prefgen.runner.launch import Made
 
 _PLAIN_EVERY_S = 15.0
 
 
-def bar(console: Console) -> rich.progress.Progress:
-    """Bars with counts, time left and words. Where a line is short, the words are cut, never the figures."""
-    figures = Column(no_wrap=True)
-    return rich.progress.Progress(
-        rich.progress.BarColumn(bar_width=max(8, min(40, console.width // 5))),
-        rich.progress.MofNCompleteColumn(table_column=figures),
-        rich.progress.TimeRemainingColumn(table_column=figures.copy()),
-        rich.progress.TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-        console=console,
-        expand=True,
-    )
-
-
-class Live:
-    """A bar below what is printed, in a terminal. A context manager."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._bar = console, bar(console)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
-
-
-class Progress(Live):
+class Progress(LiveBar):
     """Counts outcomes and shows them. A context manager."""
 
     def __init__(self, total: int, done: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import transformers
 
 from prefgen.errors import ExitCode
-from prefgen.train import curves, processes
+from prefgen.training import curves, processes
 
 Metrics = dict[str, float]
 Asked = Callable[[], ExitCode | None]

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prefgen.lint.findings import Finding, Lint
-from prefgen.lint.thresholds import FEW_ROWS
+from prefgen.linting.findings import Finding, Lint
+from prefgen.linting.thresholds import FEW_ROWS
 
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 

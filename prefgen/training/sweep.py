@@ -23,12 +23,12 @@ import torch
 from prefgen import durable
 from prefgen.errors import Diverged, UsageError
 from prefgen.records import Dropped
-from prefgen.train import checkpoints, saved
-from prefgen.train import run as job_
-from prefgen.train.callbacks import Asked, Metrics
-from prefgen.train.config import Loss, Objective
-from prefgen.train.rows import Sample
-from prefgen.train.state import Job, Prepared
+from prefgen.training import checkpoints, saved
+from prefgen.training import run as job_
+from prefgen.training.callbacks import Asked, Metrics
+from prefgen.training.config import Loss, Objective
+from prefgen.training.rows import Sample
+from prefgen.training.state import Job, Prepared
 
 VALIDATION = 0.1  # share that is held out unless another is asked for
 PAPER = {"lr": (1e-7, 5e-7, 1e-6, 5e-6), "projector-lr": (2e-5, 2e-6, 2e-7), "epochs": (3, 5, 7), "batch": (16, 32, 48)}

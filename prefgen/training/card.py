@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import prefgen
-from prefgen.train import processes
+from prefgen.training import processes
 
 if TYPE_CHECKING:
-    from prefgen.train.callbacks import Metrics
-    from prefgen.train.state import Job, Prepared
+    from prefgen.training.callbacks import Metrics
+    from prefgen.training.state import Job, Prepared
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 
