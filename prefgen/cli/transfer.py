@@ -7,6 +7,7 @@ import json as json_
 from pathlib import Path
 
 from prefgen import select, sources
+from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli.ending import Manner, finalize, finish, stoppable
 from prefgen.console import Console
@@ -129,7 +130,8 @@ def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
     if missing.missing:
         talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
     if 0 < missing.missing == missing.images:
-        where = f"under --image-root {job.source.image_root}" if job.source.image_root else "there"
+        roots = " or ".join(f"--image-root {redact(root)}" for root in job.source.roots)
+        where = f"under {roots}" if roots else "there"
         raise UsageError(
             f"none of the images of {sources.shown(job.input)} is {where}: "
             "name the folder that holds them with --image-root"

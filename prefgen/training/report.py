@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
 
-from prefgen.console import Console, bar
+from prefgen.console import Console, LiveBar
 
 _LINES = 40  # for the steps of a run, about
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
@@ -15,7 +14,7 @@ REWARDS = {**_COLUMNS, "chosen": "rewards/chosen", "rejected": "rewards/rejected
 """Metrics of a step by the heads of their columns: of losses over log-probabilities, and of a reward model."""
 
 
-class Steps:
+class Steps(LiveBar):
     """Shows metrics as they come. A context manager.
 
     Attributes:
@@ -36,7 +35,8 @@ class Steps:
         online: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console, self._brief, self._clock = console, brief, clock
+        super().__init__(console)
+        self._brief, self._clock = brief, clock
         self._names = tuple(columns.values())
         self._online = online
         self._heads = ("step", *columns, *(("fallback",) if online else ()))
@@ -44,19 +44,7 @@ class Steps:
         self._steps = self._samples = self._read = 0
         self._started: tuple[int, float] | None = None
         self._headed = False
-        self._bar = bar(console)
         self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> Steps:
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
 
     def begin(self, name: str, steps: int, samples: int) -> None:
         """A run begins or goes on.
