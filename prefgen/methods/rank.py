@@ -1,4 +1,4 @@
-"""Ranking: several answers of the policy to one prompt, judged, the best against a worse one.
+"""Ranking: scores several answers of the policy to one prompt and pairs the best with a worse one.
 
 Amirloo et al., *Understanding Alignment in Multimodal LLMs: A Comprehensive Study*, arXiv:2407.02477, section 3 (the
 ranking signal), tables 4 and 14. VLFeedback has GPT-4V rank answers of many models; online DPO has an annotator compare
@@ -82,11 +82,12 @@ _ASKS: dict[By, tuple[type[Request], ...]] = {
 
 @dataclass(frozen=True)
 class _Ranked:
-    """What was found out about a sample's answers.
+    """Scores of a sample's answers, and how they came about.
 
     Attributes:
         apart: places of (better, worse) answers, the best first; None is the reference.
-        scores: of each answer, higher is better. unread: beginnings of replies without a verdict that can be read.
+        scores: of each answer, higher is better.
+        unread: beginnings of replies without a verdict that can be read.
         finals: the final answers where those decide, of the reference and then of each answer.
     """
 
@@ -96,7 +97,7 @@ class _Ranked:
     finals: list[Final | None] = field(default_factory=list)
 
     def flags(self, loser: int) -> tuple[str, ...]:
-        """What a reader of the pair with this rejected answer should know."""
+        """Flags of the pair with this rejected answer."""
         if self.unread:
             return ("unclear-verdict",)
         return ("unparsed",) if self.finals and self.finals[1 + loser] is None else ()
@@ -113,12 +114,13 @@ class _Ranked:
 
 @dataclass(frozen=True)
 class Rank:
-    """The method and its options.
+    """Options of the method.
 
     Attributes:
         prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer`.
         by: what tells answers apart.
-        candidates: answers per prompt of each policy, each with draws of its own. policies: how many there are.
+        candidates: answers per prompt of each policy, each with draws of its own.
+        policies: how many there are.
         pairs: the best against the worst, or against any worse one, or every answer against every worse one.
         chosen: ``best``, or ``reference``: the sample's own answer against the worst.
         min_margin: scores must be further apart than this.
@@ -126,7 +128,9 @@ class Rank:
         unparsed: what becomes of an answer in which no final answer can be read: it is left out, or counts as wrong.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
-        temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
+        temperature, top_p: of the answers.
+        max_new_tokens: limit of an answer.
+        verdict_tokens: limit of a verdict.
         seed: the run's seed.
     """
 
@@ -156,11 +160,6 @@ class Rank:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         options.check(self)
         if self.policies == 1:
             options.check_range("--candidates", self.candidates, 2, 64)
@@ -174,23 +173,23 @@ class Rank:
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
-        """The policy, and whoever judges."""
+        """The types of request to the policy and to the judge or annotator."""
         return _ASKS[self.by]
 
     @property
     def answers(self) -> int:
-        """Answers per prompt."""
+        """Number of answers per prompt."""
         return self.candidates * self.policies
 
     @property
     def parts(self) -> int:
-        """Pairs that a sample can give; most right ones stand against wrong ones where they are half and half."""
+        """Most pairs that a sample can give. Right against wrong answers give most where half are right."""
         if self.pairs != "all":
             return 1
         return self.answers**2 // 4 if self.by == "correctness" else self.answers * (self.answers - 1) // 2
 
     def comparer(self) -> Comparer:
-        """Who compares two answers."""
+        """The comparer of two answers, for `by` annotator or api."""
         by: Literal["annotator", "api"] = "api" if self.by == "api" else "annotator"
         return Comparer(by, self.prompt, self.with_image, max_new_tokens=self.verdict_tokens, seed=self.seed)
 
@@ -199,7 +198,7 @@ class Rank:
         return FinalAnswers(self.answer_kind, self.answer_pattern, self.tolerance)
 
     def __call__(self, sample: Sample) -> Flows:
-        """Generate, judge, pair."""
+        """Generate answers, score them, and return pairs."""
         reference = (sample.answer or "").strip()
         if not reference and (self.by in ("similarity", "correctness") or self.chosen == "reference"):
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no reference to compare with")
@@ -246,7 +245,7 @@ class Rank:
         return outcomes if self.parts > 1 else outcomes[0]
 
     def _judged(self, sample: Sample, answers: list[str]) -> Generator[tuple[Request, ...], tuple[Reply, ...], _Ranked]:
-        """Answers by their scores.
+        """The answers with their scores.
 
         Raises:
             RowError: ``ANSWER_ALIKE``, ``ANSWER_UNCLEAR``, ``ANSWER_TIE``.
@@ -290,7 +289,7 @@ class Rank:
         return _Ranked([(one, other) for one in winners for other in apart], scores, finals=[true, *finals])
 
     def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
-        """Two answers, the rejected one as it was made; nothing yet of how they were ranked."""
+        """A pair of two answers, without the record of how they were ranked."""
         return Pair(
             sample=sample,
             method=self.name,
@@ -311,7 +310,7 @@ class Rank:
     def _scores(
         self, sample: Sample, answers: list[str]
     ) -> Generator[tuple[Request, ...], tuple[Reply, ...], tuple[list[float], list[str]]]:
-        """A score for each answer, higher is better; the beginnings of replies without a verdict that can be read."""
+        """A score for each answer, higher is better; and the first characters of replies without a readable verdict."""
         if self.by == "similarity":
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
@@ -354,7 +353,7 @@ class Rank:
         return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed, policy=policy)
 
     def _ordered(self, sample: Sample, match: tuple[int, int]) -> tuple[int, int]:
-        """Two answers, the one that is read first in front."""
+        """The two answers in the order in which they are compared."""
         if self.order == "both":
             return match
         seed = seeds.derive(self.seed, sample.id, 1, f"order {match[0]} {match[1]}")
@@ -368,7 +367,7 @@ class Rank:
         return Dropped(**{**vars(made), "iteration": 1, "tokens": tokens})
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
-        """What is generated and who judges."""
+        """Lines of the plan that describe the answers and the judge."""
         matches = self.answers * (self.answers - 1) // (1 if self.order == "both" else 2)
         how = {
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
@@ -387,7 +386,7 @@ class Rank:
         )
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:
-        """The comparison of the reference with itself: the form of what a judge is asked."""
+        """The comparison of the reference with itself, which shows the request to the judge."""
         if self.by not in ("annotator", "api"):
             return ()
         filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")
