@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prefgen.cli.damage import Command
+from prefgen.errors import ExitCode, Stopped
 
 MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
 
@@ -86,6 +87,17 @@ class Commands(TyperGroup):
         if self._listing or cmd_name not in COMMANDS:
             return self.commands.get(cmd_name)
         return load(cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Ctrl-C ends it as a signal ends a run, whatever it is at.
+
+        Raises:
+            Stopped: it was interrupted.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Stopped("interrupted", ExitCode.INTERRUPTED) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help with the list of commands."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from prefgen.cli import options as o
 from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.errors import UsageError
+from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.options import check, option
 from prefgen.sources import SourceOptions
 from prefgen.training.config import DEFAULTS, LOSSES, Loss, Objective, Online, Optimisation
@@ -167,7 +168,7 @@ def train(
     )
     talk = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
     finishing = "the step in hand is finished and a checkpoint written" if processes.first() else ""
-    with Interrupts(finishing=finishing) as interrupts:
+    with _stoppable(job, sweep=bool(training.sweep)), Interrupts(finishing=finishing) as interrupts:
         if training.sweep:
             best = _sweep(ctx, job, talk, lambda: interrupts.code)
             if run.json and best:
@@ -206,6 +207,25 @@ def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
     if config.is_given(ctx, "epochs"):
         found.pop("max_steps", None)
     return found
+
+
+@contextmanager
+def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
+    """Say what is kept when a second Ctrl-C ends training at once.
+
+    Raises:
+        Stopped: it was interrupted. SystemExit: likewise, in a process beside the first one.
+    """
+    from prefgen.training import processes
+    from prefgen.training.run import kept
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not processes.first():
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+        said = "interrupted; the same command goes on with the runs that have not ended" if sweep else kept(job)
+        raise Stopped(said, ExitCode.INTERRUPTED) from None
 
 
 def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisation) -> Optimisation:

@@ -163,6 +163,17 @@ def check_finished(job: Job) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def kept(job: Job) -> str:
+    """What is kept of a run that was interrupted amid a step, in words."""
+    last = checkpoints.last(job.records / "checkpoints", lambda text: None)
+    if last is None:
+        return "interrupted before a checkpoint was written; the same command starts again"
+    step = int(last.name.rpartition("-")[2])
+    return (
+        f"interrupted; the checkpoint after step {step:,} is kept in {job.output}; the same command goes on from there"
+    )
+
+
 def result(job: Job) -> Metrics:
     """What `train` returned for a run that is finished."""
     return saved.result(job.output)
