@@ -30,8 +30,8 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.formats import IMPORTERS, Importer
-from prefgen.lint import Lint
-from prefgen.lint import lint as lint_
+from prefgen.linting import Lint
+from prefgen.linting import lint as lint_
 from prefgen.methods.base import Method
 from prefgen.records import Turn
 from prefgen.rundir.reader import Stored, asked
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import datasets
     import PIL.Image
 
-    from prefgen.train.config import Objective, Optimisation
+    from prefgen.training.config import Objective, Optimisation
 
 _SHARD_SIZE = RunOptions.shard_size
 
@@ -146,11 +146,11 @@ class Run:
         Raises:
             UsageError, CorruptRun, Locked: as `prefgen train` would.
         """
-        from prefgen.cli.console import Console
-        from prefgen.train import run as training
-        from prefgen.train.config import Objective, Optimisation
-        from prefgen.train.report import Steps
-        from prefgen.train.state import Job as TrainingJob
+        from prefgen.console import Console
+        from prefgen.training import run as training
+        from prefgen.training.config import Objective, Optimisation
+        from prefgen.training.report import Steps
+        from prefgen.training.state import Job as TrainingJob
 
         engine = EngineConfig(model) if isinstance(model, str) else model
         job = TrainingJob(

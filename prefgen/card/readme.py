@@ -18,7 +18,7 @@ import yaml
 import prefgen
 from prefgen.card import samples
 from prefgen.card.summary import Summary, figures, summarise
-from prefgen.lint import Lint, lint
+from prefgen.linting import Lint, lint
 from prefgen.methods import BASELINES, METHODS
 from prefgen.rundir import schema
 from prefgen.rundir.layout import Layout, Plan

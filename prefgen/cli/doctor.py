@@ -33,7 +33,7 @@ def doctor(
 
     Example: prefgen doctor llava-hf/llava-v1.6-vicuna-7b-hf --image-size 1024x768
     """
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.doctor import environment, render
     from prefgen.engines import build
 

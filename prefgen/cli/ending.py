@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefgen.card import readme, samples, summary
-from prefgen.cli.console import Console
+from prefgen.console import Console
 from prefgen.errors import ExitCode, Stopped, TooManyDropped
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.licences import strictest
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.pending import STOPPED
+from prefgen.signals import STOPPED
 from prefgen.sources.reasons import Reasons, listed
 from prefgen.view import page
 
@@ -71,19 +71,24 @@ def finish(out: Path, manner: Manner, talk: Console) -> None:
     if not result.pairs or share > manner.max_dropped:
         raise TooManyDropped(
             f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}):\n"
-            f"{listed(_reasons(out))}\nall of them are in {out}/.prefgen/dropped{_of_ties(result)}"
+            f"{listed(_reasons(out))}\nall of them are in {out}/.prefgen/dropped{_of_comparisons(result)}"
         )
 
 
-def _of_ties(result: summary.Summary) -> str:
+def _of_comparisons(result: summary.Summary) -> str:
     """What to do where hardly any two answers could be told apart."""
-    ties = result.dropped.get("ANSWER_TIE", 0)
-    if ties < _MOSTLY * result.planned:
-        return ""
-    return (
-        f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` tests "
-        "it on pairs whose better answer is known; name another --annotator, or raise --temperature"
-    )
+    ties, unclear = result.dropped.get("ANSWER_TIE", 0), result.dropped.get("ANSWER_UNCLEAR", 0)
+    if ties >= _MOSTLY * result.planned:
+        return (
+            f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` "
+            "tests it on pairs whose better answer is known; name another --annotator, or raise --temperature"
+        )
+    if unclear >= _MOSTLY * result.planned:
+        return (
+            f"\n{unclear:,} of {result.planned:,} have no verdict: what compares the answers does not name the better "
+            "one. Name another --annotator, or give it words that it follows by --prompt"
+        )
+    return ""
 
 
 def _reasons(out: Path) -> Reasons:

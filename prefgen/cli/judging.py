@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefgen.cli.console import Console
+from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.chat.config import JudgeConfig
@@ -23,7 +23,7 @@ from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner import launch
 from prefgen.runner.launch import Job
-from prefgen.runner.pending import Interrupts
+from prefgen.signals import Interrupts
 from prefgen.view.votes import Votes
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def engines(
     talk: Console,
 ) -> Iterator[Engines]:
     """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts."""
-    local = build.build(job.engine, job.method.asks)
+    local = build.build(job.engine, job.method.asks, others=job.engines)
     if not job.judged or job.judge is None:
         yield local
         return

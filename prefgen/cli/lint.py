@@ -35,9 +35,9 @@ def lint(
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """
-    from prefgen import lint as linting
-    from prefgen.cli.console import Console
-    from prefgen.lint import render, thresholds
+    from prefgen import linting
+    from prefgen.console import Console
+    from prefgen.linting import render, thresholds
     from prefgen.select import Excluded
 
     level = next((level for level in linting.LEVELS if level == fail_on and level in FAIL_ON), None)

@@ -17,25 +17,26 @@ from prefgen import sources
 from prefgen.addresses import redact
 from prefgen.card import readme
 from prefgen.cli import config
-from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish, stoppable
 from prefgen.cli.options import RunOptions
 from prefgen.cli.spreading import Spread, cluster, fill, take_own_gpus
+from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.preview import preview
 from prefgen.errors import CorruptRun, UsageError
-from prefgen.estimate import plan
 from prefgen.methods.base import Method, Recording, Restricting
 from prefgen.methods.bdhs import PRESETS
+from prefgen.methods.rank import Rank
 from prefgen.records import Dropped, Sample
+from prefgen.requests import Rate
 from prefgen.rundir import verify as verify_
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner import launch
+from prefgen.runner import launch, plan
 from prefgen.runner.launch import Job, Survey
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 from prefgen.sources import SourceOptions
 from prefgen.sources.reasons import Reasons, listed, note
 
@@ -88,6 +89,11 @@ def run(job: Job, spread: Spread, manner: Manner) -> None:
         TooManyDropped: if more rows were dropped than allowed, or there is no pair.
         Stopped: by a signal.
     """
+    if isinstance(job.method, Rank) and Rate in job.method.asks:
+        from prefgen.training import reward
+
+        method, engine = reward.pinned(job.method)
+        job = dataclasses.replace(job, method=method, engines={Rate: engine})
     with stoppable(job.output):
         spread.check(job)
         with cluster(spread, job.engine) as there:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefgen.cli import judging
-from prefgen.cli.console import Console
+from prefgen.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.rundir.schema import Provenance
@@ -17,9 +17,9 @@ from prefgen.rundir.shards import RunDirectory
 from prefgen.rundir.writers import Part
 from prefgen.runner import launch
 from prefgen.runner.launch import Job
-from prefgen.runner.pending import Interrupts
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 from prefgen.runner.task import Task
+from prefgen.signals import Interrupts
 
 if TYPE_CHECKING:
     from prefgen.runner.ray_ import Cluster

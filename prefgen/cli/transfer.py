@@ -7,18 +7,19 @@ import json as json_
 from pathlib import Path
 
 from prefgen import select, sources
+from prefgen.addresses import redact
 from prefgen.card import readme
-from prefgen.cli.console import Console
 from prefgen.cli.ending import Manner, finalize, finish, stoppable
+from prefgen.console import Console
 from prefgen.errors import ExitCode, Stopped, UsageError
-from prefgen.estimate import import_plan
 from prefgen.formats import checking, exporting
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner import import_job as importing
+from prefgen.runner import import_plan
 from prefgen.runner.import_job import ImportJob
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 from prefgen.select import SelectJob
 from prefgen.sources.fetch import fetch
 
@@ -129,7 +130,8 @@ def _planned_rows(job: ImportJob, talk: Console, *, with_pair: bool) -> int:
     if missing.missing:
         talk.print(missing.describe(), style="yellow", highlight=False, markup=False)
     if 0 < missing.missing == missing.images:
-        where = f"under --image-root {job.source.image_root}" if job.source.image_root else "there"
+        roots = " or ".join(f"--image-root {redact(root)}" for root in job.source.roots)
+        where = f"under {roots}" if roots else "there"
         raise UsageError(
             f"none of the images of {sources.shown(job.input)} is {where}: "
             "name the folder that holds them with --image-root"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from prefgen.engines.base import Engine
 from prefgen.errors import UsageError
-from prefgen.lint.pairs import edit_share
+from prefgen.linting.pairs import edit_share
 from prefgen.requests import Score, Scored
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.reader import Stored, asked, loaded_images

@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Any
 
 from prefgen import images
+from prefgen.driver import Asking, drive
 from prefgen.engines.base import Engines
 from prefgen.images import ImageRoot
 from prefgen.methods.verdicts import SWAPPED, Comparer, Comparison, Verdict
 from prefgen.records import Dropped, Image, ImageRef, Sample, Slot, Turn
 from prefgen.rundir.reader import Stored
-from prefgen.runner.driver import Asking, drive
 
 _COLUMNS = ("id", "images", "prompt", "chosen_response", "rejected_response", "source", "source_id", "turn")
 _ROWS_AT_ONCE = 256

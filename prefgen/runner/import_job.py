@@ -20,7 +20,8 @@ from prefgen.records import Dropped, Image, ImageRef, Outcome, Pair, Sample
 from prefgen.rundir.layout import Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.pending import Interrupts, Rows
+from prefgen.runner.rows import Rows
+from prefgen.signals import Interrupts
 from prefgen.sources import MissingReport, SourceOptions
 
 _BEGINNING = re.compile(r"\d.*", re.DOTALL)  # what follows it in a row's id

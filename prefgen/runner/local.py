@@ -20,8 +20,8 @@ from prefgen.errors import EnvironmentFault, PrefgenError, Stopped
 from prefgen.records import Dropped, Outcome
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Made
-from prefgen.runner.pending import Interrupts
 from prefgen.runner.task import Board, Queue, Task, told
+from prefgen.signals import Interrupts
 
 _LOOK_S = 0.2  # between two looks at whether a worker died or the user wants to stop
 

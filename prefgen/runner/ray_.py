@@ -20,8 +20,8 @@ from prefgen.errors import EnvironmentFault, PrefgenError, UsageError
 from prefgen.records import Dropped, Outcome
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Filling, Made
-from prefgen.runner.pending import Interrupts
 from prefgen.runner.task import Board, Queue, Task, told
+from prefgen.signals import Interrupts
 
 if TYPE_CHECKING:
     from ray import ObjectRef

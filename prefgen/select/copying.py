@@ -15,9 +15,9 @@ from prefgen.errors import UsageError
 from prefgen.rundir.layout import Plan, Scalar
 from prefgen.rundir.schema import SCHEMA, SCHEMA_VERSION
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.pending import Interrupts
 from prefgen.select.keys import rejected
 from prefgen.select.selection import Selection, renamed
+from prefgen.signals import Interrupts
 
 
 @dataclass(frozen=True)

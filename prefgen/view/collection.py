@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prefgen.errors import UsageError
-from prefgen.lint.pairs import edit_share
+from prefgen.linting.pairs import edit_share
 from prefgen.rundir.layout import Layout
 
 SORTS = ("row", "similarity", "iteration", "length", "edit")

@@ -15,7 +15,7 @@ from prefgen.cli.session import finalize_run
 from prefgen.cli.transfer import run_check
 from prefgen.errors import CorruptRun
 from prefgen.formats.exporting import export
-from prefgen.lint import lint
+from prefgen.linting import lint
 from prefgen.records import Pair
 from prefgen.rundir import schema
 from prefgen.rundir.reader import Stored

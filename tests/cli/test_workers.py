@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from prefgen.cli import spreading
 from prefgen.cli.spreading import Spread
+from prefgen.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.build import Identity, build
 from prefgen.errors import EnvironmentFault, ModelUnreachable, UsageError
@@ -29,9 +29,9 @@ from prefgen.rundir.writers import Part
 from prefgen.runner import launch
 from prefgen.runner.launch import Filling, Job
 from prefgen.runner.local import LocalWorkers
-from prefgen.runner.pending import Interrupts
-from prefgen.runner.progress import Progress
+from prefgen.runner.reporter import Progress
 from prefgen.runner.task import Task
+from prefgen.signals import Interrupts
 from prefgen.sources import SourceOptions
 from tests.cli.deadly import DeadlyTask, UnloadableTask
 from tests.cli.runs import called, data_digests, prefgen, start, write_input

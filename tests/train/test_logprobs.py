@@ -10,9 +10,9 @@ import torch
 
 from prefgen.engines.hf import architectures, decoding, vision
 from prefgen.engines.hf.loading import LoadedModel
-from prefgen.train import attention, processes
-from prefgen.train.logprobs import Policy, token_logps, why_not_packed
-from prefgen.train.rows import Item
+from prefgen.training import attention, processes
+from prefgen.training.logprobs import Policy, token_logps, why_not_packed
+from prefgen.training.rows import Item
 from tests.engines import tiny
 from tests.engines.zoo import ZOO, skip_unbuildable
 from tests.engines.zoo_found import FOUND

@@ -20,7 +20,7 @@ import transformers
 
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
-from prefgen.train import processes
+from prefgen.training import processes
 from tests.cli.runs import ENVIRONMENT, called, prefgen
 from tests.trainers.sets import SCENES, mixture
 

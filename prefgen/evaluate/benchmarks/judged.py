@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefgen import seeds
+from prefgen.driver import Asking, drive
 from prefgen.engines.base import Engines
 from prefgen.errors import RowError, UsageError
 from prefgen.evaluate.benchmarks.intervals import Figures, Sums, by_picture, drawn, intervals, rounded, share
@@ -29,7 +30,6 @@ from prefgen.methods import replies
 from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Image, Sample, Slot, Turn
 from prefgen.requests import Chat, Message, Sampling
-from prefgen.runner.driver import Asking, drive
 
 TYPES = ("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other")
 _RATING = re.compile(r"\brating\W{0,4}([0-6])\b", re.IGNORECASE)

@@ -1,0 +1,90 @@
+"""Progress of a run: a live line in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+
+import rich.progress
+
+from prefgen.console import Console, LiveBar
+from prefgen.records import Dropped, Outcome
+from prefgen.runner.launch import Made
+
+_PLAIN_EVERY_S = 15.0
+
+
+class Progress(LiveBar):
+    """Counts outcomes and shows them. A context manager."""
+
+    def __init__(self, total: int, done: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console)
+        self._total, self._done_before, self._clock = total, done, clock
+        self._pairs = self._tokens = 0
+        self._drops: Counter[str] = Counter()
+        self._iterations: Counter[int] = Counter()
+        self._started = self._spoke_at = clock()
+        self._task = self._bar.add_task("", total=total, completed=done)
+        self._workers: dict[int, rich.progress.TaskID] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if not self._console.is_terminal and kind is None and self._done_before < self._total:
+            self._say()
+
+    def begin(self, shard: int) -> None:
+        """Shards are not shown."""
+
+    def committed(self, shard: int) -> None:
+        """Nor are commits."""
+
+    def work(self, worker: int, shard: int, done: int, total: int) -> None:
+        """Show what one of several workers is at, on a line of its own.
+
+        Args:
+            done: rows of its shard that it has done, of `total`.
+        """
+        if worker not in self._workers:
+            self._workers[worker] = self._bar.add_task("")
+        about = f"worker {worker}, shard {shard}"
+        self._bar.update(self._workers[worker], completed=done, total=total, description=about)
+
+    def advance(self, outcome: Outcome | Made) -> None:
+        """Count one outcome."""
+        self._tokens += outcome.tokens
+        if isinstance(outcome, Dropped):
+            self._drops[outcome.reason] += 1
+        else:
+            self._pairs += 1
+            if outcome.iteration:  # imported pairs went through none
+                self._iterations[outcome.iteration] += 1
+        if self._console.is_terminal:
+            self._bar.update(self._task, advance=1, description=self.describe())
+        elif self._clock() - self._spoke_at >= _PLAIN_EVERY_S:
+            self._say()
+
+    def describe(self) -> str:
+        """Speed, drops and in which iteration the pairs were accepted."""
+        seconds = max(self._clock() - self._started, 1e-9)
+        parts = [f"{self._pairs / seconds:.1f} pairs/s"]
+        if self._tokens:
+            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
+        if self._iterations:
+            shares = " ".join(f"{i}:{count}" for i, count in sorted(self._iterations.items()))
+            parts.append(f"iterations {shares}")
+        if self._drops:
+            parts.append(f"dropped {sum(self._drops.values())}")
+        return " · ".join(parts)
+
+    def _say(self) -> None:
+        self._spoke_at = self._clock()
+        done = self._done_before + self._pairs + sum(self._drops.values())
+        seconds = max(self._clock() - self._started, 1e-9)
+        rate = (done - self._done_before) / seconds
+        left_s = (self._total - done) / rate if rate else float("inf")
+        eta = "done" if done == self._total else f"{left_s:.0f} s left"
+        self._console.print(f"{done}/{self._total} rows · {self.describe()} · {eta}", highlight=False, soft_wrap=True)

@@ -1,0 +1,110 @@
+"""Progress of training: a line for every so many steps, and in a terminal a bar with speed and time left below them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from prefgen.console import Console, LiveBar
+
+_LINES = 40  # for the steps of a run, about
+_COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
+PAIRS = {**_COLUMNS, "chosen": "logps/chosen", "rejected": "logps/rejected", "end": "logps/end"}
+REWARDS = {**_COLUMNS, "chosen": "rewards/chosen", "rejected": "rewards/rejected"}
+"""Metrics of a step by the heads of their columns: of losses over log-probabilities, and of a reward model."""
+
+
+class Steps(LiveBar):
+    """Shows metrics as they come. A context manager.
+
+    Attributes:
+        asked: samples that online training has asked answers for. fallen: those among them that came to nothing.
+
+    Args:
+        columns: metrics that are shown, by their heads.
+        brief: of steps show the bar alone; what is measured on held-out samples has its lines all the same.
+        online: a column for the share of samples, since the last line, whose answers came to nothing.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        columns: Mapping[str, str] = PAIRS,
+        brief: bool = False,
+        online: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(console)
+        self._brief, self._clock = brief, clock
+        self._names = tuple(columns.values())
+        self._online = online
+        self._heads = ("step", *columns, *(("fallback",) if online else ()))
+        self._shown = self.asked = self._fallen_shown = self.fallen = 0
+        self._steps = self._samples = self._read = 0
+        self._started: tuple[int, float] | None = None
+        self._headed = False
+        self._task = self._bar.add_task("", total=None)
+
+    def begin(self, name: str, steps: int, samples: int) -> None:
+        """A run begins or goes on.
+
+        Args:
+            name: empty for a lone one. steps: of the whole run. samples: that the reference is to read.
+        """
+        self._steps, self._samples, self._read, self._started = steps, samples, 0, None
+        if name:
+            self.say(f"{name}: {steps:,} steps")
+
+    def say(self, text: str) -> None:
+        """A line of words."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def reference(self, done: int) -> None:
+        """How far the reference is."""
+        if not self._console.is_terminal and done // 1000 > self._read // 1000:
+            self.say(f"reference: {done:,} samples")
+        if not self._read:
+            self._bar.reset(self._task, total=self._samples, description="samples of the reference")
+        self._bar.update(self._task, completed=done)
+        self._read = done
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """What was measured in a step, or on held-out samples; else nothing is shown."""
+        step = int(metrics["step"])
+        if "eval_loss" in metrics:
+            self._line("held out", [metrics[f"eval_{name}"] for name in self._names])
+        elif "loss" in metrics:
+            self._advance(step, metrics["loss"])
+            self.asked += int(metrics.get("online/asked", 0))
+            self.fallen += int(metrics.get("online/fallback", 0))
+            if not self._brief and (step in (1, self._steps) or not step % max(1, self._steps // _LINES)):
+                trained = self._names[1] in metrics  # else all of its samples were left out
+                figures = [metrics[name] if trained else None for name in self._names]
+                self._line(f"{step:,}", figures, *self._fallback())
+
+    def _advance(self, step: int, loss: float) -> None:
+        """Move the bar; speed and time left are of this process's steps, not of those before a resumption."""
+        now = self._clock()
+        if self._started is None:
+            self._started = step, now
+            self._bar.reset(self._task, total=self._steps, completed=step)
+        first, since = self._started
+        speed = f"{(now - since) / (step - first):.2f} s/step · " if step > first else ""
+        self._bar.update(self._task, completed=step, description=f"{speed}loss {loss:.3f}")
+
+    def _fallback(self) -> Iterator[str]:
+        """The cell of its column: a share of the samples since the last line."""
+        if self._online:
+            asked, fallen = self.asked - self._shown, self.fallen - self._fallen_shown
+            self._shown, self._fallen_shown = self.asked, self.fallen
+            yield f"{fallen / asked:.0%}" if asked else "–"
+
+    def _line(self, first: str, figures: Sequence[float | None], *others: str) -> None:
+        if not self._headed:
+            self._print(self._heads)
+            self._headed = True
+        self._print([first, *("–" if figure is None else f"{figure:.3f}" for figure in figures), *others])
+
+    def _print(self, cells: Sequence[str]) -> None:
+        self._console.print("".join(f"{cell:>10}" for cell in cells), soft_wrap=True)
