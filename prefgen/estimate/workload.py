@@ -74,7 +74,7 @@ def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens:
 
 
 def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callable[[str], float]) -> Work:
-    noted = _Noted()
+    noted = _ProgressRecord()
     engines: Mapping[type[Request], Engine] = {Borrow: Album([sample])} | dict.fromkeys(
         (Embed, Generate, Contrast, Annotate, Score, Chat), noted
     )
@@ -111,7 +111,7 @@ def _written(
     return WRITTEN_SHARE * answer / sum(isinstance(other, Generate) and other.stop != "end" for other in asked)
 
 
-class _Noted:
+class _ProgressRecord:
     """Keeps what it is asked, and answers with seeded words."""
 
     def __init__(self) -> None:
