@@ -156,6 +156,28 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """Ask a reward model, or another measure of an answer, how good it is.
+
+    Attributes:
+        prompt: as in `Generate`, and `images` likewise.
+        reference: the sample's own answer; empty if it has none.
+    """
+
+    prompt: tuple[Turn, ...]
+    images: tuple[Image, ...]
+    answer: str
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """The reward of an answer: higher is better, the unit is the measure's own."""
+
+    reward: float
+
+
+@dataclass(frozen=True)
 class Embed:
     """Embed a text for semantic comparison."""
 
@@ -230,8 +252,8 @@ class Message:
     how: tuple[str, ...] = ()
 
 
-Request = Generate | Contrast | Score | Embed | Borrow | Chat
-Reply = Completion | Scored | Vector | Borrowed | Message
+Request = Generate | Contrast | Score | Rate | Embed | Borrow | Chat
+Reply = Completion | Scored | Rated | Vector | Borrowed | Message
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 Flows = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome | list[Outcome]]
 """A flow that may return an outcome for each of several rows, see `prefgen.methods.base.Several`."""

@@ -28,7 +28,9 @@ from prefgen.engines.hf.preview import preview
 from prefgen.errors import CorruptRun, UsageError
 from prefgen.methods.base import Method, Recording, Restricting
 from prefgen.methods.bdhs import PRESETS
+from prefgen.methods.rank import Rank
 from prefgen.records import Dropped, Sample
+from prefgen.requests import Rate
 from prefgen.rundir import verify as verify_
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.shards import RunDirectory
@@ -87,6 +89,11 @@ def run(job: Job, spread: Spread, manner: Manner) -> None:
         TooManyDropped: if more rows were dropped than allowed, or there is no pair.
         Stopped: by a signal.
     """
+    if isinstance(job.method, Rank) and Rate in job.method.asks:
+        from prefgen.training import reward
+
+        method, engine = reward.pinned(job.method)
+        job = dataclasses.replace(job, method=method, engines={Rate: engine})
     with stoppable(job.output):
         spread.check(job)
         with cluster(spread, job.engine) as there:

@@ -18,7 +18,7 @@ from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.options import check, option
 from prefgen.sources import SourceOptions
-from prefgen.training.config import LOSSES, Objective, Online, Optimisation
+from prefgen.training.config import DEFAULTS, LOSSES, Loss, Objective, Online, Optimisation
 
 if TYPE_CHECKING:
     from prefgen.console import Console
@@ -96,10 +96,12 @@ def train(
         ),
     ],
 ) -> None:
-    """Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole.
+    """Train a model on runs: DPO, IPO, SLiC, SFT or a reward model; with LoRA or whole.
 
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
+
+    rm trains a reward model, by default as in the paper: --lr 2e-5, constant, 4,000 steps, a tenth held out.
 
     With --online bdhs or dpo, SFT data is enough: nothing is stored, all answers are made while training.
 
@@ -117,6 +119,8 @@ def train(
     from prefgen.training.report import Steps
 
     objective = replace(objective, loss=_loss(loss))
+    defaults = _defaults(ctx, objective.loss)
+    optimisation = replace(optimisation, **defaults)
     for name in _ONLINE:
         if ctx.params["online"] is None and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
@@ -137,8 +141,8 @@ def train(
             )
         if processes.count() == 1 and training.gpus > 1:
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
+        from prefgen.training import report, saved
         from prefgen.training import run as job_
-        from prefgen.training import saved
         from prefgen.training.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
@@ -156,7 +160,7 @@ def train(
         objective,
         optimisation,
         source,
-        config.lock(ctx),
+        config.lock(ctx, defaults),
         command_line,
         training.report_to,
         made,
@@ -183,7 +187,8 @@ def train(
                     job_.check_finished(job)
             talk.print(f"{output} is finished already; nothing to do")
             return
-        with Steps(talk, online=made is not None) as steps:
+        columns = report.REWARDS if objective.loss == "rm" else report.PAIRS
+        with Steps(talk, columns=columns, online=made is not None) as steps:
             steps.begin("", prepared.steps, len(prepared.samples))
             last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
     if steps.asked:
@@ -191,6 +196,17 @@ def train(
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
+
+
+def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
+    """Defaults of a loss for options that are not given."""
+    from prefgen.cli import config
+
+    found = {name: value for name, value in DEFAULTS.get(loss, {}).items() if not config.is_given(ctx, name)}
+    found = {name: value for name, value in found.items() if name not in (ctx.default_map or {})}
+    if config.is_given(ctx, "epochs"):
+        found.pop("max_steps", None)
+    return found
 
 
 @contextmanager
@@ -311,8 +327,9 @@ def _print_steps(job: Job, prepared: Prepared, talk: Console) -> None:
     lora = f"{'QLoRA' if settings.qlora else 'LoRA'} {settings.lora_r}/{settings.lora_alpha}"
     kind = lora if settings.lora else "whole"
     effective = settings.batch_size * settings.grad_accum * processes.count()
+    pull = "" if job.objective.loss == "rm" else f" β {job.objective.beta:g},"
     talk.print(
-        f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
+        f"{job.objective.loss},{pull} {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"
     )
     if job.online:

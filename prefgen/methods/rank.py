@@ -9,6 +9,7 @@ What tells answers apart, `by`:
 - ``annotator`` or ``api``: every two answers are compared in both orders (`prefgen.methods.verdicts`). A win is 1, a
   tie 1/2; an answer's score is its mean over the others, in [0, 1].
 - ``similarity``: the cosine between an answer's and the reference's sentence embeddings.
+- ``reward``: the reward of a model that `prefgen train rm` made.
 - ``image-gain``: how much likelier the policy itself finds an answer with the image than without, in nats per token.
 - ``correctness``: whether an answer's final answer is the reference's, by a rule (`prefgen.methods.final_answers`): a
   right answer, 1, stands against a wrong one, 0. Wang et al., *Enhancing the Reasoning Ability of Multimodal Large
@@ -56,6 +57,8 @@ from prefgen.requests import (
     Embed,
     Flows,
     Generate,
+    Rate,
+    Rated,
     Reply,
     Request,
     Sampling,
@@ -65,7 +68,7 @@ from prefgen.requests import (
 )
 from prefgen.visibility import View
 
-By = Literal["annotator", "api", "similarity", "image-gain", "correctness"]
+By = Literal["annotator", "api", "similarity", "reward", "image-gain", "correctness"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
 Order = Literal["both", "random"]
@@ -75,6 +78,7 @@ _ASKS: dict[By, tuple[type[Request], ...]] = {
     "annotator": (Annotate, Generate),
     "api": (Chat, Generate),
     "similarity": (Embed, Generate),
+    "reward": (Rate, Generate),
     "image-gain": (Score, Generate),
     "correctness": (Generate,),
 }
@@ -128,6 +132,8 @@ class Rank:
         unparsed: what becomes of an answer in which no final answer can be read: it is left out, or counts as wrong.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
+        reward_model: folder of the reward model.
+        reward_revision: what pins it.
         temperature, top_p: of the answers.
         max_new_tokens: limit of an answer.
         verdict_tokens: limit of a verdict.
@@ -153,6 +159,8 @@ class Rank:
     unparsed: Unparsed = options.option("drop", help="correctness: answers without a final answer")
     order: Order = options.option("both", help="Orders that a judge is asked in")
     with_image: bool = options.option(True, "--with-image/--no-image", help="Show an API judge the picture.")
+    reward_model: str = options.option("", help="reward: folder that prefgen train rm made.")
+    reward_revision: str = ""
     temperature: float = base.temperature(1.0)
     top_p: float = base.top_p()
     max_new_tokens: int = base.max_new_tokens(512, "Limit of a whole answer.")
@@ -169,6 +177,8 @@ class Rank:
             )
         if self.by in ("annotator", "api"):
             self.comparer()
+        if (self.by == "reward") != bool(self.reward_model):
+            raise UsageError("--by reward and --reward-model go together: the folder of a reward model")
         self.final_answers()
 
     @property
@@ -315,6 +325,11 @@ class Rank:
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
             return [cosine(vector, reference) for vector in vectors], []
+        if self.by == "reward":
+            rates = tuple(
+                Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
+            )
+            return [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))], []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             read = cast(
@@ -373,6 +388,7 @@ class Rank:
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
             "similarity": "similarity to the reference",
+            "reward": f"reward model {self.reward_model}",
             "image-gain": "log-probability with the image minus without it",
             "correctness": f"whether the final answer, {self.answer_kind}, is the reference's",
         }
