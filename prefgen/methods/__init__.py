@@ -18,6 +18,7 @@ _PLACES = {
     "weakened": ("weakened", "Weakened"),
     "contrastive": ("contrastive", "Contrastive"),
     "append": ("append", "Append"),
+    "sentences": ("sentences", "Sentences"),
 }
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import time
@@ -56,6 +57,10 @@ RUNS: dict[str, Callable[[Folder], Words]] = {
     "povid --pairs image": made("povid", "--pairs", "image"),
     **{name: made("baseline", name, *FAKE) for name in ("dropout-ntp", "blind", "weakened", "contrastive", "append")},
     "rank": made("rank", *FAKE, "--by", "similarity"),
+    "sentences": lambda given: (
+        *made("sentences", *FAKE)(given),
+        *("--objects", given / "instances.json", "--words", given / "words.txt", "--max-new-tokens", "64"),
+    ),
     "corrupt": judged,
     "import": lambda given: ("import", "ms-swift", given / "swift", *SMALL),
     "mix": lambda given: ("mix", f"{given / 'one'}:0.5", f"{given / 'two'}:4", *SMALL),
@@ -90,6 +95,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         done = called("bdhs", *FAKE, "-i", source, "--seed", seed, *SMALL, "-o", folder / name)
         assert done.returncode == 0, done.stderr
     assert called("export", folder / "one", "--to", "ms-swift", "-o", folder / "swift").returncode == 0
+    (folder / "words.txt").write_text("circle\nsquare\n")
+    pictures = [{"id": number, "file_name": f"{number:012d}.jpg"} for number in range(7)]
+    circles = [{"image_id": number, "category_id": 1} for number in range(7)]
+    listed = {"images": pictures, "annotations": circles, "categories": [{"id": 1, "name": "circle"}]}
+    (folder / "instances.json").write_text(json.dumps(listed))
     with Judge(good) as judge:
         yield Folder(folder, judge.url)
 
