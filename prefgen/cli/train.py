@@ -113,7 +113,6 @@ def train(
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.signals import Interrupts
-    from prefgen.training.report import Steps
 
     objective = replace(objective, loss=_loss(loss))
     for name in _ONLINE:
@@ -136,8 +135,8 @@ def train(
             )
         if processes.count() == 1 and training.gpus > 1:
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
+        from prefgen.training import report, saved
         from prefgen.training import run as job_
-        from prefgen.training import saved
         from prefgen.training.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
@@ -175,18 +174,10 @@ def train(
         _print_steps(job, prepared, talk)
         if run.dry_run:
             return
-        if job_.finished(job):
-            with processes.together():
-                job_.check_drift(job, prepared)
-                if processes.first():
-                    job_.check_finished(job)
-            talk.print(f"{output} is finished already; nothing to do")
-            return
-        with Steps(talk, online=made is not None) as steps:
-            steps.begin("", prepared.steps, len(prepared.samples))
-            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
-    if steps.asked:
-        talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
+        finished = job_.finished(job)
+        last = report.train(job, prepared, talk, lambda: interrupts.code)
+    if finished:
+        return
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)

@@ -64,6 +64,10 @@ class Part:
         return shard % self.count == self.index
 
 
+WHOLE = Part(0, 1)
+"""All shards."""
+
+
 class Writer:
     """The writer of a part, until `leave` or the end of its process. Made and left under the run's lock.
 
