@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
 
 import rich.console
 import rich.progress
@@ -29,7 +31,25 @@ class Console(rich.console.Console):
             yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
 
-def bar(console: rich.console.Console) -> rich.progress.Progress:
+class LiveBar:
+    """A bar below what is printed, in a terminal alone. A context manager."""
+
+    def __init__(self, console: rich.console.Console) -> None:
+        self._console, self._bar = console, _bar(console)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+
+def _bar(console: rich.console.Console) -> rich.progress.Progress:
     """Bars with counts, time left and words. Where a line is short, the words are cut, never the figures."""
     figures = Column(no_wrap=True)
     return rich.progress.Progress(

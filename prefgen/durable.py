@@ -7,27 +7,27 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from prefgen.errors import EnvironmentFault
+import filelock
+
+from prefgen.errors import CorruptRun, EnvironmentFault, Locked, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Content: TypeAlias = "bytes | pa.Buffer"
 _BLOCK = 2**20  # bytes
+_HEAD = 4096  # bytes of a file in which its mark is looked for
 
 
 def write(path: Path, content: Content) -> None:
     """Write a file and sync it; a kill meanwhile leaves a part of it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
+        _write_all(descriptor, content)
     finally:
         os.close(descriptor)
 
@@ -51,7 +51,103 @@ def replace(path: Path, content: Content) -> None:
 
 def replace_json(path: Path, value: object) -> None:
     """Make a file hold a value as JSON, as `replace` does."""
-    replace(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+    replace(path, json_bytes(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
+
+
+def json_bytes(text: str) -> bytes:
+    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, as JSON's own escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON object that `replace_json` wrote.
+
+    Raises:
+        FileNotFoundError: there is none. CorruptRun: it is damaged.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CorruptRun(f"{path} is damaged ({error}): restore it, or give another --output") from error
+    if not isinstance(value, dict):
+        raise CorruptRun(f"{path} is damaged ({type(value).__name__}): restore it, or give another --output")
+    return value
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to a file and sync it; a kill or a full disk leaves a part of the content."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        _write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def clear(folder: Path) -> None:
+    """Delete what processes left in a folder that were killed in `replace`; the caller holds its lock."""
+    for leftover in folder.glob(".*.????????.tmp"):
+        leftover.unlink()
+
+
+@contextmanager
+def hold(lock: Path, out: Path) -> Iterator[None]:
+    """Keep other processes from writing an output.
+
+    Args:
+        lock: file that is held. out: the output, for the message.
+
+    Raises:
+        Locked: another process holds it.
+    """
+    held = filelock.FileLock(lock, timeout=0)
+    try:
+        held.acquire()
+    except filelock.Timeout:
+        raise Locked(f"{out} is being written by another process: wait for it, or give another --output") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def refuse_foreign(path: Path, mark: bytes) -> None:
+    """Refuse to write where something else is than an earlier output.
+
+    Args:
+        mark: bytes near the beginning of every output of this kind.
+
+    Raises:
+        UsageError: something else is.
+    """
+    if not path.exists():
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            if mark in file.read(_HEAD):
+                return
+    raise UsageError(f"{path} is there, and not of {mark.decode()}: move it away, or give another file")
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write the one file that a command makes: all of it or nothing, by one process at a time.
+
+    It is written to ``.NAME.partial``, which is also the lock. A kill leaves that file, and the same command fills it
+    again. A folder that is not there is made.
+
+    Raises:
+        Locked: another process writes it. EnvironmentFault: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with ExitStack() as stack:
+        stack.enter_context(environment(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(hold(partial, path))
+        try:
+            write(partial, content)
+            publish(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def sync(path: Path) -> None:
@@ -94,3 +190,10 @@ def environment(out: Path) -> Iterator[None]:
             f"cannot write to {out}: {error}. What was committed is safe; make room or give access, and repeat the "
             "command to go on"
         ) from error
+
+
+def _write_all(descriptor: int, content: Content) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    os.fsync(descriptor)

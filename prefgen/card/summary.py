@@ -29,6 +29,7 @@ _FLAGS = {
     "length": "cut off by a limit of tokens",
     "embedder-truncated": "compared by its beginning",
     "unclear-verdict": "a verdict could not be read",
+    "unparsed": "no final answer can be read in the rejected one",
     "media-tag": "a media tag was respelt",
     "image-spelling": "picture of another spelling",
     "image-tail": "picture in another folder",

@@ -56,11 +56,14 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where to write them; files that are there are kept.", metavar="DIR")],
 ) -> None:
     """Write the prompts out as files, to be changed and given back by --prompt."""
-    folder.mkdir(parents=True, exist_ok=True)
+    from prefgen import durable
+
+    with durable.environment(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name in prompts_.NAMES:
         path = folder / f"{name}.txt"
         if path.exists():
             typer.echo(f"{path} is there already", err=True)
         else:
-            path.write_text(prompts_.load(name).text, encoding="utf-8")
+            durable.put(path, prompts_.load(name).text.encode())
             typer.echo(path)

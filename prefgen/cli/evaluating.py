@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from prefgen import seeds
+from prefgen import durable, seeds
 from prefgen.cli.options import build as build_options
 from prefgen.console import Console
 from prefgen.engines import build
@@ -304,10 +304,12 @@ def _judge(options: Options) -> Iterator[Any]:
 
 
 def _write(output: Path, scores: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Items first: whoever finds scores finds them, too."""
+    """Write both files; where there are scores, the items are theirs."""
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-    (output / compare_.ITEMS).write_text(lines, encoding="utf-8")
-    (output / compare_.SCORES).write_text(_text(scores) + "\n", encoding="utf-8")
+    with durable.environment(output), durable.hold(output / asking.LOCK, output):
+        (output / compare_.SCORES).unlink(missing_ok=True)
+        durable.replace(output / compare_.ITEMS, durable.json_bytes(lines))
+        durable.replace_json(output / compare_.SCORES, scores)
 
 
 def _text(found: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from prefgen.linting.answers import BLUR
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Outcome, Pair, Sample
 
+MARK = b"prefgen tune"  # in the head of every drawing
 NEAR_BEST = 0.03  # of the share: two rows of a pilot of 60
 LENGTH_DRIFT = 0.25
 BLUR_TALK = 0.01
@@ -177,6 +178,7 @@ def plot(trials: Sequence[Trial]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" font-family="sans-serif" font-size="13" fill="{_INK}">',
+        f"<!-- {MARK.decode()} -->",
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<text x="{_LEFT}" y="22" font-size="15">Answers that are no longer similar, after each iteration</text>',
     ]

@@ -122,7 +122,7 @@ def check_dropped(out: Path, result: Summary, max_dropped: float = 1.0) -> None:
     if not result.pairs or share > max_dropped:
         raise TooManyDropped(
             f"{result.planned - result.pairs:,} of {result.planned:,} rows were dropped ({share:.1%}):\n"
-            f"{listed(_reasons(out))}\nall of them are in {out}/.prefgen/dropped{_of_ties(result)}"
+            f"{listed(_reasons(out))}\nall of them are in {out}/.prefgen/dropped{_of_comparisons(result)}"
         )
 
 
@@ -132,15 +132,20 @@ def repeating(path: Path) -> str:
     return heading.partition(REPEAT)[2].replace("FILE", shlex.quote(str(path)))
 
 
-def _of_ties(result: Summary) -> str:
+def _of_comparisons(result: Summary) -> str:
     """What to do where hardly any two answers could be told apart."""
-    ties = result.dropped.get("ANSWER_TIE", 0)
-    if ties < _MOSTLY * result.planned:
-        return ""
-    return (
-        f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` tests "
-        "it on pairs whose better answer is known; name another --annotator, or raise --temperature"
-    )
+    ties, unclear = result.dropped.get("ANSWER_TIE", 0), result.dropped.get("ANSWER_UNCLEAR", 0)
+    if ties >= _MOSTLY * result.planned:
+        return (
+            f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` "
+            "tests it on pairs whose better answer is known; name another --annotator, or raise --temperature"
+        )
+    if unclear >= _MOSTLY * result.planned:
+        return (
+            f"\n{unclear:,} of {result.planned:,} have no verdict: what compares the answers does not name the better "
+            "one. Name another --annotator, or give it words that it follows by --prompt"
+        )
+    return ""
 
 
 def _reasons(out: Path) -> Reasons:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefgen import sources
+from prefgen.addresses import redact
 from prefgen.card.summary import Summary
 from prefgen.console import Console
 from prefgen.errors import UsageError
@@ -232,7 +233,8 @@ def _planned_rows(job: ImportJob, console: Console, *, with_pair: bool) -> int:
     if missing.missing:
         console.print(missing.describe(), style="yellow", highlight=False, markup=False)
     if 0 < missing.missing == missing.images:
-        where = f"under --image-root {job.source.image_root}" if job.source.image_root else "there"
+        roots = " or ".join(f"--image-root {redact(root)}" for root in job.source.roots)
+        where = f"under {roots}" if roots else "there"
         raise UsageError(
             f"none of the images of {sources.shown(job.input)} is {where}: "
             "name the folder that holds them with --image-root"

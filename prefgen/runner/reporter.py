@@ -11,7 +11,7 @@ from typing import Protocol
 
 import rich.progress
 
-from prefgen.console import Console, bar
+from prefgen.console import Console, LiveBar
 from prefgen.records import Dropped, Outcome
 from prefgen.runner.launch import Made
 
@@ -20,30 +20,24 @@ _NOTEBOOK_EVERY_S = 0.5
 _NOTEBOOK_CHARS = 120  # of the line, so that a longer one before it is covered
 
 
-class Progress:
+class Progress(LiveBar):
     """Counts outcomes and shows them. A context manager."""
 
     def __init__(self, total: int, done: int, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._done_before, self._console, self._clock = total, done, console, clock
+        super().__init__(console)
+        self._total, self._done_before, self._clock = total, done, clock
         self._pairs = self._tokens = 0
         self._drops: Counter[str] = Counter()
         self._iterations: Counter[int] = Counter()
         self._started = self._spoke_at = clock()
-        self._bar = bar(console)
         self._task = self._bar.add_task("", total=total, completed=done)
         self._workers: dict[int, rich.progress.TaskID] = {}
-
-    def __enter__(self) -> Progress:
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
-        elif kind is None and self._done_before < self._total:
+        super().__exit__(kind, error, trace)
+        if not self._console.is_terminal and kind is None and self._done_before < self._total:
             self._say()
 
     def begin(self, shard: int) -> None:

@@ -72,7 +72,8 @@ class MissingReport:
             return text
         if self.root is not None:
             which = "all" if self.tried == self.missing else "the first"
-            return f"{text} Of {which} {self.tried:,}, --image-root {self.root} would find {self.found:,}."
+            option = "--image-root" if self.missing == self.images else "a further --image-root"
+            return f"{text} Of {which} {self.tried:,}, {option} {self.root} would find {self.found:,}."
         if self.missing < self.images:
             return f"{text} No folder nearby holds them; their rows are dropped."
         return (

@@ -80,7 +80,7 @@ class SourceOptions:
     def recorded(self) -> dict[str, str | int | float | bool | None]:
         """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
         named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
-        named["image_root"] = " ".join(map(_shown, self._roots)) or None
+        named["image_root"] = " ".join(map(_shown, self.roots)) or None
         return {f"source.{name}": value for name, value in named.items()}
 
     @property
@@ -98,8 +98,8 @@ class SourceOptions:
         from prefgen.sources.archives import Archives, holds_archives
         from prefgen.sources.finding import find
 
-        if self._roots:
-            found = [self._located(str(root)) for root in self._roots]
+        if self.roots:
+            found = [self._located(str(root)) for root in self.roots]
             folders = tuple(root for root in found if isinstance(root, Path) and root.is_dir())
             archives = [root for root in found if root not in folders or holds_archives(root)]
             archived = Archives(archives) if archives else None
@@ -117,7 +117,8 @@ class SourceOptions:
         return [path, *(file.parent for file in row_files(path, self.split))] if path.is_dir() else [path.parent]
 
     @property
-    def _roots(self) -> Sequence[str]:
+    def roots(self) -> Sequence[str]:
+        """What `image_root` names; none where images are looked for beside the rows."""
         return [self.image_root] if isinstance(self.image_root, str) else self.image_root
 
     def _located(self, root: str) -> File:

@@ -40,7 +40,9 @@ class Objective:
         gamma: γ of equation 5: weight of a sample's first rejected answer; the others share the rest.
         average: what is averaged over several rejected answers: their losses, or their margins inside one loss.
         label_smoothing: share of pairs taken to be the wrong way round (DPO only), in [0, 0.5).
-        sft_weight: weight of the chosen answer's negative log-likelihood per token, added to the loss.
+        pair_weight: weight of the pair's own loss beside the two that may be added to it:
+        quality_weight: weight of the loss that tells good from bad answers by themselves (DPO only; MPO: 0.2).
+        sft_weight: weight of the chosen answer's negative log-likelihood per token.
         length_normalised: divide an answer's log-ratio by its number of tokens (IPO always does; ``ipo-sum`` never).
     """
 
@@ -51,6 +53,12 @@ class Objective:
     )
     average: Average = option("losses", help="What is averaged over several rejected answers", panel=_OBJECTIVE)
     label_smoothing: float = option(0.0, help="dpo: share of pairs taken to be the wrong way round.", panel=_OBJECTIVE)
+    pair_weight: float = option(
+        1.0, help="Weight of the pair's loss; MPO: 0.8, with the next two 0.2 and 1.", panel=_OBJECTIVE, low=0
+    )
+    quality_weight: float = option(
+        0.0, help="dpo: weight of BCO, which tells good from bad answers by themselves.", panel=_OBJECTIVE, low=0
+    )
     sft_weight: float = option(0.0, help="Weight of the chosen answer's NLL per token.", panel=_OBJECTIVE, low=0)
     length_normalised: bool = option(False, help="dpo, slic: log-ratios per token.", panel=_OBJECTIVE)
 
@@ -68,8 +76,12 @@ class Objective:
             raise UsageError(f"--label-smoothing belongs to dpo; {self.loss} has none")
         if self.length_normalised and self.loss.startswith("ipo"):
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
-        if self.loss == "sft" and (self.sft_weight or self.length_normalised):
-            raise UsageError("--sft-weight and --length-normalised belong to losses of pairs; sft has neither")
+        if self.quality_weight and self.loss != "dpo":
+            raise UsageError(f"--quality-weight belongs to dpo; {self.loss} has no rewards of one answer")
+        if self.loss == "sft" and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
+            raise UsageError(
+                "--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; sft has none"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ is an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what
   mean of the margins into one L. A sample's R - 1 further answers share 1-γ.
 * A mix, eq. 4: α L(y+, y-) + (1-α) L(ỹ+, ỹ-), α ~ Bernoulli(p) for each sample.
 * The SFT term adds w times the chosen answer's negative log-likelihood per token. ``sft`` is that alone, with w = 1.
+* The quality term of MPO (Wang et al., arXiv:2411.10442, eq. 4; BCO, Jung et al., arXiv:2404.04656) tells a good answer
+  from a bad one by itself: -log σ(β r(y+) - δ) - log σ(δ - β r(y-)). δ is the mean of the rewards so far, over batches,
+  as in TRL before it left δ out. MPO is 0.8 DPO + 0.2 quality + SFT.
 """
 
 from __future__ import annotations
@@ -45,8 +48,21 @@ class Answers:
     present: torch.Tensor
 
 
-def losses(objective: Objective, answers: Answers) -> torch.Tensor:
-    """The loss of each sample, (B,)."""
+class Shift:
+    """δ of the quality term: the mean of a batch's mean reward over the batches so far."""
+
+    def __init__(self, mean: float = 0.0, batches: int = 0) -> None:
+        self.mean = mean
+        self.batches = batches
+
+    def add(self, reward: float) -> None:
+        """Count a batch."""
+        self.batches += 1
+        self.mean += (reward - self.mean) / self.batches
+
+
+def losses(objective: Objective, answers: Answers, shift: float = 0.0) -> torch.Tensor:
+    """The loss of each sample, (B,). `shift`: δ of the quality term."""
     if objective.loss == "sft":
         return sft(answers)
     margins_BR = _margins(objective, answers)
@@ -55,6 +71,9 @@ def losses(objective: Objective, answers: Answers) -> torch.Tensor:
         loss_B = (weights_BR * pair_loss(objective, margins_BR)).sum(-1)  # eq. 5
     else:
         loss_B = pair_loss(objective, (weights_BR * margins_BR).sum(-1))  # eq. 5, inside σ
+    loss_B = objective.pair_weight * loss_B
+    if objective.quality_weight:
+        loss_B = loss_B + objective.quality_weight * quality(objective, answers, shift)
     if objective.sft_weight:
         loss_B = loss_B + objective.sft_weight * sft(answers)
     return loss_B
@@ -63,6 +82,27 @@ def losses(objective: Objective, answers: Answers) -> torch.Tensor:
 def sft(answers: Answers) -> torch.Tensor:
     """Negative log-likelihood of the chosen answers per token, (B,)."""
     return -answers.chosen / answers.chosen_tokens.clamp(min=1)
+
+
+def quality(objective: Objective, answers: Answers, shift: float) -> torch.Tensor:
+    """The quality term, (B,): of the chosen answers, and of the rejected ones in their weighted mean."""
+    chosen_B, rejected_BR = rewards(objective, answers)
+    worse_B = (weights(objective.gamma, answers.present) * logsigmoid(shift - rejected_BR)).sum(-1)
+    return -logsigmoid(chosen_B - shift) - worse_B
+
+
+@torch.no_grad()
+def mean_reward(objective: Objective, answers: Answers) -> float:
+    """A batch's mean reward; a sample's rejected answers count as much as its chosen one."""
+    chosen_B, rejected_BR = rewards(objective, answers)
+    rejected_B = (weights(objective.gamma, answers.present) * rejected_BR).sum(-1)
+    return float((chosen_B + rejected_B).mean() / 2)
+
+
+def rewards(objective: Objective, answers: Answers) -> tuple[torch.Tensor, torch.Tensor]:
+    """β r of the chosen answers, (B,), and of the rejected ones, (B, R)."""
+    chosen_B, rejected_BR = _log_ratios(objective, answers)
+    return objective.beta * chosen_B, objective.beta * rejected_BR
 
 
 def pair_loss(objective: Objective, margin: torch.Tensor) -> torch.Tensor:
@@ -92,9 +132,15 @@ def takes_offline(probability: float, seed: int, epoch: int, row: str) -> bool:
 
 def _margins(objective: Objective, answers: Answers) -> torch.Tensor:
     """Δ of every pair, (B, R)."""
+    chosen_B, rejected_BR = _log_ratios(objective, answers)
+    return chosen_B[:, None] - rejected_BR
+
+
+def _log_ratios(objective: Objective, answers: Answers) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-ratios r of the chosen answers, (B,), and of the rejected ones, (B, R)."""
     chosen_B = answers.chosen - answers.chosen_ref
     rejected_BR = answers.rejected - answers.rejected_ref
     if objective.loss == "ipo" or objective.length_normalised:
         chosen_B = chosen_B / answers.chosen_tokens.clamp(min=1)
         rejected_BR = rejected_BR / answers.rejected_tokens.clamp(min=1)
-    return chosen_B[:, None] - rejected_BR
+    return chosen_B, rejected_BR

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
 
-from prefgen.console import Console, bar
+from prefgen.console import Console, LiveBar
 from prefgen.training import processes, run
 from prefgen.training.callbacks import Asked, Metrics
 from prefgen.training.state import Job, Prepared
@@ -16,7 +15,7 @@ _HEADS = ("step", "loss", "margin", "accuracy", "chosen", "rejected", "end")
 _NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "logps/end")
 
 
-class Steps:
+class Steps(LiveBar):
     """Shows metrics as they come. A context manager.
 
     Attributes:
@@ -35,25 +34,14 @@ class Steps:
         online: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console, self._brief, self._clock = console, brief, clock
+        super().__init__(console)
+        self._brief, self._clock = brief, clock
         self._heads = (*_HEADS, "fallback") if online else _HEADS
         self._shown = self.asked = self._fallen_shown = self.fallen = 0
         self._steps = self._samples = self._read = 0
         self._started: tuple[int, float] | None = None
         self._headed = False
-        self._bar = bar(console)
         self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> Steps:
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
 
     def begin(self, name: str, steps: int, samples: int) -> None:
         """A run begins or goes on.

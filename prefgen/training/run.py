@@ -310,10 +310,7 @@ def check_drift(job: Job, prepared: Prepared) -> None:
     if not file.exists():
         durable.replace_json(file, settings)
         return
-    try:
-        before = dict(json.loads(file.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise CorruptRun(f"{file} is damaged ({error}): restore it, or give another --output") from error
+    before = durable.read_record(file)
     if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
         # Earlier versions recorded the address as well, in front of the model; a server may move.
         before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]

@@ -14,7 +14,6 @@ OUT/
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,10 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from prefgen import durable
-from prefgen.errors import CorruptRun, Locked, UsageError
+from prefgen.errors import CorruptRun, UsageError
 
 Kind = Literal["model", "sweep"]
 
@@ -87,14 +84,8 @@ def hold(output: Path) -> Iterator[None]:
     """
     folder = records(output)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise Locked(f"another process is training in {output}: wait for it, or give another --output") from None
-    with lock:
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
+    with durable.hold(folder / "lock", output):
+        durable.clear(folder)
         yield
 
 
@@ -182,15 +173,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     Raises:
         CorruptRun: it is damaged.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise CorruptRun(f"{path} is damaged ({error}): restore it, or give another --output") from error
-    if not isinstance(value, dict):
-        raise CorruptRun(f"{path} is damaged ({type(value).__name__}): restore it, or give another --output")
-    return value
+    return durable.read_record(path) if path.exists() else None
 
 
 def _files(output: Path, names: Iterable[str]) -> list[str]:

@@ -39,7 +39,17 @@ PAPER_BETA: Mapping[Loss, tuple[float, ...]] = {
     "slic": (0.02, 0.1, 0.2),
 }
 """The search space of appendix A, with β for each loss."""
-AXES = ("beta", *PAPER, "gamma", "sft-weight", "label-smoothing", "lora-r", "lora-alpha")
+AXES = (
+    "beta",
+    *PAPER,
+    "gamma",
+    "pair-weight",
+    "quality-weight",
+    "sft-weight",
+    "label-smoothing",
+    "lora-r",
+    "lora-alpha",
+)
 """What a grid may span: settings that change neither the samples nor which of them are held out."""
 _WHOLE = ("batch", "lora-r", "lora-alpha")
 _SHOWN = {

@@ -20,13 +20,14 @@ from prefgen.errors import Diverged, UsageError
 from prefgen.training import checkpoints, processes
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.logprobs import Policy
-from prefgen.training.losses import Answers, losses, weights
+from prefgen.training.losses import Answers, Shift, losses, mean_reward, weights
 from prefgen.training.model import is_projector
 from prefgen.training.online import Supply
 from prefgen.training.reference import Logps
 from prefgen.training.rows import Item
 
 _WEIGHTS = "trained.safetensors"
+_SHIFT = "quality.shift"  # beside the weights: δ and the number of batches that it is the mean of
 
 
 class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transformers has no types
@@ -53,6 +54,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         self._objective = objective
         self._optimisation = optimisation
         self._supply = supply
+        self._shift = Shift()
         self._measured: dict[str, list[float]] = defaultdict(list)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
@@ -76,7 +78,10 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             return torch.zeros((), device=self.args.device, requires_grad=True)
         logps = model(items)
         answers = gather(items, logps)
-        loss_B = losses(self._objective, answers)
+        if self._objective.quality_weight and model.training:
+            own = processes.gathered(mean_reward(self._objective, answers))
+            self._shift.add(sum(own) / len(own))
+        loss_B = losses(self._objective, answers, self._shift.mean)
         if not torch.isfinite(loss_B).all():
             ids = ", ".join(item.sample.id for item in items)
             raise Diverged(
@@ -127,6 +132,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         in memory: a resumed run would start from the first weights, with nothing but a warning.
         """
         trained = self.trained()
+        if self._shift.batches:
+            trained[_SHIFT] = torch.tensor([self._shift.mean, self._shift.batches], dtype=torch.float64)
         if self.args.should_save:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             save_file(trained, Path(output_dir) / _WEIGHTS)
@@ -138,6 +145,9 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         for name, weight in self._policy.trained():
             processes.assign(weight, saved[name])
+        if _SHIFT in saved:
+            mean, batches = saved[_SHIFT].tolist()
+            self._shift = Shift(mean, int(batches))
         if self._supply:
             self._supply.load(Path(resume_from_checkpoint))
 

@@ -7,6 +7,7 @@ and on the means of patches: an encoder averages over a patch, so the second is 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+import PIL.PngImagePlugin
 
 from prefgen import visibility
 from prefgen.view import clip
 from prefgen.visibility import NOISE_SPACES, NoiseSpace, Schedule
 
+MARK = b"prefgen noise"  # in the head of every file
 STEPS = tuple(range(0, 1001, 100))
 _CELL, _GAP, _CAPTION, _HEAD, _LABEL = 160, 6, 36, 28, 110  # pixels
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
@@ -60,6 +63,14 @@ def noised(
         visibility.add_pixel_noise(np.asarray(picture), steps, seed, space, schedule) if steps else np.asarray(picture)
     )
     return clip.encoder_input(PIL.Image.fromarray(raw))
+
+
+def png(cells: Sequence[Noised]) -> bytes:
+    """The sheet as a PNG file."""
+    text, file = PIL.PngImagePlugin.PngInfo(), io.BytesIO()
+    text.add_text("Software", MARK.decode())
+    sheet(cells).save(file, "PNG", pnginfo=text)
+    return file.getvalue()
 
 
 def sheet(cells: Sequence[Noised]) -> PIL.Image.Image:

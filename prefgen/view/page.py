@@ -26,6 +26,7 @@ from prefgen.view.plots import plots
 from prefgen.view.present import picture, present
 
 SAMPLE_ROWS = 24
+MARK = b"prefgen view"  # in the head of every page
 _SIDE = 320  # pixels of a picture in the static page
 _CHOICES_MAX = 200
 _ASSETS = Path(__file__).parent / "assets"

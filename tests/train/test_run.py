@@ -90,10 +90,16 @@ def test_bfloat16_starts_at_the_reference_too(data: Path, tmp_path: Path, lora: 
     assert {weight.dtype for weight in saved.state_dict().values()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora": False}], ids=["lora", "full"])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(changes: dict[str, Any], data: Path, tmp_path: Path) -> None:
-    whole = run(job(data, tmp_path / "whole", **changes))
-    given = job(data, tmp_path / "stopped", **changes)
+@pytest.mark.parametrize(
+    ("changes", "objective"),
+    [({}, Objective()), ({"lora": False}, Objective()), ({}, Objective(pair_weight=0.8, quality_weight=0.2))],
+    ids=["lora", "full", "quality"],
+)
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    changes: dict[str, Any], objective: Objective, data: Path, tmp_path: Path
+) -> None:
+    whole = run(replace(job(data, tmp_path / "whole", **changes), objective=objective))
+    given = replace(job(data, tmp_path / "stopped", **changes), objective=objective)
     with pytest.raises(Stopped) as stopped:
         run(given, stop_after=1)  # asked for after the first step's log, so heeded at the end of the second
     assert stopped.value.exit_code == ExitCode.TERMINATED

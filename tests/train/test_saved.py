@@ -211,7 +211,7 @@ def test_a_damaged_record_is_named(name: str, data: Path, prepared: Prepared, tm
 
 def test_a_second_process_is_told_to_wait(data: Path, prepared: Prepared, tmp_path: Path) -> None:
     given = job(data, tmp_path / "out")
-    with saved.hold(given.output), pytest.raises(Locked, match="another process is training in") as locked:
+    with saved.hold(given.output), pytest.raises(Locked, match="is being written by another process") as locked:
         train(given, prepared, lambda metrics: None)
     assert locked.value.exit_code == ExitCode.LOCKED
 

@@ -51,15 +51,15 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     if text.lstrip().startswith("["):
         try:
             found = list(enumerate(json.loads(text), 1))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is no JSON: {error}") from error
     else:
         found = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may stand in a text
             if line.strip():
                 try:
                     found.append((number, json.loads(line)))
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:
                     raise UsageError(f"{path} line {number} is no JSON: {error}") from error
     for number, row in found:
         if not isinstance(row, dict):
