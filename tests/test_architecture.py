@@ -33,7 +33,7 @@ LEVELS = [
     {"driver", "formats"},
     {"select"},
     {"linting", "training"},
-    {"card"},
+    {"card", "rewards"},
     {"view", "evaluate", "doctor"},
     {"estimate"},
     {"runner"},

@@ -286,6 +286,38 @@ def _judged(
         )
 
 
+def rewards(options: Options, engine: EngineConfig) -> None:
+    """The matrix of reward models and runs."""
+    from prefgen.evaluate import rewards as rewards_
+    from prefgen.training import reward
+
+    build.hush(engine, (Generate,))
+    models = [place for place in options["places"] if reward.is_reward_model(place)]
+    runs = [place for place in options["places"] if place not in models]
+    implicit = [(policy, rewards_.reference_of(policy, options["reference"])) for policy in options["implicit"] or ()]
+    if not runs or not (models or implicit):
+        raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
+    found = rewards_.matrix(models, runs, implicit, engine, options["limit"], options["seed"])
+    if options["json"]:
+        Console().print_json(json.dumps(dataclasses.asdict(found)))
+        return
+    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    for name in found.unrecorded:
+        talk.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
+    for name, count in found.seen.items():
+        talk.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
+    for reason, count in found.dropped.items():
+        talk.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
+    table = Table("reward", *found.seen, box=None)
+    for name, cells in found.cells.items():
+        table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
+    Console().print(table)
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+
+
 @contextmanager
 def _judge(options: Options) -> Iterator[Any]:
     """The judge, whose replies are kept in the output."""
@@ -334,7 +366,7 @@ def _show(
         cells = []
         for figure in figures:
             interval = bounds.get(figure)
-            cells.append(_cell(row[figure]) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""))
+            cells.append(_cell(row[figure]) + _bounds(interval))
         table.add_row(name, *cells)
     Console().print(table)
     typer.echo(f"scores in {options['output'] / compare_.SCORES}")

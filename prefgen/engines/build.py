@@ -159,11 +159,17 @@ def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
     return config.engine != "fake" and (of_policy(asks) or Embed in asks)
 
 
-def build(config: EngineConfig, asks: Sequence[type[Request]], policy: Engine | None = None) -> Engines:
+def build(
+    config: EngineConfig,
+    asks: Sequence[type[Request]],
+    policy: Engine | None = None,
+    others: Mapping[type[Request], Callable[[EngineConfig], Engine]] | None = None,
+) -> Engines:
     """Load the models that answer these types of request, in this order; `Chat` is answered elsewhere.
 
     Args:
         policy: answers for the policy, where its model is loaded already. The annotator is another one all the same.
+        others: makers of engines for further types of request, from packages above this one.
 
     Raises:
         UsageError: for an architecture that is not supported.
@@ -182,6 +188,7 @@ def build(config: EngineConfig, asks: Sequence[type[Request]], policy: Engine | 
     loads = makers[Generate]
     if policy is not None:
         makers |= dict.fromkeys((Generate, Contrast, Score), lambda _: policy)
+    makers |= others or {}
     asked = [kind for kind in asks if kind in makers]
     made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
     engines = {kind: made[makers[kind]] for kind in asked}

@@ -18,7 +18,7 @@ from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError
 from prefgen.methods.base import Method
 from prefgen.records import Sample
-from prefgen.requests import Annotate, Borrow, Chat, Contrast, Embed, Generate, Reply, Request, Score
+from prefgen.requests import Annotate, Borrow, Chat, Contrast, Embed, Generate, Rate, Reply, Request, Score
 
 WRITTEN_SHARE = 2 / 3
 """Tokens that are written when every sentence is cut and completed, by those of the reference: 15.2 of 23 on the scenes
@@ -76,7 +76,7 @@ def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens:
 def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callable[[str], float]) -> Work:
     noted = _Noted()
     engines: Mapping[type[Request], Engine] = {Borrow: Album([sample])} | dict.fromkeys(
-        (Embed, Generate, Contrast, Annotate, Score, Chat), noted
+        (Embed, Generate, Contrast, Annotate, Score, Rate, Chat), noted
     )
     for _ in drive([sample], method, engines):
         pass
@@ -97,6 +97,11 @@ def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callabl
             key = (request.prompt, request.images, view)
             encoded += 0.0 if key in seen else shown * len(request.images)
             seen[key] = max(seen.get(key, 0.0), length)
+    rated = [request for request in noted.requests if isinstance(request, Rate)]
+    if rated:  # a reward model reads the prompt once more, all answers behind it
+        encoded += shown * len(rated[0].images)
+        prompt = sum(tokens(turn.text) for turn in rated[0].prompt) + shown * len(rated[0].images)
+        seen["reward"] = prompt + sum(tokens(request.answer) for request in rated)
     embedded = sum(tokens(request.text) for request in noted.requests if isinstance(request, Embed))
     return Work(encoded, sum(seen.values()), written, attended / written if written else 0.0, embedded)
 

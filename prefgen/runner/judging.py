@@ -40,7 +40,7 @@ def engines(
     console: Console,
 ) -> Iterator[Engines]:
     """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts."""
-    local = build.build(job.engine, job.method.asks)
+    local = build.build(job.engine, job.method.asks, others=job.engines)
     if not job.judged or job.judge is None:
         yield local
         return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from prefgen import sources
 from prefgen.driver import drive
 from prefgen.engines import build
-from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
+from prefgen.engines.base import NO_SIMILARITY, Engine, EngineConfig, Engines
 from prefgen.engines.build import Identity
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.album import Album
@@ -24,7 +24,7 @@ from prefgen.errors import UnusableReplies, UsageError
 from prefgen.images import Fetch, ImageRoot, load_images
 from prefgen.methods.base import Method, parts, settings
 from prefgen.records import Dropped, Outcome, Pair, Sample
-from prefgen.requests import Annotate, Borrow, Chat, Embed, of_policy
+from prefgen.requests import Annotate, Borrow, Chat, Embed, Request, of_policy
 from prefgen.rundir.layout import Layout, Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
@@ -55,6 +55,7 @@ class Job:
         config: the merged configuration as TOML.
         judge: who answers what a method asks of a chat model.
         keep_going: start although all of the first rows are dropped for one reason.
+        engines: makers of engines that are not of `prefgen.engines`, see `prefgen.engines.build.build`. Can be pickled.
     """
 
     method: Method
@@ -66,6 +67,7 @@ class Job:
     config: str = ""
     judge: JudgeConfig | None = None
     keep_going: bool = False
+    engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] = field(default_factory=dict)
 
     def read(self) -> Iterator[Sample | Dropped]:
         """All planned rows, images not loaded: a sample stands once for every pair that may be made of it."""

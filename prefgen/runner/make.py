@@ -13,7 +13,9 @@ from prefgen.engines import build
 from prefgen.engines.hf.preview import preview
 from prefgen.errors import UsageError
 from prefgen.methods.base import Recording, Restricting
+from prefgen.methods.rank import Rank
 from prefgen.records import Dropped, Sample
+from prefgen.requests import Rate
 from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner import launch, plan
@@ -44,6 +46,11 @@ def make_pairs(
     Raises:
         UsageError: the job cannot be done. Stopped: by a signal.
     """
+    if isinstance(job.method, Rank) and Rate in job.method.asks:
+        from prefgen.training import reward
+
+        method, engine = reward.pinned(job.method)
+        job = dataclasses.replace(job, method=method, engines={Rate: engine})
     with stoppable(job.output):
         distribution.check(job)
         with cluster(distribution, job.engine) as connected:

@@ -27,7 +27,8 @@ class Task:
         """Load the models."""
         build.hush(self.job.engine, self.job.method.asks)
         directory = RunDirectory.join(self.job.output, self.plan)
-        return Filling(self.job, directory, build.build(self.job.engine, self.job.method.asks), self.constants)
+        engines = build.build(self.job.engine, self.job.method.asks, others=self.job.engines)
+        return Filling(self.job, directory, engines, self.constants)
 
 
 class Board(Protocol):

@@ -16,7 +16,7 @@ from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
 from prefgen.options import check, check_choice, option, shared
 
-Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
+Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft", "rm"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
 Schedule = Literal["cosine", "constant"]
@@ -27,7 +27,18 @@ Fallback = Literal["drop", "stored"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 _OBJECTIVE, _TRAINING, _ONLINE = "Objective", "Training", "Online"
 _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {"bdhs": BDHS, "dpo": Rank, "povid": Povid}
-_OURS = ("seed", "prompt", "by", "policies")  # options of the methods that are decided here
+_OURS = ("seed", "prompt", "by", "policies", "reward_model", "reward_revision")  # of the methods, decided here
+DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
+    "rm": {
+        "lr": 2e-5,
+        "lr_schedule": "constant",
+        "max_steps": 4000,
+        "projector_lr": 0.0,
+        "validation": 0.1,
+        "save": "adapter",
+    },
+}
+"""Defaults of a loss, where they differ from those below: appendix A for reward models, whose batches are of 32."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class Objective:
     """The loss of a pair, see `prefgen.training.losses`.
 
     Attributes:
-        loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add.
+        loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add. ``rm`` trains a reward
+            model, see `prefgen.training.reward`.
         beta: β: strength of the pull towards the reference; for IPO, half the inverse of the margin that is aimed at.
         gamma: γ of equation 5: weight of a sample's first rejected answer; the others share the rest.
         average: what is averaged over several rejected answers: their losses, or their margins inside one loss.
@@ -78,10 +90,17 @@ class Objective:
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
         if self.quality_weight and self.loss != "dpo":
             raise UsageError(f"--quality-weight belongs to dpo; {self.loss} has no rewards of one answer")
-        if self.loss == "sft" and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
+        if self.loss in ("sft", "rm") and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
             raise UsageError(
-                "--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; sft has none"
+                f"--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; {self.loss} has none"
             )
+        if self.loss == "rm" and self.beta != type(self).beta:
+            raise UsageError("--beta belongs to losses with a reference; rm has none")
+
+    @property
+    def scale(self) -> float:
+        """What a pair's margin is multiplied by: β; the margin of a reward model is that of its rewards."""
+        return 1.0 if self.loss == "rm" else self.beta
 
 
 @dataclass(frozen=True)

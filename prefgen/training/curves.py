@@ -21,9 +21,16 @@ path { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 .each { stroke: #2f6fd0; stroke-width: 1; stroke-opacity: .35; } .mean { stroke: #2f6fd0; }
 .held { stroke: #c05a12; fill: #fff; stroke-width: 1.6; } path.held { fill: none; stroke-dasharray: 5 3; }
 """
-_PANELS = {
+_RATED = {
     "loss": "loss",
     "rewards/accuracies": "accuracy: margin above 0 (share of pairs)",
+    "rewards/margins": "margin of the rewards",
+    "rewards/chosen": "reward: chosen answers",
+    "rewards/rejected": "reward: rejected answers",
+}
+_PAIRS = {
+    "loss": _RATED["loss"],
+    "rewards/accuracies": _RATED["rewards/accuracies"],
     "rewards/margins": "margin of the rewards (nats)",
     "logps/end": "log-probability: end of chosen answers (nats)",
     "logps/chosen": "log-probability: chosen answers (nats)",
@@ -42,7 +49,9 @@ def draw(history: Sequence[Mapping[str, float]]) -> str:
     held = [entry for entry in history if "eval_loss" in entry]
     window = len(steps) // _MEANS if len(steps) >= 2 * _MEANS else 1
     last = max((int(entry["step"]) for entry in history), default=1)
-    width, height = 2 * _WIDTH, _HEAD + _HEIGHT * len(_PANELS) // 2
+    names = {name for entry in steps for name in entry}
+    shown = _RATED if "rewards/chosen" in names and "logps/end" not in names else _PAIRS
+    width, height = 2 * _WIDTH, _HEAD + _HEIGHT * -(-len(shown) // 2)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'role="img" aria-label="metrics of a training run by optimizer step">',
@@ -52,7 +61,7 @@ def draw(history: Sequence[Mapping[str, float]]) -> str:
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         *_legend(window, bool(held)),
     ]
-    for place, (name, title) in enumerate(_PANELS.items()):
+    for place, (name, title) in enumerate(shown.items()):
         left, top = place % 2 * _WIDTH, _HEAD + place // 2 * _HEIGHT
         limits = _SHARE if name == "rewards/accuracies" else None
         drawn = _panel(title, _values(steps, name), _values(held, f"eval_{name}"), limits, window, last)

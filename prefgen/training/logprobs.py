@@ -65,6 +65,27 @@ def why_not_packed(loaded: LoadedModel, item: Item) -> str:
 
 
 @dataclass(frozen=True)
+class States:
+    """Last hidden states at the answers' places of a batch.
+
+    Attributes:
+        hidden_NH: of each place, item by item and answer by answer. target_N: the token that each predicts.
+        idle: a zero, by which what was encoded to no effect has its part in the gradient.
+        counts: places of each answer of each item.
+    """
+
+    hidden_NH: torch.Tensor
+    target_N: torch.Tensor
+    idle: torch.Tensor | float
+    counts: list[list[int]]
+
+    def split(self, values_N: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Values of the places, for each item and each of its answers."""
+        each = iter(torch.split(values_N, [count for own in self.counts for count in own]))
+        return [[next(each) for _ in own] for own in self.counts]
+
+
+@dataclass(frozen=True)
 class _Sequence:
     """One line of a batch.
 
@@ -107,8 +128,13 @@ class Policy(torch.nn.Module):
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
         """`token_logps` of these samples."""
-        with _autocast(self._loaded):
-            return _token_logps(self._loaded, items, self._packed, processes.most, self._spare)
+        with autocast(self._loaded):
+            found = self.states(items)
+            return found.split(_logps(self._loaded, found, processes.most))
+
+    def states(self, items: Sequence[Item], *, ends: bool = False) -> States:
+        """`states` of these samples."""
+        return states(self._loaded, items, self._packed, processes.most, self._spare, ends=ends)
 
     def trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """The weights that are trained, under the model's own names."""
@@ -126,27 +152,33 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     Returns:
         For each item and each of its answers (T,), float32.
     """
-    with _autocast(loaded):
-        return _token_logps(loaded, items, packed)
+    with autocast(loaded):
+        found = states(loaded, items, packed)
+        return found.split(_logps(loaded, found))
 
 
-def _autocast(loaded: LoadedModel) -> torch.autocast:
+def autocast(loaded: LoadedModel) -> torch.autocast:
+    """Computation in bfloat16, of a model in it."""
     return torch.autocast(loaded.device.type, torch.bfloat16, enabled=loaded.dtype == torch.bfloat16)
 
 
-def _token_logps(
+def states(
     loaded: LoadedModel,
     items: Sequence[Item],
     packed: bool,
     most: Callable[[int], int] = int,
     spare: vision.Pixels | None = None,
-) -> list[list[torch.Tensor]]:
-    """`token_logps`.
+    *,
+    ends: bool = False,
+) -> States:
+    """Hidden states that predict the tokens of every answer.
 
     Args:
+        packed: see `token_logps`.
         most: of a number of calls of a module, those of the process that has most. spare: see `Policy`.
+        ends: the state of each answer's last token instead, which has read it whole.
     """
-    sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
+    sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed, ends)]
     features, idle = _features(loaded, items, sequences, most, spare)
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
     inputs: dict[str, Any] = {
@@ -165,14 +197,11 @@ def _token_logps(
     line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
     place_N = [place for line in sequences for place in line.places]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
-    logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N, most) + idle
-    lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
-    each = torch.split(logps_N, lengths)
-    answers = iter(each)
-    return [[next(answers) for _ in item.sample.answers] for item in items]
+    counts = [[1 if ends else len(answer.ids) for answer in item.sample.answers] for item in items]
+    return States(hidden_BLH[line_N, place_N], target_N, idle, counts)
 
 
-def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool) -> list[_Sequence]:
+def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool, ends: bool) -> list[_Sequence]:
     """A sample as one sequence with all its answers, or one with each. Answers' last tokens predict nothing."""
     sample = item.sample
     lines = []
@@ -182,12 +211,13 @@ def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool) -> lis
         positions = [*range(start)]
         places: list[int] = []
         for block, answer in enumerate(answers, 1):
-            read = answer.ids[:-1]
-            places += [start - 1, *range(len(ids), len(ids) + len(read))]
+            read = answer.ids if ends else answer.ids[:-1]
+            seen = [start - 1, *range(len(ids), len(ids) + len(read))]
+            places += seen[-1:] if ends else seen
             ids += read
             owner += [block] * len(read)
             positions += range(start, start + len(read))
-        targets = [target for answer in answers for target in answer.ids]
+        targets = [target for answer in answers for target in (answer.ids[-1:] if ends else answer.ids)]
         own = np.array(positions) if packed else vision.positions(loaded, ids, item.pixels)
         tokens = Tokens(np.array(ids), np.ones(len(ids), np.int64), own)
         lines.append(_Sequence(number, tokens, np.array(owner), places, targets))
@@ -228,12 +258,13 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
     return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
 
 
-def _logps(head: Any, hidden_NH: torch.Tensor, target_N: torch.Tensor, most: Callable[[int], int]) -> torch.Tensor:
+def _logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
     """Log-probabilities of the targets, (N,), by the output layer."""
+    head = loaded.model.get_output_embeddings()
 
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(head(hidden).float(), target, reduction="none").neg()
 
-    count = most(-(-len(target_N) // _CHUNK))
-    chunks = zip(torch.tensor_split(hidden_NH, count), torch.tensor_split(target_N, count), strict=True)
-    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
+    count = most(-(-len(found.target_N) // _CHUNK))
+    chunks = zip(torch.tensor_split(found.hidden_NH, count), torch.tensor_split(found.target_N, count), strict=True)
+    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks]) + found.idle

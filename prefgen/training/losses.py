@@ -12,6 +12,8 @@ is an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what
 * Several rejected answers, eq. 5: γ L(y+, y-) + (1-γ) L(y+, ỹ-); the other form, of POVID's paper, puts the weighted
   mean of the margins into one L. A sample's R - 1 further answers share 1-γ.
 * A mix, eq. 4: α L(y+, y-) + (1-α) L(ỹ+, ỹ-), α ~ Bernoulli(p) for each sample.
+* A reward model, eq. 1 as it is meant: -log σ(r(x, y+) - r(x, y-)); the paper prints another logarithm inside, of
+  which a negative difference has none.
 * The SFT term adds w times the chosen answer's negative log-likelihood per token. ``sft`` is that alone, with w = 1.
 * The quality term of MPO (Wang et al., arXiv:2411.10442, eq. 4; BCO, Jung et al., arXiv:2404.04656) tells a good answer
   from a bad one by itself: -log σ(β r(y+) - δ) - log σ(δ - β r(y-)). δ is the mean of the rewards so far, over batches,
@@ -34,7 +36,8 @@ class Answers:
     """What the objectives need of a batch. Rejected answers that a sample lacks have ``present`` False.
 
     Attributes:
-        chosen, chosen_ref: l(y+) and l_ref(y+) in nats, (B,). chosen_tokens: the tokens' weights in sum, (B,).
+        chosen, chosen_ref: l(y+) and l_ref(y+) in nats, (B,); of a reward model its reward and 0. chosen_tokens: the
+            tokens' weights in sum, (B,).
         rejected, rejected_ref, rejected_tokens: likewise, (B, R).
         present: bool, (B, R).
     """
@@ -107,8 +110,8 @@ def rewards(objective: Objective, answers: Answers) -> tuple[torch.Tensor, torch
 
 def pair_loss(objective: Objective, margin: torch.Tensor) -> torch.Tensor:
     """L of pairs with margins Δ, of any shape."""
-    scaled = objective.beta * margin
-    if objective.loss == "dpo":
+    scaled = objective.scale * margin
+    if objective.loss in ("dpo", "rm"):  # eq. 1 is eq. 3 of rewards that are outputs
         smoothing = objective.label_smoothing
         return -(1 - smoothing) * logsigmoid(scaled) - smoothing * logsigmoid(-scaled)  # eq. 3
     if objective.loss == "slic":

@@ -11,8 +11,10 @@ from prefgen.training.callbacks import Asked, Metrics
 from prefgen.training.state import Job, Prepared
 
 _LINES = 40  # for the steps of a run, about
-_HEADS = ("step", "loss", "margin", "accuracy", "chosen", "rejected", "end")
-_NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "logps/end")
+_COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
+PAIRS = {**_COLUMNS, "chosen": "logps/chosen", "rejected": "logps/rejected", "end": "logps/end"}
+REWARDS = {**_COLUMNS, "chosen": "rewards/chosen", "rejected": "rewards/rejected"}
+"""Metrics of a step by the heads of their columns: of losses over log-probabilities, and of a reward model."""
 
 
 class Steps(LiveBar):
@@ -22,6 +24,7 @@ class Steps(LiveBar):
         asked: samples that online training has asked answers for. fallen: those among them that came to nothing.
 
     Args:
+        columns: metrics that are shown, by their heads.
         brief: of steps show the bar alone; what is measured on held-out samples has its lines all the same.
         online: a column for the share of samples, since the last line, whose answers came to nothing.
     """
@@ -30,13 +33,16 @@ class Steps(LiveBar):
         self,
         console: Console,
         *,
+        columns: Mapping[str, str] = PAIRS,
         brief: bool = False,
         online: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(console)
         self._brief, self._clock = brief, clock
-        self._heads = (*_HEADS, "fallback") if online else _HEADS
+        self._names = tuple(columns.values())
+        self._online = online
+        self._heads = ("step", *columns, *(("fallback",) if online else ()))
         self._shown = self.asked = self._fallen_shown = self.fallen = 0
         self._steps = self._samples = self._read = 0
         self._started: tuple[int, float] | None = None
@@ -70,14 +76,15 @@ class Steps(LiveBar):
         """What was measured in a step, or on held-out samples; else nothing is shown."""
         step = int(metrics["step"])
         if "eval_loss" in metrics:
-            self._line("held out", [metrics[f"eval_{name}"] for name in _NAMES])
+            self._line("held out", [metrics[f"eval_{name}"] for name in self._names])
         elif "loss" in metrics:
             self._advance(step, metrics["loss"])
             self.asked += int(metrics.get("online/asked", 0))
             self.fallen += int(metrics.get("online/fallback", 0))
             if not self._brief and (step in (1, self._steps) or not step % max(1, self._steps // _LINES)):
-                trained = "rewards/margins" in metrics  # else all of its samples were left out
-                self._line(f"{step:,}", [metrics[name] if trained else None for name in _NAMES], *self._fallback())
+                trained = self._names[1] in metrics  # else all of its samples were left out
+                figures = [metrics[name] if trained else None for name in self._names]
+                self._line(f"{step:,}", figures, *self._fallback())
 
     def _advance(self, step: int, loss: float) -> None:
         """Move the bar; speed and time left are of this process's steps, not of those before a resumption."""
@@ -91,7 +98,7 @@ class Steps(LiveBar):
 
     def _fallback(self) -> Iterator[str]:
         """The cell of its column: a share of the samples since the last line."""
-        if len(self._heads) > len(_HEADS):
+        if self._online:
             asked, fallen = self.asked - self._shown, self.fallen - self._fallen_shown
             self._shown, self._fallen_shown = self.asked, self.fallen
             yield f"{fallen / asked:.0%}" if asked else "–"
@@ -122,7 +129,8 @@ def train(job: Job, prepared: Prepared, console: Console, stop: Asked = lambda: 
                 run.check_finished(job)
         console.print(f"{job.output} is finished already; nothing to do")
         return run.result(job)
-    with Steps(console, online=job.online is not None) as steps:
+    columns = REWARDS if job.objective.loss == "rm" else PAIRS
+    with Steps(console, columns=columns, online=job.online is not None) as steps:
         steps.begin("", prepared.steps, len(prepared.samples))
         last = run.train(job, prepared, steps.add, steps.reference, stop, steps.say)
     if steps.asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
@@ -18,8 +18,9 @@ from prefgen.engines.hf import vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Dropped, Image, Span
+from prefgen.records import Dropped, Image, Span, Turn
 from prefgen.rundir.reader import Stored, asked, loaded_images
+from prefgen.select.keys import digests
 from prefgen.select.splitting import draws
 from prefgen.training import spans
 from prefgen.training.config import LossMask, Optimisation
@@ -139,15 +140,34 @@ class Reader:
             raise RowError("ANSWER_EMPTY", "an answer has no text")
         expansions = (pixels or self.pixels(loaded_images(first))).expansions
         header = self._prompts.header(asked(first))
+        prompt, ids = self._encoded(header, texts, expansions)
+        if ids[0] in ids[1:]:
+            raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
+        weights = self._weights(rows, header, expansions, len(prompt), ids)
+        answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
+        return self._fitting(Sample(first["id"], place, prompt, answers))
+
+    def item(self, prompt: tuple[Turn, ...], pictures: tuple[Image, ...], texts: Sequence[str]) -> Item:
+        """Any answers to a prompt, all of whose tokens count.
+
+        Raises:
+            RowError: they do not fit, or a picture cannot be prepared.
+        """
+        pixels = self.pixels(pictures)
+        before, ids = self._encoded(self._prompts.header(prompt), texts, pixels.expansions)
+        answers = tuple(Answer(own, (1.0,) * len(own)) for own in ids)
+        return Item(self._fitting(Sample("", (0, 0), before, answers)), pixels)
+
+    def _encoded(
+        self, header: Header, texts: Sequence[str], expansions: Sequence[str]
+    ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Token ids of a prompt and of each answer to it."""
         whole = [self._whole(header, text, expansions) for text in texts]
         bare = self._prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)
         start = min(_common(bare, ids) for ids in whole)
-        ids = [tuple(tokens[start:]) for tokens in whole]
-        if ids[0] in ids[1:]:
-            raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
-        weights = self._weights(rows, header, expansions, start, ids)
-        answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
-        sample = Sample(first["id"], place, tuple(whole[0][:start]), answers)
+        return tuple(whole[0][:start]), [tuple(tokens[start:]) for tokens in whole]
+
+    def _fitting(self, sample: Sample) -> Sample:
         if sample.length > self._max_length:
             raise RowError("ROW_TOO_LONG", f"{sample.length:,} tokens, {self._max_length:,} allowed")
         return sample
@@ -241,6 +261,16 @@ def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], sha
     if len(held) == len(samples):
         raise UsageError(f"--validation {share:g} holds out all {len(held):,} samples, since they share pictures")
     return held
+
+
+def pictures(runs: Sequence[Stored | References], samples: Sequence[Sample], numbers: Iterable[int]) -> list[str]:
+    """Digests of the pictures of some samples of stored pairs, in order; the row's id where it has none."""
+    of_rows = [
+        [digests(row) or [row["id"]] for row in run.scan(("id", "meta"))] if isinstance(run, Stored) else []
+        for run in runs
+    ]
+    places = (samples[number].place for number in numbers)
+    return sorted({digest for run, row in places if of_rows[run] for digest in of_rows[run][row]})
 
 
 def _group(place: int, row: dict[str, Any]) -> object:

@@ -24,12 +24,12 @@ from prefgen.engines.hf import proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
-from prefgen.training import card, checkpoints, online, processes, reference, saved
+from prefgen.training import card, checkpoints, online, processes, reference, reward, saved
 from prefgen.training.callbacks import Asked, Log, Metrics, Stop
 from prefgen.training.config import Optimisation
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.model import attach, loaded_for, save
-from prefgen.training.rows import Reader, Sample, held_out
+from prefgen.training.rows import Reader, Sample, held_out, pictures
 from prefgen.training.state import Items, Job, Prepared
 from prefgen.training.trainer import PreferenceTrainer
 
@@ -45,6 +45,8 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
     Raises:
         UsageError: nothing can be trained on, or the model does not look at the pictures.
     """
+    if job.objective.loss == "rm":
+        _check_rewards(job)
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
     loggers = ["none", *transformers.integrations.get_available_reporting_integrations()]
@@ -77,6 +79,20 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
     _check_sight(loaded, dataset, samples, packed=not separate)
     steps = steps_of(optimisation, len(samples) - len(held))
     return Prepared(loaded, samples, tuple(held), dropped, separate, steps, dataset)
+
+
+def _check_rewards(job: Job) -> None:
+    """Refuse what a reward model has no use for.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if job.online or job.optimisation.reference == "live":
+        raise UsageError("--online and --reference belong to losses with a reference; rm has none")
+    if job.optimisation.loss_mask != "all":
+        raise UsageError("--loss-mask belongs to losses over tokens; rm rates whole answers")
+    if processes.sharding():
+        raise UsageError("rm works in one process or several, but not with FSDP or DeepSpeed")
 
 
 def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:
@@ -126,6 +142,8 @@ def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
             durable.replace(job.records / "config.toml", job.config.encode())
             lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
             durable.replace(job.records / "dropped.jsonl", "".join(lines).encode())
+            seen = pictures(prepared.dataset.runs, prepared.samples, prepared.trained_on)
+            durable.replace(job.records / saved.PICTURES, "".join(f"{each}\n" for each in seen).encode())
         yield
 
 
@@ -143,6 +161,17 @@ def check_finished(job: Job) -> None:
     saved.check(job.output)
     for leftover in (job.records / "checkpoints", saved.staged_model(job.output)):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def kept(job: Job) -> str:
+    """What is kept of a run that was interrupted amid a step, in words."""
+    last = checkpoints.last(job.records / "checkpoints", lambda text: None)
+    if last is None:
+        return "interrupted before a checkpoint was written; the same command starts again"
+    step = int(last.name.rpartition("-")[2])
+    return (
+        f"interrupted; the checkpoint after step {step:,} is kept in {job.output}; the same command goes on from there"
+    )
 
 
 def result(job: Job) -> Metrics:
@@ -166,7 +195,8 @@ def _train(
     kind = "qlora" if settings.qlora else "lora" if settings.lora else "whole"
     kind = f"{kind}, projector {settings.projector_lr > 0}"
     file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
-    ahead = settings.reference == "precompute" and not (job.online and job.online.is_pure)
+    rates = job.objective.loss == "rm"
+    ahead = settings.reference == "precompute" and not (rates or (job.online and job.online.is_pure))
     if ahead and not file.exists():
         size = job.optimisation.batch_size
         read = reference.compute(
@@ -183,8 +213,14 @@ def _train(
     supply = held.enter_context(online.supply(job, prepared, model))
     why_stop = supply.why_stop if supply else str
     logs = [Log(job.records, told)] if processes.first() else []
+    spare = prepared.dataset.spare() if processes.count() > 1 else None
+    policy = (
+        reward.RewardPolicy(model, loaded, settings.seed, packed=packed, spare=spare)
+        if rates
+        else Policy(model, loaded, packed=packed, spare=spare)
+    )
     trainer = PreferenceTrainer(
-        Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
+        policy,
         job.objective,
         job.optimisation,
         supply=supply,
@@ -215,6 +251,10 @@ def _train(
             staged = saved.staged_model(job.output)
             if staged.exists():  # of a run that was killed here
                 shutil.rmtree(staged)
+            if isinstance(policy, reward.RewardPolicy):
+                staged.mkdir(parents=True)
+                own = [prepared.dataset[number] for number in prepared.trained_on[: reward.MEASURED]]
+                reward.save(policy.head, reward.measure(policy, own, settings.batch_size), staged)
             save(model, loaded, trained, job.engine, job.optimisation, staged)
             durable.write(staged / "README.md", card.render(job, prepared, digests, steps, measured).encode())
             saved.finish(job.output, found)

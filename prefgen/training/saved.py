@@ -5,6 +5,7 @@ OUT/
   training/
     lock                                  held while a process trains
     settings.json  config.toml            what cannot change from start to resume; the command's options
+    pictures.txt                          digests of the pictures that it is trained on, one a line
     dropped.jsonl  reference-*.safetensors  metrics.jsonl  curves.svg
     checkpoints/                          see `prefgen.training.checkpoints`
     model/                                the model while it is written
@@ -26,6 +27,7 @@ from prefgen.errors import CorruptRun, UsageError
 
 Kind = Literal["model", "sweep"]
 
+PICTURES = "pictures.txt"
 _FOLDER = "training"
 _PLACED = "placed.json"
 _FINISHED = "finished.json"
@@ -122,6 +124,12 @@ def finish(output: Path, metrics: Mapping[str, float]) -> None:
     files = {name: _digest(output / name) for name in _files(output, names)}
     durable.replace_json(records(output) / _FINISHED, {"metrics": dict(metrics), "files": files})
     staged.rmdir()
+
+
+def pictures(output: Path) -> frozenset[str] | None:
+    """Digests of the pictures that a model was trained on; None where there is no record of them."""
+    file = records(output) / PICTURES
+    return frozenset(file.read_text(encoding="utf-8").split()) if file.is_file() else None
 
 
 def is_finished(output: Path) -> bool:

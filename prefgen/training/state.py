@@ -101,7 +101,7 @@ class Items(torch.utils.data.Dataset[Item]):
     """Samples with their pixels, prepared when they are asked for; the reference joins them when it is known."""
 
     def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[Sample]) -> None:
-        self._runs = runs
+        self.runs = runs
         self.digests = [run.digest for run in runs]
         self.reader = reader
         self._samples = samples
@@ -117,12 +117,12 @@ class Items(torch.utils.data.Dataset[Item]):
     def rows(self, sample: Sample) -> list[dict[str, Any]]:
         """The stored rows that a sample was made of."""
         run, row = sample.place
-        return list(self._runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())
+        return list(self.runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())
 
     def shown(self, number: int, other: int) -> Item:
         """A sample with the pictures of another one."""
         run, row = self._samples[other].place
-        (stored,) = self._runs[run].take([row]).to_pylist()
+        (stored,) = self.runs[run].take([row]).to_pylist()
         pixels = self.reader.pixels(loaded_images(stored))
         return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
 

@@ -76,8 +76,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         items: list[Item] = self._supply.referred(inputs["items"]) if self._supply else inputs["items"]
         if not items:  # all of them came to nothing; without gradients the optimizer leaves the weights alone
             return torch.zeros((), device=self.args.device, requires_grad=True)
-        logps = model(items)
-        answers = gather(items, logps)
+        found = model(items)
+        answers = gather(items, found, rewards=self._objective.loss == "rm")
         if self._objective.quality_weight and model.training:
             own = processes.gathered(mean_reward(self._objective, answers))
             self._shift.add(sum(own) / len(own))
@@ -88,7 +88,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
                 f"the loss of step {self.state.global_step + 1} is not a number; its rows: {ids}. "
                 "Try a lower --lr or --dtype float32"
             )
-        self._measure(items, logps, answers)
+        self._measure(found, answers)
         share: float | None = inputs.get("share")  # of a step whose batches differ in size, see `Supply.step`
         return loss_B.mean() if share is None else loss_B.sum() / share
 
@@ -171,38 +171,44 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         return 0
 
     @torch.no_grad()
-    def _measure(self, items: list[Item], logps: list[list[torch.Tensor]], answers: Answers) -> None:
+    def _measure(self, found: list[list[torch.Tensor]], answers: Answers) -> None:
         """One value a sample, under TRL's names; ``logps/end`` is the chosen answers' end token's."""
-        beta = self._objective.beta
+        scale = self._objective.scale
         shares_BR = weights(self._objective.gamma, answers.present)
-        chosen_B = beta * (answers.chosen - answers.chosen_ref)
-        rejected_BR = beta * (answers.rejected - answers.rejected_ref)
+        chosen_B = scale * (answers.chosen - answers.chosen_ref)
+        rejected_BR = scale * (answers.rejected - answers.rejected_ref)
         rejected_B = (shares_BR * rejected_BR).sum(-1)
         self._measured["rewards/chosen"] += chosen_B.tolist()
         self._measured["rewards/rejected"] += rejected_B.tolist()
         self._measured["rewards/margins"] += (chosen_B - rejected_B).tolist()
         self._measured["rewards/accuracies"] += (shares_BR * (chosen_B[:, None] > rejected_BR)).sum(-1).tolist()
+        if self._objective.loss == "rm":
+            return
         self._measured["logps/chosen"] += answers.chosen.tolist()
         self._measured["logps/rejected"] += (shares_BR * answers.rejected).sum(-1).tolist()
-        self._measured["logps/end"] += [each[0][-1].item() for each in logps]
+        self._measured["logps/end"] += [each[0][-1].item() for each in found]
 
 
-def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> Answers:
-    """Sums over the tokens, each with its weight."""
-    most = max(len(each) for each in logps)
-    device = logps[0][0].device
+def gather(items: Sequence[Item], found: Sequence[Sequence[torch.Tensor]], *, rewards: bool = False) -> Answers:
+    """Sums over the tokens, each with its weight.
+
+    Args:
+        found: log-probabilities of each answer's tokens, (T,), or with `rewards` its reward, (1,).
+    """
+    most = max(len(each) for each in found)
+    device = found[0][0].device
     sums, refs, tokens = (torch.zeros(len(items), most, device=device) for _ in range(3))
     present = torch.zeros(len(items), most, dtype=torch.bool, device=device)
     rows: list[torch.Tensor] = []
-    for number, (item, policy) in enumerate(zip(items, logps, strict=True)):
+    for number, (item, policy) in enumerate(zip(items, found, strict=True)):
         reference: Logps = item.reference
         row = []
         for place, (answer, own) in enumerate(zip(item.sample.answers, policy, strict=True)):
-            weights_T = torch.tensor(answer.weights, device=device)
+            weights_T = torch.ones_like(own) if rewards else torch.tensor(answer.weights, device=device)
             row.append((own * weights_T).sum())
-            refs[number, place] = (reference[place].to(device) * weights_T).sum()
+            refs[number, place] = 0.0 if rewards else (reference[place].to(device) * weights_T).sum()
             tokens[number, place] = weights_T.sum()
             present[number, place] = True
         rows.append(torch.stack([*row, *sums[number, len(row) :]]))
-    found = torch.stack(rows)
-    return Answers(found[:, 0], refs[:, 0], tokens[:, 0], found[:, 1:], refs[:, 1:], tokens[:, 1:], present[:, 1:])
+    sums = torch.stack(rows)
+    return Answers(sums[:, 0], refs[:, 0], tokens[:, 0], sums[:, 1:], refs[:, 1:], tokens[:, 1:], present[:, 1:])

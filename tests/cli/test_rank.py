@@ -49,6 +49,7 @@ OPTIONS_OF_RANK = [
         "--quiet",
         "--ray",
         "--reasoning-effort",
+        "--reward-model",
     ),
     "--request-deadline",
     *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard", "--shard-size"),
