@@ -1,4 +1,4 @@
-"""prefgen from Python: make pairs, open a run, import a set, look at it, train on it.
+"""The Python API: make pairs, open a run, import a set, inspect it, train on it.
 
 ```python
 import prefgen
@@ -56,9 +56,11 @@ class StoredPair:
     """A pair of a finished run.
 
     Attributes:
-        prompt: the conversation before the answers. method: that made the rejected answer; `variant` of it.
+        prompt: the conversation before the answers.
+        method: that made the rejected answer; `variant` of it.
         similarity: cosine of both answers' embeddings; None where the method has none.
-        flags: what is odd about it, such as ``blind``. columns: all that the run stores, pictures included.
+        flags: what is odd about it, such as ``blind``.
+        columns: all that the run stores, pictures included.
     """
 
     id: str
@@ -78,7 +80,7 @@ class StoredPair:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """How it was made, and what the source's row said besides."""
+        """The column `meta`, decoded: how the pair was made, and further columns of the source's row."""
         found: dict[str, Any] = json.loads(self.columns["meta"])
         return found
 
@@ -118,15 +120,59 @@ class Run:
 
     @property
     def figures(self) -> summary.Summary:
-        """What was made and dropped, lengths, similarity, speed."""
+        """Counts of pairs and dropped rows, lengths, similarity, speed."""
         return summary.summarise(self.path)
 
+<<<<<<< HEAD
+=======
+    def lint(self) -> Lint:
+        """Findings of `prefgen lint`: shortcuts, duplicates and other flaws."""
+        return lint_(self.path)
+
+>>>>>>> main
     def to_dataset(self) -> datasets.Dataset:
-        """The rows as `datasets` loads them, pictures decoded when they are asked for."""
+        """The rows as a `datasets.Dataset`; pictures are decoded on access."""
         import datasets
 
         return datasets.load_dataset(str(self.path), split="train")
 
+<<<<<<< HEAD
+=======
+    def train(
+        self,
+        output: str | Path,
+        model: str | EngineConfig,
+        *,
+        objective: Objective | None = None,
+        optimisation: Optimisation | None = None,
+        quiet: bool = False,
+    ) -> dict[str, float]:
+        """Train a model on the pairs, by DPO unless `objective` names another loss; resumes a stopped run.
+
+        Returns:
+            Metrics of the last step, and of the held-out samples.
+
+        Raises:
+            UsageError, CorruptRun, Locked: as `prefgen train` would.
+        """
+        from prefgen.console import Console
+        from prefgen.training import run as training
+        from prefgen.training.config import Objective, Optimisation
+        from prefgen.training.report import Steps
+        from prefgen.training.state import Job as TrainingJob
+
+        engine = EngineConfig(model) if isinstance(model, str) else model
+        job = TrainingJob(
+            (self.path,), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
+        )
+        prepared = training.prepare(job)
+        if training.finished(job):
+            training.check_drift(job, prepared)
+            return training.result(job)
+        with Steps(Console(stderr=True, quiet=quiet)) as steps:
+            return training.train(job, prepared, steps.add, steps.reference)
+
+>>>>>>> main
 
 def build(
     method: Method,
@@ -141,14 +187,16 @@ def build(
     workers: int = 1,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Make pairs by a method, or go on with a run that was stopped.
+    """Make pairs by a method, or resume a stopped run.
 
     Args:
         method: such as ``BDHS(rho=0.9)``; all are in `METHODS`.
         input: SFT rows: a file, several, a folder, an address or a Hub id.
         model: folder or Hub id; an `EngineConfig` says more, such as ``EngineConfig("m", "vllm")``.
-        source: which rows to take and where their pictures are. judge: for methods that ask one.
-        shard_size: rows of a shard, the unit of commit and resume. workers: processes of this machine.
+        source: which rows to take and where their pictures are.
+        judge: for methods that ask one.
+        shard_size: rows of a shard, the unit of commit and resume.
+        workers: processes of this machine.
 
     Raises:
         PrefgenError: as the command would; a run without any pair raises `TooManyDropped`.
@@ -161,7 +209,7 @@ def build(
 
 
 def open(path: str | Path) -> Run:  # named as in PIL.Image.open and its like; the builtin is not used here
-    """A finished run.
+    """Open a finished run.
 
     Raises:
         UsageError: there is none. CorruptRun: it is damaged.
@@ -179,10 +227,11 @@ def import_set(
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Run:
-    """Bring a published set, or preference data in a trainer's format, into a run.
+    """Import a published set, or preference data in a trainer's format, as a run.
 
     Args:
-        name: one of `prefgen.formats.IMPORTERS`, or of its presets. options: of that importer.
+        name: one of `prefgen.formats.IMPORTERS`, or of its presets.
+        options: of that importer.
 
     Raises:
         UsageError: the name or an option is unknown, or `input` cannot be read.

@@ -1,4 +1,4 @@
-"""A model: can it be used, how, and how much of it fits."""
+"""Checks of a model: architecture, prompt, memory, and the proof of its engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RHO = 0.99
 
 
 def findings(config: EngineConfig, width: int, height: int) -> list[Finding]:
-    """Look at a model, as far as it goes: its weights are loaded only if all before is in order."""
+    """Check a model step by step; its weights are loaded only if all before is in order."""
     found: list[Finding] = []
     try:
         built = inspect.architecture(config)
@@ -92,7 +92,7 @@ def _vllm(config: EngineConfig) -> Finding:
 
 
 def _proof(config: EngineConfig, width: int, height: int) -> list[Finding]:
-    """What a run would prove before its first row, on a picture of this size."""
+    """The proof that a run makes before its first row, on a picture of this size."""
     loaded = loading.load(config)
     proof = proof_.prove(loaded, config, width, height)
     if proof.tolerance < 0:

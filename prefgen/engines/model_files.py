@@ -1,4 +1,4 @@
-"""What a model's folder lacks, and whatever its files make libraries raise, as errors that say what to do."""
+"""Checks of a model's files, and errors that say what is missing and what to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @contextmanager
 def reading(what: str, advice: str = _DAMAGED) -> Iterator[None]:
-    """Make whatever is raised while a model's files are read, or its own code runs, an error.
+    """Convert whatever is raised while a model's files are read, or its own code runs, to a `PrefgenError`.
 
     Args:
         what: what cannot be done then; the reason is put behind it.
@@ -54,7 +54,7 @@ def _described(error: Exception, advice: str) -> str:
 
 
 def find(name: str, of: str = "") -> None:
-    """Refuse a name that can only be a folder's and is none.
+    """Refuse a path that does not exist.
 
     Args:
         of: what it belongs to, to be put behind its name.
@@ -72,7 +72,7 @@ def find(name: str, of: str = "") -> None:
 
 
 def check_layout(name: str, of: str = "") -> None:
-    """Refuse a folder that holds no model as transformers keeps it.
+    """Refuse a folder without a model in the layout of transformers.
 
     Raises:
         ModelUnreachable: saying what it is instead, and what to do.
@@ -89,7 +89,7 @@ def check_layout(name: str, of: str = "") -> None:
 
 
 def check_config(name: str, config: Any) -> None:
-    """Refuse the configuration of another layout.
+    """Refuse a configuration of another layout.
 
     Raises:
         ModelUnreachable: saying what to do.
@@ -99,7 +99,7 @@ def check_config(name: str, config: Any) -> None:
 
 
 def check_weights(name: str) -> None:
-    """Refuse a folder without weights in safetensors.
+    """Refuse a folder without safetensors weights.
 
     Raises:
         ModelUnreachable: saying what is there instead.
@@ -114,7 +114,7 @@ def check_weights(name: str) -> None:
 
 
 def check_modules(name: str, folder: Path) -> None:
-    """Refuse a sentence-transformers model of which a part has its weights as a pickle.
+    """Refuse a sentence-transformers model with pickled weights in any part.
 
     Raises:
         ModelUnreachable: naming the file.

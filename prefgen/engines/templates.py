@@ -1,4 +1,4 @@
-"""Chat templates, which are programs that a model brings: rendered in a process of their own, under limits."""
+"""Chat templates, which are programs that come with a model: rendered in a subprocess with limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REFUSED = "TemplateError"  # what the function `raise_exception` of templates r
 
 
 class ChatTemplate:
-    """A model's chat template, as `apply_chat_template` of transformers renders it.
+    """A model's chat template, with the semantics of `apply_chat_template` of transformers.
 
     Raises:
         UsageError: if the model has none.
@@ -72,7 +72,7 @@ _lock = threading.Lock()  # one job at a time: a renderer that dies is replaced 
 
 
 class _Renderer:
-    """The process, shared by all templates and threads of this one."""
+    """The subprocess, shared by all templates and threads."""
 
     _current: _Renderer | None = None
 
@@ -90,7 +90,7 @@ class _Renderer:
 
     @classmethod
     def start(cls) -> _Renderer:
-        """The one that runs; a new one if it died, or belongs to the process that this one was forked from."""
+        """The running subprocess; a new one if it died or belongs to a parent process."""
         if cls._current is None or not cls._current._runs:
             if cls._current is None:
                 atexit.register(cls._stop)
@@ -107,7 +107,7 @@ class _Renderer:
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, job: bytes) -> dict[str, str]:
-        """Have a job done: the text, or what was raised; where the process died over it, why.
+        """Run a job: returns the text or the exception; if the subprocess died, the reason.
 
         Raises:
             EnvironmentFault: if it cannot run at all.

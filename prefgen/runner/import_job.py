@@ -1,4 +1,4 @@
-"""An import as a run: its plan, its pairs with their images, shard by shard into a run directory."""
+"""Imports as runs: plan, pairs with their images, and shards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _BEGINNING = re.compile(r"\d.*", re.DOTALL)  # what follows it in a row's id
 
 @dataclass(frozen=True)
 class ImportJob:
-    """All that an import is made of.
+    """Settings of an import.
 
     Attributes:
         source: where images are, and which rows to take: `limit`, `sample` and `seed` apply to the pairs.
@@ -80,12 +80,14 @@ class ImportJob:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over an import's input found, no picture opened.
+    """Findings of one pass over an import's input, without opening pictures.
 
     Attributes:
         rows: planned rows, those included that the importer drops.
-        dropped: how many those are, by reason. examples: what was found in the first of each.
-        embedded: pictures that the rows themselves hold. addresses: those that are given by URL.
+        dropped: how many those are, by reason.
+        examples: what was found in the first of each.
+        embedded: pictures that the rows themselves hold.
+        addresses: those that are given by URL.
         prompts: where the importer takes some prompts by their row's id: rows by the beginning of their ids, and
             whether it takes them.
         first: the first pair, if there is any.
@@ -139,7 +141,7 @@ def survey(job: ImportJob) -> Survey:
 
 
 def _prompts(job: ImportJob) -> dict[tuple[str, bool], int]:
-    """Rows of the whole input by the beginning of their ids, and whether the importer takes them."""
+    """Numbers of rows by the first characters of their ids, and whether the importer takes them."""
     found: Counter[tuple[str, bool]] = Counter()
     pattern = getattr(job.importer, "prompt_source", "*")
     if pattern != "*":
@@ -184,12 +186,12 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
 
 
 def _with_all_images(pair: Pair) -> Sample:
-    """The pair's sample, rejected images behind its own."""
+    """The pair's sample with the rejected images after its own."""
     return dataclasses.replace(pair.sample, images=(*pair.sample.images, *pair.rejected_images))
 
 
 def _as_recorded(image: Image, named: Image | ImageRef) -> Image:
-    """The image under the path that the source of an earlier run had, if it is still the same image."""
+    """The image with the path that an earlier run recorded, if it is the same image."""
     record = named.recorded if isinstance(named, ImageRef) else None
     if record is None or record.sha256 != image.sha256:
         return image

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Reporters, which show what a run says and how far it is: in a terminal, in a notebook, or not at all."""
+=======
+"""Progress display of a run: a live line in a terminal, plain lines elsewhere."""
+>>>>>>> main
 
 from __future__ import annotations
 
@@ -41,13 +45,13 @@ class Progress(LiveBar):
             self._say()
 
     def begin(self, shard: int) -> None:
-        """Shards are not shown."""
+        """Do nothing: shards are not shown."""
 
     def committed(self, shard: int) -> None:
-        """Nor are commits."""
+        """Do nothing: commits are not shown."""
 
     def work(self, worker: int, shard: int, done: int, total: int) -> None:
-        """Show what one of several workers is at, on a line of its own.
+        """Show the progress of one of several workers, on its own line.
 
         Args:
             done: rows of its shard that it has done, of `total`.
@@ -75,7 +79,7 @@ class Progress(LiveBar):
             self._say()
 
     def describe(self) -> str:
-        """Speed, drops and in which iteration the pairs were accepted."""
+        """Text with speed, drops and the iterations in which pairs were accepted."""
         seconds = max(self._clock() - self._started, 1e-9)
         parts = [f"{self._pairs / seconds:.1f} pairs/s"]
         if self._tokens:

@@ -1,4 +1,4 @@
-"""Mixing and choosing rows of finished runs. Rows pass through as they are; pictures are never decoded or re-encoded.
+"""Selection of rows of finished runs: mix, filter, split and others. Rows are copied unchanged.
 
 Every operation is a function from inputs to a `Selection`, which says what rows in what order, and how many were left
 out and why; `fill` copies them into a run directory with the commits, card and checks of any other run.

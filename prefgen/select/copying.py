@@ -1,4 +1,4 @@
-"""A selection as a run: its rows copied shard by shard into a run directory."""
+"""Writing of a selection as a run: rows are copied shard by shard."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from prefgen.signals import Interrupts
 
 @dataclass(frozen=True)
 class SelectJob:
-    """All that the run of a selection is made of.
+    """Settings of the run of a selection.
 
     Attributes:
-        operation: e.g. ``mix``. options: its settings, by flat name.
+        operation: e.g. ``mix``.
+        options: its settings, by flat name.
     """
 
     operation: str
@@ -36,7 +37,7 @@ class SelectJob:
     config: str = ""
 
     def plan(self) -> Plan:
-        """The plan: what comes from where, and what was left out.
+        """The plan, with the sources of rows and the counts of those left out.
 
         Raises:
             UsageError: if nothing was selected.
@@ -54,7 +55,7 @@ class SelectJob:
 
 
 def fill(job: SelectJob, directory: RunDirectory) -> None:
-    """Copy the rows of every pending shard and commit them.
+    """Copy and commit the rows of every pending shard.
 
     Raises:
         Stopped: if a signal came; the shard that was in flight has been committed.
@@ -92,7 +93,7 @@ def _rows(chosen: Selection, positions: range) -> pa.Table:
 
 
 def _with_own_ids(table: pa.Table, seen: set[int]) -> pa.Table:
-    """Give a row another id where an earlier one has its own; a selection holds no two rows that agree in both."""
+    """Give a row another id if an earlier row has the same one with another rejected answer."""
     ids: list[str] = table["id"].to_pylist()
     for place, row_id in enumerate(ids):
         if int(row_id, 16) in seen:

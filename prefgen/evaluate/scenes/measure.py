@@ -1,4 +1,4 @@
-"""Measures hallucination of a model on the held-out scenes, against the exact truth.
+"""Hallucination of a model on the held-out scenes, measured against the exact truth.
 
 Greedy decoding with the stock ``generate`` of transformers. Intervals are 95% bootstrap intervals over scenes.
 """
@@ -32,7 +32,7 @@ Responder = Callable[[Sequence[Image.Image], Sequence[str], int], list[str]]
 
 
 def responder(model: PreTrainedModel, processor: ProcessorMixin, batch_size: int = BATCH_SIZE) -> Responder:
-    """A responder that asks a transformers vision-language model greedily, in batches."""
+    """A responder that asks a transformers vision-language model, greedily and in batches."""
     import torch
 
     def respond(pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int) -> list[str]:
@@ -80,7 +80,7 @@ def as_json(figures: dict[str, Interval]) -> str:
 
 
 def as_table(figures: dict[str, Interval], title: str) -> Table:
-    """The figures as a table for a terminal; ratios in percent, lengths as they are."""
+    """The figures as a table for a terminal; ratios in percent."""
     table = Table("figure", "value", "95% interval", "of", title=title)
     for name, figure in figures.items():
         scale, digits = (1, 2) if name in ("caption_sentences", "caption_words") else (100, 1)
