@@ -123,56 +123,12 @@ class Run:
         """Counts of pairs and dropped rows, lengths, similarity, speed."""
         return summary.summarise(self.path)
 
-<<<<<<< HEAD
-=======
-    def lint(self) -> Lint:
-        """Findings of `prefgen lint`: shortcuts, duplicates and other flaws."""
-        return lint_(self.path)
-
->>>>>>> main
     def to_dataset(self) -> datasets.Dataset:
         """The rows as a `datasets.Dataset`; pictures are decoded on access."""
         import datasets
 
         return datasets.load_dataset(str(self.path), split="train")
 
-<<<<<<< HEAD
-=======
-    def train(
-        self,
-        output: str | Path,
-        model: str | EngineConfig,
-        *,
-        objective: Objective | None = None,
-        optimisation: Optimisation | None = None,
-        quiet: bool = False,
-    ) -> dict[str, float]:
-        """Train a model on the pairs, by DPO unless `objective` names another loss; resumes a stopped run.
-
-        Returns:
-            Metrics of the last step, and of the held-out samples.
-
-        Raises:
-            UsageError, CorruptRun, Locked: as `prefgen train` would.
-        """
-        from prefgen.console import Console
-        from prefgen.training import run as training
-        from prefgen.training.config import Objective, Optimisation
-        from prefgen.training.report import Steps
-        from prefgen.training.state import Job as TrainingJob
-
-        engine = EngineConfig(model) if isinstance(model, str) else model
-        job = TrainingJob(
-            (self.path,), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
-        )
-        prepared = training.prepare(job)
-        if training.finished(job):
-            training.check_drift(job, prepared)
-            return training.result(job)
-        with Steps(Console(stderr=True, quiet=quiet)) as steps:
-            return training.train(job, prepared, steps.add, steps.reference)
-
->>>>>>> main
 
 def build(
     method: Method,

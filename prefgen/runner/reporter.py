@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Reporters, which show what a run says and how far it is: in a terminal, in a notebook, or not at all."""
-=======
-"""Progress display of a run: a live line in a terminal, plain lines elsewhere."""
->>>>>>> main
 
 from __future__ import annotations
 
