@@ -126,7 +126,9 @@ def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, talk: Console) -> 
     if isinstance(asked, EngineConfig):
         if not asked.annotator:
             raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")
-        config = dataclasses.replace(build.annotator(asked), base_model=asked.base_model)
+        config = dataclasses.replace(
+            build.annotator(asked), base_model=asked.base_model, chat_template=asked.chat_template
+        )
         build.hush(config, (Generate,))
         build.identify(config, (Generate,))
         yield {Annotate: build.build(config, (Generate,))[Generate]}

@@ -87,7 +87,10 @@ def train(
             max_cost={"help": "Dollars it may cost.", "panel": "Online"},
         ),
     ],
-    policy: Annotated[EngineConfig, only("model", "revision", "base_model", "device", "dtype", "trust_remote_code")],
+    policy: Annotated[
+        EngineConfig,
+        only("model", "revision", "base_model", "chat_template", "device", "dtype", "trust_remote_code"),
+    ],
     run: Annotated[
         o.RunOptions,
         only(
