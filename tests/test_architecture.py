@@ -33,13 +33,13 @@ LEVELS = [
     {"driver", "formats"},
     {"select"},
     {"linting", "training"},
-    {"card"},
+    {"card", "rewards"},
     {"view", "evaluate", "doctor"},
     {"estimate"},
     {"runner"},
+    {"api"},
     {"cli"},
-    {"api", "__main__"},
-    {"__init__"},
+    {"__main__", "__init__"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "vllm", "ray", "datasets"}
 

@@ -114,13 +114,13 @@ def sentences(
 ) -> None:
     """Pair a true and an invented next sentence of the policy (2507.12455).
 
-    Both follow the same true beginning; the true one joins it, and so on to the end of the answer. Train on these pairs with
-    `prefgen train dpo --loss-mask spans`.
+    Both follow the same true beginning; the true one joins it, and so on to the end of the answer. Train on these pairs
+    with `prefgen train dpo --loss-mask spans`.
 
     Example: prefgen sentences -i llava_instruct.json -m llava-hf/llava-1.5-7b-hf --objects instances_train2017.json
     --turns first -o out
     """
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     made = method.make(checker=checking.make().checker(prompt))
-    session.make_pairs(ctx, made, input, source, engine, output, run, judge.make())
+    terminal.make(ctx, made, input, source, engine, output, run, judge.make())

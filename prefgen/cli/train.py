@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +15,10 @@ from prefgen.cli import options as o
 from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.errors import UsageError
+from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.options import check, option
 from prefgen.sources import SourceOptions
-from prefgen.training.config import LOSSES, Objective, Online, Optimisation
+from prefgen.training.config import DEFAULTS, LOSSES, Loss, Objective, Online, Optimisation
 
 if TYPE_CHECKING:
     from prefgen.console import Console
@@ -86,7 +87,10 @@ def train(
             max_cost={"help": "Dollars it may cost.", "panel": "Online"},
         ),
     ],
-    policy: Annotated[EngineConfig, only("model", "revision", "base_model", "device", "dtype", "trust_remote_code")],
+    policy: Annotated[
+        EngineConfig,
+        only("model", "revision", "base_model", "chat_template", "device", "dtype", "trust_remote_code"),
+    ],
     run: Annotated[
         o.RunOptions,
         only(
@@ -95,10 +99,12 @@ def train(
         ),
     ],
 ) -> None:
-    """Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole.
+    """Train a model on runs: DPO, IPO, SLiC, SFT or a reward model; with LoRA or whole.
 
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
+
+    rm trains a reward model, by default as in the paper: --lr 2e-5, constant, 4,000 steps, a tenth held out.
 
     With --online bdhs or dpo, SFT data is enough: nothing is stored, all answers are made while training.
 
@@ -113,9 +119,10 @@ def train(
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.signals import Interrupts
-    from prefgen.training.report import Steps
 
     objective = replace(objective, loss=_loss(loss))
+    defaults = _defaults(ctx, objective.loss)
+    optimisation = replace(optimisation, **defaults)
     for name in _ONLINE:
         if ctx.params["online"] is None and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
@@ -136,8 +143,8 @@ def train(
             )
         if processes.count() == 1 and training.gpus > 1:
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
+        from prefgen.training import report, saved
         from prefgen.training import run as job_
-        from prefgen.training import saved
         from prefgen.training.state import Job
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
@@ -155,7 +162,7 @@ def train(
         objective,
         optimisation,
         source,
-        config.lock(ctx),
+        config.lock(ctx, defaults),
         command_line,
         training.report_to,
         made,
@@ -163,7 +170,7 @@ def train(
     )
     talk = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
     finishing = "the step in hand is finished and a checkpoint written" if processes.first() else ""
-    with Interrupts(finishing=finishing) as interrupts:
+    with _stoppable(job, sweep=bool(training.sweep)), Interrupts(finishing=finishing) as interrupts:
         if training.sweep:
             best = _sweep(ctx, job, talk, lambda: interrupts.code)
             if run.json and best:
@@ -175,21 +182,43 @@ def train(
         _print_steps(job, prepared, talk)
         if run.dry_run:
             return
-        if job_.finished(job):
-            with processes.together():
-                job_.check_drift(job, prepared)
-                if processes.first():
-                    job_.check_finished(job)
-            talk.print(f"{output} is finished already; nothing to do")
-            return
-        with Steps(talk, online=made is not None) as steps:
-            steps.begin("", prepared.steps, len(prepared.samples))
-            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
-    if steps.asked:
-        talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
+        finished = job_.finished(job)
+        last = report.train(job, prepared, talk, lambda: interrupts.code)
+    if finished:
+        return
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
+
+
+def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
+    """Defaults of a loss for options that are not given."""
+    from prefgen.cli import config
+
+    found = {name: value for name, value in DEFAULTS.get(loss, {}).items() if not config.is_given(ctx, name)}
+    found = {name: value for name, value in found.items() if name not in (ctx.default_map or {})}
+    if config.is_given(ctx, "epochs"):
+        found.pop("max_steps", None)
+    return found
+
+
+@contextmanager
+def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
+    """Say what is kept when a second Ctrl-C ends training at once.
+
+    Raises:
+        Stopped: it was interrupted. SystemExit: likewise, in a process beside the first one.
+    """
+    from prefgen.training import processes
+    from prefgen.training.run import kept
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not processes.first():
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+        said = "interrupted; the same command goes on with the runs that have not ended" if sweep else kept(job)
+        raise Stopped(said, ExitCode.INTERRUPTED) from None
 
 
 def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisation) -> Optimisation:
@@ -291,8 +320,9 @@ def _print_steps(job: Job, prepared: Prepared, talk: Console) -> None:
     lora = f"{'QLoRA' if settings.qlora else 'LoRA'} {settings.lora_r}/{settings.lora_alpha}"
     kind = lora if settings.lora else "whole"
     effective = settings.batch_size * settings.grad_accum * processes.count()
+    pull = "" if job.objective.loss == "rm" else f" β {job.objective.beta:g},"
     talk.print(
-        f"{job.objective.loss}, β {job.objective.beta:g}, {kind}, {prepared.steps:,} steps of {effective} samples on "
+        f"{job.objective.loss},{pull} {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"
     )
     if job.online:

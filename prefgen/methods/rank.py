@@ -1,4 +1,4 @@
-"""Ranking: several answers of the policy to one prompt, judged, the best against a worse one.
+"""Ranking: scores several answers of the policy to one prompt and pairs the best with a worse one.
 
 Amirloo et al., *Understanding Alignment in Multimodal LLMs: A Comprehensive Study*, arXiv:2407.02477, section 3 (the
 ranking signal), tables 4 and 14. VLFeedback has GPT-4V rank answers of many models; online DPO has an annotator compare
@@ -9,6 +9,7 @@ What tells answers apart, `by`:
 - ``annotator`` or ``api``: every two answers are compared in both orders (`prefgen.methods.verdicts`). A win is 1, a
   tie 1/2; an answer's score is its mean over the others, in [0, 1].
 - ``similarity``: the cosine between an answer's and the reference's sentence embeddings.
+- ``reward``: the reward of a model that `prefgen train rm` made.
 - ``image-gain``: how much likelier the policy itself finds an answer with the image than without, in nats per token.
 - ``correctness``: whether an answer's final answer is the reference's, by a rule (`prefgen.methods.final_answers`): a
   right answer, 1, stands against a wrong one, 0. Wang et al., *Enhancing the Reasoning Ability of Multimodal Large
@@ -56,6 +57,8 @@ from prefgen.requests import (
     Embed,
     Flows,
     Generate,
+    Rate,
+    Rated,
     Reply,
     Request,
     Sampling,
@@ -65,7 +68,7 @@ from prefgen.requests import (
 )
 from prefgen.visibility import View
 
-By = Literal["annotator", "api", "similarity", "image-gain", "correctness"]
+By = Literal["annotator", "api", "similarity", "reward", "image-gain", "correctness"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
 Order = Literal["both", "random"]
@@ -75,6 +78,7 @@ _ASKS: dict[By, tuple[type[Request], ...]] = {
     "annotator": (Annotate, Generate),
     "api": (Chat, Generate),
     "similarity": (Embed, Generate),
+    "reward": (Rate, Generate),
     "image-gain": (Score, Generate),
     "correctness": (Generate,),
 }
@@ -82,11 +86,12 @@ _ASKS: dict[By, tuple[type[Request], ...]] = {
 
 @dataclass(frozen=True)
 class _Ranked:
-    """What was found out about a sample's answers.
+    """Scores of a sample's answers, and how they came about.
 
     Attributes:
         apart: places of (better, worse) answers, the best first; None is the reference.
-        scores: of each answer, higher is better. unread: beginnings of replies without a verdict that can be read.
+        scores: of each answer, higher is better.
+        unread: beginnings of replies without a verdict that can be read.
         finals: the final answers where those decide, of the reference and then of each answer.
     """
 
@@ -96,7 +101,7 @@ class _Ranked:
     finals: list[Final | None] = field(default_factory=list)
 
     def flags(self, loser: int) -> tuple[str, ...]:
-        """What a reader of the pair with this rejected answer should know."""
+        """Flags of the pair with this rejected answer."""
         if self.unread:
             return ("unclear-verdict",)
         return ("unparsed",) if self.finals and self.finals[1 + loser] is None else ()
@@ -113,12 +118,13 @@ class _Ranked:
 
 @dataclass(frozen=True)
 class Rank:
-    """The method and its options.
+    """Options of the method.
 
     Attributes:
         prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer`.
         by: what tells answers apart.
-        candidates: answers per prompt of each policy, each with draws of its own. policies: how many there are.
+        candidates: answers per prompt of each policy, each with draws of its own.
+        policies: how many there are.
         pairs: the best against the worst, or against any worse one, or every answer against every worse one.
         chosen: ``best``, or ``reference``: the sample's own answer against the worst.
         min_margin: scores must be further apart than this.
@@ -126,7 +132,11 @@ class Rank:
         unparsed: what becomes of an answer in which no final answer can be read: it is left out, or counts as wrong.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
-        temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
+        reward_model: folder of the reward model.
+        reward_revision: what pins it.
+        temperature, top_p: of the answers.
+        max_new_tokens: limit of an answer.
+        verdict_tokens: limit of a verdict.
         seed: the run's seed.
     """
 
@@ -149,6 +159,8 @@ class Rank:
     unparsed: Unparsed = options.option("drop", help="correctness: answers without a final answer")
     order: Order = options.option("both", help="Orders that a judge is asked in")
     with_image: bool = options.option(True, "--with-image/--no-image", help="Show an API judge the picture.")
+    reward_model: str = options.option("", help="reward: folder that prefgen train rm made.")
+    reward_revision: str = ""
     temperature: float = base.temperature(1.0)
     top_p: float = base.top_p()
     max_new_tokens: int = base.max_new_tokens(512, "Limit of a whole answer.")
@@ -156,11 +168,6 @@ class Rank:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         options.check(self)
         if self.policies == 1:
             options.check_range("--candidates", self.candidates, 2, 64)
@@ -170,27 +177,29 @@ class Rank:
             )
         if self.by in ("annotator", "api"):
             self.comparer()
+        if (self.by == "reward") != bool(self.reward_model):
+            raise UsageError("--by reward and --reward-model go together: the folder of a reward model")
         self.final_answers()
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
-        """The policy, and whoever judges."""
+        """The types of request to the policy and to the judge or annotator."""
         return _ASKS[self.by]
 
     @property
     def answers(self) -> int:
-        """Answers per prompt."""
+        """Number of answers per prompt."""
         return self.candidates * self.policies
 
     @property
     def parts(self) -> int:
-        """Pairs that a sample can give; most right ones stand against wrong ones where they are half and half."""
+        """Most pairs that a sample can give. Right against wrong answers give most where half are right."""
         if self.pairs != "all":
             return 1
         return self.answers**2 // 4 if self.by == "correctness" else self.answers * (self.answers - 1) // 2
 
     def comparer(self) -> Comparer:
-        """Who compares two answers."""
+        """The comparer of two answers, for `by` annotator or api."""
         by: Literal["annotator", "api"] = "api" if self.by == "api" else "annotator"
         return Comparer(by, self.prompt, self.with_image, max_new_tokens=self.verdict_tokens, seed=self.seed)
 
@@ -199,7 +208,7 @@ class Rank:
         return FinalAnswers(self.answer_kind, self.answer_pattern, self.tolerance)
 
     def __call__(self, sample: Sample) -> Flows:
-        """Generate, judge, pair."""
+        """Generate answers, score them, and return pairs."""
         reference = (sample.answer or "").strip()
         if not reference and (self.by in ("similarity", "correctness") or self.chosen == "reference"):
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no reference to compare with")
@@ -246,7 +255,7 @@ class Rank:
         return outcomes if self.parts > 1 else outcomes[0]
 
     def _judged(self, sample: Sample, answers: list[str]) -> Generator[tuple[Request, ...], tuple[Reply, ...], _Ranked]:
-        """Answers by their scores.
+        """The answers with their scores.
 
         Raises:
             RowError: ``ANSWER_ALIKE``, ``ANSWER_UNCLEAR``, ``ANSWER_TIE``.
@@ -290,7 +299,7 @@ class Rank:
         return _Ranked([(one, other) for one in winners for other in apart], scores, finals=[true, *finals])
 
     def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
-        """Two answers, the rejected one as it was made; nothing yet of how they were ranked."""
+        """A pair of two answers, without the record of how they were ranked."""
         return Pair(
             sample=sample,
             method=self.name,
@@ -311,11 +320,16 @@ class Rank:
     def _scores(
         self, sample: Sample, answers: list[str]
     ) -> Generator[tuple[Request, ...], tuple[Reply, ...], tuple[list[float], list[str]]]:
-        """A score for each answer, higher is better; the beginnings of replies without a verdict that can be read."""
+        """A score for each answer, higher is better; and the first characters of replies without a readable verdict."""
         if self.by == "similarity":
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
             return [cosine(vector, reference) for vector in vectors], []
+        if self.by == "reward":
+            rates = tuple(
+                Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
+            )
+            return [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))], []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             read = cast(
@@ -354,7 +368,7 @@ class Rank:
         return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed, policy=policy)
 
     def _ordered(self, sample: Sample, match: tuple[int, int]) -> tuple[int, int]:
-        """Two answers, the one that is read first in front."""
+        """The two answers in the order in which they are compared."""
         if self.order == "both":
             return match
         seed = seeds.derive(self.seed, sample.id, 1, f"order {match[0]} {match[1]}")
@@ -368,12 +382,13 @@ class Rank:
         return Dropped(**{**vars(made), "iteration": 1, "tokens": tokens})
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
-        """What is generated and who judges."""
+        """Lines of the plan that describe the answers and the judge."""
         matches = self.answers * (self.answers - 1) // (1 if self.order == "both" else 2)
         how = {
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
             "similarity": "similarity to the reference",
+            "reward": f"reward model {self.reward_model}",
             "image-gain": "log-probability with the image minus without it",
             "correctness": f"whether the final answer, {self.answer_kind}, is the reference's",
         }
@@ -387,7 +402,7 @@ class Rank:
         )
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:
-        """The comparison of the reference with itself: the form of what a judge is asked."""
+        """The comparison of the reference with itself, which shows the request to the judge."""
         if self.by not in ("annotator", "api"):
             return ()
         filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")

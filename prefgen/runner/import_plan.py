@@ -1,4 +1,4 @@
-"""What an import is going to do: told before it starts, from one pass over its input."""
+"""The plan of an import, from one pass over its input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def render(found: Survey, job: ImportJob) -> RenderableType:
 
 
 def _images(found: Survey) -> str:
-    """Where the pictures are; what there is none of is not mentioned."""
+    """Where the pictures are, without entries that are zero."""
     kinds = {
         f"{found.embedded:,} embedded": found.embedded,
         f"{found.missing.images:,} named, {found.missing.missing:,} not found": found.missing.images,
@@ -45,7 +45,7 @@ def _images(found: Survey) -> str:
 
 
 def render_pair(pair: Pair) -> RenderableType:
-    """One pair as it will stand in the data, pictures as tags."""
+    """One pair as it will be stored, with pictures as tags."""
     lines = [Text("\nthe first pair", style="bold")]
     for turn in pair.sample.prompt:
         said = "".join(part if isinstance(part, str) else IMAGE_TAG for part in turn.parts)

@@ -1,4 +1,4 @@
-"""What a training run is asked to do. Plain data: the command line reads its defaults here without importing torch."""
+"""Settings of training, as plain data: the command line reads them without importing torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
 from prefgen.options import check, check_choice, option, shared
 
-Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft"]
+Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft", "rm"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
 Schedule = Literal["cosine", "constant"]
@@ -27,7 +27,18 @@ Fallback = Literal["drop", "stored"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 _OBJECTIVE, _TRAINING, _ONLINE = "Objective", "Training", "Online"
 _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {"bdhs": BDHS, "dpo": Rank, "povid": Povid}
-_OURS = ("seed", "prompt", "by", "policies")  # options of the methods that are decided here
+_OURS = ("seed", "prompt", "by", "policies", "reward_model", "reward_revision")  # of the methods, decided here
+DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
+    "rm": {
+        "lr": 2e-5,
+        "lr_schedule": "constant",
+        "max_steps": 4000,
+        "projector_lr": 0.0,
+        "validation": 0.1,
+        "save": "adapter",
+    },
+}
+"""Defaults of a loss, where they differ from those below: appendix A for reward models, whose batches are of 32."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class Objective:
     """The loss of a pair, see `prefgen.training.losses`.
 
     Attributes:
-        loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add.
+        loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add. ``rm`` trains a reward
+            model, see `prefgen.training.reward`.
         beta: β: strength of the pull towards the reference; for IPO, half the inverse of the margin that is aimed at.
         gamma: γ of equation 5: weight of a sample's first rejected answer; the others share the rest.
         average: what is averaged over several rejected answers: their losses, or their margins inside one loss.
@@ -63,11 +75,6 @@ class Objective:
     length_normalised: bool = option(False, help="dpo, slic: log-ratios per token.", panel=_OBJECTIVE)
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check_choice("--loss", self.loss, LOSSES)
         check(self)
         if not 0 <= self.label_smoothing < 0.5:
@@ -78,30 +85,40 @@ class Objective:
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
         if self.quality_weight and self.loss != "dpo":
             raise UsageError(f"--quality-weight belongs to dpo; {self.loss} has no rewards of one answer")
-        if self.loss == "sft" and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
+        if self.loss in ("sft", "rm") and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
             raise UsageError(
-                "--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; sft has none"
+                f"--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; {self.loss} has none"
             )
+        if self.loss == "rm" and self.beta != type(self).beta:
+            raise UsageError("--beta belongs to losses with a reference; rm has none")
+
+    @property
+    def scale(self) -> float:
+        """What a pair's margin is multiplied by: β; the margin of a reward model is that of its rewards."""
+        return 1.0 if self.loss == "rm" else self.beta
 
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the objective is pursued. Defaults lie in the paper's search space (appendix A); LoRA is its 128 / 256.
+    """Settings of the optimizer. Defaults lie in the paper's search space (appendix A); LoRA is its 128 / 256.
 
     Attributes:
         loss_mask: tokens that count: ``all``, all but the end token, only those in which the answers differ, or all,
             those in which they differ as much as `span_weight` of the others (``dense``).
-        lr: of LoRA's matrices, or of the language model with `lora` off. projector_lr: of the projector; 0 freezes it.
-        lr_schedule: how both fall after the warm-up. warmup: share of the steps in which they rise from 0. The defaults
-            are those of POVID's script, which the paper's search space follows; its reward models and PPO are constant.
-        batch_size: samples of a forward pass. grad_accum: passes of a step.
+        lr: of LoRA's matrices, or of the language model with `lora` off.
+        projector_lr: of the projector; 0 freezes it.
+        lr_schedule: how both fall after the warm-up.
+        warmup: share of the steps in which they rise from 0. The defaults are those of POVID's script, which the
+            paper's search space follows; its reward models and PPO are constant.
+        batch_size: samples of a forward pass.
+        grad_accum: passes of a step.
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
         save_steps: steps between checkpoints.
         reference: ``precompute`` reads every sample once before the first step; ``live`` reads a step's samples in that
             step, LoRA switched off and the projector as it was, or with a copy of a model that is trained whole.
-        validation: share of the samples that is held out and measured, not trained on. eval_steps: steps between these
-            measurements; 0: those of an epoch.
+        validation: share of the samples that is held out and measured, not trained on.
+        eval_steps: steps between these measurements; 0: those of an epoch.
         qlora: LoRA beside a language model in 4 bit (NF4), as in arXiv 2305.14314.
     """
 
@@ -137,11 +154,6 @@ class Optimisation:
     seed: int = shared(0)
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check(self)
         if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
             raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
@@ -159,7 +171,7 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Online:
-    """Answers that the policy makes while it is trained, in place of the stored ones or beside them.
+    """Settings of answers that the policy generates during training, instead of the stored ones or beside them.
 
     Attributes:
         online: ``bdhs`` makes the rejected answer by BDHS, ``povid`` by distortion of the chosen one; ``dpo`` draws two
@@ -196,11 +208,6 @@ class Online:
     annotator_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=_ONLINE)
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check(self)
         if (self.online == "dpo") != bool(self.annotator):
             raise UsageError(
@@ -216,12 +223,12 @@ class Online:
 
     @property
     def averages(self) -> bool:
-        """Whether answers stand beside the stored ones."""
+        """Whether the loss averages generated and stored answers."""
         return self.online == "povid" if self.with_stored is None else self.with_stored
 
     @property
     def falls_back(self) -> Fallback:
-        """What becomes of a sample whose answers come to nothing."""
+        """What happens to a sample without a usable generated answer."""
         return self.fallback or ("stored" if self.mix or self.averages else "drop")
 
     @property
@@ -231,11 +238,11 @@ class Online:
 
     @property
     def served(self) -> bool:
-        """Whether a server compares answers."""
+        """Whether the annotator is a server."""
         return self.annotator.startswith(("http://", "https://"))
 
     def method(self, seed: int) -> BDHS | Povid | Rank:
-        """The method that makes the answers.
+        """The method that generates the answers.
 
         Raises:
             UsageError: for an argument that is none of its options, or has no such value.
@@ -258,7 +265,7 @@ class Online:
 
 
 def _arguments(kind: type[Any], given: Sequence[str]) -> dict[str, Any]:
-    """``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default."""
+    """Parse ``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default."""
     known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in _OURS}
     found: dict[str, Any] = {}
     for argument in given:

@@ -1,4 +1,4 @@
-"""A training run drawn: what was measured at every step and on held-out samples, as SVG that needs nothing else."""
+"""Plot of a training run's metrics, as a self-contained SVG."""
 
 from __future__ import annotations
 
@@ -21,9 +21,16 @@ path { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 .each { stroke: #2f6fd0; stroke-width: 1; stroke-opacity: .35; } .mean { stroke: #2f6fd0; }
 .held { stroke: #c05a12; fill: #fff; stroke-width: 1.6; } path.held { fill: none; stroke-dasharray: 5 3; }
 """
-_PANELS = {
+_RATED = {
     "loss": "loss",
     "rewards/accuracies": "accuracy: margin above 0 (share of pairs)",
+    "rewards/margins": "margin of the rewards",
+    "rewards/chosen": "reward: chosen answers",
+    "rewards/rejected": "reward: rejected answers",
+}
+_PAIRS = {
+    "loss": _RATED["loss"],
+    "rewards/accuracies": _RATED["rewards/accuracies"],
     "rewards/margins": "margin of the rewards (nats)",
     "logps/end": "log-probability: end of chosen answers (nats)",
     "logps/chosen": "log-probability: chosen answers (nats)",
@@ -33,7 +40,7 @@ _SHARE = (0.0, 1.0)  # the limits of an accuracy
 
 
 def draw(history: Sequence[Mapping[str, float]]) -> str:
-    """An SVG of a run.
+    """The SVG of a run.
 
     Args:
         history: the lines of ``metrics.jsonl``: those of steps, and of held-out samples (``eval_…``).
@@ -42,7 +49,9 @@ def draw(history: Sequence[Mapping[str, float]]) -> str:
     held = [entry for entry in history if "eval_loss" in entry]
     window = len(steps) // _MEANS if len(steps) >= 2 * _MEANS else 1
     last = max((int(entry["step"]) for entry in history), default=1)
-    width, height = 2 * _WIDTH, _HEAD + _HEIGHT * len(_PANELS) // 2
+    names = {name for entry in steps for name in entry}
+    shown = _RATED if "rewards/chosen" in names and "logps/end" not in names else _PAIRS
+    width, height = 2 * _WIDTH, _HEAD + _HEIGHT * -(-len(shown) // 2)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'role="img" aria-label="metrics of a training run by optimizer step">',
@@ -52,7 +61,7 @@ def draw(history: Sequence[Mapping[str, float]]) -> str:
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         *_legend(window, bool(held)),
     ]
-    for place, (name, title) in enumerate(_PANELS.items()):
+    for place, (name, title) in enumerate(shown.items()):
         left, top = place % 2 * _WIDTH, _HEAD + place // 2 * _HEIGHT
         limits = _SHARE if name == "rewards/accuracies" else None
         drawn = _panel(title, _values(steps, name), _values(held, f"eval_{name}"), limits, window, last)
@@ -98,7 +107,7 @@ def _panel(
 
 
 def _legend(window: int, held_out: bool) -> Iterator[str]:
-    """What the kinds of line mean."""
+    """The legend of the line styles."""
     kinds = [("each", "each step"), ("mean", f"mean of {window:,} steps")] if window > 1 else [("mean", "each step")]
     left = _LEFT
     for kind, label in [*kinds, ("held", "held-out samples")] if held_out else kinds:
@@ -110,14 +119,14 @@ def _legend(window: int, held_out: bool) -> Iterator[str]:
 
 
 def means(points: Points, window: int) -> Points:
-    """Means of `window` neighbours, of their steps and of their values: (N, 2) to (N - window + 1, 2)."""
+    """Moving averages of steps and values over `window` points: (N, 2) to (N - window + 1, 2)."""
     if len(points) < window:
         return points
     return np.asarray(np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(axis=-1))
 
 
 def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Four to eight round numbers between two numbers; `whole` for whole ones, which may be fewer."""
+    """Four to eight round numbers in a range; `whole` for integers, which may be fewer."""
     rough = (high - low) / 5
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.999)
@@ -126,13 +135,13 @@ def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
 
 
 def _values(entries: Sequence[Mapping[str, float]], name: str) -> Points:
-    """Step and value of each entry that has this one, (N, 2)."""
+    """Step and value of each entry with this metric, (N, 2)."""
     found = [(entry["step"], entry[name]) for entry in entries if math.isfinite(entry.get(name, math.nan))]
     return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
 def _limits(each: Points, whole: Points) -> tuple[float, float]:
-    """Of what is to be seen whole and of most single steps, with some room."""
+    """The value range that holds the averages and most single steps, with a margin."""
     values = np.concatenate([whole, np.quantile(each, (0.05, 0.95))] if len(each) else [whole, np.zeros(1)])
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 0.1 * abs(high) or 0.5

@@ -1,4 +1,4 @@
-"""Log-probabilities of answers' tokens: a prompt is read once, and all its answers behind it.
+"""Token log-probabilities of answers: the prompt is computed once for all answers of a sample.
 
 Prompt and answers of a sample make one sequence, ``[x, y+, y-, ỹ-]``. A block mask lets an answer see the prompt and
 itself, and its positions go on from the prompt's end, so that every token gets what it would get in a sequence of its
@@ -34,7 +34,7 @@ _CHUNK = 1024  # answer tokens whose logits are in memory at a time
 
 
 def why_separate(loaded: LoadedModel) -> str:
-    """Why answers of this model cannot stand behind one prompt; empty where they can."""
+    """Why this model's answers cannot be packed behind one prompt; empty if they can."""
     if loaded.family.mrope:
         return "its image tokens have coordinates (M-RoPE)"
     if loaded.family.image_blocks:
@@ -47,7 +47,7 @@ def why_separate(loaded: LoadedModel) -> str:
 
 
 def why_not_packed(loaded: LoadedModel, item: Item) -> str:
-    """`why_separate`; of a type that no table lists, one sample is read both ways as well."""
+    """As `why_separate`; for unlisted types, also compares both ways on one sample."""
     reason = why_separate(loaded)
     if reason or loaded.family.is_listed:
         return reason
@@ -65,12 +65,35 @@ def why_not_packed(loaded: LoadedModel, item: Item) -> str:
 
 
 @dataclass(frozen=True)
+class States:
+    """Last hidden states at the answers' places of a batch.
+
+    Attributes:
+        hidden_NH: of each place, item by item and answer by answer.
+        target_N: the token that each predicts.
+        idle: a zero, by which what was encoded to no effect has its part in the gradient.
+        counts: places of each answer of each item.
+    """
+
+    hidden_NH: torch.Tensor
+    target_N: torch.Tensor
+    idle: torch.Tensor | float
+    counts: list[list[int]]
+
+    def split(self, values_N: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Values of the places, for each item and each of its answers."""
+        each = iter(torch.split(values_N, [count for own in self.counts for count in own]))
+        return [[next(each) for _ in own] for own in self.counts]
+
+
+@dataclass(frozen=True)
 class _Sequence:
-    """One line of a batch.
+    """One sequence of a batch.
 
     Attributes:
         owner: of each token, (L,): 0 the prompt, k the k-th answer.
-        places: where each answer token is predicted. targets: which it is.
+        places: where each answer token is predicted.
+        targets: which it is.
     """
 
     item: int
@@ -81,7 +104,7 @@ class _Sequence:
 
 
 class Policy(torch.nn.Module):
-    """A model as it is trained: what goes in is samples, what comes out is their answers' log-probabilities.
+    """The trained model as a module from samples to log-probabilities of their answers.
 
     All that is computed in a step is computed in its `forward`, so that whatever wraps it to train in several
     processes (DDP, FSDP, DeepSpeed) sees every use of every weight. Where weights are shared out, processes that use
@@ -106,12 +129,17 @@ class Policy(torch.nn.Module):
         self._spare = spare
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
-        """`token_logps` of these samples."""
-        with _autocast(self._loaded):
-            return _token_logps(self._loaded, items, self._packed, processes.most, self._spare)
+        """`token_logps` of the samples."""
+        with autocast(self._loaded):
+            found = self.states(items)
+            return found.split(_logps(self._loaded, found, processes.most))
+
+    def states(self, items: Sequence[Item], *, ends: bool = False) -> States:
+        """`states` of these samples."""
+        return states(self._loaded, items, self._packed, processes.most, self._spare, ends=ends)
 
     def trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """The weights that are trained, under the model's own names."""
+        """The trained weights under the model's own names."""
         return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
 
 
@@ -126,27 +154,34 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     Returns:
         For each item and each of its answers (T,), float32.
     """
-    with _autocast(loaded):
-        return _token_logps(loaded, items, packed)
+    with autocast(loaded):
+        found = states(loaded, items, packed)
+        return found.split(_logps(loaded, found))
 
 
-def _autocast(loaded: LoadedModel) -> torch.autocast:
+def autocast(loaded: LoadedModel) -> torch.autocast:
+    """Computation in bfloat16, of a model in it."""
     return torch.autocast(loaded.device.type, torch.bfloat16, enabled=loaded.dtype == torch.bfloat16)
 
 
-def _token_logps(
+def states(
     loaded: LoadedModel,
     items: Sequence[Item],
     packed: bool,
     most: Callable[[int], int] = int,
     spare: vision.Pixels | None = None,
-) -> list[list[torch.Tensor]]:
-    """`token_logps`.
+    *,
+    ends: bool = False,
+) -> States:
+    """Hidden states that predict the tokens of every answer.
 
     Args:
-        most: of a number of calls of a module, those of the process that has most. spare: see `Policy`.
+        packed: see `token_logps`.
+        most: of a number of calls of a module, those of the process that has most.
+        spare: see `Policy`.
+        ends: the state of each answer's last token instead, which has read it whole.
     """
-    sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed)]
+    sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed, ends)]
     features, idle = _features(loaded, items, sequences, most, spare)
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
     inputs: dict[str, Any] = {
@@ -165,15 +200,12 @@ def _token_logps(
     line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
     place_N = [place for line in sequences for place in line.places]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
-    logps_N = _logps(loaded.model.get_output_embeddings(), hidden_BLH[line_N, place_N], target_N, most) + idle
-    lengths = [len(answer.ids) for item in items for answer in item.sample.answers]
-    each = torch.split(logps_N, lengths)
-    answers = iter(each)
-    return [[next(answers) for _ in item.sample.answers] for item in items]
+    counts = [[1 if ends else len(answer.ids) for answer in item.sample.answers] for item in items]
+    return States(hidden_BLH[line_N, place_N], target_N, idle, counts)
 
 
-def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool) -> list[_Sequence]:
-    """A sample as one sequence with all its answers, or one with each. Answers' last tokens predict nothing."""
+def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool, ends: bool) -> list[_Sequence]:
+    """A sample as one sequence with all its answers, or as one per answer, without the answers' last tokens."""
     sample = item.sample
     lines = []
     for answers in [sample.answers] if packed else [(answer,) for answer in sample.answers]:
@@ -182,12 +214,13 @@ def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool) -> lis
         positions = [*range(start)]
         places: list[int] = []
         for block, answer in enumerate(answers, 1):
-            read = answer.ids[:-1]
-            places += [start - 1, *range(len(ids), len(ids) + len(read))]
+            read = answer.ids if ends else answer.ids[:-1]
+            seen = [start - 1, *range(len(ids), len(ids) + len(read))]
+            places += seen[-1:] if ends else seen
             ids += read
             owner += [block] * len(read)
             positions += range(start, start + len(read))
-        targets = [target for answer in answers for target in answer.ids]
+        targets = [target for answer in answers for target in (answer.ids[-1:] if ends else answer.ids)]
         own = np.array(positions) if packed else vision.positions(loaded, ids, item.pixels)
         tokens = Tokens(np.array(ids), np.ones(len(ids), np.int64), own)
         lines.append(_Sequence(number, tokens, np.array(owner), places, targets))
@@ -201,7 +234,7 @@ def _features(
     most: Callable[[int], int],
     spare: vision.Pixels | None,
 ) -> tuple[torch.Tensor | None, torch.Tensor | float]:
-    """What stands in the image tokens' places, one sequence behind the other; each picture is encoded once.
+    """Features of the image tokens, concatenated over sequences; each picture is encoded once.
 
     With it comes a zero, by which what was encoded to no effect has its part in the gradient.
     """
@@ -216,7 +249,7 @@ def _features(
 
 
 def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor:
-    """What is added to attention scores, (B, 1, L, L): 0 where a token may look, the least number elsewhere."""
+    """The additive attention mask, (B, 1, L, L): 0 where a token may attend, the least number elsewhere."""
     length = max(len(line.owner) for line in sequences)
     padded = [np.pad(line.owner, (0, length - len(line.owner)), constant_values=-1) for line in sequences]
     owner_BL = torch.from_numpy(np.stack(padded)).to(loaded.device)
@@ -228,12 +261,13 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
     return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
 
 
-def _logps(head: Any, hidden_NH: torch.Tensor, target_N: torch.Tensor, most: Callable[[int], int]) -> torch.Tensor:
-    """Log-probabilities of the targets, (N,), by the output layer."""
+def _logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
+    """Log-probabilities of the targets, (N,), from the output layer."""
+    head = loaded.model.get_output_embeddings()
 
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(head(hidden).float(), target, reduction="none").neg()
 
-    count = most(-(-len(target_N) // _CHUNK))
-    chunks = zip(torch.tensor_split(hidden_NH, count), torch.tensor_split(target_N, count), strict=True)
-    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
+    count = most(-(-len(found.target_N) // _CHUNK))
+    chunks = zip(torch.tensor_split(found.hidden_NH, count), torch.tensor_split(found.target_N, count), strict=True)
+    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks]) + found.idle

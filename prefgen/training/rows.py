@@ -1,4 +1,4 @@
-"""From stored pairs to token ids: the same prompts and pictures as the engines use, each answer with its end token.
+"""From stored pairs to token ids, with the prompts and pictures of the engines and each answer's end token.
 
 Neighbouring rows of a `prefgen join` group share prompt and chosen answer; together they are one sample with several
 rejected answers. A sample of which anything does not fit is dropped with a reason before the first step: a prompt is
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
@@ -18,8 +18,9 @@ from prefgen.engines.hf import vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Dropped, Image, Span
+from prefgen.records import Dropped, Image, Span, Turn
 from prefgen.rundir.reader import Stored, asked, loaded_images
+from prefgen.select.keys import digests
 from prefgen.select.splitting import draws
 from prefgen.training import spans
 from prefgen.training.config import LossMask, Optimisation
@@ -31,7 +32,7 @@ _CLEAR = View()
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's token ids, its end token last, and the weight of each in the loss: 0 where it does not count."""
+    """Token ids of an answer with its end token, and their weights in the loss."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -42,7 +43,8 @@ class Sample:
     """A prompt with its answers.
 
     Attributes:
-        id: of its first row. prompt: token ids before any answer, images expanded.
+        id: of its first row.
+        prompt: token ids before any answer, images expanded.
         place: run and row where its pictures are.
         answers: the chosen one, then the rejected ones.
     """
@@ -60,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Item:
-    """A sample as the model takes it."""
+    """A sample with its model inputs."""
 
     sample: Sample
     pixels: vision.Pixels
@@ -69,7 +71,7 @@ class Item:
 
 
 class Reader:
-    """Tokenises stored rows for one model.
+    """Tokenizes stored rows for one model.
 
     Args:
         max_length: tokens of a prompt with an answer at most.
@@ -90,11 +92,11 @@ class Reader:
         self._max_length = max_length
 
     def pixels(self, pictures: tuple[Image, ...]) -> vision.Pixels:
-        """What the model receives for these pictures."""
+        """The model's input for these pictures."""
         return vision.preprocess(self._loaded.processor, pictures, _CLEAR)
 
     def read(self, runs: Sequence[Stored | References]) -> Iterator[Sample | Dropped]:
-        """Every sample of these runs, in their order."""
+        """Every sample of these runs, in order."""
         for number, run in enumerate(runs):
             if isinstance(run, References):
                 yield from run.dropped
@@ -122,7 +124,7 @@ class Reader:
     def sample(
         self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0), pixels: vision.Pixels | None = None
     ) -> Sample:
-        """Rows with one prompt and chosen answer as a sample; SFT data has no other answer than the chosen one.
+        """The sample of rows with one prompt and chosen answer; SFT data has no rejected answers.
 
         Args:
             pixels: of their pictures, if they are known.
@@ -139,21 +141,40 @@ class Reader:
             raise RowError("ANSWER_EMPTY", "an answer has no text")
         expansions = (pixels or self.pixels(loaded_images(first))).expansions
         header = self._prompts.header(asked(first))
+        prompt, ids = self._encoded(header, texts, expansions)
+        if ids[0] in ids[1:]:
+            raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
+        weights = self._weights(rows, header, expansions, len(prompt), ids)
+        answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
+        return self._fitting(Sample(first["id"], place, prompt, answers))
+
+    def item(self, prompt: tuple[Turn, ...], pictures: tuple[Image, ...], texts: Sequence[str]) -> Item:
+        """Any answers to a prompt, all of whose tokens count.
+
+        Raises:
+            RowError: they do not fit, or a picture cannot be prepared.
+        """
+        pixels = self.pixels(pictures)
+        before, ids = self._encoded(self._prompts.header(prompt), texts, pixels.expansions)
+        answers = tuple(Answer(own, (1.0,) * len(own)) for own in ids)
+        return Item(self._fitting(Sample("", (0, 0), before, answers)), pixels)
+
+    def _encoded(
+        self, header: Header, texts: Sequence[str], expansions: Sequence[str]
+    ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Token ids of a prompt and of each answer to it."""
         whole = [self._whole(header, text, expansions) for text in texts]
         bare = self._prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)
         start = min(_common(bare, ids) for ids in whole)
-        ids = [tuple(tokens[start:]) for tokens in whole]
-        if ids[0] in ids[1:]:
-            raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
-        weights = self._weights(rows, header, expansions, start, ids)
-        answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
-        sample = Sample(first["id"], place, tuple(whole[0][:start]), answers)
+        return tuple(whole[0][:start]), [tuple(tokens[start:]) for tokens in whole]
+
+    def _fitting(self, sample: Sample) -> Sample:
         if sample.length > self._max_length:
             raise RowError("ROW_TOO_LONG", f"{sample.length:,} tokens, {self._max_length:,} allowed")
         return sample
 
     def _whole(self, header: Header, answer: str, expansions: Sequence[str]) -> list[int]:
-        """Prompt, answer and end token: the template's own, or the tokenizer's where the template has none."""
+        """Prompt, answer and end token: the template's own, or the tokenizer's if the template has none."""
         prompt = len(self._prompts.encode(header, answer, expansions))
         ids = self._prompts.encode_whole(header, answer, expansions)
         for place in range(prompt - 1, len(ids)):  # an answer's last token may grow together with what follows it
@@ -169,7 +190,7 @@ class Reader:
         start: int,
         ids: Sequence[tuple[int, ...]],
     ) -> list[tuple[float, ...]]:
-        """How much each token counts. A chosen answer's tokens differ that differ from any rejected answer's."""
+        """Weights of tokens. A chosen answer's token differs if it differs from any rejected answer."""
         if self._loss_mask == "all":
             return [(1.0,) * len(own) for own in ids]
         if self._loss_mask == "no-eos":
@@ -207,10 +228,10 @@ class Reader:
         ids: tuple[int, ...],
         stretches: Sequence[Span],
     ) -> set[int]:
-        """The tokens that a stretch of characters has a part in; never the end token."""
+        """The tokens that overlap a range of characters; never the end token."""
 
         def place(characters: int, *, end: bool) -> int:
-            """Where the token stands that a character begins in, or behind the one that it ends in."""
+            """Index of the token in which a character starts, or of the one after the token that ends there."""
             before = tuple(self._prompts.encode(header, text[:characters], expansions)[start:]) if characters else ()
             same = _common(before, ids)
             return same if same == len(before) or not end else same + 1
@@ -223,7 +244,7 @@ class Reader:
 
 
 def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
-    """Numbers of the samples that are not trained on: drawn by their pictures, none of which is trained on.
+    """Indices of the held-out samples, drawn by picture, so that no training sample shares one.
 
     Raises:
         UsageError: all are, since they share pictures.
@@ -243,12 +264,22 @@ def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], sha
     return held
 
 
+def pictures(runs: Sequence[Stored | References], samples: Sequence[Sample], numbers: Iterable[int]) -> list[str]:
+    """Digests of the pictures of some samples of stored pairs, in order; the row's id where it has none."""
+    of_rows = [
+        [digests(row) or [row["id"]] for row in run.scan(("id", "meta"))] if isinstance(run, Stored) else []
+        for run in runs
+    ]
+    places = (samples[number].place for number in numbers)
+    return sorted({digest for run, row in places if of_rows[run] for digest in of_rows[run][row]})
+
+
 def _group(place: int, row: dict[str, Any]) -> object:
-    """Equal for neighbours that are one sample."""
+    """Equal for neighboring rows of one sample."""
     joined = json.loads(row["meta"]).get("joined")
     return joined["group"] if joined else place
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Number of leading tokens that both have."""
+    """Number of common leading tokens."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

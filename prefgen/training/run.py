@@ -1,4 +1,4 @@
-"""A training run from its first check to the saved model.
+"""A training run: checks, training loop, saved model.
 
 Beside the model, ``training/`` holds the configuration, what was dropped, the reference, the metrics and, until the run
 is finished, its last checkpoint. The same command goes on from there.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,20 +27,21 @@ from prefgen.engines.hf import proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
-from prefgen.training import card, checkpoints, online, processes, reference, saved
+from prefgen.training import card, checkpoints, online, processes, reference, reward, saved
 from prefgen.training.callbacks import Asked, Log, Metrics, Stop
 from prefgen.training.config import Optimisation
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.model import attach, loaded_for, save
-from prefgen.training.rows import Reader, Sample, held_out
+from prefgen.training.rows import Reader, Sample, held_out, pictures
 from prefgen.training.state import Items, Job, Prepared
 from prefgen.training.trainer import PreferenceTrainer
 
+_DISK_WAIT_S = 30  # for a file to be seen on another machine
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 
 
 def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepared:
-    """Load the model, tokenise every row and make the checks that need no training.
+    """Load the model, tokenize every row and run the checks that need no training.
 
     Args:
         rows: what another run with this model, mask and limit of length has read of these runs; None: read them.
@@ -45,6 +49,8 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
     Raises:
         UsageError: nothing can be trained on, or the model does not look at the pictures.
     """
+    if job.objective.loss == "rm":
+        _check_rewards(job)
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
     loggers = ["none", *transformers.integrations.get_available_reporting_integrations()]
@@ -79,8 +85,22 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
     return Prepared(loaded, samples, tuple(held), dropped, separate, steps, dataset)
 
 
+def _check_rewards(job: Job) -> None:
+    """Refuse what a reward model has no use for.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if job.online or job.optimisation.reference == "live":
+        raise UsageError("--online and --reference belong to losses with a reference; rm has none")
+    if job.optimisation.loss_mask != "all":
+        raise UsageError("--loss-mask belongs to losses over tokens; rm rates whole answers")
+    if processes.sharding():
+        raise UsageError("rm works in one process or several, but not with FSDP or DeepSpeed")
+
+
 def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:
-    """How many rows were dropped for each reason."""
+    """Number of dropped rows for each reason."""
     return dict(Counter(row.reason for row in dropped).most_common())
 
 
@@ -92,10 +112,11 @@ def train(
     stop: Asked = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Metrics:
-    """Train, or go on training, and save the model.
+    """Train, or resume training, and save the model.
 
     Args:
-        told: gets the metrics of every step. progress: gets the number of samples the reference has read.
+        told: gets the metrics of every step.
+        progress: gets the number of samples the reference has read.
         stop: asked after every step; an exit code ends the run there, with a checkpoint.
         say: gets what a person should know.
 
@@ -111,12 +132,14 @@ def train(
         with processes.together():
             if processes.first():
                 held.enter_context(_begun(job, prepared))
+        with processes.together():
+            _refuse_unshared(job.records / "config.toml")
         return _train(job, prepared, told, progress, stop, say, held)
 
 
 @contextmanager
 def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
-    """Hold the output, and write down what is known before the first step."""
+    """Lock the output and write what is known before the first step."""
     saved.refuse_foreign(job.output, job.engine.model)
     with ExitStack() as held:
         with checkpoints.environment(job.output):
@@ -126,16 +149,37 @@ def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
             durable.replace(job.records / "config.toml", job.config.encode())
             lines = (json.dumps(dataclasses.asdict(row)) + "\n" for row in prepared.dropped)
             durable.replace(job.records / "dropped.jsonl", "".join(lines).encode())
+            seen = pictures(prepared.dataset.runs, prepared.samples, prepared.trained_on)
+            durable.replace(job.records / saved.PICTURES, "".join(f"{each}\n" for each in seen).encode())
         yield
 
 
+def _refuse_unshared(file: Path) -> None:
+    """See that every process sees a file that the first one has just written: it writes checkpoints for all of them.
+
+    Raises:
+        UsageError: this one does not.
+    """
+    seen = file.stat().st_mtime_ns if processes.first() else None
+    written = processes.gathered(seen)[0]
+    for _ in range(_DISK_WAIT_S):
+        # Listing the folder has a network file system look at the server.
+        if file.parent.is_dir() and file.name in os.listdir(file.parent) and file.stat().st_mtime_ns == written:
+            return
+        time.sleep(1)
+    raise UsageError(
+        f"process {processes.number()} on {socket.gethostname()} does not see {file.absolute()}, which the first one "
+        "wrote: --output must be on a disk that all machines share"
+    )
+
+
 def finished(job: Job) -> bool:
-    """Whether there is nothing left to do."""
+    """Whether the run is finished."""
     return saved.is_finished(job.output)
 
 
 def check_finished(job: Job) -> None:
-    """See that the finished model is what was saved, and clear away what a kill at the end left.
+    """Check that the finished model is as it was saved, and delete leftovers of a kill.
 
     Raises:
         CorruptRun: it is not.
@@ -145,8 +189,19 @@ def check_finished(job: Job) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def kept(job: Job) -> str:
+    """A message about what is kept of a run that was interrupted in a step."""
+    last = checkpoints.last(job.records / "checkpoints", lambda text: None)
+    if last is None:
+        return "interrupted before a checkpoint was written; the same command starts again"
+    step = int(last.name.rpartition("-")[2])
+    return (
+        f"interrupted; the checkpoint after step {step:,} is kept in {job.output}; the same command goes on from there"
+    )
+
+
 def result(job: Job) -> Metrics:
-    """What `train` returned for a run that is finished."""
+    """The metrics that `train` returned for a finished run."""
     return saved.result(job.output)
 
 
@@ -166,7 +221,8 @@ def _train(
     kind = "qlora" if settings.qlora else "lora" if settings.lora else "whole"
     kind = f"{kind}, projector {settings.projector_lr > 0}"
     file = reference.path(job.reference or job.records, loaded, digests, prepared.samples, kind)
-    ahead = settings.reference == "precompute" and not (job.online and job.online.is_pure)
+    rates = job.objective.loss == "rm"
+    ahead = settings.reference == "precompute" and not (rates or (job.online and job.online.is_pure))
     if ahead and not file.exists():
         size = job.optimisation.batch_size
         read = reference.compute(
@@ -183,8 +239,14 @@ def _train(
     supply = held.enter_context(online.supply(job, prepared, model))
     why_stop = supply.why_stop if supply else str
     logs = [Log(job.records, told)] if processes.first() else []
+    spare = prepared.dataset.spare() if processes.count() > 1 else None
+    policy = (
+        reward.RewardPolicy(model, loaded, settings.seed, packed=packed, spare=spare)
+        if rates
+        else Policy(model, loaded, packed=packed, spare=spare)
+    )
     trainer = PreferenceTrainer(
-        Policy(model, loaded, packed=packed, spare=prepared.dataset.spare() if processes.count() > 1 else None),
+        policy,
         job.objective,
         job.optimisation,
         supply=supply,
@@ -215,6 +277,10 @@ def _train(
             staged = saved.staged_model(job.output)
             if staged.exists():  # of a run that was killed here
                 shutil.rmtree(staged)
+            if isinstance(policy, reward.RewardPolicy):
+                staged.mkdir(parents=True)
+                own = [prepared.dataset[number] for number in prepared.trained_on[: reward.MEASURED]]
+                reward.save(policy.head, reward.measure(policy, own, settings.batch_size), staged)
             save(model, loaded, trained, job.engine, job.optimisation, staged)
             durable.write(staged / "README.md", card.render(job, prepared, digests, steps, measured).encode())
             saved.finish(job.output, found)
@@ -253,12 +319,12 @@ def _arguments(job: Job, prepared: Prepared, folder: Path, *, resumed: bool) -> 
 
 
 def steps_of(optimisation: Optimisation, samples: int) -> int:
-    """Optimizer steps of a whole run on so many samples."""
+    """Number of optimizer steps of a run on so many samples."""
     return optimisation.max_steps or max(1, round(optimisation.epochs * _steps_of_epoch(optimisation, samples)))
 
 
 def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
-    """Steps of an epoch, the last of which may have fewer samples.
+    """Number of steps of an epoch; the last one may have fewer samples.
 
     Of several processes, though, each gets a whole batch, which the epoch's first samples fill up.
     """
@@ -267,7 +333,7 @@ def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
 
 
 def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample], *, packed: bool) -> None:
-    """See that another picture changes what the model says.
+    """Check that another picture changes the model's answer.
 
     Raises:
         UsageError: it does not.
@@ -291,7 +357,7 @@ def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample],
 
 
 def check_drift(job: Job, prepared: Prepared) -> None:
-    """See that an output that was begun is gone on with in the same way.
+    """Check that a started output is resumed with the same settings.
 
     Raises:
         CorruptRun: naming what differs.
@@ -310,10 +376,7 @@ def check_drift(job: Job, prepared: Prepared) -> None:
     if not file.exists():
         durable.replace_json(file, settings)
         return
-    try:
-        before = dict(json.loads(file.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise CorruptRun(f"{file} is damaged ({error}): restore it, or give another --output") from error
+    before = durable.read_record(file)
     if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
         # Earlier versions recorded the address as well, in front of the model; a server may move.
         before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]

@@ -1,10 +1,11 @@
-"""The folder that a training run or a sweep writes: who may write there, and what says that a model is finished.
+"""The output folder of a training run or sweep: locks, claims, and the record of a finished model.
 
 OUT/
   config.json *.safetensors README.md …   the model, once it is finished; a sweep's folders, table and README.md
   training/
     lock                                  held while a process trains
     settings.json  config.toml            what cannot change from start to resume; the command's options
+    pictures.txt                          digests of the pictures that it is trained on, one a line
     dropped.jsonl  reference-*.safetensors  metrics.jsonl  curves.svg
     checkpoints/                          see `prefgen.training.checkpoints`
     model/                                the model while it is written
@@ -14,7 +15,6 @@ OUT/
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,13 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
-
 from prefgen import durable
-from prefgen.errors import CorruptRun, Locked, UsageError
+from prefgen.errors import CorruptRun, UsageError
 
 Kind = Literal["model", "sweep"]
 
+PICTURES = "pictures.txt"
 _FOLDER = "training"
 _PLACED = "placed.json"
 _FINISHED = "finished.json"
@@ -36,17 +35,17 @@ _MARKS = ("lock", "settings.json", "config.toml")
 
 
 def records(output: Path) -> Path:
-    """Folder of all that is not the model."""
+    """Folder of everything but the model."""
     return output / _FOLDER
 
 
 def staged_model(output: Path) -> Path:
-    """Where a model is written before it is placed."""
+    """Folder in which the model is written before it is moved."""
     return records(output) / "model"
 
 
 def refuse_foreign(output: Path, model: str, kind: Kind = "model") -> None:
-    """Refuse to write where something else is.
+    """Refuse to write into a folder with other content.
 
     Args:
         model: folder or Hub id of the model that is trained.
@@ -80,26 +79,20 @@ def refuse_foreign(output: Path, model: str, kind: Kind = "model") -> None:
 
 @contextmanager
 def hold(output: Path) -> Iterator[None]:
-    """Keep other processes from training here.
+    """Lock the output against other processes.
 
     Raises:
         Locked: another process does.
     """
     folder = records(output)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise Locked(f"another process is training in {output}: wait for it, or give another --output") from None
-    with lock:
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
+    with durable.hold(folder / "lock", output):
+        durable.clear(folder)
         yield
 
 
 def claim(output: Path, kind: Kind, names: Iterable[str]) -> None:
-    """Record the names in `output` that are about to be written.
+    """Record the names in `output` that will be written.
 
     Raises:
         UsageError: a file of one of these names is there, and is not this run's.
@@ -133,8 +126,14 @@ def finish(output: Path, metrics: Mapping[str, float]) -> None:
     staged.rmdir()
 
 
+def pictures(output: Path) -> frozenset[str] | None:
+    """Digests of the pictures that a model was trained on; None where there is no record of them."""
+    file = records(output) / PICTURES
+    return frozenset(file.read_text(encoding="utf-8").split()) if file.is_file() else None
+
+
 def is_finished(output: Path) -> bool:
-    """Whether a model was trained here to the end."""
+    """Whether a training run was finished here."""
     return (records(output) / _FINISHED).exists()
 
 
@@ -145,7 +144,7 @@ def result(output: Path) -> dict[str, float]:
 
 
 def check(output: Path) -> None:
-    """See that the model of a finished run is what was saved.
+    """Check that the model of a finished run is as it was saved.
 
     Raises:
         CorruptRun: a file is missing or differs.
@@ -160,7 +159,7 @@ def check(output: Path) -> None:
 
 
 def drop_model(output: Path) -> None:
-    """Delete a finished model, and keep its README.md and its records."""
+    """Delete a finished model, but not its README.md and records."""
     placed = _placed(output)
     durable.replace_json(records(output) / _FINISHED, {"metrics": result(output), "files": {}})
     names = [name for name in (placed["names"] if placed else ()) if name != "README.md"]
@@ -182,19 +181,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     Raises:
         CorruptRun: it is damaged.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise CorruptRun(f"{path} is damaged ({error}): restore it, or give another --output") from error
-    if not isinstance(value, dict):
-        raise CorruptRun(f"{path} is damaged ({type(value).__name__}): restore it, or give another --output")
-    return value
+    return durable.read_record(path) if path.exists() else None
 
 
 def _files(output: Path, names: Iterable[str]) -> list[str]:
-    """All files below these names."""
+    """All files of these names, and in these folders."""
     tops = [output / name for name in names]
     paths = [path for top in tops for path in (top.rglob("*") if top.is_dir() else (top,))]
     return sorted(path.relative_to(output).as_posix() for path in paths if path.is_file())

@@ -1,4 +1,4 @@
-"""transformers' `Trainer` with an own loss, own parameter groups and the names of TRL's metrics.
+"""A subclass of transformers' `Trainer` with prefgen's losses, parameter groups and TRL's names of metrics.
 
 All else is the `Trainer`'s: accumulation, schedule, clipping, checkpoints with the states of optimizer, schedule and
 random numbers, and loggers.
@@ -58,7 +58,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         self._measured: dict[str, list[float]] = defaultdict(list)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
-        """The batches of a step; whatever the loss is divided by is known without counting tokens."""
+        """The batches of a step; the loss needs no count of tokens."""
         if self._supply is None:
             return list(islice(epoch_iterator, num_batches)), None
         left = self.state.max_steps - self.state.global_step
@@ -76,8 +76,8 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         items: list[Item] = self._supply.referred(inputs["items"]) if self._supply else inputs["items"]
         if not items:  # all of them came to nothing; without gradients the optimizer leaves the weights alone
             return torch.zeros((), device=self.args.device, requires_grad=True)
-        logps = model(items)
-        answers = gather(items, logps)
+        found = model(items)
+        answers = gather(items, found, rewards=self._objective.loss == "rm")
         if self._objective.quality_weight and model.training:
             own = processes.gathered(mean_reward(self._objective, answers))
             self._shift.add(sum(own) / len(own))
@@ -88,12 +88,12 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
                 f"the loss of step {self.state.global_step + 1} is not a number; its rows: {ids}. "
                 "Try a lower --lr or --dtype float32"
             )
-        self._measure(items, logps, answers)
+        self._measure(found, answers)
         share: float | None = inputs.get("share")  # of a step whose batches differ in size, see `Supply.step`
         return loss_B.mean() if share is None else loss_B.sum() / share
 
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
-        """AdamW; the projector has its own rate."""
+        """AdamW, with an own learning rate for the projector."""
         groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
         for name, parameter in self._policy.trained():
             groups[is_projector(name)].append(parameter)
@@ -113,7 +113,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         return loss, None, None
 
     def log(self, logs: dict[str, float], *args: Any) -> None:
-        """Add what all processes measured since the last time."""
+        """Log, with the metrics of all processes since the last call."""
         each = processes.gathered(dict(self._measured))
         self._measured.clear()
         prefix = "eval_" if "eval_loss" in logs else ""  # every step is logged before anything held out is measured
@@ -122,11 +122,11 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
     def trained(self) -> dict[str, torch.Tensor]:
-        """The weights that are trained, whole and on the CPU; every process has to ask for them."""
+        """The full trained weights on the CPU; all processes must call this."""
         return {name: processes.whole(weight) for name, weight in self._policy.trained()}
 
     def save_model(self, output_dir: str, *args: Any, **settings: Any) -> None:
-        """A checkpoint's weights: those that are trained.
+        """Save a checkpoint's trained weights.
 
         The `Trainer` saves whole models under their published names and then does not find them by those of the model
         in memory: a resumed run would start from the first weights, with nothing but a warning.
@@ -141,7 +141,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
                 self._supply.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
-        """Read what `save_model` wrote."""
+        """Load what `save_model` wrote."""
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         for name, weight in self._policy.trained():
             processes.assign(weight, saved[name])
@@ -152,11 +152,11 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             self._supply.load(Path(resume_from_checkpoint))
 
     def _get_output_dir(self, *args: Any, **settings: Any) -> str:
-        """Where the `Trainer` writes a checkpoint."""
+        """The folder in which the `Trainer` writes a checkpoint."""
         return str(checkpoints.staging(Path(self.args.output_dir)))
 
     def _save_checkpoint(self, *args: Any, **settings: Any) -> None:
-        """Write a checkpoint aside, and let it count when every process has written its part."""
+        """Write a checkpoint to the staging folder, and complete it when every process has written its part."""
         folder = Path(self.args.output_dir)
         if self.args.should_save:
             checkpoints.clear(folder)
@@ -167,42 +167,48 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             checkpoints.complete(folder)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted."""
+        """Zero: operations are not counted."""
         return 0
 
     @torch.no_grad()
-    def _measure(self, items: list[Item], logps: list[list[torch.Tensor]], answers: Answers) -> None:
-        """One value a sample, under TRL's names; ``logps/end`` is the chosen answers' end token's."""
-        beta = self._objective.beta
+    def _measure(self, found: list[list[torch.Tensor]], answers: Answers) -> None:
+        """One value per sample, under TRL's names; ``logps/end`` is of the chosen answers' end token."""
+        scale = self._objective.scale
         shares_BR = weights(self._objective.gamma, answers.present)
-        chosen_B = beta * (answers.chosen - answers.chosen_ref)
-        rejected_BR = beta * (answers.rejected - answers.rejected_ref)
+        chosen_B = scale * (answers.chosen - answers.chosen_ref)
+        rejected_BR = scale * (answers.rejected - answers.rejected_ref)
         rejected_B = (shares_BR * rejected_BR).sum(-1)
         self._measured["rewards/chosen"] += chosen_B.tolist()
         self._measured["rewards/rejected"] += rejected_B.tolist()
         self._measured["rewards/margins"] += (chosen_B - rejected_B).tolist()
         self._measured["rewards/accuracies"] += (shares_BR * (chosen_B[:, None] > rejected_BR)).sum(-1).tolist()
+        if self._objective.loss == "rm":
+            return
         self._measured["logps/chosen"] += answers.chosen.tolist()
         self._measured["logps/rejected"] += (shares_BR * answers.rejected).sum(-1).tolist()
-        self._measured["logps/end"] += [each[0][-1].item() for each in logps]
+        self._measured["logps/end"] += [each[0][-1].item() for each in found]
 
 
-def gather(items: Sequence[Item], logps: Sequence[Sequence[torch.Tensor]]) -> Answers:
-    """Sums over the tokens, each with its weight."""
-    most = max(len(each) for each in logps)
-    device = logps[0][0].device
+def gather(items: Sequence[Item], found: Sequence[Sequence[torch.Tensor]], *, rewards: bool = False) -> Answers:
+    """Weighted sums over tokens.
+
+    Args:
+        found: log-probabilities of each answer's tokens, (T,), or with `rewards` its reward, (1,).
+    """
+    most = max(len(each) for each in found)
+    device = found[0][0].device
     sums, refs, tokens = (torch.zeros(len(items), most, device=device) for _ in range(3))
     present = torch.zeros(len(items), most, dtype=torch.bool, device=device)
     rows: list[torch.Tensor] = []
-    for number, (item, policy) in enumerate(zip(items, logps, strict=True)):
+    for number, (item, policy) in enumerate(zip(items, found, strict=True)):
         reference: Logps = item.reference
         row = []
         for place, (answer, own) in enumerate(zip(item.sample.answers, policy, strict=True)):
-            weights_T = torch.tensor(answer.weights, device=device)
+            weights_T = torch.ones_like(own) if rewards else torch.tensor(answer.weights, device=device)
             row.append((own * weights_T).sum())
-            refs[number, place] = (reference[place].to(device) * weights_T).sum()
+            refs[number, place] = 0.0 if rewards else (reference[place].to(device) * weights_T).sum()
             tokens[number, place] = weights_T.sum()
             present[number, place] = True
         rows.append(torch.stack([*row, *sums[number, len(row) :]]))
-    found = torch.stack(rows)
-    return Answers(found[:, 0], refs[:, 0], tokens[:, 0], found[:, 1:], refs[:, 1:], tokens[:, 1:], present[:, 1:])
+    sums = torch.stack(rows)
+    return Answers(sums[:, 0], refs[:, 0], tokens[:, 0], sums[:, 1:], refs[:, 1:], tokens[:, 1:], present[:, 1:])

@@ -99,7 +99,7 @@ def blocks(page: str) -> list[Block]:
     return [
         Block(page, number, kind, text, set(told.split(", ")) if told else set())
         for number, (told, kind, text) in enumerate(found)
-        if kind in ("bash", "python") or text.startswith("$ ")
+        if kind == "bash" or (kind == "python" and not text.startswith("# ")) or text.startswith("$ ")
     ]
 
 
