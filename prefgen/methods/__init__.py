@@ -16,7 +16,6 @@ _BASELINES = {
     "weakened": ("weakened", "Weakened"),
     "contrastive": ("contrastive", "Contrastive"),
     "append": ("append", "Append"),
-    "sentences": ("sentences", "Sentences"),
 }
 _PLACES = {
     "bdhs": ("bdhs", "BDHS"),
@@ -24,6 +23,7 @@ _PLACES = {
     "image-pairs": ("image_pairs", "ImagePairs"),
     "corrupt": ("corrupt", "Corrupt"),
     "rank": ("rank", "Rank"),
+    "sentences": ("sentences", "Sentences"),
     **_BASELINES,
 }
 
