@@ -1,4 +1,4 @@
-"""How a command that filled a run directory talks and ends."""
+"""Final figures, messages and exit code of commands that write a run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _MOSTLY = 0.8  # of the rows: what went wrong with them went wrong with the run
 
 @dataclass(frozen=True)
 class Manner:
-    """How a run talks and ends.
+    """Output options of a command: format, verbosity, limits.
 
     Attributes:
-        command: the command line, for the dataset card. licence: of the data, likewise.
+        command: the command line, for the dataset card.
+        licence: of the data, likewise.
         max_dropped: largest share of rows that may be dropped, in [0, 1].
         figures: whether they are printed at the end.
     """
@@ -41,7 +42,7 @@ class Manner:
 
 
 def finalize(directory: RunDirectory, manner: Manner) -> None:
-    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
+    """Finalize the data set; the card states the given licence, or the strictest of the rows."""
 
     def render(out: Path) -> str:
         return readme.render(out, manner.command, manner.licence or strictest(summary.summarise(out).licences))
@@ -76,7 +77,7 @@ def finish(out: Path, manner: Manner, talk: Console) -> None:
 
 
 def _of_comparisons(result: summary.Summary) -> str:
-    """What to do where hardly any two answers could be told apart."""
+    """Advice where hardly any answers could be distinguished."""
     ties, unclear = result.dropped.get("ANSWER_TIE", 0), result.dropped.get("ANSWER_UNCLEAR", 0)
     if ties >= _MOSTLY * result.planned:
         return (
@@ -92,7 +93,7 @@ def _of_comparisons(result: summary.Summary) -> str:
 
 
 def _reasons(out: Path) -> Reasons:
-    """Why rows were dropped: how many for each reason, and the first one's detail."""
+    """Reasons of dropped rows with counts and an example each."""
     reasons: Reasons = {}
     for row in Layout(out).read_dropped():
         count, example = reasons.get(row["reason"], (0, row["detail"]))
@@ -102,7 +103,7 @@ def _reasons(out: Path) -> Reasons:
 
 @contextmanager
 def stoppable(out: Path) -> Iterator[None]:
-    """Say what is kept of a run that a signal stopped.
+    """Report what is kept of a run that a signal stopped.
 
     Raises:
         Stopped: by a signal.

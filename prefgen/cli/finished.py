@@ -30,7 +30,7 @@ def finalize(
     json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the final figures.")] = False,
 ) -> None:
-    """Make the data set of a run that several processes filled."""
+    """Finalize the data set of a run that several processes filled."""
     from prefgen.cli import session
 
     session.finalize_run(out, json=json, quiet=quiet)

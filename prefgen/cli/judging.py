@@ -1,4 +1,4 @@
-"""Judges: the engines of a run with one among them, what it has cost in the end, and how good it is."""
+"""Judges on the command line: engines of a run with a judge, its final cost, and its accuracy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def engines(
     directory: RunDirectory,
     talk: Console,
 ) -> Iterator[Engines]:
-    """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts."""
+    """The engines of a job. With the Batch API, all replies are in the ledger before the first shard."""
     local = build.build(job.engine, job.method.asks, others=job.engines)
     if not job.judged or job.judge is None:
         yield local
@@ -72,7 +72,7 @@ def _service(judge: JudgeConfig, interrupts: Interrupts, talk: Console) -> Servi
 
 
 def _sayer(talk: Console) -> Callable[[str], None]:
-    """Prints words as they are."""
+    """A function that prints text unformatted."""
 
     def say(words: str) -> None:
         talk.print(words, highlight=False, markup=False)
@@ -90,7 +90,7 @@ def test_judge(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Have a run's pairs judged and print how good the judge is.
+    """Have a run's pairs judged and print the judge's accuracy.
 
     Args:
         against: votes about the pairs; None takes the chosen answers for the better ones.
@@ -122,7 +122,7 @@ def test_judge(
 
 @contextmanager
 def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, talk: Console) -> Iterator[Engines]:
-    """Who compares: an annotator here, or a judge elsewhere, whose replies are kept beside the run."""
+    """The comparing model: a local annotator, or a judge behind an API with a ledger beside the run."""
     if isinstance(asked, EngineConfig):
         if not asked.annotator:
             raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")

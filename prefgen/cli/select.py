@@ -1,4 +1,4 @@
-"""Commands that mix and choose rows of finished runs: options to one library call each."""
+"""Commands that select rows of finished runs; each makes one library call."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def dedup(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep the first of rows with the same texts and pictures, or nearly the same."""
+    """Drop rows with the same, or nearly the same, texts and pictures."""
     from prefgen import select
     from prefgen.rundir.reader import Stored
     from prefgen.select.keys import BY
@@ -193,7 +193,7 @@ def join(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put several rejected answers for one chosen side by side.
+    """Join runs: several rejected answers for one chosen, side by side.
 
     Takes the rows of several runs with the same pictures, prompt and chosen answer, one of each run.
 
@@ -222,7 +222,7 @@ def relabel(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Swap in another run's chosen or rejected answers.
+    """Replace chosen or rejected answers by another run's.
 
     Rows are matched by prompt and pictures; those without a counterpart are left out.
 
@@ -261,7 +261,7 @@ def _write(
     excluded: Excluded,
     output: Path,
 ) -> None:
-    """Write a selection as the options say that all these commands have."""
+    """Write a selection, with the options common to these commands."""
     from prefgen.cli import transfer
     from prefgen.cli.ending import Manner
     from prefgen.select import SelectJob

@@ -1,4 +1,4 @@
-"""What a command does and says: plan, run, table. Talk goes to stderr, data to stdout."""
+"""Runs on the command line: plan, progress and final table. Messages go to stderr, data to stdout."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def make_pairs(
     options: RunOptions,
     judge: JudgeConfig | None = None,
 ) -> None:
-    """Run a method over an input: what every command that makes pairs does."""
+    """Run a method over an input, for every command that makes pairs."""
     run(
         Job(
             method,
@@ -162,7 +162,7 @@ def _call(function: Callable[..., T], *arguments: object) -> T:
 
 
 def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) -> None:
-    """What is going to happen, before it does.
+    """Print the plan.
 
     Raises:
         UsageError: if there is nothing to work on.
@@ -205,7 +205,7 @@ def _print_plan(job: Job, found: Survey, talk: Console, *, with_prompt: bool) ->
 
 
 def print_presets() -> None:
-    """The presets as a table."""
+    """Print the presets as a table."""
     table = Table("preset", "variant", "rho", "noise steps", "iterations", "guidance", box=None)
     for name, method in PRESETS.items():
         masked, noised = method.variant != "noise", method.variant != "attn"
@@ -225,7 +225,7 @@ def print_presets() -> None:
 
 
 def finalize_run(out: Path, *, json: bool, quiet: bool) -> None:
-    """Make the data set of a run whose shards are all committed, and print its figures.
+    """Finalize the data set of a run whose shards are all committed, and print its figures.
 
     Raises:
         UsageError: if there is no run, or shards are pending.

@@ -1,4 +1,4 @@
-"""What the commands that move finished pairs do and say. Talk goes to stderr, data to stdout."""
+"""Imports, selections, exports and checks on the command line. Messages go to stderr, data to stdout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from prefgen.sources.fetch import fetch
 
 
 def run_import(job: ImportJob, manner: Manner) -> None:
-    """Import a set into a run directory, or go on with it.
+    """Import a set into a run directory, or resume that.
 
     Raises:
         UsageError: if none of its images is there.
@@ -47,7 +47,7 @@ def run_import(job: ImportJob, manner: Manner) -> None:
 
 
 def run_selection(job: SelectJob, manner: Manner) -> None:
-    """Write a selection of rows as a run, or go on with it.
+    """Write a selection of rows as a run, or resume that.
 
     Raises:
         UsageError: if nothing was selected.
@@ -62,7 +62,7 @@ def run_selection(job: SelectJob, manner: Manner) -> None:
 
 
 def run_export(run: Path, to: str, output: Path, *, dry_run: bool, json: bool) -> None:
-    """Say which rows the format has no place for, then export the others.
+    """Print which rows the format cannot hold, then export the others.
 
     Raises:
         UsageError: the format is unknown, the output not empty, or no row has a place in it.
@@ -90,7 +90,7 @@ def run_export(run: Path, to: str, output: Path, *, dry_run: bool, json: bool) -
 def run_check(
     src: Path, trainer: str, processor: str | None, max_length: int | None, loaded: int | None, *, json: bool
 ) -> None:
-    """Check rows against a trainer's rules, and its loader if it is installed, and print what was found.
+    """Check rows against a trainer's rules, and its loader if it is installed, and print the result.
 
     Raises:
         UsageError: if there is any problem.
