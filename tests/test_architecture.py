@@ -37,9 +37,9 @@ LEVELS = [
     {"view", "evaluate", "doctor"},
     {"estimate"},
     {"runner"},
+    {"api"},
     {"cli"},
-    {"api", "__main__"},
-    {"__init__"},
+    {"__main__", "__init__"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "vllm", "ray", "datasets"}
 

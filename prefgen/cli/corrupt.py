@@ -34,11 +34,11 @@ def corrupt(
 
     Example: prefgen corrupt -i examples/scenes/llava_instruct.json -o out --judge gpt4 --max-cost 5
     """
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     name = "corrupt" if ctx.params["reply"] == "json" else "corrupt-text"
     made = method.make(prompt=prompts_.load(name, prompt))
-    session.make_pairs(ctx, made, input, source, engine, output, run, judge)
+    terminal.make(ctx, made, input, source, engine, output, run, judge)
 
 
 prompts = typer.Typer(help="The prompts that chat models are given: list or export them.", no_args_is_help=True)

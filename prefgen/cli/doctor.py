@@ -19,7 +19,9 @@ _SIZE = "640x480"
 @command
 def doctor(
     ctx: typer.Context,
-    config: Annotated[EngineConfig, only("device", "dtype", "revision", "base_model", "trust_remote_code")],
+    config: Annotated[
+        EngineConfig, only("device", "dtype", "revision", "base_model", "chat_template", "trust_remote_code")
+    ],
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
     image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
     output: Annotated[

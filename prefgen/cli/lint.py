@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prefgen.cli.options import run_folder
-from prefgen.cli.select import Exclude
+from prefgen.cli.select import EXCLUDE
 from prefgen.errors import NotGoodEnough, UsageError
 
 FAIL_ON = ("error", "warning")
@@ -25,7 +25,7 @@ def lint(
         str | None,
         typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),
     ] = None,
-    exclude_images: Exclude = None,
+    exclude_images: Annotated[Path | None, typer.Option("--exclude-images", help=EXCLUDE)] = None,
     truncate: Annotated[
         int | None, typer.Option("--truncate", min=1, help="Compare pairs after N characters as well [2000].")
     ] = None,

@@ -82,7 +82,10 @@ def train(
             max_cost={"help": "Dollars it may cost.", "panel": "Online"},
         ),
     ],
-    policy: Annotated[EngineConfig, only("model", "revision", "base_model", "device", "dtype", "trust_remote_code")],
+    policy: Annotated[
+        EngineConfig,
+        only("model", "revision", "base_model", "chat_template", "device", "dtype", "trust_remote_code"),
+    ],
     run: Annotated[
         o.RunOptions,
         only(
@@ -111,7 +114,6 @@ def train(
     from prefgen.engines import build
     from prefgen.requests import Generate
     from prefgen.signals import Interrupts
-    from prefgen.training.report import Steps
 
     objective = replace(objective, loss=_loss(loss))
     defaults = _defaults(ctx, objective.loss)
@@ -175,19 +177,10 @@ def train(
         _print_steps(job, prepared, talk)
         if run.dry_run:
             return
-        if job_.finished(job):
-            with processes.together():
-                job_.check_drift(job, prepared)
-                if processes.first():
-                    job_.check_finished(job)
-            talk.print(f"{output} is finished already; nothing to do")
-            return
-        columns = report.REWARDS if objective.loss == "rm" else report.PAIRS
-        with Steps(talk, columns=columns, online=made is not None) as steps:
-            steps.begin("", prepared.steps, len(prepared.samples))
-            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
-    if steps.asked:
-        talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
+        finished = job_.finished(job)
+        last = report.train(job, prepared, talk, lambda: interrupts.code)
+    if finished:
+        return
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)

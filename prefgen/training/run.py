@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +36,7 @@ from prefgen.training.rows import Reader, Sample, held_out, pictures
 from prefgen.training.state import Items, Job, Prepared
 from prefgen.training.trainer import PreferenceTrainer
 
+_DISK_WAIT_S = 30  # for a file to be seen on another machine
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 
 
@@ -128,6 +132,8 @@ def train(
         with processes.together():
             if processes.first():
                 held.enter_context(_begun(job, prepared))
+        with processes.together():
+            _refuse_unshared(job.records / "config.toml")
         return _train(job, prepared, told, progress, stop, say, held)
 
 
@@ -146,6 +152,25 @@ def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
             seen = pictures(prepared.dataset.runs, prepared.samples, prepared.trained_on)
             durable.replace(job.records / saved.PICTURES, "".join(f"{each}\n" for each in seen).encode())
         yield
+
+
+def _refuse_unshared(file: Path) -> None:
+    """See that every process sees a file that the first one has just written: it writes checkpoints for all of them.
+
+    Raises:
+        UsageError: this one does not.
+    """
+    seen = file.stat().st_mtime_ns if processes.first() else None
+    written = processes.gathered(seen)[0]
+    for _ in range(_DISK_WAIT_S):
+        # Listing the folder has a network file system look at the server.
+        if file.parent.is_dir() and file.name in os.listdir(file.parent) and file.stat().st_mtime_ns == written:
+            return
+        time.sleep(1)
+    raise UsageError(
+        f"process {processes.number()} on {socket.gethostname()} does not see {file.absolute()}, which the first one "
+        "wrote: --output must be on a disk that all machines share"
+    )
 
 
 def finished(job: Job) -> bool:
