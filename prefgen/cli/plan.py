@@ -1,4 +1,4 @@
-"""`prefgen plan`: what a run would take, before there is data, a model or a machine."""
+"""`prefgen plan`: estimate of a run without data, model or machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plan(
         str, typer.Argument(help="As pairs carry it: bdhs, povid-style, rank, corrupt, blind …")
     ] = "bdhs",
 ) -> None:
-    """Say what a run would take: GPU-hours, tokens, disk, money.
+    """Estimate GPU-hours, tokens, disk space and cost of a run.
 
     An estimate from first principles. `--dry-run` of every command says the same of your data, model and device.
 
