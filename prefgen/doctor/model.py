@@ -60,7 +60,7 @@ def _prompting(prompt: Prompting, width: int, height: int) -> list[Finding]:
     if prompt.continues:
         found.append(Finding("ok", "chat template", ends))
     else:
-        advice = "look at the prompt that `prefgen bdhs --dry-run` shows; if it is wrong, mend chat_template.jinja"
+        advice = "look at the prompt that `prefgen bdhs --dry-run` shows; if it is wrong, give --chat-template FILE"
         found.append(Finding("warning", "chat template", f"{ends}: these do not agree with transformers'", advice))
     text = "left" if prompt.padding_side == "left" else f"{prompt.padding_side} in the checkpoint, left in prefgen"
     found.append(Finding("ok", "padding", text))

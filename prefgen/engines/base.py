@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from prefgen import addresses, options
@@ -57,6 +58,7 @@ class EngineConfig:
         revision: branch, tag or commit of the Hub.
         base_model: what a `model` that is a PEFT adapter changes, ``@`` and a revision behind it where it matters;
             empty for the one that the adapter names.
+        chat_template: file with a chat template, which `model` gets in place of its own; None: its own.
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
@@ -84,6 +86,9 @@ class EngineConfig:
     revision: str | None = options.option(None, help="Branch, tag or commit of the Hub.", panel=options.MODELS)
     base_model: str = options.option(
         "", help="What a --model that is a PEFT adapter changes; else by its file.", panel=options.MODELS
+    )
+    chat_template: Path | None = options.option(
+        None, help="File with a chat template (Jinja), in place of --model's.", panel=options.MODELS
     )
     attention: Attention = options.option("drop", help="Drop hidden image tokens, or mask them", panel=options.MODELS)
     positions: Positions = options.option("compact", help="Positions of the tokens left", panel=options.MODELS)
@@ -127,5 +132,7 @@ class EngineConfig:
             raise UsageError(
                 "--base-url and --engine openai go together: the address of a server, such as http://localhost:8000/v1"
             )
+        if self.chat_template is not None and self.engine == "openai":
+            raise UsageError("--chat-template is for a model that is loaded here; a server has its own")
         if self.base_url is not None:
             addresses.check("--base-url", self.base_url)

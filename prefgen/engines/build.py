@@ -205,15 +205,18 @@ def annotator(config: EngineConfig) -> EngineConfig:
     """The configuration of the model that compares answers; by default that of the policy."""
     if not config.annotator:
         return config
-    return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision, base_model="")
+    return _another(config, config.annotator, config.annotator_revision)
 
 
 def further(config: EngineConfig) -> list[EngineConfig]:
     """The configurations of the further policies."""
     named = [each.partition("@") for each in config.also]
-    return [
-        dataclasses.replace(config, model=name, revision=revision or None, base_model="") for name, _, revision in named
-    ]
+    return [_another(config, name, revision or None) for name, _, revision in named]
+
+
+def _another(config: EngineConfig, model: str, revision: str | None) -> EngineConfig:
+    """The same configuration of another model, without what describes `EngineConfig.model` alone."""
+    return dataclasses.replace(config, model=model, revision=revision, base_model="", chat_template=None)
 
 
 def _embedder(config: EngineConfig) -> Engine:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from prefgen.errors import ModelUnreachable, PrefgenError, RowError, UsageError
 
@@ -88,14 +89,30 @@ def check_layout(name: str, of: str = "") -> None:
     raise ModelUnreachable(f"{name} has no config.json{hint}")
 
 
-def check_config(name: str, config: Any) -> None:
-    """Refuse a configuration of another layout.
+def check_config(name: str, settings: Mapping[str, Any], *, trusted: bool) -> None:
+    """Refuse the configuration of another layout, before transformers looks for its type.
+
+    Args:
+        settings: what its config.json holds. trusted: whether code that it brings may run.
 
     Raises:
         ModelUnreachable: saying what to do.
     """
-    if hasattr(config, "mm_vision_tower"):
+    if "mm_vision_tower" in settings:
         raise ModelUnreachable(f"model {name} is in {_ORIGINAL_LLAVA}")
+    kind = settings.get("model_type")
+    if not kind or kind in transformers.CONFIG_MAPPING:
+        return
+    if "auto_map" not in settings:
+        raise ModelUnreachable(
+            f"model {name} is of type {kind!r}, which transformers {transformers.__version__} does not know: a newer "
+            "one may (pip install -U transformers), or name a conversion of it (…-hf)"
+        )
+    if not trusted:
+        raise ModelUnreachable(
+            f"model {name} is of type {kind!r}, for which it brings code of its own: name its conversion for "
+            "transformers (…-hf), or read that code and give --trust-remote-code"
+        )
 
 
 def check_weights(name: str) -> None:

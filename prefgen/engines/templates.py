@@ -11,13 +11,29 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from prefgen.errors import EnvironmentFault, ModelUnreachable, RowError, UsageError
 
 DEADLINE_S = 10
-_ADVICE = "mend chat_template.jinja in the model's folder, or take a model whose template you trust"
+_ADVICE = "mend it (chat_template.jinja in the model's folder), or give another by --chat-template FILE"
 _REFUSED = "TemplateError"  # what the function `raise_exception` of templates raises
+
+
+def read(file: Path) -> str:
+    """A chat template of the user's own.
+
+    Raises:
+        UsageError: if the file holds none.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--chat-template {file} cannot be read: {error}") from error
+    if not text.strip():
+        raise UsageError(f"--chat-template {file} is empty")
+    return text
 
 
 class ChatTemplate:
@@ -33,7 +49,8 @@ class ChatTemplate:
             found = found.get("default")
         if not found:
             raise UsageError(
-                f"model {model_name} has no chat template; save one as chat_template.jinja beside its processor"
+                f"model {model_name} has no chat template: give one by --chat-template FILE, such as that of the model "
+                "it was made from"
             )
         self._source = str(found)
         self._tokens = {name: _spelled(token) for name, token in processor.tokenizer.special_tokens_map.items()}

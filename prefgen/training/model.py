@@ -150,4 +150,4 @@ def _name_base(settings: Any, loaded: LoadedModel) -> None:
     if named.is_dir():
         settings.base_model_name_or_path = str(named.resolve())
     else:
-        settings.revision = loaded.revision.rpartition(" on ")[2]
+        settings.revision = loaded.weights_revision

@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
-from prefgen.engines import adapters, model_files
+from prefgen.engines import adapters, model_files, templates
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import probing
@@ -22,6 +22,7 @@ from prefgen.engines.hf.architectures import Family
 from prefgen.errors import ModelUnreachable
 
 _HOST_TOKENS = 32768
+_TEMPLATED = " with chat template "
 # A weight file larger than this is known by its size, its beginning and its end.
 _HASH_WHOLE_BYTES = 64 * 2**20
 
@@ -44,6 +45,11 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     adapter: Adapter | None = None
+
+    @property
+    def weights_revision(self) -> str:
+        """The revision of the weights alone, of an adapter its base's."""
+        return self.revision.partition(_TEMPLATED)[0].rpartition(" on ")[2]
 
     @cached_property
     def image_token_id(self) -> int:
@@ -126,11 +132,11 @@ def read_config(config: EngineConfig) -> Any:
     model_files.check_layout(base.model, of)
     here = "" if Path(base.model).is_dir() else " (there is no folder of that name)"
     with model_files.reading(f"model {base.model}{here}{of} cannot be loaded"):
-        found = transformers.AutoConfig.from_pretrained(
+        settings, _ = transformers.PretrainedConfig.get_config_dict(base.model, revision=base.revision)
+        model_files.check_config(base.model, settings, trusted=base.trust_remote_code)
+        return transformers.AutoConfig.from_pretrained(
             base.model, revision=base.revision, trust_remote_code=base.trust_remote_code
         )
-    model_files.check_config(base.model, found)
-    return found
 
 
 def load_processor(config: EngineConfig) -> Any:
@@ -153,6 +159,8 @@ def load_processor(config: EngineConfig) -> Any:
                 "processor_config.json or preprocessor_config.json is missing"
             )
         _complete(processor, settings)
+        if config.chat_template is not None:
+            processor.chat_template = templates.read(config.chat_template)
         processor.tokenizer.padding_side = "left"
     return processor
 
@@ -279,14 +287,20 @@ def torch_dtype(dtype: Dtype, device: str) -> str:
 def pin(config: EngineConfig) -> str:
     """The identity of a configuration's model: its revision; for an adapter, followed by ``on`` and its base's.
 
+    A chat template in place of the model's own follows, by its digest.
+
     Raises:
-        ModelUnreachable: if there is no such model.
+        UsageError: the chat template cannot be read. ModelUnreachable: there is no such model.
     """
     adapter, base = adapters.find(config), adapters.base_of(config)
     own = adapter.commit if adapter else ""
     if adapter is None or not own:
         own = revision_of(config.model, config.revision)
-    return own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
+    pinned = own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
+    if config.chat_template is None:
+        return pinned
+    digest = hashlib.sha256(templates.read(config.chat_template).encode()).hexdigest()
+    return f"{pinned}{_TEMPLATED}sha256:{digest}"
 
 
 def revision_of(name: str, revision: str | None = None) -> str:

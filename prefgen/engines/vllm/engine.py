@@ -138,7 +138,7 @@ def load_front(config: EngineConfig) -> LoadedModel:
         loading.load_processor(config),
         family,
         config.model,
-        loading.revision_of(config.model, config.revision),
+        loading.pin(config),
         torch.device(device),
         dtype,
     )
