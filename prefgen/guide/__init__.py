@@ -11,7 +11,7 @@ from prefgen.errors import UsageError
 
 FOLDER = Path(__file__).parent
 TOPICS = (
-    *("install", "data-in", "bdhs", "methods", "judges", "engines", "train", "evaluate", "scale"),
+    *("install", "data-in", "bdhs", "methods", "judges", "engines", "architectures", "train", "evaluate", "scale"),
     *("data-out", "quality", "promises", "options", "scenes", "code"),
 )
 """Pages in the order in which one may want to read them."""

@@ -8,20 +8,19 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from prefgen.engines.hf import architectures, decoding, vision
+from prefgen.engines.hf import decoding, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.train import attention, processes
 from prefgen.train.logprobs import Policy, token_logps, why_not_packed
 from prefgen.train.rows import Item
 from tests.engines import tiny
-from tests.engines.zoo import ZOO, skip_unbuildable
-from tests.engines.zoo_found import FOUND
+from tests.engines.small_models import ALL, make
+from tests.engines.zoo import ZOO
 from tests.train.pairs import REJECTED, item, row
 
 PACKED = ("llava", "llava_next", "internvl", "smolvlm", "idefics3", "llava_onevision", "ovis2")
 SEPARATE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3", "aya_vision")
 _SLOW = {"aria"}  # whose processor makes 980 x 980 of every picture
-ALL = {**ZOO, **{name: build for name, build in FOUND.items() if name not in _SLOW}}
 
 
 def stock(loaded: LoadedModel, given: Item) -> list[torch.Tensor]:
@@ -49,13 +48,12 @@ def items(loaded: LoadedModel) -> list[Item]:
     ]
 
 
-@pytest.mark.parametrize("name", [*PACKED, *SEPARATE, *(name for name in FOUND if name not in _SLOW)])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in _SLOW])
 def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str) -> None:
-    skip_unbuildable(name)
-    loaded = ALL[name]()
+    loaded = make(name)
     given = items(loaded)
     packed = not why_not_packed(loaded, given[0])
-    assert packed == (name in PACKED or (name in FOUND and architectures.training(loaded.family) == "packed"))
+    assert packed == (name in PACKED) or name not in (*PACKED, *SEPARATE)
     expected = [stock(loaded, each) for each in given]
     for batch in (given, given[:1]):  # padded, and not
         with torch.no_grad():
@@ -68,7 +66,7 @@ def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str)
 
 
 def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = FOUND["vipllava"]()
+    loaded = ALL["vipllava"]()
     given = items(loaded)[0]
     assert why_not_packed(loaded, given) == ""
     plain = attention.attend
