@@ -8,8 +8,10 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from prefgen.engines.hf import decoding, vision
+from prefgen.engines.hf import decoding, probing, vision
 from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.probing import Readout
+from prefgen.errors import UsageError
 from prefgen.train import attention, processes
 from prefgen.train.logprobs import Policy, token_logps, why_not_packed
 from prefgen.train.rows import Item
@@ -84,6 +86,7 @@ def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monke
 def test_every_layer_reads_the_prompts_without_a_mask(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = ZOO[name]()
     given = items(loaded)
+    assert loaded.readout == Readout()  # found out by a forward pass of its own
     rows: list[int] = []
 
     def watched(*arguments: Any, **settings: Any) -> tuple[torch.Tensor, None]:
@@ -157,3 +160,22 @@ def test_what_is_encoded_because_another_process_has_more_pictures_has_no_effect
     torch.autograd.backward(torch.cat(found).sum())
     projector = loaded.model.model.multi_modal_projector
     assert all(weight.grad is not None and not weight.grad.any() for weight in projector.parameters())
+
+
+def test_logits_that_are_scaled_and_bent_are_found_out() -> None:
+    loaded = tiny.llava()
+    plain = loaded.model.forward
+
+    def bent(**inputs: Any) -> Any:
+        output = plain(**inputs)
+        output.logits = torch.tanh(output.logits * 0.5 / 3.0) * 3.0
+        return output
+
+    text = loaded.model.config.get_text_config()
+    text.final_logit_softcapping, text.logit_scale = 3.0, 0.5
+    assert probing.readout(loaded.model) == Readout()  # named, and not used
+    loaded.model.forward = bent
+    assert probing.readout(loaded.model) == Readout(0.5, 3.0)
+    text.logit_scale = 1.0
+    with pytest.raises(UsageError, match="its logits are not those of its output layer"):
+        probing.readout(loaded.model)
