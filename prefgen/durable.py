@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and stay there after a power cut."""
+"""Atomic and durable file writes: a file is complete or absent, also after a power cut."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from prefgen.errors import EnvironmentFault
+import filelock
+
+from prefgen.errors import CorruptRun, EnvironmentFault, Locked, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Content: TypeAlias = "bytes | pa.Buffer"
 _BLOCK = 2**20  # bytes
+_HEAD = 4096  # bytes of a file in which its mark is looked for
 
 
 def write(path: Path, content: Content) -> None:
-    """Write a file and sync it; a kill meanwhile leaves a part of it."""
+    """Write a file and sync it. Not atomic: a kill leaves a partial file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
+        _write_all(descriptor, content)
     finally:
         os.close(descriptor)
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Rename a synced file or folder, in place of a file that has the name."""
+    """Rename a synced file or folder, replacing a file of that name."""
     os.replace(temporary, path)
     sync(path.parent)
 
 
 def replace(path: Path, content: Content) -> None:
-    """Make a file hold this content: a kill leaves what was there before, or all of the new content."""
+    """Write a file atomically: after a kill it has the old or the new content."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         write(temporary, content)
@@ -50,12 +50,109 @@ def replace(path: Path, content: Content) -> None:
 
 
 def replace_json(path: Path, value: object) -> None:
-    """Make a file hold a value as JSON, as `replace` does."""
-    replace(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+    """Write a value as JSON, atomically."""
+    replace(path, json_bytes(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
+
+
+def json_bytes(text: str) -> bytes:
+    """JSON in UTF-8; lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON object that `replace_json` wrote.
+
+    Raises:
+        FileNotFoundError: there is none. CorruptRun: it is damaged.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CorruptRun(f"{path} is damaged ({error}): restore it, or give another --output") from error
+    if not isinstance(value, dict):
+        raise CorruptRun(f"{path} is damaged ({type(value).__name__}): restore it, or give another --output")
+    return value
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append to a file and sync it; a kill or a full disk leaves part of the content."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        _write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def clear(folder: Path) -> None:
+    """Delete temporary files of killed processes in a folder whose lock the caller holds."""
+    for leftover in folder.glob(".*.????????.tmp"):
+        leftover.unlink()
+
+
+@contextmanager
+def hold(lock: Path, out: Path) -> Iterator[None]:
+    """Lock an output against other processes.
+
+    Args:
+        lock: file that is held.
+        out: the output, for the message.
+
+    Raises:
+        Locked: another process holds it.
+    """
+    held = filelock.FileLock(lock, timeout=0)
+    try:
+        held.acquire()
+    except filelock.Timeout:
+        raise Locked(f"{out} is being written by another process: wait for it, or give another --output") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def refuse_foreign(path: Path, mark: bytes) -> None:
+    """Refuse to write into a folder with other content than an earlier output.
+
+    Args:
+        mark: bytes near the beginning of every output of this kind.
+
+    Raises:
+        UsageError: something else is.
+    """
+    if not path.exists():
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            if mark in file.read(_HEAD):
+                return
+    raise UsageError(f"{path} is there, and not of {mark.decode()}: move it away, or give another file")
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write the only file of a command, atomically and under a lock.
+
+    It is written to ``.NAME.partial``, which is also the lock. A kill leaves that file, and the same command fills it
+    again. A folder that is not there is made.
+
+    Raises:
+        Locked: another process writes it. EnvironmentFault: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with ExitStack() as stack:
+        stack.enter_context(environment(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(hold(partial, path))
+        try:
+            write(partial, content)
+            publish(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk."""
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -64,7 +161,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Sync a folder with all that is in it."""
+    """Sync a folder with all its files."""
     for at, _, names in os.walk(folder):
         for name in names:
             sync(Path(at, name))
@@ -82,7 +179,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def environment(out: Path) -> Iterator[None]:
-    """Turn errors of the operating system into an `EnvironmentFault` that names the output.
+    """Convert errors of the operating system to an `EnvironmentFault` that names the output.
 
     Raises:
         EnvironmentFault: a disk is full, a folder read-only, a quota used up.
@@ -94,3 +191,10 @@ def environment(out: Path) -> Iterator[None]:
             f"cannot write to {out}: {error}. What was committed is safe; make room or give access, and repeat the "
             "command to go on"
         ) from error
+
+
+def _write_all(descriptor: int, content: Content) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    os.fsync(descriptor)

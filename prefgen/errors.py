@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code each kind ends the program with.
+"""Errors of prefgen and their exit codes.
 
 PrefgenError                  the base: a message for the user, no traceback without --debug
 ├── UsageError          2     a wrong option, configuration or input file
@@ -56,7 +56,7 @@ class PackageMissing(UsageError):
 
 
 class Diverged(UsageError):
-    """Training led to a loss that is not a number."""
+    """The loss of a training run is not a number."""
 
 
 class TooManyDropped(PrefgenError):
@@ -72,13 +72,13 @@ class NotGoodEnough(PrefgenError):
 
 
 class BudgetReached(PrefgenError):
-    """``--max-cost`` or the account's quota is used up; what was paid for is kept, and the same command goes on."""
+    """``--max-cost`` or the account's quota is used up; paid replies are kept, and the same command resumes."""
 
     exit_code = ExitCode.BUDGET
 
 
 class UnusableReplies(PrefgenError):
-    """What a run asks for is of no use: a judge's first replies all fail alike, or most answers of online training.
+    """Replies are unusable: a judge's first replies all fail alike, or most answers of online training.
 
     What was paid for or trained is kept, and the same command goes on.
     """
@@ -93,7 +93,7 @@ class ModelUnreachable(PrefgenError):
 
 
 class StoreUnreachable(PrefgenError):
-    """The network or a store's server fails, tried several times; the same command goes on."""
+    """The network or a store's server failed repeatedly; the same command resumes."""
 
     exit_code = ExitCode.UNREACHABLE
 
@@ -111,13 +111,13 @@ class Locked(PrefgenError):
 
 
 class EnvironmentFault(PrefgenError):
-    """The machine failed: disk full, not writable, out of memory."""
+    """The machine failed: disk full, no permission, out of memory."""
 
     exit_code = ExitCode.ENVIRONMENT
 
 
 class Stopped(PrefgenError):
-    """The run was stopped by a signal after what was in flight had been committed; the same command resumes it."""
+    """The run was stopped by a signal after its open shard was committed; the same command resumes it."""
 
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)
@@ -138,5 +138,5 @@ class RowError(Exception):
         self.detail = detail
 
     def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
-        """Both parts, so that it can cross processes."""
+        """Pickle both arguments, so that the error can cross processes."""
         return type(self), (self.reason, self.detail)

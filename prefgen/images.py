@@ -1,4 +1,4 @@
-"""Images: found under a root, checked under limits, decoded by one stated rule each.
+"""Images: resolution of paths under a root, checks against limits, and decoding by stated rules.
 
 `ImageRoot` finds the file that a path of the source means and never leaves its folders. `load` reads the encoded bytes
 and proves by really decoding them that they hold one whole picture. They are kept as they are, unless a trainer's plain
@@ -49,7 +49,7 @@ _PLAIN_MODES = ("1", "L", "RGB", "RGBX", "CMYK", "YCbCr")  # those of which `dec
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What an image may be. The defaults admit any photograph a vision-language model is trained on.
+    """Limits of an image. The defaults admit any photograph that vision-language models are trained on.
 
     Attributes:
         max_bytes: encoded size, in bytes.
@@ -72,33 +72,34 @@ MAX_PATH_CHARS = 4096
 
 
 class Pictures(Protocol):
-    """Pictures that are no files, such as members of archives; each is found where it would be if it were one."""
+    """Pictures that are not files of their own, such as members of archives, addressed by virtual paths."""
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """The folders, absolute, below which they are found."""
+        """The absolute folders below which the pictures are."""
 
     def find(self, places: Iterable[str]) -> dict[str, str]:
-        """Of some places, those where a picture is, by the picture's own name; a picture may have several places."""
+        """The given places at which there is a picture, by its own name; a picture may have several places."""
 
     def is_folder(self, place: str) -> bool:
         """Whether there are pictures below a place."""
 
     def like(self, place: str) -> list[str]:
-        """Places of pictures that differ from `place` in case or extension only."""
+        """Places of pictures that differ from `place` only in case or extension."""
 
     def read(self, place: str, max_bytes: int) -> bytes:
-        """A picture's bytes; a `RowError` if it cannot be read."""
+        """The bytes of a picture."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a picture lies.
+    """Location of a picture.
 
     Attributes:
         archived: whether it is one of `ImageRoot.archived`, and no file.
-        path: absolute, normalised. how: ``""`` for the name as it is written, else the rule of `prefgen.image_names`
-            that it took: ``spelling``, ``tail`` or ``name``.
+        path: absolute, normalised.
+        how: ``""`` for the name as it is written, else the rule of `prefgen.image_names` that it took: ``spelling``,
+            ``tail`` or ``name``.
     """
 
     path: str
@@ -108,7 +109,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ImageRoot:
-    """The folders below which images may lie. No folder at all is valid: then no path is found.
+    """The folders below which images may be. Without a folder, no path is found.
 
     Attributes:
         archived: pictures of archives and stores, which are looked for where no file is found.
@@ -126,7 +127,7 @@ class ImageRoot:
         return " or ".join(dict.fromkeys(named)) or "(no --image-root given)"
 
     def look(self, path: str, exists: Callable[[str], bool] = os.path.exists) -> Place | None:
-        """The one place under the folders that `path` means, or None.
+        """The only place below the folders that `path` can mean, or None.
 
         Args:
             exists: asked about absolute, normalised paths below a folder only.
@@ -159,7 +160,7 @@ class ImageRoot:
         return list(dict.fromkeys([*folders, *(self.archived.bases if self.archived else ())]))
 
     def locate(self, path: str, exists: Callable[[str], bool]) -> str | None:
-        """As `look`, the place only; None as well where several files fit."""
+        """As `look`, without the rule; None also where several files match."""
         try:
             found = self.look(path, exists)
         except RowError:
@@ -167,7 +168,7 @@ class ImageRoot:
         return found.path if found else None
 
     def _tries(self, path: str, exists: Callable[[str], bool]) -> Iterator[tuple[str, list[str]]]:
-        """Rules in order, each with the places that it allows."""
+        """The matching rules in order, each with the places that it allows."""
         bases = self._bases
         gates = [Path(base) for base in bases]
 
@@ -200,7 +201,7 @@ class ImageRoot:
         yield "spelling", alike
 
     def find(self, path: str) -> Path:
-        """The real path of the file that `path` means. It may turn out not to be a regular file.
+        """The real path of the file that `path` means. It may not be a regular file.
 
         Raises:
             RowError: ``PATH_OUTSIDE_ROOT``, ``IMG_MISSING``, ``IMG_AMBIGUOUS``.
@@ -208,12 +209,12 @@ class ImageRoot:
         return self.resolve(path)[0]
 
     def resolve(self, path: str) -> tuple[Path, str]:
-        """As `find`, with the rule that it took (`Place.how`)."""
+        """As `find`, with the matching rule that applied (`Place.how`)."""
         found = self._found(path)
         return self._file(found, path), found.how
 
     def read(self, path: str, max_bytes: int) -> tuple[bytes, str]:
-        """The bytes of the picture that `path` means, at most `max_bytes` + 1, with the rule that it took.
+        """The bytes of the picture that `path` means, at most `max_bytes` + 1, with the matching rule that applied.
 
         Raises:
             RowError: as `find`; ``PATH_NOT_FILE``, ``IMG_SIZE``, ``IMG_UNREADABLE``.
@@ -242,14 +243,14 @@ class ImageRoot:
         return real
 
     def leads_out(self, place: str, real: Path) -> bool:
-        """Whether a place below a folder is a link, to `real`, that must not be followed."""
+        """Whether a place is a link to `real`, outside the folder, that may not be followed."""
         if self.follow_links or any(real.is_relative_to(folder.resolve()) for folder in self.folders):
             return False
         above = Path(place).parents  # cache/snapshots/COMMIT/a.jpg is a link to cache/blobs/DIGEST
         return not any(p.name == "snapshots" and real.parent == p.parent.resolve() / "blobs" for p in above)
 
     def hint(self, path: str) -> str:
-        """What a path that was not found may mean, and the option that would take it; empty if nothing is like it."""
+        """A similar path and the option that would accept it, for a path that was not found; empty if there is none."""
         if len(path) > MAX_PATH_CHARS or "\0" in path:
             return ""
         if near := image_names.nearest(self.folders, path):
@@ -272,7 +273,7 @@ def _inside(path: str, folder: Path) -> bool:
 
 
 def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, fetch: Fetch | None = None) -> Image:
-    """Read an image's encoded bytes and check that they hold one whole picture within the limits.
+    """Read an image's encoded bytes and check that they are one complete picture within the limits.
 
     Args:
         fetch: downloads a URL, e.g. `prefgen.sources.fetch.fetch`; None where URLs are not allowed.
@@ -307,7 +308,7 @@ def load(ref: ImageRef, root: ImageRoot, limits: ImageLimits = DEFAULT_LIMITS, f
 
 
 def load_images(sample: Sample, root: ImageRoot, fetch: Fetch | None) -> Sample | Dropped:
-    """Replace image references by checked images, or drop the sample with the reason."""
+    """Replace image references by checked images, or return a `Dropped` with the reason."""
     try:
         loaded = tuple(_loaded(image, root, fetch) if isinstance(image, ImageRef) else image for image in sample.images)
     except RowError as error:
@@ -332,14 +333,14 @@ def decode(image: Image) -> PIL.Image.Image:
 
 
 def plain(data: bytes) -> PIL.Image.Image:
-    """The picture as a trainer's own loading makes it: opened and converted to RGB, nothing composed or turned."""
+    """The picture as trainers load it: opened and converted to RGB, without rotation or blending."""
     with _pillow(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         opened.load()
         return opened.convert("RGB")
 
 
 def _as_shown(data: bytes) -> bytes | None:
-    """A PNG of the decoded picture where a trainer's own loading would show another one; None where it does not."""
+    """A PNG of the decoded picture where a trainer's own loading would give other pixels, else None."""
     with _pillow(), PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         turned = _orientation(opened) != 1
         if opened.mode in _PLAIN_MODES and not (turned or opened.has_transparency_data):
@@ -355,7 +356,7 @@ def _as_shown(data: bytes) -> bytes | None:
 
 
 def shown_otherwise(data: bytes, *, turned: bool) -> str:
-    """What of an encoded picture a trainer shows otherwise than `decode` does; empty where both show the same pixels.
+    """Why a trainer's own loading gives other pixels than `decode`; empty where they are the same.
 
     Args:
         turned: whether the trainer applies the EXIF orientation before its ``convert("RGB")``, as `datasets` does.
@@ -378,7 +379,7 @@ def shown_otherwise(data: bytes, *, turned: bool) -> str:
 
 
 def public_url(url: str) -> str:
-    """A URL without the parts that may hold a secret (user, password, query), fit for messages and data sets."""
+    """A URL without user, password and query, for messages and data sets."""
     try:
         parts = urlsplit(url)
     except ValueError:  # such as an unclosed bracket in the host
@@ -387,7 +388,7 @@ def public_url(url: str) -> str:
 
 
 def format_of(data: bytes) -> str | None:
-    """The format of encoded bytes in Pillow's words, by how they begin; None if it is none of ours."""
+    """The format of encoded bytes by their first bytes, in Pillow's terms; None if it is not supported."""
     return next((kind for magic, kind in _MAGIC if magic.match(data)), None)
 
 

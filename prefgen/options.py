@@ -1,4 +1,4 @@
-"""Options: each is one field of a frozen dataclass, which says its default, help, range and flags."""
+"""Options: each is a field of a frozen dataclass with default, help, range and flags."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from prefgen.errors import UsageError
 
 _KEY = "option"
+SHARD_SIZE = 256  # rows; the default of everything that writes a run
 DATA, METHOD, TEXT, MODELS, JUDGE, RUN = "Data", "Method", "Text and sampling", "Models", "Judge", "Run"
 
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is given on the command line.
+    """Command-line form of a field.
 
     Attributes:
         help: one sentence; what may be chosen is added to it.
         panel: heading that the help lists it under.
         flags: its flags where ``--the-name`` alone will not do; an on/off pair is ``--a/--no-a``.
         was: flags that it had earlier, accepted with a note.
-        low: least value. high: greatest value. above: whether `low` itself is out of range.
+        low: least value.
+        high: greatest value.
+        above: whether `low` itself is out of range.
         choices: what it may be, where its type is no `Literal` that says so.
         required: whether a command refuses to run without it.
         typer: further settings of `typer.Option`, such as a callback.
@@ -45,7 +48,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Declared:
-    """An option with what its field says of it.
+    """An option with its field's name, type and default.
 
     Attributes:
         type: of the field, `None` and `Literal` taken off.
@@ -79,13 +82,13 @@ def option(
     required: bool = False,
     **typer: Any,
 ) -> Any:
-    """A field of a dataclass that is an option; arguments as in `Option`."""
+    """Declare a dataclass field as an option; arguments as in `Option`."""
     declared = Option(help, panel, flags, tuple(was), low, high, above, tuple(choices), required, typer)
     return field(default=default, metadata={_KEY: declared})
 
 
 def shared(default: Any) -> Any:
-    """A field that takes the value of an option of the same name, which another dataclass of the command declares."""
+    """Declare a field that takes the value of an option of the same name in another dataclass of the command."""
     return field(default=default, metadata={_KEY: None})
 
 
@@ -109,18 +112,18 @@ def _declared(kind: Any) -> dict[str, Declared]:
 
 
 def shared_names(kind: Any) -> frozenset[str]:
-    """The fields of a dataclass that take another's option."""
+    """Names of the fields that take the value of another dataclass's option."""
     return frozenset(each.name for each in dataclasses.fields(kind) if _KEY in each.metadata) - declared(kind).keys()
 
 
 def flag(name: str, of: Option | None = None) -> str:
-    """The long flag of an option, as messages name it."""
+    """The long flag of an option, for messages."""
     long = [each for each in of.flags if each.startswith("--")] if of else []
     return long[0].partition("/")[0] if long else f"--{name.replace('_', '-')}"
 
 
 def check(settings: Any) -> None:
-    """Check all options of a dataclass against what they may be.
+    """Check the choices and ranges of all options of a dataclass.
 
     Raises:
         UsageError: naming the option, its value and what it may be.
@@ -136,7 +139,7 @@ def check(settings: Any) -> None:
 
 
 def check_choice(named: str, value: str, known: Sequence[str]) -> None:
-    """Check a word.
+    """Check that a value is one of its choices.
 
     Raises:
         UsageError: naming it, its value and what it may be.
@@ -146,7 +149,7 @@ def check_choice(named: str, value: str, known: Sequence[str]) -> None:
 
 
 def check_range(named: str, value: float, low: float, high: float | None = None, *, above: bool = False) -> None:
-    """Check a number.
+    """Check that a number is in its range.
 
     Raises:
         UsageError: naming it, its value and its range.
@@ -162,7 +165,7 @@ def check_range(named: str, value: float, low: float, high: float | None = None,
 
 
 def _bare(hint: Any) -> tuple[Any, bool]:
-    """A type without its None, and whether it had one."""
+    """A type without None, and whether None was allowed."""
     if get_origin(hint) in (Union, UnionType):
         rest = [each for each in get_args(hint) if each is not NoneType]
         if len(rest) == 1:

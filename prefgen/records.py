@@ -1,4 +1,4 @@
-"""The records that flow through prefgen: a `Sample` goes in, a `Pair` or a `Dropped` comes out.
+"""The records of prefgen: `Sample` is the input of a method, `Pair` and `Dropped` its outcomes.
 
 All are frozen and hold plain data. "Rejected" always means the worse of two responses; a sample that yields no pair is
 *dropped*, with a reason.
@@ -15,7 +15,7 @@ Role = Literal["system", "user", "assistant"]
 
 
 class Slot(Enum):
-    """A place in a turn where something other than text stands."""
+    """A place in a turn for something other than text."""
 
     IMAGE = "image"
 
@@ -43,7 +43,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """What a run recorded of an image, for the image with this digest; the fields are those of `Image`."""
+    """What a run recorded of an image with this digest; fields as in `Image`."""
 
     sha256: str
     path: str = ""
@@ -53,7 +53,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class ImageRef:
-    """An image as the source names it: a path, or bytes, or a URL. `prefgen.images.load` makes it an `Image`.
+    """A reference to an image: a path, bytes or a URL. `prefgen.images.load` makes an `Image` of it.
 
     Attributes:
         recorded: what an earlier run recorded of it, where the source is an export of that run.
@@ -66,7 +66,7 @@ class ImageRef:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Name of the image for messages."""
         return self.path or self.url or "<embedded image>"
 
 
@@ -76,7 +76,8 @@ class Image:
 
     Attributes:
         data: the original bytes, or a PNG of what they show where trainers would show something else.
-        path: as the source writes it. how: the rule by which its file was found, if its name is not that path.
+        path: as the source writes it.
+        how: the rule by which its file was found, if its name is not that path.
         original: digest of the original bytes where `data` is not them.
     """
 
@@ -95,7 +96,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Sample:
-    """One thing to make a pair of: a prompt, and usually a reference answer.
+    """A prompt with its images and usually a reference answer, of which a pair is made.
 
     Attributes:
         id: 16 hexadecimal digits, a hash of what the source has of it; every random draw is seeded by it.
@@ -122,14 +123,14 @@ class Sample:
 
     @property
     def row_id(self) -> str:
-        """What names the row: the sample's id, or of a further row a hash of it."""
+        """Id of the row: the sample's id, or for further rows of it a hash of that."""
         if not self.part:
             return self.id
         return hashlib.blake2b(f"{self.id}\x1f{self.part}".encode(), digest_size=8).hexdigest()
 
     @property
     def loaded_images(self) -> tuple[Image, ...]:
-        """The images, all of them loaded.
+        """The images, all of which must be loaded.
 
         Raises:
             TypeError: if one is still a reference.
@@ -159,7 +160,8 @@ class Pair:
     Attributes:
         method: e.g. ``bdhs``; `variant` is the method's own sub-name, e.g. ``attn``.
         authors: which of the run's policies wrote the chosen and the rejected answer, from 0; None for the reference.
-        chosen: y+. rejected: y-.
+        chosen: y+.
+        rejected: y-.
         rejected_images: one for each image of the prompt, where the images are what is better or worse; the two answers
             are then equal. References as long as those of the sample are.
         iteration: 1-based iteration in which the rejected answer was accepted; 0 for one that was imported.
@@ -202,7 +204,7 @@ class Pair:
 
     @property
     def loaded_rejected_images(self) -> tuple[Image, ...]:
-        """The rejected images, all of them loaded.
+        """The rejected images, all of which must be loaded.
 
         Raises:
             TypeError: if one is still a reference.
@@ -258,5 +260,5 @@ def sample_id(source_id: str, turn: int, prompt: tuple[Turn, ...], images: tuple
 
 
 def part_text(turn: Turn) -> str:
-    """A turn's parts as one string in which image slots cannot be confused with text."""
+    """A turn's parts as one string, in which image slots differ from any text."""
     return "\x1f".join(part if isinstance(part, str) else "\x1d" for part in turn.parts)

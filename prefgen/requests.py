@@ -1,4 +1,4 @@
-"""What a method asks of a model, and what it gets back.
+"""Requests of methods to models, and the replies to them.
 
 A method is a *flow*: a generator that yields tuples of requests to be answered together, is sent the tuple of their
 replies in the same order, and returns an outcome. It does no I/O and knows no engine.
@@ -23,7 +23,7 @@ Finish = Literal["stop", "eos", "length"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn. Temperature 0 is greedy.
+    """Sampling of the next token. Temperature 0 is greedy.
 
     Attributes:
         max_new_tokens: a completion that reaches it is kept, with finish ``length``.
@@ -63,13 +63,13 @@ class Generate:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Every view of the images that it takes to answer."""
+        """The views of the images that are needed to answer."""
         return (self.view,)
 
 
 @dataclass(frozen=True)
 class Contrast(Generate):
-    """Continue the assistant's answer by what one view of the images makes more likely than another.
+    """Continue the assistant's answer, with logits that contrast two views of the images.
 
     Tokens are drawn from ``(1 + alpha) * l - alpha * l'``, where l are the next-token logits under `view` and l' those
     under `against`, both after the same tokens.
@@ -86,18 +86,18 @@ class Contrast(Generate):
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Both views."""
+        """Both views of the images."""
         return (self.view, self.against)
 
 
 @dataclass(frozen=True)
 class Annotate(Generate):
-    """The same, asked of the model that compares answers instead of the policy."""
+    """As `Generate`, for the model that compares answers instead of the policy."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What was generated after the prefix.
+    """The text that was generated after the prefix.
 
     Attributes:
         text: the continuation with its leading space, so that ``prefix + text`` is the answer so far.
@@ -114,12 +114,13 @@ class Completion:
 
 @dataclass(frozen=True)
 class Score:
-    """Read a given answer token by token, and say what the model would have put in each place (teacher forcing).
+    """Score a given answer token by token, with the model's own prediction in each place (teacher forcing).
 
     Attributes:
         prompt: as in `Generate`, and `images` and `view` likewise.
         answer: not empty; trailing spaces are not read.
-        temperature: of the draw in each place, 0 takes the most likely token; top_p: its nucleus.
+        temperature: of the draw in each place, 0 takes the most likely token.
+        top_p: its nucleus.
         seed: seeds the draws of this request alone.
     """
 
@@ -134,12 +135,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer of T tokens as the model sees it.
+    """Log-probabilities and predictions of an answer of T tokens.
 
     Attributes:
-        ids: the answer's tokens, (T,). logps: log-probability of each after all before it, in nats, (T,).
+        ids: the answer's tokens, (T,).
+        logps: log-probability of each after all before it, in nats, (T,).
         drawn: what the model puts in the place of each, and in the place behind them where the answer ends, (T + 1,).
-        text: the drawn tokens but for the last as text, as it continues the prompt. end: the text of the last.
+        text: the drawn tokens but for the last as text, as it continues the prompt.
+        end: the text of the last.
         image_tokens: image tokens of the prompt; `kept_tokens` of them were visible.
     """
 
@@ -150,6 +153,28 @@ class Scored:
     end: str
     image_tokens: int
     kept_tokens: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Ask a reward model, or another measure of an answer, how good it is.
+
+    Attributes:
+        prompt: as in `Generate`, and `images` likewise.
+        reference: the sample's own answer; empty if it has none.
+    """
+
+    prompt: tuple[Turn, ...]
+    images: tuple[Image, ...]
+    answer: str
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """The reward of an answer: higher is better, the unit is the measure's own."""
+
+    reward: float
 
 
 @dataclass(frozen=True)
@@ -173,7 +198,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Borrow:
-    """Take an image of another sample, one that shows something else than `image`. `seed` picks it."""
+    """Ask for an image of another sample that differs from `image`; `seed` chooses it."""
 
     image: Image
     seed: int
@@ -181,7 +206,7 @@ class Borrow:
 
 @dataclass(frozen=True)
 class Borrowed:
-    """The image of another sample."""
+    """An image of another sample."""
 
     image: Image
 
@@ -209,7 +234,7 @@ class Chat:
 
 @dataclass(frozen=True)
 class Message:
-    """What a chat model said. Whether it is of any use is for the method to judge.
+    """Reply of a chat model. The method decides whether it can be used.
 
     Attributes:
         finish: why it ended, in the API's words (``stop``, ``length``, ``content_filter`` …), or ``refusal``, in which
@@ -227,13 +252,13 @@ class Message:
     how: tuple[str, ...] = ()
 
 
-Request = Generate | Contrast | Score | Embed | Borrow | Chat
-Reply = Completion | Scored | Vector | Borrowed | Message
+Request = Generate | Contrast | Score | Rate | Embed | Borrow | Chat
+Reply = Completion | Scored | Rated | Vector | Borrowed | Message
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 Flows = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome | list[Outcome]]
 """A flow that may return an outcome for each of several rows, see `prefgen.methods.base.Several`."""
 
 
 def of_policy(asks: Sequence[type[Request]]) -> bool:
-    """Whether any of these requests is for the policy, the model that pairs are made for."""
+    """Whether any of these requests is answered by the policy, the model that pairs are made for."""
     return not {Generate, Contrast, Score}.isdisjoint(asks)

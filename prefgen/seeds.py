@@ -1,4 +1,4 @@
-"""Every random draw is seeded by what it is for, never by position, batch, worker or wall clock."""
+"""Seeds of random draws, derived from what a draw is for and never from position, batch, worker or time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def derive(run_seed: int, sample_id: str, iteration: int, purpose: str) -> int:
-    """A 64-bit seed that depends on nothing but its arguments.
+    """A 64-bit seed that depends only on its arguments.
 
     Args:
         iteration: 1-based, as in algorithm 1.
@@ -21,7 +21,7 @@ def derive(run_seed: int, sample_id: str, iteration: int, purpose: str) -> int:
 
 
 def generator(seed: int) -> np.random.Generator:
-    """The generator behind every draw: Philox, counter-based, the same stream on every platform."""
+    """The random generator of every draw: Philox, counter-based, the same stream on every platform."""
     import numpy as np  # here, since its import takes a third of the time that `prefgen --help` may take
 
     return np.random.Generator(np.random.Philox(key=seed))

@@ -1,4 +1,4 @@
-"""Sentences, cuts and yes/no words: the text side of BDHS, pure and lossless.
+"""Sentence splitting, cuts and yes/no swaps for BDHS. Every split can be joined to the original text.
 
 Sentence boundaries come from sentencex (offsets into the unchanged text) and from newlines. Everything here keeps the
 text byte for byte: the pieces of a split, white space included, re-join to the input.
@@ -82,7 +82,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Cut:
-    """A sentence cut in two, ready to be completed.
+    """A sentence with the part that is kept and the part that the model replaces.
 
     Attributes:
         prefix: y+_{k,1}, what stays; a swapped yes/no word stands in it.
@@ -96,7 +96,7 @@ class Cut:
 
 
 def split_sentences(text: str, splitter: Splitter = "sentencex", language: str = "en") -> tuple[Sentence, ...]:
-    """Split into sentences whose bodies and tails, in order, re-join to `text`.
+    """Split a text into sentences whose bodies and tails, joined in order, give the text again.
 
     White space before the first sentence belongs to its body. A bare list marker ("1.") stays with what it introduces,
     and "approx." with its number.
@@ -130,7 +130,7 @@ def split_sentences(text: str, splitter: Splitter = "sentencex", language: str =
 
 
 def _pieces(text: str, splitter: Splitter, language: str) -> list[str]:
-    """Consecutive pieces of the text; with ``sentencex`` white space may be a piece of its own."""
+    """Consecutive pieces of the text; `sentencex` may return white space as a piece of its own."""
     if splitter == "none":
         return [text]
     lines = [line for line in _LINE.findall(text) if line]
@@ -144,7 +144,7 @@ def _pieces(text: str, splitter: Splitter, language: str) -> list[str]:
 
 
 def _continues(previous: str, piece: str) -> bool:
-    """Whether `piece` is white space, or what follows an abbreviation that `previous` ends in."""
+    """Whether `piece` is white space, or follows an abbreviation at the end of `previous`."""
     return not piece.strip() or bool(_ABBREVIATED.search(previous) and _CONTINUES.match(piece))
 
 
@@ -154,7 +154,7 @@ def _boundaries(line: str, language: str) -> list[dict[str, int]]:
 
 
 def sentence_end(text: str, open_at: int, floor: int, *, final: bool, language: str = "en") -> int | None:
-    """Where the sentence that is being completed ends; the one decision both engines use while they generate.
+    """Offset at which the sentence that is being generated ends, or None. Both engines use it while they decode.
 
     A full stop ends a sentence unless it belongs to a number, an abbreviation or the like, which only what follows can
     tell: the end is known once the next sentence has begun. Closing quotes and brackets belong to the sentence.
@@ -182,13 +182,13 @@ def sentence_end(text: str, open_at: int, floor: int, *, final: bool, language: 
 
 
 def full_stop_end(text: str, floor: int) -> int | None:
-    """As printed in the paper: just behind the first "." that was generated, or None."""
+    """Offset behind the first generated ".", as printed in the paper, or None."""
     found = text.find(".", floor)
     return found + 1 if found >= 0 else None
 
 
 def swap_yes_no(body: str, *, literal: bool = False) -> tuple[str, Span] | None:
-    """Algorithm 1, line 12 and 13: exchange a leading yes/no word for its counterpart, its capitals kept.
+    """Algorithm 1, lines 12 and 13: exchange a leading yes or no, in the same case.
 
     Args:
         literal: match as printed in the paper, without a word boundary ("Nothing" becomes "Yesthing").
@@ -210,7 +210,7 @@ def swap_yes_no(body: str, *, literal: bool = False) -> tuple[str, Span] | None:
 
 
 def cut_points(body: str) -> tuple[int, ...]:
-    """Offsets at which a sentence may be cut: ends of words, with something to keep and a word to re-generate.
+    """Offsets at which a sentence may be cut: word ends with text before them and a word after them.
 
     In scripts that write no spaces, also between characters. Empty for a single word.
     """
@@ -224,7 +224,7 @@ def cut_points(body: str) -> tuple[int, ...]:
 
 
 def _points_in_spaceless(word: str, start: int) -> list[int]:
-    """Boundaries between the characters (grapheme clusters) of a word at which either side is of a spaceless script."""
+    """Boundaries of grapheme clusters inside a word, beside a character of a script without spaces."""
     clusters: list[str] = regex.findall(r"\X", word)
     points, offset = [], 0
     for left, right in itertools.pairwise(clusters):

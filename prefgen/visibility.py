@@ -25,7 +25,7 @@ NOISE_STEPS_MAX = 1000
 
 @dataclass(frozen=True)
 class View:
-    """What a request may see of its images. The default view sees everything.
+    """What a request may see of its images. The default view shows everything.
 
     Attributes:
         rho: share of image tokens that nothing may attend to, in [0, 1]; 0 shows all, 1 none.
@@ -76,7 +76,7 @@ def last_step(schedule: Schedule) -> int:
 
 
 def alpha_bar(n: int, schedule: Schedule = "paper") -> float:
-    """Eq. 8 and 9: the share of the image's variance that is left after `n` of 1000 diffusion steps.
+    """Eq. 8 and 9: share of the image's variance that remains after `n` of 1000 diffusion steps.
 
     ``beta_k = sigmoid(-6 + 12 k / 1000) * (0.5e-2 - 1e-5) + 1e-5`` and the product of ``1 - beta_k`` for k = 1..n. The
     public code (``code``) spreads the argument over 0..999 instead and multiplies n + 1 factors, index n included.
@@ -94,7 +94,7 @@ def alpha_bar(n: int, schedule: Schedule = "paper") -> float:
 
 
 def _beta(k: int, last: int) -> float:
-    """Eq. 8: the share of variance that step `k` replaces by noise."""
+    """Eq. 8: share of variance that step `k` replaces by noise."""
     return (0.5e-2 - 1e-5) / (1.0 + math.exp(6.0 - 12.0 * k / last)) + 1e-5
 
 

@@ -1,7 +1,8 @@
 """Kills and full disks at a chosen step of what a process does to files, in a forked child.
 
 A step is a file opened for writing, a write, a sync, a rename, a deletion or a new folder, below a given folder. Python
-reports most of them to audit hooks, so that no code can get past them; `os.write` and `os.fsync` are wrapped.
+reports most of them to audit hooks, so that no code can get past them; `os.write` and `os.fsync` are wrapped. A
+statement of SQLite is a step, too, where the database is below the folder.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import sqlite3
 import sys
 import traceback
 import warnings
@@ -65,9 +67,39 @@ class _Steps:
             fsync(fd)
 
         os.write, os.fsync = own_write, own_fsync
+        sqlite3.connect = self._connecting(sqlite3.connect)
         for module, name, place in savers:
             setattr(module, name, self._saving(getattr(module, name), place))
         sys.addaudithook(self._audit)
+
+    def _connecting(self, connect: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that opens a database whose statements are steps."""
+        steps = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+                steps.statement(statement)
+                return super().execute(statement, *values)
+
+            def executescript(self, script: str) -> sqlite3.Cursor:
+                steps.statement(script)
+                return super().executescript(script)
+
+        def connecting(path: Any, **settings: Any) -> Any:
+            return connect(path, **settings, **({"factory": Connection} if self._is_ours(str(path)) else {}))
+
+        return connecting
+
+    def statement(self, statement: str) -> None:
+        """A statement of SQLite is about to be executed."""
+        if statement.startswith("SELECT"):
+            return
+        try:
+            self.step("write")
+        except OSError as error:
+            raised = sqlite3.OperationalError("database or disk is full")
+            raised.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise raised from error
 
     def _saving(self, save: Callable[..., Any], place: int) -> Callable[..., Any]:
         """A function that writes a file in C, torn by a kill."""

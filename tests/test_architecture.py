@@ -15,19 +15,31 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
     {"errors", "records", "seeds", "image_names", "demo"},
-    {"visibility", "text", "images", "reading", "addresses", "durable", "cache", "options", "guide"},
+    {
+        "visibility",
+        "text",
+        "images",
+        "reading",
+        "addresses",
+        "durable",
+        "cache",
+        "options",
+        "guide",
+        "console",
+        "signals",
+    },
     {"requests", "rundir", "remote"},
     {"methods", "engines", "sources"},
-    {"formats"},
-    {"runner"},
+    {"driver", "formats"},
     {"select"},
-    {"lint", "train"},
-    {"card"},
+    {"linting", "training"},
+    {"card", "rewards"},
     {"view", "evaluate", "doctor"},
     {"estimate"},
+    {"runner"},
+    {"api"},
     {"cli"},
-    {"api", "__main__"},
-    {"__init__"},
+    {"__main__", "__init__"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "vllm", "ray", "datasets"}
 
@@ -78,9 +90,16 @@ def test_verify_shares_nothing_with_the_writer() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_packages_are_imported_by_engines_and_training_alone(path: Path) -> None:
-    if unit(path) not in ("engines", "train"):
+    if unit(path) not in ("engines", "training"):
         top = [name.split(".")[0] for node in ast.parse(path.read_text()).body for name in imported(node)]
         assert not HEAVY & set(top)
+
+
+def test_consoles_are_those_that_escape_control_characters() -> None:
+    for path in MODULES:
+        names = [name for node in ast.walk(ast.parse(path.read_text())) for name in imported(node)]
+        assert "rich.console.Console" not in names, path
+        assert "rich.console" not in names or path == PACKAGE / "console.py", path
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__main__.py"], ids=str)

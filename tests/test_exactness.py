@@ -19,12 +19,12 @@ import transformers
 from sentence_transformers import SentenceTransformer
 
 from prefgen import images, sources
+from prefgen.driver import drive
 from prefgen.engines import build
 from prefgen.engines.base import ATTENTIONS, POSITIONS, Attention, EngineConfig
 from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Dropped, Pair, Sample
-from prefgen.runner.driver import drive
 from prefgen.seeds import derive, generator
 from prefgen.sources import SourceOptions
 

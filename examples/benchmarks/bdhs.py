@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prefgen import sources
+from prefgen.driver import drive
 from prefgen.engines.base import Engine, EngineConfig, Engines
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf import decoding as decode
@@ -52,7 +53,6 @@ from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Pair, Sample
 from prefgen.requests import Embed, Generate
-from prefgen.runner.driver import drive
 from prefgen.sources import SourceOptions
 
 BASE = BDHS(iterations=1, temperature=0.0)

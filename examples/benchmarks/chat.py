@@ -30,6 +30,7 @@ from typing import Any
 
 import openai
 
+from prefgen.driver import drive
 from prefgen.engines.chat import wire
 from prefgen.engines.chat.call import httpx
 from prefgen.engines.chat.config import JudgeConfig
@@ -39,7 +40,6 @@ from prefgen.methods import prompts
 from prefgen.methods.corrupt import Corrupt
 from prefgen.records import Image, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat
-from prefgen.runner.driver import drive
 
 MODEL = "null"
 ANSWER = "Two dogs sleep on a red sofa next to the window, and a lamp stands behind them."

@@ -45,9 +45,9 @@ from rich.table import Table
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import loading
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job, Prepared
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job, Prepared
 
 HERE = Path(__file__).parent
 THREE = "prefgen, 3 answers"

@@ -80,7 +80,7 @@ def main() -> None:
         except PrefgenError as error:
             if os.environ.get("PREFGEN_DEBUG"):
                 raise
-            from prefgen.cli.console import plain  # with rich, which a command that ends well may do without
+            from prefgen.console import plain  # with rich, which a command that ends well may do without
 
             prefix = "" if isinstance(error, Stopped) else "error: "  # nothing went wrong
             typer.echo(f"{prefix}{plain(redact(str(error)))}", err=True)

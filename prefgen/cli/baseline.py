@@ -1,8 +1,10 @@
-"""`prefgen baseline`: the simple methods that BDHS is compared with, under the same options."""
+"""`prefgen baseline`: pairs by a simple method, with the options of all methods in `BASELINES`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import operator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,12 +12,13 @@ from prefgen.cli import options as o
 from prefgen.cli.params import Draft, command
 from prefgen.errors import UsageError
 from prefgen.methods import BASELINES
-from prefgen.methods.append import Append
-from prefgen.methods.blind import Blind
-from prefgen.methods.contrastive import Contrastive
-from prefgen.methods.dropout_ntp import DropoutNTP
-from prefgen.methods.weakened import Weakened
+from prefgen.methods.base import Method
 from prefgen.sources import SourceOptions
+
+if TYPE_CHECKING:
+    Baseline = Method
+else:
+    Baseline = functools.reduce(operator.or_, BASELINES.values())
 
 
 @command
@@ -25,22 +28,22 @@ def baseline(
     input: o.Input,
     output: o.Output,
     source: SourceOptions,
-    settings: Draft[DropoutNTP | Blind | Weakened | Contrastive | Append],
+    settings: Draft[Baseline],
     engine: o.Policy,
     run: o.RunOptions,
 ) -> None:
     """Make rejected answers by a simpler method, for comparison.
 
     dropout-ntp writes the second half of the answer without the image, blind the whole of it; weakened answers a noised
-    image, contrastive does so away from what the clean one shows; append adds an imagined sentence. What a method's
-    option is by default stands in its file in prefgen/methods.
+    image, contrastive does so away from what the clean one shows; append adds an imagined sentence. The defaults of a
+    method's options are in its file in prefgen/methods.
 
     Example: prefgen baseline blind -i examples/scenes/llava_instruct.json -m examples/scenes/model -o out
     --similarity-model minilm
     """
     if method not in BASELINES:
         raise UsageError(f"method {method!r} is unknown; choose from {', '.join(BASELINES)}")
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     made = settings.make(BASELINES[method], method)
-    session.make_pairs(ctx, made, input, source, engine, output, run)
+    terminal.make(ctx, made, input, source, engine, output, run)

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prefgen.cli.damage import Command
+from prefgen.errors import ExitCode, Stopped
 
 MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
 
@@ -59,7 +60,7 @@ COMMANDS = {
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
     "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "rank:judge"),
     "noise": Entry(LOOK, "Draw a picture under noise of every strength and kind."),
-    "train": Entry(TRAIN, "Train a model on runs: DPO, IPO, SLiC or SFT; with LoRA or whole."),
+    "train": Entry(TRAIN, "Train a model on runs: DPO, IPO, SLiC, SFT or a reward model; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
     "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
     "finalize": Entry(CHECK, "Make the data set of a run that several processes filled.", "finished:finalize"),
@@ -86,6 +87,17 @@ class Commands(TyperGroup):
         if self._listing or cmd_name not in COMMANDS:
             return self.commands.get(cmd_name)
         return load(cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Ctrl-C ends it as a signal ends a run, whatever it is at.
+
+        Raises:
+            Stopped: it was interrupted.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Stopped("interrupted", ExitCode.INTERRUPTED) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help with the list of commands."""

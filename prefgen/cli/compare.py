@@ -40,7 +40,7 @@ def compare(
     import dataclasses
     import json as json_
 
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.evaluate import compare as compare_
     from prefgen.requests import Score

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +15,7 @@ from prefgen.addresses import redact
 from prefgen.cli.renamed import keys, note
 from prefgen.errors import UsageError
 
-SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
-_REPEAT = "repeat with: "
 _LISTS = ("also", "engine_args", "image_root", "input", "online_args", "sweep")  # options that may be repeated
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers", "ray")
@@ -135,6 +132,7 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     import tomli_w
 
     import prefgen
+    from prefgen.runner.finishing import REPEAT
 
     values = {
         name: _redacted(value)
@@ -143,7 +141,7 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     }
     heading = f"# prefgen {prefgen.__version__}, prefgen {ctx.info_name}\n"
     if "config_file" in ctx.params:
-        heading = f"# prefgen {prefgen.__version__}; {_REPEAT}prefgen {ctx.info_name} --config FILE\n"
+        heading = f"# prefgen {prefgen.__version__}; {REPEAT}prefgen {ctx.info_name} --config FILE\n"
     return heading + tomli_w.dumps(dict(sorted(values.items())))
 
 
@@ -151,9 +149,3 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_redacted(item) for item in value]
     return redact(str(value)) if isinstance(value, str | Path) else value
-
-
-def repeating(path: Path) -> str:
-    """The command that repeats the run whose configuration `lock` wrote there."""
-    heading = path.read_text(encoding="utf-8").partition("\n")[0]
-    return heading.partition(_REPEAT)[2].replace("FILE", shlex.quote(str(path)))

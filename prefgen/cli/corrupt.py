@@ -34,11 +34,11 @@ def corrupt(
 
     Example: prefgen corrupt -i examples/scenes/llava_instruct.json -o out --judge gpt4 --max-cost 5
     """
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     name = "corrupt" if ctx.params["reply"] == "json" else "corrupt-text"
     made = method.make(prompt=prompts_.load(name, prompt))
-    session.make_pairs(ctx, made, input, source, engine, output, run, judge)
+    terminal.make(ctx, made, input, source, engine, output, run, judge)
 
 
 prompts = typer.Typer(help="The prompts that chat models are given: list or export them.", no_args_is_help=True)
@@ -56,11 +56,14 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where to write them; files that are there are kept.", metavar="DIR")],
 ) -> None:
     """Write the prompts out as files, to be changed and given back by --prompt."""
-    folder.mkdir(parents=True, exist_ok=True)
+    from prefgen import durable
+
+    with durable.environment(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name in prompts_.NAMES:
         path = folder / f"{name}.txt"
         if path.exists():
             typer.echo(f"{path} is there already", err=True)
         else:
-            path.write_text(prompts_.load(name).text, encoding="utf-8")
+            durable.put(path, prompts_.load(name).text.encode())
             typer.echo(path)

@@ -23,8 +23,7 @@ def demo(
 
     Example: prefgen demo
     """
-    from rich.console import Console
-
+    from prefgen.console import Console
     from prefgen.demo import FOLDER
 
     talk = Console(stderr=True, quiet=quiet)

@@ -19,7 +19,9 @@ _SIZE = "640x480"
 @command
 def doctor(
     ctx: typer.Context,
-    config: Annotated[EngineConfig, only("device", "dtype", "revision", "base_model", "trust_remote_code")],
+    config: Annotated[
+        EngineConfig, only("device", "dtype", "revision", "base_model", "chat_template", "trust_remote_code")
+    ],
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
     image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
     output: Annotated[
@@ -31,7 +33,7 @@ def doctor(
 
     Example: prefgen doctor llava-hf/llava-v1.6-vicuna-7b-hf --image-size 1024x768
     """
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.doctor import environment, render
     from prefgen.engines import build
 

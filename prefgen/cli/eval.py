@@ -37,7 +37,7 @@ JudgePrompt = Annotated[
 JudgeTokens = Annotated[int, o.option("Judge", "--judge-tokens", help="Limit of a judge's reply.")]
 Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
 _OF_ENGINE = (
-    *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+    *("revision", "base_model", "chat_template", "engine", "base_url", "engine_key_env", "engine_args", "device"),
     *("dtype", "batch_size"),
 )
 Engine = Annotated[Draft[EngineConfig], only(*_OF_ENGINE, "batch_tokens", "trust_remote_code")]
@@ -208,12 +208,44 @@ def compare(
 
 @evaluations.command()
 @command
+def rm(
+    ctx: typer.Context,
+    engine: Annotated[EngineConfig, only("device", "dtype")],
+    places: Annotated[
+        list[Path], typer.Argument(help="Folders of reward models, then of finished runs.", metavar="RM… RUN…")
+    ],
+    implicit: Annotated[
+        list[str] | None,
+        o.data("--implicit", help="A policy trained by DPO, for its implicit reward: folder or Hub id; repeatable."),
+    ] = None,
+    reference: Annotated[
+        str, o.data("--reference", help="What these policies were trained from; else an adapter's base.")
+    ] = "",
+    limit: Annotated[int | None, o.data("--limit", help="Use the first N pairs of a run.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Accuracy of reward models on every run (table 7), beside baselines.
+
+    Pairs count of whose pictures none of the models was trained on. Baselines: the longer answer, words alone
+    (cross-validated on the run), and with --implicit the log-ratio of a policy.
+
+    Example: prefgen eval rm RM povid rlhf-v vlfeedback
+    """
+    from prefgen.cli import evaluating
+
+    evaluating.rewards(ctx.params, engine)
+
+
+@evaluations.command()
+@command
 def scenes(
     ctx: typer.Context,
     engine: Annotated[
         EngineConfig,
         only(
-            *("model", "base_model", "device", "batch_size"),
+            *("model", "base_model", "chat_template", "device", "batch_size"),
             model={"help": "Model to measure: folder or Hub id."},
             batch_size={"help": "Questions of a batch.", "default": 64},
         ),

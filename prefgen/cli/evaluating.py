@@ -13,9 +13,9 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from prefgen import seeds
-from prefgen.cli.console import Console
+from prefgen import durable, seeds
 from prefgen.cli.options import build as build_options
+from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -30,7 +30,7 @@ from prefgen.images import ImageRoot, load_images
 from prefgen.methods import prompts
 from prefgen.records import Dropped, ImageRef, Sample
 from prefgen.requests import Chat, Generate
-from prefgen.runner.pending import Interrupts
+from prefgen.signals import Interrupts
 
 Options = Mapping[str, Any]
 
@@ -286,6 +286,38 @@ def _judged(
         )
 
 
+def rewards(options: Options, engine: EngineConfig) -> None:
+    """The matrix of reward models and runs."""
+    from prefgen.evaluate import rewards as rewards_
+    from prefgen.training import reward
+
+    build.hush(engine, (Generate,))
+    models = [place for place in options["places"] if reward.is_reward_model(place)]
+    runs = [place for place in options["places"] if place not in models]
+    implicit = [(policy, rewards_.reference_of(policy, options["reference"])) for policy in options["implicit"] or ()]
+    if not runs or not (models or implicit):
+        raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
+    found = rewards_.matrix(models, runs, implicit, engine, options["limit"], options["seed"])
+    if options["json"]:
+        Console().print_json(json.dumps(dataclasses.asdict(found)))
+        return
+    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    for name in found.unrecorded:
+        talk.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
+    for name, count in found.seen.items():
+        talk.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
+    for reason, count in found.dropped.items():
+        talk.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
+    table = Table("reward", *found.seen, box=None)
+    for name, cells in found.cells.items():
+        table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
+    Console().print(table)
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+
+
 @contextmanager
 def _judge(options: Options) -> Iterator[Any]:
     """The judge, whose replies are kept in the output."""
@@ -304,10 +336,12 @@ def _judge(options: Options) -> Iterator[Any]:
 
 
 def _write(output: Path, scores: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Items first: whoever finds scores finds them, too."""
+    """Write both files; where there are scores, the items are theirs."""
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-    (output / compare_.ITEMS).write_text(lines, encoding="utf-8")
-    (output / compare_.SCORES).write_text(_text(scores) + "\n", encoding="utf-8")
+    with durable.environment(output), durable.hold(output / asking.LOCK, output):
+        (output / compare_.SCORES).unlink(missing_ok=True)
+        durable.replace(output / compare_.ITEMS, durable.json_bytes(lines))
+        durable.replace_json(output / compare_.SCORES, scores)
 
 
 def _text(found: Mapping[str, Any]) -> str:
@@ -332,7 +366,7 @@ def _show(
         cells = []
         for figure in figures:
             interval = bounds.get(figure)
-            cells.append(_cell(row[figure]) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""))
+            cells.append(_cell(row[figure]) + _bounds(interval))
         table.add_row(name, *cells)
     Console().print(table)
     typer.echo(f"scores in {options['output'] / compare_.SCORES}")

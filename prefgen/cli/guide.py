@@ -18,12 +18,12 @@ def guide(
 
     Example: prefgen guide bdhs
     """
-    from rich.console import Console
     from rich.markdown import Markdown
     from rich.table import Table
     from rich.text import Text
 
     from prefgen import guide as pages
+    from prefgen.console import Console
     from prefgen.errors import UsageError
 
     console = Console()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prefgen.cli.options import run_folder
-from prefgen.cli.select import Exclude
+from prefgen.cli.select import EXCLUDE
 from prefgen.errors import NotGoodEnough, UsageError
 
 FAIL_ON = ("error", "warning")
@@ -25,7 +25,7 @@ def lint(
         str | None,
         typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),
     ] = None,
-    exclude_images: Exclude = None,
+    exclude_images: Annotated[Path | None, typer.Option("--exclude-images", help=EXCLUDE)] = None,
     truncate: Annotated[
         int | None, typer.Option("--truncate", min=1, help="Compare pairs after N characters as well [2000].")
     ] = None,
@@ -35,9 +35,9 @@ def lint(
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """
-    from prefgen import lint as linting
-    from prefgen.cli.console import Console
-    from prefgen.lint import render, thresholds
+    from prefgen import linting
+    from prefgen.console import Console
+    from prefgen.linting import render, thresholds
     from prefgen.select import Excluded
 
     level = next((level for level in linting.LEVELS if level == fail_on and level in FAIL_ON), None)

@@ -26,21 +26,19 @@ def noise(
     """
     from typing import cast
 
-    from prefgen import images
-    from prefgen.errors import EnvironmentFault, RowError, UsageError
+    from prefgen import durable, images
+    from prefgen.errors import RowError, UsageError
     from prefgen.options import check_choice
     from prefgen.records import ImageRef
     from prefgen.view import noise as noise_
     from prefgen.visibility import Schedule
 
     check_choice("--schedule", schedule, SCHEDULES)
+    durable.refuse_foreign(output, noise_.MARK)
     try:
         loaded = images.load(ImageRef(path=image.name, data=image.read_bytes()), images.ImageRoot(()))
     except (OSError, RowError) as error:
         raise UsageError(f"{image} cannot be used: {error}") from error
     cells = noise_.measure_all(images.decode(loaded), seed, cast(Schedule, schedule))
-    try:
-        noise_.sheet(cells).save(output, "PNG")
-    except OSError as error:
-        raise EnvironmentFault(f"cannot write {output}: {error}") from error
+    durable.put(output, noise_.png(cells))
     typer.echo(f"{output}: {len(noise_.STEPS)} steps in {len(cells) // len(noise_.STEPS)} noise spaces")

@@ -109,7 +109,7 @@ class RunOptions:
 
     seed: int = declare.option(0, help="Seeds every draw.", panel=declare.RUN)
     shard_size: int = declare.option(
-        config.SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=declare.RUN, low=1
+        declare.SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=declare.RUN, low=1
     )
     max_dropped: float = declare.option(1.0, help="Exit 3 if a larger share of rows is dropped.", panel=declare.RUN)
     license: str = declare.option(

@@ -28,7 +28,7 @@ def plan(
 
     Example: prefgen plan --model-size 7b --samples 5000 --gpu h100 --price-per-hour 2.5
     """
-    from prefgen.cli.console import Console
+    from prefgen.console import Console
     from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
     from prefgen.options import check_choice

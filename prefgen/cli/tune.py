@@ -49,12 +49,13 @@ def tune(
     """
     import json as json_
 
-    from prefgen.cli.console import Console
+    from prefgen import durable
+    from prefgen.console import Console
     from prefgen.engines import build
-    from prefgen.errors import EnvironmentFault
     from prefgen.evaluate import tune as tuning
 
     check_choice("--method", method, (BDHS.name,))
+    durable.refuse_foreign(output, tuning.MARK)
     name, values = _values(ctx)
     if source.sample is None and source.limit is None:
         source = replace(source, sample=_PILOT)
@@ -76,10 +77,7 @@ def tune(
     for trial in tuning.run(methods, samples, build.build(engine_config, BDHS.asks)):
         trials.append(trial)
         talk.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
-    try:
-        output.write_text(tuning.plot(trials), encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFault(f"cannot write {output}: {error}") from error
+    durable.put(output, tuning.plot(trials).encode())
     chosen = tuning.recommend(trials)
     told = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
     if json:

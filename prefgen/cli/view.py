@@ -32,17 +32,20 @@ def view(
 
     Example: prefgen view out --static preview.html
     """
-    from prefgen.errors import EnvironmentFault
-    from prefgen.view.page import preview
+    from prefgen import durable
+    from prefgen.errors import UsageError
+    from prefgen.rundir.layout import Layout
+    from prefgen.view import page
     from prefgen.view.server import Server
 
     if static is not None:
-        html = preview(out, rows)
-        try:
-            static.write_text(html, encoding="utf-8")
-        except OSError as error:
-            raise EnvironmentFault(f"cannot write {static}: {error}") from error
-        typer.echo(f"{static}: {len(html.encode()):,} bytes", err=True)
+        at = Layout(static.absolute().parent)
+        if at.plan.exists() and at.preview.name == static.name:
+            raise UsageError(f"--static {static} is a file of a run, which would no longer verify: give another name")
+        durable.refuse_foreign(static, page.MARK)
+        html = page.preview(out, rows).encode()
+        durable.put(static, html)
+        typer.echo(f"{static}: {len(html):,} bytes", err=True)
         return
     with Server(out, port, host) as server:
         typer.echo(server.url)

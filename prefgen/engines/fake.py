@@ -1,4 +1,4 @@
-"""An engine without a model: instant, deterministic, for tests, dry runs and `--engine fake`."""
+"""An engine without a model, deterministic and instant, for tests, dry runs and `--engine fake`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from prefgen import seeds
 from prefgen.errors import RowError
-from prefgen.requests import Completion, Embed, Generate, Reply, Request, Score, Scored, Vector
+from prefgen.requests import Completion, Embed, Generate, Rate, Rated, Reply, Request, Score, Scored, Vector
 
 IMAGE_TOKENS = 64
 _WORDS = ("a", "the", "red", "blue", "small", "large", "circle", "square", "star", "sits", "stands", "above", "beside")
@@ -17,7 +17,7 @@ _DIMENSIONS = 256
 
 
 class FakeEngine:
-    """Answers `Generate`, `Contrast` and `Score` with seeded words and `Embed` with hashed bags of words.
+    """Answers `Generate`, `Contrast` and `Score` with seeded words, `Rate` and `Embed` with hashes of words.
 
     A reply depends on its request alone, so neither batch size nor order can change a run's output.
     """
@@ -40,6 +40,8 @@ class FakeEngine:
             return _generate(request)
         if isinstance(request, Score):
             return _score(request)
+        if isinstance(request, Rate):
+            return Rated(_word_id(request.answer) / 2**16)
         if isinstance(request, Embed):
             return _embed(request)
         raise TypeError(f"this engine does not answer {type(request).__name__}")
@@ -54,7 +56,7 @@ def _generate(request: Generate) -> Completion:
 
 
 def _score(request: Score) -> Scored:
-    """Words stand for tokens; one in three is drawn anew."""
+    """A `Scored` whose tokens are words; one in three is drawn anew."""
     words = request.answer.split()
     draws = seeds.generator(request.seed).random((len(words) + 1, 2))
     drawn = [_WORDS[int(draw * len(_WORDS))] for _, draw in draws]

@@ -15,10 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from prefgen import durable
-from prefgen.errors import CorruptRun, Locked, RowError, UsageError
+from prefgen.errors import CorruptRun, RowError, UsageError
 from prefgen.formats import EXPORTERS
 from prefgen.formats.base import Exported
 from prefgen.formats.writing import rows
@@ -86,12 +84,7 @@ def written(out: Path, what: dict[str, str], write: Callable[[Path], Exported]) 
         partial = out.with_name(f".{out.name}.partial")
         _refuse_foreign(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(partial / _LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            raise Locked(f"{out} is being written by another process: wait for it, or give another folder") from None
-        with lock:
+        with durable.hold(partial / _LOCK, out):
             if (found := _finished(out, what)) is not None:  # by a process that ended just now
                 shutil.rmtree(partial)
                 return found

@@ -10,15 +10,16 @@ from pathlib import Path
 from prefgen.errors import UsageError
 
 FOLDER = Path(__file__).parent
+_COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)  # for the tests of the pages
 TOPICS = (
     *("install", "data-in", "bdhs", "methods", "judges", "engines", "architectures", "train", "evaluate", "scale"),
-    *("data-out", "quality", "promises", "options", "scenes", "code"),
+    *("data-out", "quality", "promises", "options", "scenes", "code", "adding"),
 )
 """Pages in the order in which one may want to read them."""
 
 
 def page(topic: str) -> str:
-    """The Markdown of a page.
+    """The Markdown of a page, without its comments.
 
     Raises:
         UsageError: there is no such topic; names those that are near.
@@ -26,7 +27,7 @@ def page(topic: str) -> str:
     if topic not in TOPICS:
         near = difflib.get_close_matches(topic, TOPICS, n=2) or TOPICS
         raise UsageError(f"the guide has no page {topic!r}; perhaps {', '.join(near)}")
-    return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+    return _COMMENT.sub("", (FOLDER / f"{topic}.md").read_text(encoding="utf-8"))
 
 
 def title(topic: str) -> str:

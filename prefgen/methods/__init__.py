@@ -1,4 +1,7 @@
-"""One paper, one file; a method is imported when it is asked for, so that the help of one does not wait for all."""
+"""Methods that make pairs, one file each; a method is imported when it is first used.
+
+`_PLACES` gives module and class by name. A line in `_BASELINES` is all that `prefgen baseline` needs for a new method.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,25 @@ from importlib import import_module
 
 from prefgen.methods.base import Method
 
-_PLACES = {
-    "bdhs": ("bdhs", "BDHS"),
-    "povid-style": ("povid", "Povid"),
-    "image-pairs": ("image_pairs", "ImagePairs"),
-    "corrupt": ("corrupt", "Corrupt"),
-    "rank": ("rank", "Rank"),
+_BASELINES = {
     "dropout-ntp": ("dropout_ntp", "DropoutNTP"),
     "blind": ("blind", "Blind"),
     "weakened": ("weakened", "Weakened"),
     "contrastive": ("contrastive", "Contrastive"),
     "append": ("append", "Append"),
 }
+_PLACES = {
+    "bdhs": ("bdhs", "BDHS"),
+    "povid-style": ("povid", "Povid"),
+    "image-pairs": ("image_pairs", "ImagePairs"),
+    "corrupt": ("corrupt", "Corrupt"),
+    "rank": ("rank", "Rank"),
+    **_BASELINES,
+}
 
 
 class _Methods(Mapping[str, type[Method]]):
-    """Methods by the name that their pairs carry."""
+    """A read-only mapping of names to method classes, which are imported on access."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -41,8 +47,8 @@ class _Methods(Mapping[str, type[Method]]):
         return len(self._names)
 
 
-BASELINES = _Methods("dropout-ntp", "blind", "weakened", "contrastive", "append")
-"""What BDHS is compared with, by name; `prefgen baseline` runs them."""
+BASELINES = _Methods(*_BASELINES)
+"""Methods that `prefgen baseline` runs, by name."""
 
 METHODS = _Methods(*_PLACES)
-"""Every method by the name that its pairs carry."""
+"""All methods, by the name that is stored with their pairs."""

@@ -1,4 +1,4 @@
-"""One sentence more: the reference answer, and behind it a sentence imagined under the mask.
+"""Append: the reference answer with one more sentence, which the model writes while the image is masked.
 
 Sentence-guided pairs of BDHS (arXiv:2407.02477) can only replace something within a sentence, so they never show a
 model its commonest error: a further sentence about something that is not there. This is prefgen's own supplement to
@@ -22,10 +22,11 @@ from prefgen.visibility import View
 
 @dataclass(frozen=True)
 class Append:
-    """The method and its constants; the defaults are those of BDHS.
+    """Options of the method; the defaults are those of BDHS.
 
     Attributes:
-        rho: expected share of image tokens that are masked. keep_tokens: exactly so many stay visible instead.
+        rho: expected share of image tokens that are masked.
+        keep_tokens: exactly so many stay visible instead.
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
         seed: the run's seed.
     """
@@ -42,11 +43,6 @@ class Append:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
 
     def __call__(self, sample: Sample) -> Flow:
@@ -62,11 +58,11 @@ class Append:
         return View(rho=self.rho, keep_tokens=self.keep_tokens, mask_seed=seed)
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """The mask in words."""
+        """Lines of the plan that describe the mask."""
         yield "method", f"{self.name}: the reference and one sentence more"
         yield from explain_view(self.view("", 1), image_tokens)
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """The answer that is continued."""
+        """The answer that the model continues."""
         yield "its reference; what stands behind the bar is imagined"
         yield f"{(sample.answer or '').rstrip()} ▏"

@@ -1,4 +1,4 @@
-"""What every way of making pairs has in common."""
+"""The `Method` protocol, the options that several methods share, and the check of a finished pair."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scalar = str | int | float | bool | None
 
 
 def settings(method: object) -> dict[str, Scalar]:
-    """A method's options as they are recorded; a prompt stands for itself by its name and digest."""
+    """A method's options as they are recorded; a prompt is recorded by its name and digest."""
     fields = dataclasses.fields(method)  # type: ignore[arg-type]  # every method is a dataclass; vars has caches as well
     found = ((field.name, getattr(method, field.name)) for field in fields)
     return {name: str(value) if isinstance(value, Template) else value for name, value in found}
@@ -29,28 +29,29 @@ class Method(Protocol):
     Calling it with a sample gives that sample's flow. It does no I/O and knows no model.
 
     Attributes:
-        name: as stored with every pair. asks: the types of request that its flows yield, which decides what models a
-            run loads; earlier ones are what most samples wait for, so their replies are asked for first.
+        name: as stored with every pair.
+        asks: the types of request that its flows yield, which decides what models a run loads; earlier ones are what
+            most samples wait for, so their replies are asked for first.
     """
 
     name: ClassVar[str]
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
-        """See above."""
+        """The types of request that its flows yield."""
 
     def __call__(self, sample: Sample) -> Flows:
         """The flow of one sample."""
 
     def explain(self, image_tokens: float) -> Iterable[tuple[str, str]]:
-        """What these options mean, as (name, sentence), for the plan that is shown before a run.
+        """The method's lines of the plan that is shown before a run, as (name, sentence).
 
         Args:
             image_tokens: of a prompt, all its images together; the mean over some samples.
         """
 
     def rehearse(self, sample: Sample) -> Iterable[str]:
-        """What the first round would ask for one sample, line by line, for a dry run; its images need not be loaded."""
+        """What the first round asks for one sample, line by line, for a dry run; its images need not be loaded."""
 
 
 @runtime_checkable
@@ -69,35 +70,35 @@ def parts(method: object) -> int:
 
 @runtime_checkable
 class Restricting(Protocol):
-    """A method that restricts what the model sees of an image. Whoever shows its pairs can draw the view again."""
+    """A method that restricts what the model sees of an image; its views can be made again from a stored pair."""
 
     def view(self, sample_id: str, iteration: int) -> View:
-        """What the model could see when it wrote the answer that was accepted in this iteration."""
+        """The view under which the accepted answer of this iteration was written."""
 
 
 @runtime_checkable
 class Recording(Protocol):
-    """A method that records the similarity of its answers and decides nothing by it: null does as well."""
+    """A method that records the similarity of its answers without using it, so that null is allowed."""
 
     @property
     def records_similarity(self) -> bool:
-        """True."""
+        """Always true; marks the protocol."""
 
 
 class Noising(Protocol):
-    """A method that noises the image, by options as in `prefgen.visibility.View`."""
+    """A method that adds noise to the image, with options as in `prefgen.visibility.View`."""
 
     @property
     def noise_steps(self) -> int:
-        """N, 0..1000."""
+        """N of eq. 8, 0 to 1000."""
 
     @property
     def noise_space(self) -> NoiseSpace:
-        """What is noised."""
+        """The space in which noise is added."""
 
     @property
     def schedule(self) -> Schedule:
-        """Eq. 8, or as in the public code."""
+        """The noise schedule: eq. 8, or that of the public code."""
 
     @property
     def seed(self) -> int:
@@ -105,7 +106,7 @@ class Noising(Protocol):
 
 
 def noised_view(method: Noising, sample_id: str, iteration: int) -> View:
-    """All image tokens, of a noised image; fresh noise for every (sample, iteration)."""
+    """A view of all image tokens of a noised image; the noise is fresh for every (sample, iteration)."""
     return View(
         noise_steps=method.noise_steps,
         noise_space=method.noise_space,
@@ -115,42 +116,42 @@ def noised_view(method: Noising, sample_id: str, iteration: int) -> View:
 
 
 def temperature(default: float, high: float = 100.0) -> Any:
-    """The option of how freely tokens are drawn."""
+    """The option `--temperature`."""
     return options.option(default, help="0 is greedy.", panel=options.TEXT, low=0.0, high=high)
 
 
 def top_p(default: float = 1.0) -> Any:
-    """The option of the nucleus that tokens are drawn from."""
+    """The option `--top-p`."""
     return options.option(default, help="Nucleus sampling.", panel=options.TEXT, low=1e-6, high=1.0)
 
 
 def max_new_tokens(default: int, help: str = "Limit of what is written.") -> Any:
-    """The option of how long an answer may be."""
+    """The option `--max-new-tokens`."""
     return options.option(default, help=help, panel=options.TEXT, low=1)
 
 
 def noise_steps(default: int, help: str = "Diffusion steps, 0 … 1000.", low: int = 0) -> Any:
-    """The option of how much noise is added."""
+    """The option `--noise-steps`."""
     return options.option(default, help=help, low=low, high=NOISE_STEPS_MAX)
 
 
 def noise_space(default: NoiseSpace, help: str = "What is noised", choices: tuple[NoiseSpace, ...] = ()) -> Any:
-    """The option of what noise is added to."""
+    """The option `--noise-space`."""
     return options.option(default, help=help, choices=choices)
 
 
 def schedule(default: Schedule) -> Any:
-    """The option of how noise grows with its steps."""
+    """The option `--schedule`."""
     return options.option(default, help="Noise schedule")
 
 
 def rho(default: float, help: str = "Expected share of image tokens masked.") -> Any:
-    """The option of how much is hidden."""
+    """The option `--rho`."""
     return options.option(default, help=help, low=0.0, high=1.0)
 
 
 def check_noise(method: Noising) -> None:
-    """Check that there are as many steps in the schedule.
+    """Check that the schedule has as many steps as are asked for.
 
     Raises:
         UsageError: naming the option, its value and its range.
@@ -159,7 +160,7 @@ def check_noise(method: Noising) -> None:
 
 
 def explain_view(view: View, image_tokens: float) -> Iterator[tuple[str, str]]:
-    """What a view leaves to be seen, in words; arguments and result as in `Method.explain`."""
+    """Lines of the plan that describe a view; arguments and result as in `Method.explain`."""
     if view.masks:
         kept = view.expected_kept(round(image_tokens))
         share = kept / image_tokens if image_tokens else 0.0
@@ -183,7 +184,7 @@ def reference(sample: Sample) -> str:
 
 
 def judged(pair: Pair) -> Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]:
-    """The pair with the similarity of its answers, or, where it shows no preference, its sample dropped.
+    """The pair with the similarity of its answers, or a `Dropped` where the rejected answer is empty or the chosen one.
 
     Without a similarity model, the similarity is None.
     """

@@ -52,7 +52,7 @@ Fidelity = Literal["fixed", "paper"]
 
 @dataclass(frozen=True)
 class Draft:
-    """A rejected answer in the making, with the record of how it came about."""
+    """A rejected answer of one iteration, with its cuts, swaps and generated spans."""
 
     answer: str
     completions: tuple[Completion, ...]
@@ -63,7 +63,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class BDHS:
-    """The method and its constants; the defaults are the paper's.
+    """Options of the method; the defaults are the paper's.
 
     Attributes:
         variant: ``attn`` masks image tokens, ``noise`` noises the image, ``both`` does both.
@@ -78,9 +78,12 @@ class BDHS:
         guidance: complete the reference sentence by sentence; without it every answer is generated whole.
         drop_similar: drop a sample whose last answer is not below the threshold.
         fidelity: ``paper`` reads algorithm 1 literally where the default repairs it (departures 2, 3 and 4).
-        splitter: where sentences are split. language: ISO 639-1 code for its abbreviations.
-        temperature: of the token draws; 0 is greedy. top_p: nucleus of the token draws.
-        max_sentence_tokens: limit of one completed sentence. max_new_tokens: limit of an answer generated whole.
+        splitter: where sentences are split.
+        language: ISO 639-1 code for its abbreviations.
+        temperature: of the token draws; 0 is greedy.
+        top_p: nucleus of the token draws.
+        max_sentence_tokens: limit of one completed sentence.
+        max_new_tokens: limit of an answer generated whole.
         seed: the run's seed.
     """
 
@@ -107,11 +110,6 @@ class BDHS:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
         base.check_noise(self)
 
@@ -156,14 +154,14 @@ class BDHS:
         return text.cut_sentence(sentence.body, swap_draw, cut_draw, literal=self.fidelity == "paper")
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """The restricted view, the rejection and its limits in words."""
+        """Lines of the plan that describe the view, the rejection and the iterations."""
         yield "method", f"{self.name} {self.variant}, {'guided' if self.guidance else 'unguided'}"
         yield from explain_view(self.view("", 1), image_tokens)
         yield "rejection", f"answers from similarity {self.similarity_threshold} on are made again"
         yield "iterations", f"at most {self.iterations}"
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """The beginnings that iteration 1 asks the model to complete."""
+        """The prefixes that iteration 1 has the model complete."""
         if not self.guidance:
             return
         yield "its reference, cut for iteration 1 (what stands behind the bar is re-generated)"
@@ -215,7 +213,7 @@ class BDHS:
     def _outcome(
         self, sample: Sample, draft: Draft, iteration: int, similarity: float, tokens: int, embedder_truncated: bool
     ) -> Outcome:
-        """The pair, or the reason why this answer is none."""
+        """The pair, or a `Dropped` with the reason why this answer makes none."""
         similar = similarity >= self.similarity_threshold
         reason = ""
         if not draft.answer.strip():

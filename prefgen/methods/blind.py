@@ -1,4 +1,4 @@
-"""Blind answers: the model answers the question without the image, from what it expects to be there.
+"""Blind: the model answers the question without the image, from its language prior.
 
 The plainest picture of a model's language prior, and the limit of what Pi et al., *Strengthening Multimodal Large
 Language Model with Bootstrapped Preference Optimization* (BPO), arXiv:2403.08730, reach by weakening the image. In
@@ -21,7 +21,7 @@ from prefgen.requests import Embed, Flow, Generate, Request, Sampling
 
 @dataclass(frozen=True)
 class Blind:
-    """The method and its constants.
+    """Options of the method.
 
     Attributes:
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
@@ -38,11 +38,6 @@ class Blind:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
 
     def __call__(self, sample: Sample) -> Flow:
@@ -50,9 +45,9 @@ class Blind:
         return (yield from continued(self, sample, Sampling(self.temperature, self.top_p, self.max_new_tokens)))
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """In words."""
+        """The line of the plan that describes the method."""
         yield "method", f"{self.name}: the whole answer is written without the image"
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """Nothing: no beginning is given."""
+        """Nothing: no prefix is given."""
         return iter(())

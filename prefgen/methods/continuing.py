@@ -1,4 +1,4 @@
-"""What the simple methods have in common: the model writes on from the beginning of an answer, once."""
+"""One completion from a given prefix: the flow that the simple methods share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def continued(
     stop: Stop = "end",
     ask: Callable[..., Generate] = Generate,
 ) -> Flow:
-    """Have the model continue `prefix`, and reject what comes out.
+    """Have the model continue `prefix` once, and pair the result with the reference.
 
     Args:
         prefix: the beginning of the sample's reference answer.
@@ -78,5 +78,5 @@ def continued(
 
 
 def without_images(prompt: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """The same conversation in words alone; the line breaks that set an image off go with it."""
+    """The conversation with text parts only; line breaks that set an image off are removed as well."""
     return tuple(Turn(turn.role, (turn.text.strip() if turn.image_count else turn.text,)) for turn in prompt)

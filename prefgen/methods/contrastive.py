@@ -1,4 +1,4 @@
-"""Contrastive decoding turned around: what the model expects is amplified, what it sees is taken away.
+"""Contrastive decoding reversed: amplifies what the model expects and subtracts what it sees.
 
 Leng et al., *Mitigating Object Hallucinations in Large Vision-Language Models through Visual Contrastive Decoding*
 (VCD), arXiv:2311.16922, subtract what a model says to a noised image v' from what it says to the image v, which
@@ -37,11 +37,13 @@ from prefgen.visibility import NoiseSpace, Schedule, View
 
 @dataclass(frozen=True)
 class Contrastive:
-    """The method and its constants; the defaults are VCD's.
+    """Options of the method; the defaults are VCD's.
 
     Attributes:
-        alpha: weight of the contrast; 0 answers the noised image. plausibility: beta, 0 … 1.
-        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.visibility`.
+        alpha: weight of the contrast; 0 answers the noised image.
+        plausibility: beta, 0 … 1.
+        noise_steps: N, 0..1000.
+        noise_space, schedule: as in `prefgen.visibility`.
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
         seed: the run's seed.
     """
@@ -63,11 +65,6 @@ class Contrastive:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
         base.check_noise(self)
 
@@ -78,15 +75,15 @@ class Contrastive:
         return (yield from continued(self, sample, sampling, view=self.view(sample.id, 1), ask=ask))
 
     def view(self, sample_id: str, iteration: int) -> View:
-        """All image tokens, of a noised image."""
+        """All image tokens of a noised image."""
         return noised_view(self, sample_id, iteration)
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """Contrast and noise in words."""
+        """Lines of the plan that describe contrast and noise."""
         yield "method", f"{self.name}: the whole answer is written to a noised image, away from the clean one"
         yield "contrast", f"alpha {self.alpha:g}, among tokens {self.plausibility:g} times as likely as the likeliest"
         yield from explain_view(self.view("", 1), image_tokens)
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """Nothing: no beginning is given."""
+        """Nothing: no prefix is given."""
         return iter(())

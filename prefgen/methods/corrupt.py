@@ -1,4 +1,4 @@
-"""Corruption by a language model: the chosen answer, rewritten so that it contradicts the picture.
+"""Corruption: a language model rewrites the chosen answer so that it contradicts the image.
 
 Amirloo et al., *Understanding Alignment in Multimodal LLMs: A Comprehensive Study*, arXiv:2407.02477, section 5.3,
 appendix C.1 and table 13: a text-only GPT-4 gets prompt and chosen answer and returns a corrupted answer with realistic
@@ -41,7 +41,7 @@ _FINAL = ("REPLY_REFUSAL", "REPLY_FILTERED")  # asked again they cost as much an
 
 @dataclass(frozen=True)
 class Corrupt:
-    """The method and its options.
+    """Options of the method.
 
     Attributes:
         prompt: with places ``$question`` and ``$answer``; ``$kinds``, ``$sight`` and ``$fence`` if it wants them.
@@ -53,7 +53,8 @@ class Corrupt:
         length_ratio: how many times as long, or as short, as the chosen answer the corrupted one may be.
         checks: what else a reply must pass, some of `prefgen.methods.replies.CHECKS` joined by commas, or ``none``. For
             the paper's ablation of obvious corruptions, leave out ``giveaway``.
-        temperature, top_p: of the judge. max_new_tokens: limit of a reply.
+        temperature, top_p: of the judge.
+        max_new_tokens: limit of a reply.
         seed: the run's seed.
     """
 
@@ -78,11 +79,6 @@ class Corrupt:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option and its value, or what is wrong with the prompt.
-        """
         self.prompt.check({"question", "answer"}, {"kinds", "sight", "fence"})
         if self.prompt.turns[-1][0] != "user":
             raise UsageError(f"prompt {self.prompt.name} must end with the user's turn")
@@ -97,11 +93,11 @@ class Corrupt:
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
-        """The judge; an embedder only where a threshold needs one."""
+        """`Chat`, and `Embed` where a similarity threshold is set."""
         return (Chat,) if self.similarity_threshold is None else (Embed, Chat)
 
     def __call__(self, sample: Sample) -> Flow:
-        """Ask until a reply passes every check."""
+        """Ask the judge until a reply passes every check."""
         if sample.answer is None or not sample.answer.strip():
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no answer to corrupt")
         tokens, room = 0, self.max_new_tokens
@@ -143,7 +139,7 @@ class Corrupt:
         return Dropped(**{**vars(made), "iteration": attempt, "tokens": tokens})
 
     def ask(self, sample: Sample, attempt: int, room: int, after: str = "") -> Chat:
-        """What the judge is asked. `after`: why the reply before was of no use."""
+        """The request to the judge. `after`: what was wrong with the last reply."""
         seed = seeds.derive(self.seed, sample.id, attempt, "corrupt")
         turns, pictures = self._turns(self.prompt, sample, seed)
         schema, plain = "", tuple[Turn, ...]()
@@ -167,11 +163,11 @@ class Corrupt:
 
     @cached_property
     def _plain(self) -> Template | None:
-        """The prompt for a judge that gives no JSON; a prompt of the user's own has no other form."""
+        """The prompt for a judge that gives no JSON; None for a user's prompt, which has no such form."""
         return load("corrupt-text") if self.prompt == load("corrupt") else None
 
     def schema(self) -> dict[str, Any]:
-        """The form of a reply."""
+        """The JSON schema of a reply."""
         kind = {"type": "string", "enum": self.kinds.split(",")}
         text = {"type": "string"}
         change = _object({"kind": kind, "before": text, "after": text})
@@ -195,7 +191,7 @@ class Corrupt:
         return rejected, kinds, how
 
     def _parse(self, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """A reply of the form of `schema`, taken at its word."""
+        """The answer and changes of a reply in the form of `schema`, not checked further."""
         value, how = replies.parse(message, frozenset({"answer", "changes"}))
         try:
             (answer, changes), kinds = (value.pop("answer"), value.pop("changes")), dict[str, None]()
@@ -211,7 +207,7 @@ class Corrupt:
         return answer.strip(), tuple(kinds), how
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
-        """The prompt and what is asked for."""
+        """Lines of the plan that describe the prompt and the kinds of change."""
         seen = "question, answer and picture" if self.with_image else "question and answer, without the picture"
         again = f"; answers from similarity {self.similarity_threshold} on as well" if self.similarity_threshold else ""
         return (
@@ -222,11 +218,11 @@ class Corrupt:
         )
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:
-        """The conversation that the judge is shown."""
+        """The conversation that is sent to the judge."""
         turns = self.ask(sample, 1, self.max_new_tokens).turns
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in turns))
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    """As strict structured output wants it."""
+    """A JSON schema of an object in the form that strict structured output requires."""
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}

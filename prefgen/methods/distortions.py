@@ -1,4 +1,4 @@
-"""Pictures that no longer show what they showed: the rejected side of a preference between images.
+"""Distortions of an image, for preferences between images: noise, downscale, crop, patches, blank.
 
 A distorted picture is encoded once (JPEG at quality 95, colours not thinned out), so that every reader sees the same.
 """
@@ -21,7 +21,7 @@ _ASPECT = (3 / 4, 4 / 3)  # of a crop
 
 
 def distorted(image: Image, name: str, change: Callable[[PIL.Image.Image], PIL.Image.Image]) -> Image:
-    """The image after `change`, under a file name that tells of it."""
+    """The image after `change`, with a file name that states the distortion."""
     picture = change(images.decode(image))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=95, subsampling=0)
@@ -35,7 +35,7 @@ def noise(picture: PIL.Image.Image, steps: int, seed: int, space: NoiseSpace, sc
 
 
 def downscale(picture: PIL.Image.Image, side: int) -> PIL.Image.Image:
-    """The picture at `side` pixels of its longer side, and back at its own size: a blur (STIC, arXiv:2405.19716)."""
+    """The picture reduced to `side` pixels of its longer side and enlarged again: a blur (STIC, arXiv:2405.19716)."""
     small = picture.copy()
     small.thumbnail((side, side))
     return small.resize(picture.size, PIL.Image.Resampling.BICUBIC)
@@ -60,5 +60,5 @@ def patches(picture: PIL.Image.Image, rho: float, seed: int) -> PIL.Image.Image:
 
 
 def blank(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Black, of the same size."""
+    """A black picture of the same size."""
     return PIL.Image.new("RGB", picture.size)

@@ -26,7 +26,7 @@ from prefgen.text import cut_points
 
 @dataclass(frozen=True)
 class DropoutNTP:
-    """The method and its constants; the defaults are the source's.
+    """Options of the method; the defaults are the source's.
 
     Attributes:
         keep_share: of the answer's words that are kept, in [0, 1).
@@ -45,11 +45,6 @@ class DropoutNTP:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
 
     def __call__(self, sample: Sample) -> Flow:
@@ -58,16 +53,16 @@ class DropoutNTP:
         return (yield from continued(self, sample, sampling, prefix=self.kept(reference(sample))))
 
     def kept(self, answer: str) -> str:
-        """The beginning of an answer that is kept."""
+        """The first part of an answer, which is kept."""
         points = (0, *cut_points(answer))  # as many as there are words
         return answer[: points[int(self.keep_share * len(points))]]
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """What is kept."""
+        """The line of the plan that says how much is kept."""
         yield "method", f"{self.name}: {self.keep_share:.0%} of the words are kept, the rest is written without image"
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """The cut."""
+        """The prefix that the model continues."""
         answer = sample.answer or ""
         kept = self.kept(answer)
         yield "its reference; what stands behind the bar is written without the image"

@@ -1,4 +1,4 @@
-"""Preferences between images: the same answer, once to the image and once to a distorted one, which is rejected.
+"""Image pairs: one answer with the image as chosen, and the same answer with a distorted image as rejected.
 
 Asks a model to care what the picture shows, not only which words are better. Needed by the image side of mDPO (Wang et
 al., arXiv:2406.11839: a small random crop), CHiP (Fu et al., arXiv:2501.16629: diffusion noise works best) and, as a
@@ -30,13 +30,14 @@ PIXEL_SPACES: tuple[NoiseSpace, ...] = ("pixel-clamp", "pixel-wrap")
 
 @dataclass(frozen=True)
 class ImagePairs:
-    """The method and its constants.
+    """Options of the method.
 
     Attributes:
         distortion: ``noise`` adds diffusion noise, ``downscale`` blurs, ``crop`` cuts a small piece out, ``patches``
             hides cells of a grid, ``blank`` is black, ``other`` is another sample's image (of the same shard).
-        noise_steps: N, 0..1000. noise_space: of pixels, since the noised picture is stored. schedule: as in
-            `prefgen.visibility`.
+        noise_steps: N, 0..1000.
+        noise_space: of pixels, since the noised picture is stored.
+        schedule: as in `prefgen.visibility`.
         side: pixels of the longer side that ``downscale`` leaves.
         crop_area: largest share of the picture that ``crop`` leaves; the smallest is 0.01.
         rho: expected share of cells that ``patches`` hides.
@@ -56,11 +57,6 @@ class ImagePairs:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
         base.check_noise(self)
 
@@ -90,11 +86,11 @@ class ImagePairs:
         )
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """In words."""
+        """The line of the plan that describes the distortion."""
         yield "method", f"{self.name}: the answer is kept, another image is rejected ({self.distortion})"
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """Nothing is asked of a model."""
+        """Nothing: no model is asked."""
         return iter(())
 
     def _distorted(self, image: Image, seed: int) -> Image:

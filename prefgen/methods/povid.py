@@ -42,14 +42,15 @@ from prefgen.visibility import NoiseSpace, Schedule, View
 
 @dataclass(frozen=True)
 class Povid:
-    """The method and its constants; the defaults are those of arXiv:2407.02477.
+    """Options of the method; the defaults are those of arXiv:2407.02477.
 
     Attributes:
         noise_steps: N of eq. 9, 0..1000.
         noise_space: where the noise is added, see `prefgen.visibility`.
         schedule: eq. 8 as printed, or as in the public code.
         fidelity: ``paper`` keeps the word predicted behind the end (departure 1).
-        temperature: of the token draws; 0 takes the most likely token. top_p: nucleus of the token draws.
+        temperature: of the token draws; 0 takes the most likely token.
+        top_p: nucleus of the token draws.
         seed: the run's seed.
     """
 
@@ -66,11 +67,6 @@ class Povid:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
         base.check_noise(self)
 
@@ -109,11 +105,11 @@ class Povid:
         return (yield from judged(pair))
 
     def view(self, sample_id: str, iteration: int) -> View:
-        """All image tokens, of a noised image."""
+        """All image tokens of a noised image."""
         return noised_view(self, sample_id, iteration)
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """The noise in words."""
+        """Lines of the plan that describe the noise."""
         drawn = f"drawn at temperature {self.temperature:g}" if self.temperature else "the most likely one"
         yield "method", f"{self.name}: each token of the reference gives way to {drawn} after the reference before it"
         yield from explain_view(self.view("", 1), image_tokens)

@@ -1,4 +1,4 @@
-"""Ranking: several answers of the policy to one prompt, judged, the best against a worse one.
+"""Ranking: scores several answers of the policy to one prompt and pairs the best with a worse one.
 
 Amirloo et al., *Understanding Alignment in Multimodal LLMs: A Comprehensive Study*, arXiv:2407.02477, section 3 (the
 ranking signal), tables 4 and 14. VLFeedback has GPT-4V rank answers of many models; online DPO has an annotator compare
@@ -9,7 +9,11 @@ What tells answers apart, `by`:
 - ``annotator`` or ``api``: every two answers are compared in both orders (`prefgen.methods.verdicts`). A win is 1, a
   tie 1/2; an answer's score is its mean over the others, in [0, 1].
 - ``similarity``: the cosine between an answer's and the reference's sentence embeddings.
+- ``reward``: the reward of a model that `prefgen train rm` made.
 - ``image-gain``: how much likelier the policy itself finds an answer with the image than without, in nats per token.
+- ``correctness``: whether an answer's final answer is the reference's, by a rule (`prefgen.methods.final_answers`): a
+  right answer, 1, stands against a wrong one, 0. Wang et al., *Enhancing the Reasoning Ability of Multimodal Large
+  Language Models via Mixed Preference Optimization*, arXiv:2411.10442, section 3.1 (MMPR).
 
 Departures from the paper:
 
@@ -19,19 +23,30 @@ Departures from the paper:
    by more than `min_margin` is dropped: a preference that nobody has teaches nothing. The reason of the latter is
    ``ANSWER_UNCLEAR`` if a verdict could not be read, else ``ANSWER_TIE``.
 3. ``pairs="all"`` plans a row for every pair that a sample's answers can make; those that are ties are dropped as such.
+
+Departures from MMPR:
+
+1. An answer in which no final answer can be read is neither right nor wrong, as in its authors' code;
+   ``unparsed="wrong"`` rejects it, as their paper has it.
+2. Where all answers are right, all wrong or all unparsed, the sample is dropped with that reason.
+3. A wrong answer whose text holds the right one ("black cat", "cat") makes no pair. The code compares characters, of
+   all kinds of answers, so that 13 holds 3; here it is whole words, of texts alone.
+4. Numbers may differ by `tolerance`. A sample makes one pair, or with ``pairs="all"`` all of them; there it makes 15 at
+   most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import ClassVar, Literal, cast
 
 from prefgen import options, seeds
-from prefgen.errors import UsageError
+from prefgen.errors import RowError, UsageError
 from prefgen.methods import base
 from prefgen.methods.base import cosine, settings
+from prefgen.methods.final_answers import Final, FinalAnswers, KindOption, contains
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer, said, verdict
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
@@ -42,6 +57,8 @@ from prefgen.requests import (
     Embed,
     Flows,
     Generate,
+    Rate,
+    Rated,
     Reply,
     Request,
     Sampling,
@@ -51,28 +68,75 @@ from prefgen.requests import (
 )
 from prefgen.visibility import View
 
-By = Literal["annotator", "api", "similarity", "image-gain"]
+By = Literal["annotator", "api", "similarity", "reward", "image-gain", "correctness"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
 Order = Literal["both", "random"]
+Unparsed = Literal["drop", "wrong"]
 _SHOWN = 120  # characters of a reply in which no verdict can be read
-_ASKS: dict[By, type[Request]] = {"annotator": Annotate, "api": Chat, "similarity": Embed, "image-gain": Score}
+_ASKS: dict[By, tuple[type[Request], ...]] = {
+    "annotator": (Annotate, Generate),
+    "api": (Chat, Generate),
+    "similarity": (Embed, Generate),
+    "reward": (Rate, Generate),
+    "image-gain": (Score, Generate),
+    "correctness": (Generate,),
+}
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Scores of a sample's answers, and how they came about.
+
+    Attributes:
+        apart: places of (better, worse) answers, the best first; None is the reference.
+        scores: of each answer, higher is better.
+        unread: beginnings of replies without a verdict that can be read.
+        finals: the final answers where those decide, of the reference and then of each answer.
+    """
+
+    apart: list[tuple[int | None, int]]
+    scores: list[float]
+    unread: list[str] = field(default_factory=list)
+    finals: list[Final | None] = field(default_factory=list)
+
+    def flags(self, loser: int) -> tuple[str, ...]:
+        """Flags of the pair with this rejected answer."""
+        if self.unread:
+            return ("unclear-verdict",)
+        return ("unparsed",) if self.finals and self.finals[1 + loser] is None else ()
+
+    def record(self, loser: int) -> dict[str, object]:
+        """What that pair records of the final answers that decided."""
+        if not self.finals or (true := self.finals[0]) is None:
+            return {}
+        return {
+            "answer_kind": true.kind,
+            "final_answers": {"right": true.value, "wrong": _value(self.finals[1 + loser])},
+        }
 
 
 @dataclass(frozen=True)
 class Rank:
-    """The method and its options.
+    """Options of the method.
 
     Attributes:
         prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer`.
         by: what tells answers apart.
-        candidates: answers per prompt of each policy, each with draws of its own. policies: how many there are.
+        candidates: answers per prompt of each policy, each with draws of its own.
+        policies: how many there are.
         pairs: the best against the worst, or against any worse one, or every answer against every worse one.
         chosen: ``best``, or ``reference``: the sample's own answer against the worst.
         min_margin: scores must be further apart than this.
+        answer_kind, answer_pattern, tolerance: as in `prefgen.methods.final_answers.FinalAnswers`.
+        unparsed: what becomes of an answer in which no final answer can be read: it is left out, or counts as wrong.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
-        temperature, top_p: of the answers. max_new_tokens: limit of an answer. verdict_tokens: limit of a verdict.
+        reward_model: folder of the reward model.
+        reward_revision: what pins it.
+        temperature, top_p: of the answers.
+        max_new_tokens: limit of an answer.
+        verdict_tokens: limit of a verdict.
         seed: the run's seed.
     """
 
@@ -85,8 +149,18 @@ class Rank:
     pairs: Pairing = options.option("best-worst", help="What stands against the best")
     chosen: Chosen = options.option("best", help="What is preferred")
     min_margin: float = options.option(0.0, help="Scores are further apart.", low=0.0, high=2.0)
+    answer_kind: KindOption = options.option("auto", help="correctness: what final answers are")
+    answer_pattern: str = options.option(
+        "", help="correctness: regular expression whose one group, in its last match, is the final answer."
+    )
+    tolerance: float = options.option(
+        0.0, help="correctness: share of the reference by which a number may be off.", low=0.0, high=1.0
+    )
+    unparsed: Unparsed = options.option("drop", help="correctness: answers without a final answer")
     order: Order = options.option("both", help="Orders that a judge is asked in")
     with_image: bool = options.option(True, "--with-image/--no-image", help="Show an API judge the picture.")
+    reward_model: str = options.option("", help="reward: folder that prefgen train rm made.")
+    reward_revision: str = ""
     temperature: float = base.temperature(1.0)
     top_p: float = base.top_p()
     max_new_tokens: int = base.max_new_tokens(512, "Limit of a whole answer.")
@@ -94,11 +168,6 @@ class Rank:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         options.check(self)
         if self.policies == 1:
             options.check_range("--candidates", self.candidates, 2, 64)
@@ -108,74 +177,129 @@ class Rank:
             )
         if self.by in ("annotator", "api"):
             self.comparer()
+        if (self.by == "reward") != bool(self.reward_model):
+            raise UsageError("--by reward and --reward-model go together: the folder of a reward model")
+        self.final_answers()
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
-        """The policy, and whoever judges."""
-        return (_ASKS[self.by], Generate)
+        """The types of request to the policy and to the judge or annotator."""
+        return _ASKS[self.by]
 
     @property
     def answers(self) -> int:
-        """Answers per prompt."""
+        """Number of answers per prompt."""
         return self.candidates * self.policies
 
     @property
     def parts(self) -> int:
-        """Pairs that a sample can give."""
-        return self.answers * (self.answers - 1) // 2 if self.pairs == "all" else 1
+        """Most pairs that a sample can give. Right against wrong answers give most where half are right."""
+        if self.pairs != "all":
+            return 1
+        return self.answers**2 // 4 if self.by == "correctness" else self.answers * (self.answers - 1) // 2
 
     def comparer(self) -> Comparer:
-        """Who compares two answers."""
+        """The comparer of two answers, for `by` annotator or api."""
         by: Literal["annotator", "api"] = "api" if self.by == "api" else "annotator"
         return Comparer(by, self.prompt, self.with_image, max_new_tokens=self.verdict_tokens, seed=self.seed)
 
+    def final_answers(self) -> FinalAnswers:
+        """How final answers are found and compared."""
+        return FinalAnswers(self.answer_kind, self.answer_pattern, self.tolerance)
+
     def __call__(self, sample: Sample) -> Flows:
-        """Generate, judge, pair."""
+        """Generate answers, score them, and return pairs."""
         reference = (sample.answer or "").strip()
-        if not reference and (self.by == "similarity" or self.chosen == "reference"):
+        if not reference and (self.by in ("similarity", "correctness") or self.chosen == "reference"):
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no reference to compare with")
+        if self.by == "correctness" and self.final_answers().of_reference(reference) is None:
+            kind = "" if self.answer_kind == "auto" else f" of kind {self.answer_kind}"
+            return Dropped.of(sample, "ANSWER_REFERENCE_UNPARSED", f"no final answer{kind} in {reference[:_SHOWN]!r}")
         requests = tuple(self._generate(sample, number) for number in range(self.answers))
         completions = cast("tuple[Completion, ...]", (yield requests))
         texts = [completion.text.strip() for completion in completions]
         answers = [text for text in dict.fromkeys(texts) if text]
         tokens = sum(completion.tokens for completion in completions)
-        if len(answers) < 2:
-            return self._drop(sample, "ANSWER_ALIKE", f"{self.answers} answers, all of them alike or empty", tokens)
-        scores, unread = yield from self._scores(sample, answers)
-        ranked = sorted(range(len(answers)), key=lambda place: (-scores[place], place))
-        apart = [
-            (one, other) for one, other in combinations(ranked, 2) if scores[one] - scores[other] > self.min_margin
-        ]
-        if not apart:
-            if unread:
-                return self._drop(sample, "ANSWER_UNCLEAR", f"no verdict can be read in {unread[0]!r}", tokens)
-            reach = f"scores from {scores[ranked[-1]]:.3f} to {scores[ranked[0]]:.3f}"
-            return self._drop(sample, "ANSWER_TIE", reach, tokens)
+        try:
+            if self.by == "correctness":
+                ranked = self._checked(reference, answers)
+            else:
+                ranked = yield from self._judged(sample, answers)
+        except RowError as error:
+            return self._drop(sample, error.reason, error.detail, tokens)
+        apart = ranked.apart
         if self.pairs != "all":
-            worse = [other for one, other in apart if one == ranked[0]]
-            apart = [(ranked[0], worse[-1 if self.pairs == "best-worst" else self._draw(sample, len(worse))])]
+            worse = [other for one, other in apart if one == apart[0][0]]
+            apart = [(apart[0][0], worse[-1 if self.pairs == "best-worst" else self._draw(sample, len(worse))])]
         if self.chosen == "reference" and answers[apart[0][1]] == reference:
             return self._drop(sample, "ANSWER_TIE", "the worst answer is the reference", tokens)
         outcomes: list[Outcome] = []
         for winner, loser in apart:
-            first, second = texts.index(answers[winner]), texts.index(answers[loser])
-            pair = self._pair(sample, texts[first], texts[second], completions[second])
-            own = first // self.candidates, second // self.candidates
+            second = texts.index(answers[loser])
+            chosen, author = reference, None
+            if winner is not None and self.chosen == "best":
+                chosen, author = answers[winner], texts.index(answers[winner]) // self.candidates
+            pair = self._pair(sample, chosen, texts[second], completions[second])
+            scores = [1.0 if winner is None else ranked.scores[winner], ranked.scores[loser]]
             outcomes.append(
                 replace(
                     pair,
-                    chosen=pair.chosen if self.chosen == "best" else reference,
-                    authors=own if self.chosen == "best" else (None, own[1]),
+                    authors=(author, second // self.candidates),
                     tokens=0 if outcomes else tokens,
-                    flags=(*(("unclear-verdict",) if unread else ()), *pair.flags),
-                    params={**pair.params, "scores": [round(scores[place], 4) for place in (winner, loser)]},
+                    flags=(*ranked.flags(loser), *pair.flags),
+                    params={**pair.params, "scores": [round(score, 4) for score in scores]},
+                    record=ranked.record(loser),
                 )
             )
         outcomes += [self._drop(sample, "ANSWER_TIE", "fewer answers are apart", 0)] * (self.parts - len(outcomes))
         return outcomes if self.parts > 1 else outcomes[0]
 
+    def _judged(self, sample: Sample, answers: list[str]) -> Generator[tuple[Request, ...], tuple[Reply, ...], _Ranked]:
+        """The answers with their scores.
+
+        Raises:
+            RowError: ``ANSWER_ALIKE``, ``ANSWER_UNCLEAR``, ``ANSWER_TIE``.
+        """
+        if len(answers) < 2:
+            raise RowError("ANSWER_ALIKE", f"{self.answers} answers, all of them alike or empty")
+        scores, unread = yield from self._scores(sample, answers)
+        order = sorted(range(len(answers)), key=lambda place: (-scores[place], place))
+        apart = [(one, other) for one, other in combinations(order, 2) if scores[one] - scores[other] > self.min_margin]
+        if not apart and unread:
+            raise RowError("ANSWER_UNCLEAR", f"no verdict can be read in {unread[0]!r}")
+        if not apart:
+            raise RowError("ANSWER_TIE", f"scores from {scores[order[-1]]:.3f} to {scores[order[0]]:.3f}")
+        return _Ranked([*apart], scores, unread)
+
+    def _checked(self, reference: str, answers: list[str]) -> _Ranked:
+        """Right answers, or the reference, against wrong ones.
+
+        Raises:
+            RowError: ``ANSWER_UNPARSED``, ``ANSWER_ALL_RIGHT``, ``ANSWER_ALL_WRONG``, ``ANSWER_CONTAINED``.
+        """
+        rule = self.final_answers()
+        true = rule.of_reference(reference)
+        assert true is not None  # or nothing was generated
+        finals = [rule.read(text, true.kind) for text in answers]
+        right = [place for place, final in enumerate(finals) if final and rule.agree(final, true)]
+        wrong = [
+            place for place, final in enumerate(finals) if place not in right and (final or self.unparsed == "wrong")
+        ]
+        if not right and not wrong:
+            raise RowError("ANSWER_UNPARSED", f"no final answer, {true.kind}, in {(answers or [''])[0][:_SHOWN]!r}")
+        if not wrong:
+            raise RowError("ANSWER_ALL_RIGHT", f"every answer that can be read is {true.value!r}")
+        if not right and self.chosen != "reference":
+            raise RowError("ANSWER_ALL_WRONG", f"none is {true.value!r}; the first says {_value(finals[wrong[0]])!r}")
+        apart = [place for place in wrong if not ((final := finals[place]) and contains(final, true))]
+        if not apart:
+            raise RowError("ANSWER_CONTAINED", f"{true.value!r} stands in {_value(finals[wrong[0]])!r}")
+        winners = [None] if self.chosen == "reference" else right
+        scores = [float(place in right) for place in range(len(answers))]
+        return _Ranked([(one, other) for one in winners for other in apart], scores, finals=[true, *finals])
+
     def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
-        """Two answers, the rejected one as it was made; nothing yet of how they were ranked."""
+        """A pair of two answers, without the record of how they were ranked."""
         return Pair(
             sample=sample,
             method=self.name,
@@ -196,11 +320,16 @@ class Rank:
     def _scores(
         self, sample: Sample, answers: list[str]
     ) -> Generator[tuple[Request, ...], tuple[Reply, ...], tuple[list[float], list[str]]]:
-        """A score for each answer, higher is better; the beginnings of replies without a verdict that can be read."""
+        """A score for each answer, higher is better; and the first characters of replies without a readable verdict."""
         if self.by == "similarity":
             texts = [(sample.answer or "").strip(), *answers]
             reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
             return [cosine(vector, reference) for vector in vectors], []
+        if self.by == "reward":
+            rates = tuple(
+                Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
+            )
+            return [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))], []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             read = cast(
@@ -239,7 +368,7 @@ class Rank:
         return Generate(sample.prompt, sample.loaded_images, View(), "", 0, "end", "en", sampling, seed, policy=policy)
 
     def _ordered(self, sample: Sample, match: tuple[int, int]) -> tuple[int, int]:
-        """Two answers, the one that is read first in front."""
+        """The two answers in the order in which they are compared."""
         if self.order == "both":
             return match
         seed = seeds.derive(self.seed, sample.id, 1, f"order {match[0]} {match[1]}")
@@ -253,13 +382,15 @@ class Rank:
         return Dropped(**{**vars(made), "iteration": 1, "tokens": tokens})
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
-        """What is generated and who judges."""
+        """Lines of the plan that describe the answers and the judge."""
         matches = self.answers * (self.answers - 1) // (1 if self.order == "both" else 2)
         how = {
             "annotator": f"an annotator, {matches} verdicts a row at most, prompt {self.prompt}",
             "api": f"a chat model, {matches} verdicts a row at most, prompt {self.prompt}",
             "similarity": "similarity to the reference",
+            "reward": f"reward model {self.reward_model}",
             "image-gain": "log-probability with the image minus without it",
+            "correctness": f"whether the final answer, {self.answer_kind}, is the reference's",
         }
         who = f" of {self.policies} policies" if self.policies > 1 else ""
         return (
@@ -271,8 +402,12 @@ class Rank:
         )
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:
-        """The comparison of the reference with itself: the form of what a judge is asked."""
+        """The comparison of the reference with itself, which shows the request to the judge."""
         if self.by not in ("annotator", "api"):
             return ()
         filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in filled))
+
+
+def _value(final: Final | None) -> str:
+    return final.value if final else ""

@@ -1,4 +1,4 @@
-"""Whether what a chat model replied is what it was asked for. Every check is a reason for which a row is dropped.
+"""Checks of a chat model's reply. Each failure is a reason for which a row is dropped.
 
 The phrases are English. What an answer of the source says itself is never held against a reply.
 """
@@ -32,7 +32,7 @@ CHECKS = ("refusal", "giveaway", "leak", "length")
 
 
 def spoken(message: Message) -> Read:
-    """What a message that is complete says, without reasoning around it.
+    """The text of a complete message, without reasoning.
 
     Raises:
         RowError: ``REPLY_REFUSAL``, ``REPLY_FILTERED``, ``REPLY_TRUNCATED``, ``REPLY_REASONING``,
@@ -60,7 +60,7 @@ def spoken(message: Message) -> Read:
 
 
 def parse(message: Message, keys: frozenset[str] = frozenset()) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A reply that is to be one JSON object, and how it was read (`prefgen.reading`).
+    """Parse a reply that should be one JSON object; also gives how it was read (`prefgen.reading`).
 
     Args:
         keys: that the object must have.
@@ -78,7 +78,7 @@ def parse(message: Message, keys: frozenset[str] = frozenset()) -> tuple[dict[st
 
 
 def text(message: Message, *, fenced: bool = False) -> tuple[str, tuple[str, ...]]:
-    """A reply that is to be the answer itself, and how it was read.
+    """Parse a reply that should be the answer itself; also gives how it was read.
 
     Args:
         fenced: whether a code fence belongs to the answer.
@@ -94,7 +94,7 @@ def text(message: Message, *, fenced: bool = False) -> tuple[str, tuple[str, ...
 
 
 def refuse(text: str, chosen: str) -> None:
-    """See that a reply does not refuse.
+    """Raise if a reply is a refusal.
 
     Raises:
         RowError: ``REPLY_REFUSAL``.
@@ -111,11 +111,13 @@ def check_corruption(
     length_ratio: float,
     checks: Collection[str] = CHECKS,
 ) -> None:
-    """See that a rewritten answer can stand beside the one that it was made of.
+    """Check that a rewritten answer makes a preference against its original.
 
     Args:
-        question: what both answer; words of it are not held against a reply. instructions: what may not be repeated.
-        length_ratio: how many times as long, or as short, it may be. checks: some of `CHECKS`.
+        question: what both answer; words of it are not held against a reply.
+        instructions: what may not be repeated.
+        length_ratio: how many times as long, or as short, it may be.
+        checks: some of `CHECKS`.
 
     Raises:
         RowError: ``REPLY_EMPTY``, ``REPLY_REFUSAL``, ``REPLY_NOOP``, ``REPLY_GIVEAWAY``, ``REPLY_LEAK``,
@@ -139,7 +141,7 @@ def check_corruption(
 
 
 def _plain(text: str) -> list[str]:
-    """A text's words, letters only, however they are written."""
+    """The words of a text in lower case, letters only."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 

@@ -1,4 +1,4 @@
-"""Which of two answers is better, asked in both orders: what ranking and the test of an annotator have in common.
+"""Comparison of two answers by a model, in both orders; used by ranking and by the test of a judge.
 
 The task is that of table 14 of arXiv:2407.02477 in our own words: image, question, both answers; fewer hallucinations
 first, then helpfulness, with a reason. The paper randomises the order; here both orders are asked, and a verdict counts
@@ -76,14 +76,14 @@ PLACES = ("question", "first", "second")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both verdicts about two answers: `forth` with the one first, `back` with the other first."""
+    """The verdicts on two answers: `forth` with the first one shown first, `back` with the second shown first."""
 
     forth: Verdict
     back: Verdict
 
     @property
     def winner(self) -> int | None:
-        """0 for the one, 1 for the other; None where the orders disagree, or neither is clearly better."""
+        """0 or 1, the index of the better answer; None where the orders disagree, or neither is clearly better."""
         return {("first", "second"): 0, ("second", "first"): 1}.get((self.forth, self.back))
 
     @property
@@ -94,7 +94,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparer:
-    """Puts the question and reads the verdict.
+    """Makes comparison requests and reads the verdicts.
 
     Attributes:
         by: ``annotator`` is a vision-language model that our engines run, ``api`` a chat model.
@@ -113,7 +113,7 @@ class Comparer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the prompt.
+        """Check the placeholders of the prompt.
 
         Raises:
             UsageError: naming what is wrong with it.
@@ -122,11 +122,11 @@ class Comparer:
 
     @property
     def shows_reference(self) -> bool:
-        """Whether whoever compares reads the sample's own answer."""
+        """Whether the prompt shows the sample's reference answer."""
         return self.prompt.has("reference")
 
     def requests(self, sample: Sample, one: str, other: str, purpose: str) -> tuple[Request, Request]:
-        """Both orders. `purpose` tells the comparisons of a sample apart.
+        """The requests for both orders. `purpose` distinguishes the comparisons of one sample.
 
         Raises:
             RowError: the prompt shows the reference, and the sample has none.
@@ -134,7 +134,7 @@ class Comparer:
         return self._ask(sample, one, other, f"{purpose} forth"), self._ask(sample, other, one, f"{purpose} back")
 
     def read(self, forth: Reply, back: Reply | None = None) -> Comparison:
-        """Both verdicts; one that was not asked for is the other's."""
+        """Both verdicts; where one order was asked for, the other verdict is derived from it."""
         found = verdict(forth)
         return Comparison(found, SWAPPED.get(found, found) if back is None else verdict(back))
 
@@ -163,7 +163,7 @@ def said(reply: Reply) -> str:
 
 
 def verdict(reply: Reply) -> Verdict:
-    """The verdict of a judge's reply; ``unclear`` where it was refused or cut off, too."""
+    """The verdict of a judge's reply; ``unclear`` if it was refused, cut off or unreadable."""
     if isinstance(reply, Message):
         try:
             replies.spoken(reply)
@@ -173,7 +173,7 @@ def verdict(reply: Reply) -> Verdict:
 
 
 def read_verdict(text: str) -> Verdict:
-    """The verdict of a reply: of a JSON object, else of its words; ``unclear`` where it names none, or two.
+    """The verdict in a reply, from a JSON object or from its words; ``unclear`` if it names none or two.
 
     A line that states the verdict counts before any other, and the last such line: reasons speak of answers, too.
     """

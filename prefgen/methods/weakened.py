@@ -25,10 +25,11 @@ from prefgen.visibility import NoiseSpace, Schedule, View
 
 @dataclass(frozen=True)
 class Weakened:
-    """The method and its constants; the defaults are SeVa's.
+    """Options of the method; the defaults are SeVa's.
 
     Attributes:
-        noise_steps: N, 0..1000. noise_space, schedule: as in `prefgen.visibility`.
+        noise_steps: N, 0..1000.
+        noise_space, schedule: as in `prefgen.visibility`.
         temperature, top_p, max_new_tokens: as in `prefgen.requests.Sampling`.
         seed: the run's seed.
     """
@@ -46,11 +47,6 @@ class Weakened:
     seed: int = options.shared(0)
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UsageError: naming the option, its value and what it may be.
-        """
         options.check(self)
         base.check_noise(self)
 
@@ -60,14 +56,14 @@ class Weakened:
         return (yield from continued(self, sample, sampling, view=self.view(sample.id, 1)))
 
     def view(self, sample_id: str, iteration: int) -> View:
-        """All image tokens, of a noised image."""
+        """All image tokens of a noised image."""
         return noised_view(self, sample_id, iteration)
 
     def explain(self, image_tokens: float) -> Iterator[tuple[str, str]]:
-        """The noise in words."""
+        """Lines of the plan that describe the noise."""
         yield "method", f"{self.name}: the whole answer is written to a noised image"
         yield from explain_view(self.view("", 1), image_tokens)
 
     def rehearse(self, sample: Sample) -> Iterator[str]:
-        """Nothing: no beginning is given."""
+        """Nothing: no prefix is given."""
         return iter(())

@@ -1,4 +1,4 @@
-"""A contact sheet of what diffusion noise leaves of a picture: N = 0 … 1000 in every noise space.
+"""A contact sheet of a picture under diffusion noise: N = 0 … 1000 in every noise space.
 
 The same N is a mild blur of colour in one space and close to a blind image in another, which published step numbers do
 not say. So every picture carries its correlation with the clean input of the vision encoder, measured on single values
@@ -7,6 +7,7 @@ and on the means of patches: an encoder averages over a patch, so the second is 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+import PIL.PngImagePlugin
 
 from prefgen import visibility
 from prefgen.view import clip
 from prefgen.visibility import NOISE_SPACES, NoiseSpace, Schedule
 
+MARK = b"prefgen noise"  # in the head of every file
 STEPS = tuple(range(0, 1001, 100))
 _CELL, _GAP, _CAPTION, _HEAD, _LABEL = 160, 6, 36, 28, 110  # pixels
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
@@ -27,11 +30,12 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 @dataclass(frozen=True)
 class Noised:
-    """A picture under noise.
+    """A noised picture and its measures.
 
     Attributes:
         values: what the vision encoder receives, float32 (3, side, side).
-        correlation: with the clean input, over all values. patch_correlation: over the means of 14 x 14 patches.
+        correlation: with the clean input, over all values.
+        patch_correlation: over the means of 14 x 14 patches.
     """
 
     space: NoiseSpace
@@ -44,7 +48,7 @@ class Noised:
 def measure(
     picture: PIL.Image.Image, space: NoiseSpace, steps: int, seed: int = 0, schedule: Schedule = "paper"
 ) -> Noised:
-    """Noise a picture and compare it with the clean one, both as the encoder receives them."""
+    """Noise a picture and compare it with the clean one, both as encoder inputs."""
     clean = clip.encoder_input(picture)
     values = noised(picture, space, steps, seed, schedule)
     return Noised(space, steps, values, _correlation(values, clean), _correlation(_patches(values), _patches(clean)))
@@ -53,7 +57,7 @@ def measure(
 def noised(
     picture: PIL.Image.Image, space: NoiseSpace, steps: int, seed: int, schedule: Schedule = "paper"
 ) -> npt.NDArray[np.float32]:
-    """What the encoder receives of a noised picture, float32 (3, side, side)."""
+    """The encoder's input for a noised picture, float32 (3, side, side)."""
     if space == "encoder":
         return visibility.add_noise(clip.encoder_input(picture), steps, seed, schedule)
     raw = (
@@ -62,8 +66,16 @@ def noised(
     return clip.encoder_input(PIL.Image.fromarray(raw))
 
 
+def png(cells: Sequence[Noised]) -> bytes:
+    """The sheet as a PNG file."""
+    text, file = PIL.PngImagePlugin.PngInfo(), io.BytesIO()
+    text.add_text("Software", MARK.decode())
+    sheet(cells).save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
 def sheet(cells: Sequence[Noised]) -> PIL.Image.Image:
-    """The cells in a table: a row for each space, a column for each N, in the order in which they come."""
+    """The cells as a table: one row per space, one column per N."""
     spaces = list(dict.fromkeys(cell.space for cell in cells))
     steps = list(dict.fromkeys(cell.steps for cell in cells))
     width, height = _CELL + _GAP, _CELL + _CAPTION + _GAP
@@ -84,7 +96,7 @@ def sheet(cells: Sequence[Noised]) -> PIL.Image.Image:
 
 
 def measure_all(picture: PIL.Image.Image, seed: int = 0, schedule: Schedule = "paper") -> list[Noised]:
-    """Every space at every step of `STEPS` that the schedule has; its last one in place of a later one."""
+    """Every space at every step of `STEPS` that the schedule has; a later one becomes its last step."""
     last = visibility.last_step(schedule)
     return [measure(picture, space, min(step, last), seed, schedule) for space in NOISE_SPACES for step in STEPS]
 
@@ -97,5 +109,5 @@ def _patches(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    """Pearson's."""
+    """Pearson's correlation coefficient."""
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from prefgen.errors import ModelUnreachable
 from prefgen.runner.launch import Filling, Listener
-from prefgen.runner.pending import Interrupts
 from prefgen.runner.task import Task
+from prefgen.signals import Interrupts
 
 
 class _Dying(Filling):

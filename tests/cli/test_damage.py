@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from prefgen.cli import app
-from prefgen.cli.console import plain
+from prefgen.console import plain
 from prefgen.errors import CorruptRun, PrefgenError
 from prefgen.rundir import verify
 from tests.handmade import finished_run

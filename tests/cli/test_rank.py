@@ -15,7 +15,16 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *("--base-model", "--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
+    *(
+        "--base-model",
+        "--chat-template",
+        "--dataset-config",
+        "--dataset-revision",
+        "--engine-arg",
+        "--engine-key-env",
+        "--engine-timeout",
+    ),
+    *("--answer-kind", "--answer-pattern", "--tolerance", "--unparsed"),
     *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
     *(
@@ -48,6 +57,7 @@ OPTIONS_OF_RANK = [
         "--quiet",
         "--ray",
         "--reasoning-effort",
+        "--reward-model",
     ),
     "--request-deadline",
     *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard", "--shard-size"),
@@ -105,6 +115,20 @@ def test_ranked_by_a_judge_that_likes_short_answers(tmp_path: Path) -> None:
 def test_an_annotator_that_gives_no_verdict_decides_nothing(tmp_path: Path) -> None:
     figures = rank(tmp_path / "out", "--verdict-tokens", "8", "-k", "2", limit=2)
     assert figures["dropped"] == {"ANSWER_UNCLEAR": 2}
+
+
+def test_right_answers_stand_against_wrong_ones_by_the_truth_of_the_scenes(tmp_path: Path) -> None:
+    options = ("--by", "correctness", "--answer-kind", "yes-no", "--seed", "3")
+    figures = rank(tmp_path / "out", *options, limit=24)
+    assert figures["pairs"] >= 1
+    assert {*figures["dropped"]} <= {"ANSWER_REFERENCE_UNPARSED", "ANSWER_ALL_RIGHT", "ANSWER_ALL_WRONG"}
+    for row in rows(tmp_path / "out"):
+        record = json.loads(row["meta"])["record"]
+        finals = record["final_answers"]
+        assert {finals["right"], finals["wrong"]} == {"yes", "no"}
+        assert row["chosen_response"].lower().startswith(finals["right"])
+        assert row["rejected_response"].lower().startswith(finals["wrong"])
+    assert called("verify", tmp_path / "out").returncode == 0
 
 
 def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:

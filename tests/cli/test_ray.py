@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from prefgen.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.build import Identity
 from prefgen.errors import EnvironmentFault, ModelUnreachable
@@ -20,8 +20,8 @@ from prefgen.rundir.layout import Plan
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner import launch
 from prefgen.runner.launch import Job
-from prefgen.runner.progress import Progress
 from prefgen.runner.ray_ import Cluster, RayWorkers
+from prefgen.runner.reporter import Progress
 from prefgen.sources import SourceOptions
 from tests.cli.deadly import DeadlyTask, UnloadableTask
 from tests.cli.runs import called, data_digests, prefgen, start, write_input

@@ -25,6 +25,7 @@ OPTIONS = [
     "--base-model",
     "--batch-size",
     "--beta",
+    "--chat-template",
     "--config",
     "--device",
     "--dry-run",
@@ -64,8 +65,10 @@ OPTIONS = [
     "--online-arg",
     "--online-every",
     "--output",
+    "--pair-weight",
     "--projector-lr",
     "--qlora",
+    "--quality-weight",
     "--quiet",
     "--reference",
     "--report-to",
@@ -221,3 +224,33 @@ def test_sigterm_saves_and_the_same_command_goes_on(data: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines() if '"loss"' in line]
     assert steps == list(range(1, 41))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_second_ctrl_c_ends_at_once_and_says_what_is_kept(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("train", "sft", data, "-m", SCENES / "model", "--device", "cpu", "--save-steps", "1", "-o", out)
+    process = start(*command, "--max-steps", "5000")
+    while process.poll() is None and not list((out / "training" / "checkpoints").glob("checkpoint-*")):
+        time.sleep(0.05)
+    assert process.stdout
+    process.send_signal(signal.SIGINT)
+    while "Ctrl-C again stops now" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert re.search(r"interrupted; the checkpoint after step \d+ is kept in .*; the same command goes on", said), said
+    assert not re.search("Traceback|Aborted|error", said)
+
+
+@pytest.mark.parametrize("command", ["doctor", "guide"])
+def test_ctrl_c_ends_every_command_alike(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prefgen.doctor.environment.findings", interrupted)
+    monkeypatch.setattr("prefgen.guide.page", interrupted)
+    done = called(command, *(["bdhs"] if command == "guide" else []))
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

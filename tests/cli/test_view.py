@@ -20,7 +20,7 @@ def test_a_static_page_of_a_sample(out: Path, tmp_path: Path) -> None:
     done = prefgen("view", out, "--static", page, "--rows", "3")
     assert (done.returncode, done.stdout) == (0, "")
     assert "3 of 12 pairs" in page.read_text()
-    assert prefgen("view", out, "--static", tmp_path / "no" / "page.html").returncode == 8
+    assert prefgen("view", out, "--static", tmp_path / "page.html" / "page.html").returncode == 8
     assert prefgen("view", tmp_path / "empty").returncode == 2
 
 

@@ -19,7 +19,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import architectures, probing, proof
 from prefgen.engines.hf.architectures import FAMILIES, TITLES
 from prefgen.engines.hf.loading import LoadedModel
-from prefgen.train.logprobs import why_not_packed
+from prefgen.training.logprobs import why_not_packed
 from tests.engines.small_models import ALL, NO_EXCEPTION, make, missing
 from tests.engines.test_architectures import wanted
 from tests.engines.test_equivalence import answers

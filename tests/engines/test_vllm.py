@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from prefgen import sources
+from prefgen.driver import drive
 from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf import loading
@@ -30,7 +31,6 @@ from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Outcome, Pair, Sample
 from prefgen.requests import Completion, Embed, Generate, Sampling
-from prefgen.runner.driver import drive
 from prefgen.sources import SourceOptions
 from prefgen.visibility import View
 from tests.cli.runs import ENVIRONMENT

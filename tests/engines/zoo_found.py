@@ -198,19 +198,20 @@ def granite4_vision() -> LoadedModel:
     """Features added in several layers of the decoder, each by a query former of its own."""
     tokenizer = tiny.tokenizer("<image>")
     processor = pictures("Granite4Vision", _crop("LlavaNext"), tokenizer, downsample_rate="1/2", **ANYRES)
-    former = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    # The former's width is the encoder's, with heads of 64 numbers: newer versions put in both themselves.
+    former = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64}
     return built(
         "granite4_vision",
         tokenizer,
         processor,
-        SIGLIP,
+        {**SIGLIP, "hidden_size": 64},
         {"model_type": "granite4_vision_text"},
         image_grid_pinpoints=_PINPOINTS,
         vision_feature_select_strategy="full",
         downsample_rate="1/2",
         deepstack_layer_map=[[0, 0], [1, 1]],
         spatial_target_layers=[0, 1, 0, 1],
-        qformer_config={"model_type": "blip_2_qformer", "encoder_hidden_size": 32, **former},
+        qformer_config={"model_type": "blip_2_qformer", "encoder_hidden_size": 64, **former},
         **ids_of(tokenizer, image_token_index="<image>"),
     )
 

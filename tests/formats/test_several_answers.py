@@ -77,7 +77,7 @@ def test_bpo_s_negatives_are_joined_and_keep_their_kind(tmp_path: Path) -> None:
 
 
 def test_training_takes_the_joined_rows_for_one_sample(tmp_path: Path) -> None:
-    from prefgen.train.rows import _group  # what `prefgen train` groups neighbouring rows by
+    from prefgen.training.rows import _group  # what `prefgen train` groups neighbouring rows by
 
     (tmp_path / "a.png").write_bytes(picture().data)
     rows = run(Bpo(), write_json(tmp_path / "a.json", [BPO]), tmp_path / "out")

@@ -59,16 +59,17 @@ def test_an_unknown_topic_is_refused_with_a_near_one() -> None:
 def commands_shown() -> list[list[str]]:
     """The words of every `prefgen` command in a block of README or guide."""
     pages = [(ROOT / "README.md").read_text(), *map(guide.page, guide.TOPICS)]
-    blocks = [block for page in pages for block in re.findall(r"^```(?:bash)?\n(.*?)^```", page, re.M | re.S)]
-    found = []
+    found = [block for page in pages for block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.M | re.S)]
+    blocks = [text for kind, text in found if kind in ("", "bash")]
+    commands = []
     for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True) if re.search(r"\bprefgen [a-z]", line) else []
         while "prefgen" in words:
             words = words[words.index("prefgen") + 1 :]
             end = next((at for at, word in enumerate(words) if word in ("&&", "prefgen")), len(words))
             if words and words[0] in COMMANDS:
-                found.append(words[:end])
-    return found
+                commands.append(words[:end])
+    return commands
 
 
 def test_every_command_shown_exists_with_its_options() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from prefgen.lint.findings import Check, Finding
-from prefgen.lint.rows import Picture, Row
+from prefgen.linting.findings import Check, Finding
+from prefgen.linting.rows import Picture, Row
 
 
 def picture(number: int = 0, name: str = "", side: int = 300) -> Picture:

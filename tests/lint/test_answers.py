@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefgen.lint.answers import AnswerKinds, Scripts, UnknownWords, YesNo, script
+from prefgen.linting.answers import AnswerKinds, Scripts, UnknownWords, YesNo, script
 from tests.lint.rows import ask, row
 
 

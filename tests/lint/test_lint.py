@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from prefgen.cli.console import Console
+from prefgen.console import Console
 from prefgen.errors import UsageError
-from prefgen.lint import lint, render
-from prefgen.lint.findings import LEVELS, Finding, Lint
+from prefgen.linting import lint, render
+from prefgen.linting.findings import LEVELS, Finding, Lint
 from prefgen.rundir.shards import RunDirectory
 from prefgen.select import Excluded
 from tests.handmade import PROVENANCE, finished_run, pair, plan

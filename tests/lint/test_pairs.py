@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefgen.lint.pairs import EditSize, Identical, Similarity, edit_share
+from prefgen.linting.pairs import EditSize, Identical, Similarity, edit_share
 from tests.lint.rows import ask, row
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefgen.lint.pictures import ImageSizes, Leakage, Repeats
+from prefgen.linting.pictures import ImageSizes, Leakage, Repeats
 from prefgen.select import Excluded
 from tests.lint.rows import ask, picture, row
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from prefgen.lint.shortcuts import Detectability, LengthBias, auc, separate
+from prefgen.linting.shortcuts import Detectability, LengthBias, auc, separate
 from tests.lint.rows import ask, row
 
 WORDS = [f"{first}{second}" for first in "bcdfglmnprst" for second in ("ad", "en", "ilo", "or")]
@@ -64,7 +64,7 @@ def test_an_answer_that_comes_again_does_not_leak_between_folds() -> None:
 
 
 def test_the_sample_does_not_depend_on_the_order_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prefgen.lint.thresholds.CLASSIFIER_PAIRS", 120)
+    monkeypatch.setattr("prefgen.linting.thresholds.CLASSIFIER_PAIRS", 120)
     rng = random.Random(4)
     rows = [row(n, sentence(rng), sentence(rng)) for n in range(400)]
     assert ask(Detectability(), rows) == ask(Detectability(), rows[::-1])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from prefgen.driver import drive
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
 from prefgen.methods import BASELINES, METHODS
@@ -18,7 +19,6 @@ from prefgen.methods.dropout_ntp import DropoutNTP
 from prefgen.methods.weakened import Weakened
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Completion, Contrast, Generate
-from prefgen.runner.driver import drive
 from prefgen.visibility import View
 
 ANSWER = "There is a red cat. It sits on a mat."

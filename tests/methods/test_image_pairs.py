@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from prefgen import images
+from prefgen.driver import drive
 from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError, UsageError
 from prefgen.formats.checking import check
 from prefgen.formats.exporting import export
-from prefgen.lint import lint
+from prefgen.linting import lint
 from prefgen.methods import distortions
 from prefgen.methods.image_pairs import DISTORTIONS, ImagePairs
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Borrow
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.verify import verify
-from prefgen.runner.driver import drive
 from prefgen.view.collection import Collection
 from prefgen.view.present import present
 from tests.cli.runs import called, write_input

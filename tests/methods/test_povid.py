@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from prefgen import images, seeds
+from prefgen.driver import drive
 from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf.engine import TransformersEngine
@@ -19,7 +20,6 @@ from prefgen.methods.bdhs import Fidelity
 from prefgen.methods.povid import Povid
 from prefgen.records import Dropped, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Embed, Request, Score, Scored
-from prefgen.runner.driver import drive
 from tests.engines import tiny
 
 ANSWER = "There is a red circle in the top left corner. A blue square is next to it!"

@@ -23,6 +23,9 @@ API = Rank(prompts.load("rank"), by="api")
 Verdict = Callable[[str, str], str]
 
 
+CORRECT = replace(TEXT, by="correctness", answer_kind="number")
+
+
 def sample(answer: str | None = "quality 9") -> Sample:
     prompt = (Turn("user", (Slot.IMAGE, "What is there?")),)
     return Sample("s1", prompt, (Image(b"\x89PNG", "x.png", 2, 2),), answer, "test", "row 1")
@@ -186,6 +189,67 @@ def test_verdicts_that_cannot_be_read_are_no_ties_and_are_shown() -> None:
     assert isinstance(outcome, Dropped)
     assert (outcome.reason, outcome.tokens) == ("ANSWER_UNCLEAR", 20)
     assert "I would rather not say" in outcome.detail
+
+
+def test_a_right_answer_stands_against_a_wrong_one_and_nobody_is_asked() -> None:
+    outcome, asked = run(CORRECT, ["quality 3", "no idea", "the quality is 9", "quality 5"])
+    assert texts(outcome) == ("the quality is 9", "quality 5")
+    assert isinstance(outcome, Pair)
+    assert (outcome.variant, outcome.params["scores"], asked) == ("correctness", [1.0, 0.0], [])
+    assert outcome.record == {"answer_kind": "number", "final_answers": {"right": "9", "wrong": "5"}}
+    assert CORRECT.asks == (Generate,)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (["quality 9"] * 3 + ["no idea"], "ANSWER_ALL_RIGHT"),
+        (["quality 3", "quality 5", "no idea", ""], "ANSWER_ALL_WRONG"),
+        (["no idea", "not 4 or 5", "", " "], "ANSWER_UNPARSED"),
+    ],
+)
+def test_answers_of_which_none_is_right_or_none_is_wrong_make_no_pair(answers: list[str], reason: str) -> None:
+    outcome, _ = run(CORRECT, answers)
+    assert isinstance(outcome, Dropped)
+    assert (outcome.reason, outcome.tokens) == (reason, 20)
+
+
+def test_an_answer_that_cannot_be_read_may_count_as_wrong() -> None:
+    outcome, _ = run(replace(CORRECT, unparsed="wrong"), ["quality 9"] * 3 + ["no idea"])
+    assert texts(outcome) == ("quality 9", "no idea")
+    assert isinstance(outcome, Pair)
+    assert outcome.flags == ("unparsed",)
+
+
+def test_a_right_answer_inside_the_wrong_one_makes_no_pair() -> None:
+    method = replace(CORRECT, answer_kind="text")
+    outcome, _ = run(method, ["quality 9", "a quality 9 or so"] * 2)
+    assert isinstance(outcome, Dropped)
+    assert outcome.reason == "ANSWER_CONTAINED"
+    assert texts(run(method, ["quality 9", "a quality 9 or so", "quality 8", ""])[0]) == ("quality 9", "quality 8")
+
+
+def test_every_right_answer_stands_against_every_wrong_one() -> None:
+    outcomes, _ = run_all(replace(CORRECT, pairs="all"), ["quality 9", "9", "8", "no idea"])
+    assert isinstance(outcomes, list)
+    assert [texts(outcome) for outcome in outcomes[:2]] == [("quality 9", "8"), ("9", "8")]
+    assert [outcome.reason for outcome in outcomes[2:] if isinstance(outcome, Dropped)] == ["ANSWER_TIE"] * 2
+    outcomes, _ = run_all(replace(CORRECT, pairs="all"), ["quality 9", "9", "8", "7"])
+    assert isinstance(outcomes, list)
+    assert all(isinstance(outcome, Pair) for outcome in outcomes)
+
+
+def test_the_reference_may_stand_against_a_wrong_answer_where_none_is_right() -> None:
+    outcome, _ = run(replace(CORRECT, chosen="reference"), ["quality 3"] * 4)
+    assert texts(outcome) == ("quality 9", "quality 3")
+    assert isinstance(outcome, Pair)
+    assert (outcome.authors, outcome.params["scores"]) == ((None, 0), [1.0, 0.0])
+
+
+def test_a_reference_without_a_final_answer_is_named_before_anything_is_generated() -> None:
+    outcome, _ = run(replace(CORRECT, answer_kind="option"), [])
+    assert isinstance(outcome, Dropped)
+    assert (outcome.reason, "quality 9" in outcome.detail) == ("ANSWER_REFERENCE_UNPARSED", True)
 
 
 @pytest.mark.parametrize("answers", [["quality 3"] * 4, ["", " ", "quality 3", ""]])

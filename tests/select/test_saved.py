@@ -12,7 +12,7 @@ import pytest
 
 from prefgen.errors import UsageError
 from prefgen.formats import IMPORTERS, LOADERS, checking
-from prefgen.lint import lint
+from prefgen.linting import lint
 from prefgen.rundir.reader import Stored
 from prefgen.select import Amount, mix
 from tests.formats.test_round_trips import imported

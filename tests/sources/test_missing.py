@@ -61,6 +61,14 @@ def test_the_root_that_would_find_most_is_named(folder: Path, place: str) -> Non
     assert f"Of all 6, --image-root {report.root} would find 5." in report.describe()
 
 
+def test_a_folder_beside_a_given_one_is_a_further_root(folder: Path) -> None:
+    for place in ("images/0.jpg", "more/1.jpg"):
+        (folder / place).parent.mkdir()
+        (folder / place).touch()
+    report = missing_report(by_path("0.jpg", "1.jpg"), ImageRoot((folder / "images",)))
+    assert f"Of all 1, a further --image-root {folder.resolve() / 'more'} would find 1." in report.describe()
+
+
 def test_coco_spellings_count_as_found(folder: Path) -> None:
     (folder / "train2017").mkdir()
     (folder / "train2017" / "000000442786.jpg").touch()

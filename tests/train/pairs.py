@@ -8,8 +8,8 @@ from typing import Any
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image, Pair, Sample, Slot, Turn
 from prefgen.rundir.schema import Provenance, to_table
-from prefgen.train.config import LossMask
-from prefgen.train.rows import Item, Reader
+from prefgen.training.config import LossMask
+from prefgen.training.rows import Item, Reader
 from tests.engines import tiny
 
 CHOSEN = "There is a red circle. A blue square is next to it."

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefgen.train import curves
+from prefgen.training import curves
 
 NAMES = ("loss", "rewards/accuracies", "rewards/margins", "logps/end", "logps/chosen", "logps/rejected")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefgen.train.run import prepare
+from prefgen.training.run import prepare
 from tests.cli.runs import called as prefgen
 from tests.formats import written
 from tests.train.test_run import job, run

@@ -12,9 +12,9 @@ from prefgen.engines.hf import decoding, probing, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.probing import Readout
 from prefgen.errors import UsageError
-from prefgen.train import attention, processes
-from prefgen.train.logprobs import Policy, token_logps, why_not_packed
-from prefgen.train.rows import Item
+from prefgen.training import attention, processes
+from prefgen.training.logprobs import Policy, token_logps, why_not_packed
+from prefgen.training.rows import Item
 from tests.engines import tiny
 from tests.engines.small_models import ALL, make
 from tests.engines.zoo import ZOO

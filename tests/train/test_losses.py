@@ -11,10 +11,10 @@ import torch
 
 from prefgen.engines.hf.vision import Pixels
 from prefgen.errors import UsageError
-from prefgen.train.config import Objective
-from prefgen.train.losses import Answers, losses, takes_offline, weights
-from prefgen.train.rows import Answer, Item, Sample
-from prefgen.train.trainer import gather
+from prefgen.training.config import Objective
+from prefgen.training.losses import Answers, Shift, losses, mean_reward, takes_offline, weights
+from prefgen.training.rows import Answer, Item, Sample
+from prefgen.training.trainer import gather
 
 # Δ = (-10 + 12) - (-9 + 8) = 3 in sums, 2/4 - (-1/2) = 1 per token.
 PAIR = Answers(
@@ -81,6 +81,25 @@ def test_a_policy_that_is_its_reference_has_the_loss_of_a_coin() -> None:
     assert value(same, average="margins") == pytest.approx(math.log(2))
 
 
+def test_the_quality_term_tells_good_from_bad_by_itself() -> None:
+    # β r is 0.1 * 2 of the chosen answer and 0.1 * -1 of the rejected one, δ 0.05.
+    mpo = Objective(pair_weight=0.8, quality_weight=0.2, sft_weight=1.0)
+    expected = 0.8 * nll(0.3) + 0.2 * (nll(0.2 - 0.05) + nll(0.05 + 0.1)) + 10 / 4
+    assert float(losses(mpo, PAIR, 0.05)[0]) == pytest.approx(expected, abs=1e-5)
+    # A second rejected answer has β r = 0.4, and both count half.
+    expected = nll(0.2 - 0.05) + (nll(0.05 + 0.1) + nll(0.05 - 0.4)) / 2
+    assert float(losses(Objective(pair_weight=0.0, quality_weight=1.0), TWO, 0.05)[0]) == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
+def test_the_shift_is_the_mean_reward_of_the_batches_so_far() -> None:
+    shift = Shift()
+    for answers in (PAIR, TWO):
+        shift.add(mean_reward(Objective(), answers))
+    assert shift.mean == pytest.approx(((0.2 - 0.1) / 2 + (0.2 + (-0.1 + 0.4) / 2) / 2) / 2, abs=1e-6)
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0])
 def test_several_rejected_answers_are_averaged_in_both_forms(gamma: float) -> None:
     averaged = gamma * nll(0.3) + (1 - gamma) * nll(-0.2)
@@ -140,6 +159,8 @@ def test_losses_are_those_of_trl(loss: Any, smoothing: float) -> None:
         {"loss": "ipo", "length_normalised": True},
         {"loss": "kto"},
         {"sft_weight": -1.0},
+        {"loss": "slic", "quality_weight": 0.2},
+        {"loss": "sft", "pair_weight": 0.8},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:

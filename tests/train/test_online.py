@@ -20,15 +20,15 @@ from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, Usage
 from prefgen.methods import bdhs
 from prefgen.rundir.reader import loaded_images
 from prefgen.sources import SourceOptions
-from prefgen.train import online as online_
-from prefgen.train import reference
-from prefgen.train.config import Objective, Online, Optimisation
-from prefgen.train.logprobs import token_logps
-from prefgen.train.model import attach
-from prefgen.train.references import References
-from prefgen.train.rows import Item
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job
+from prefgen.training import online as online_
+from prefgen.training import reference
+from prefgen.training.config import Objective, Online, Optimisation
+from prefgen.training.logprobs import token_logps
+from prefgen.training.model import attach
+from prefgen.training.references import References
+from prefgen.training.rows import Item
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job
 from tests.cli.runs import called
 from tests.judge import MODEL as MODEL_NAME
 from tests.judge import Judge

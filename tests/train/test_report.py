@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import re
 
-from rich.console import Console
-
-from prefgen.train.report import Steps
+from prefgen.console import Console
+from prefgen.training.report import Steps
 
 NAMES = ("loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected", "logps/end")
 

@@ -8,7 +8,7 @@ import pytest
 
 from prefgen.errors import RowError
 from prefgen.records import Span
-from prefgen.train.rows import Reader, Sample
+from prefgen.training.rows import Reader, Sample
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
 from tests.train.pairs import CHOSEN, REJECTED, row

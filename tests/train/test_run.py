@@ -19,11 +19,11 @@ import transformers
 
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
-from prefgen.train import run as job_
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.logprobs import token_logps
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job
+from prefgen.training import run as job_
+from prefgen.training.config import Objective, Optimisation
+from prefgen.training.logprobs import token_logps
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
 
@@ -90,10 +90,16 @@ def test_bfloat16_starts_at_the_reference_too(data: Path, tmp_path: Path, lora: 
     assert {weight.dtype for weight in saved.state_dict().values()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora": False}], ids=["lora", "full"])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(changes: dict[str, Any], data: Path, tmp_path: Path) -> None:
-    whole = run(job(data, tmp_path / "whole", **changes))
-    given = job(data, tmp_path / "stopped", **changes)
+@pytest.mark.parametrize(
+    ("changes", "objective"),
+    [({}, Objective()), ({"lora": False}, Objective()), ({}, Objective(pair_weight=0.8, quality_weight=0.2))],
+    ids=["lora", "full", "quality"],
+)
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    changes: dict[str, Any], objective: Objective, data: Path, tmp_path: Path
+) -> None:
+    whole = run(replace(job(data, tmp_path / "whole", **changes), objective=objective))
+    given = replace(job(data, tmp_path / "stopped", **changes), objective=objective)
     with pytest.raises(Stopped) as stopped:
         run(given, stop_after=1)  # asked for after the first step's log, so heeded at the end of the second
     assert stopped.value.exit_code == ExitCode.TERMINATED
@@ -194,13 +200,13 @@ def test_qlora_trains_an_adapter_of_the_model_in_4_bit_that_is_its_reference(dat
 def test_qlora_says_what_it_needs(data: Path, tmp_path: Path) -> None:
     given = job(data, tmp_path / "out", qlora=True, save="adapter")
     with (
-        patch("prefgen.train.model.find_spec", lambda name: None),
+        patch("prefgen.training.model.find_spec", lambda name: None),
         pytest.raises(UsageError, match=r"prefgen\[qlora\]"),
     ):
         prepare(given)
     shared = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
     with (
-        patch("prefgen.train.model.find_spec", lambda name: name),
+        patch("prefgen.training.model.find_spec", lambda name: name),
         patch.dict(os.environ, shared),
         pytest.raises(UsageError, match="not with FSDP or DeepSpeed"),
     ):

@@ -17,13 +17,14 @@ import torch
 
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import CorruptRun, EnvironmentFault, ExitCode, Locked, UsageError
-from prefgen.train import checkpoints, saved
-from prefgen.train import reference as reference_
-from prefgen.train import run as job_
-from prefgen.train import trainer as trainer_
-from prefgen.train.config import Objective, Optimisation
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job, Prepared
+from prefgen.training import checkpoints, saved
+from prefgen.training import reference as reference_
+from prefgen.training import reward as reward_
+from prefgen.training import run as job_
+from prefgen.training import trainer as trainer_
+from prefgen.training.config import Loss, Objective, Optimisation
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job, Prepared
 from tests import faults
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
@@ -32,7 +33,10 @@ MODEL = SCENES / "model"
 QUICK = Optimisation(
     lr=1e-4, projector_lr=0, batch_size=2, grad_accum=1, max_steps=3, save_steps=1, lora_r=4, lora_alpha=8
 )
-SAVERS = [(torch, "save", 1), (trainer_, "save_file", 1), (reference_, "save_file", 1)]
+SAVERS = [
+    *((torch, "save", 1), (trainer_, "save_file", 1)),
+    *((reference_, "save_file", 1), (reward_, "save_file", 1)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +44,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mixture(tmp_path_factory.mktemp("data"))
 
 
-def job(data: Path, output: Path, **changes: Any) -> Job:
-    return Job((data,), output, EngineConfig(model=str(MODEL)), Objective(), replace(QUICK, **changes))
+def job(data: Path, output: Path, loss: Loss = "dpo", **changes: Any) -> Job:
+    return Job((data,), output, EngineConfig(model=str(MODEL)), Objective(loss), replace(QUICK, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +72,15 @@ def digests(output: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-@pytest.fixture(scope="module")
-def unbroken(data: Path, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int]:
-    """Digests of a run that nothing happens to, and its steps."""
+@pytest.fixture(scope="module", params=["dpo", pytest.param("rm", marks=pytest.mark.slow)])
+def unbroken(
+    data: Path, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Loss, dict[str, str], int]:
+    """A loss, digests of a run that nothing happens to, and its steps."""
     output = tmp_path_factory.mktemp("unbroken") / "out"
-    ended = faults.run(lambda: trained(job(data, output), prepared), output, savers=SAVERS)
+    ended = faults.run(lambda: trained(job(data, output, request.param), prepared), output, savers=SAVERS)
     assert (ended.value, ended.error) == (0, "")
-    return digests(output), ended.steps
+    return request.param, digests(output), ended.steps
 
 
 def moments(steps: int, config: pytest.Config) -> Iterator[int]:
@@ -87,15 +93,15 @@ def test_a_run_goes_on_whatever_befalls_it(
     fault: faults.Fault,
     data: Path,
     prepared: Prepared,
-    unbroken: tuple[dict[str, str], int],
+    unbroken: tuple[Loss, dict[str, str], int],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    expected, steps = unbroken
+    loss, expected, steps = unbroken
     assert steps > 40
     for at in moments(steps, request.config):
         output = tmp_path / str(at) / "out"
-        given = job(data, output)
+        given = job(data, output, loss)
         ended = faults.run(partial(trained, given, prepared), output, fault, at, SAVERS)
         done = saved.is_finished(output)  # what is left to do then needs no room
         assert ended.killed if fault == "kill" else (ended.value, ended.error) == (0 if done else 8, ""), (at, ended)
@@ -211,7 +217,7 @@ def test_a_damaged_record_is_named(name: str, data: Path, prepared: Prepared, tm
 
 def test_a_second_process_is_told_to_wait(data: Path, prepared: Prepared, tmp_path: Path) -> None:
     given = job(data, tmp_path / "out")
-    with saved.hold(given.output), pytest.raises(Locked, match="another process is training in") as locked:
+    with saved.hold(given.output), pytest.raises(Locked, match="is being written by another process") as locked:
         train(given, prepared, lambda metrics: None)
     assert locked.value.exit_code == ExitCode.LOCKED
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefgen.records import Span
-from prefgen.train.spans import found, recorded
+from prefgen.training.spans import found, recorded
 
 
 def test_recorded_spans_name_what_stood_in_their_places() -> None:

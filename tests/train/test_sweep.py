@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
-from prefgen.train import reference, sweep
-from prefgen.train import run as job_
-from prefgen.train.callbacks import Metrics
-from prefgen.train.config import LOSSES, Objective
-from prefgen.train.state import Job
+from prefgen.training import reference, sweep
+from prefgen.training import run as job_
+from prefgen.training.callbacks import Metrics
+from prefgen.training.config import Objective
+from prefgen.training.state import Job
 from tests.train.test_run import job
 from tests.trainers.sets import mixture
 
@@ -66,14 +66,8 @@ def losses(given: Job) -> list[float]:
 
 def test_the_papers_grid_has_its_size(tmp_path: Path) -> None:
     given = job(tmp_path, tmp_path / "out", validation=0.1, max_steps=0)
-    sizes = {loss: len(sweep.points(given, sweep.parse(["paper"], loss))) for loss in LOSSES}
-    assert sizes == {
-        "dpo": 432,
-        "ipo": 324,
-        "ipo-sum": 324,
-        "slic": 324,
-        "sft": 108,
-    }  # 108 by the number of β
+    sizes = {loss: len(sweep.points(given, sweep.parse(["paper"], loss))) for loss in (*sweep.PAPER_BETA, "sft")}
+    assert sizes == {"dpo": 432, "ipo": 324, "ipo-sum": 324, "slic": 324, "sft": 108}  # 108 by the number of β
     narrow = sweep.points(given, sweep.parse(["epochs=3", "paper", "batch=16"], "dpo"))
     assert len(narrow) == 48
     assert len({point.job.output for point in narrow}) == 48

@@ -14,10 +14,10 @@ import transformers
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.rundir.reader import Stored
 from prefgen.select.keys import digests
-from prefgen.train.logprobs import token_logps
-from prefgen.train.run import prepare, train
-from prefgen.train.state import Job
-from prefgen.train.trainer import PreferenceTrainer
+from prefgen.training.logprobs import token_logps
+from prefgen.training.run import prepare, train
+from prefgen.training.state import Job
+from prefgen.training.trainer import PreferenceTrainer
 from tests.train.test_run import MODEL, job
 from tests.trainers.sets import mixture
 

@@ -1,4 +1,6 @@
-"""The ledger: what was asked, what it may cost, what came back. Nothing is sent, and no reply used, before it is here.
+"""The ledger: an SQLite file of requests, reservations and replies.
+
+A request is recorded before it is sent, a reply before it is used.
 
 SQLite, one writer (the run's lock sees to that), synced at every commit; callers gather what is to be written and
 commit it together. A call without an end is one that a crash cut off: nobody knows whether it was charged, so it counts
@@ -10,9 +12,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prefgen.errors import CorruptRun, EnvironmentFault, Locked, RowError
 from prefgen.requests import Message
@@ -24,12 +27,17 @@ CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE batches (file TEXT PRIMARY KEY, tag TEXT NOT NULL, batch TEXT, done INTEGER NOT NULL DEFAULT 0);
 PRAGMA user_version = {_VERSION};
 """
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NOT_WRITTEN = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+    sqlite3.SQLITE_PERM,
+)
 End = Literal["answered", "failed", "doubtful"]
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A call that is about to be made. `reserved`: dollars it may cost."""
+    """Record of a call before it is made. `reserved`: upper bound of its cost in dollars."""
 
     call: int
     key: str
@@ -38,7 +46,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a call ended. `cost`: dollars; `reply`: what to keep for its request, if anything."""
+    """Record of how a call ended. `cost`: dollars; `reply`: what is stored for its request, if anything."""
 
     call: int
     key: str
@@ -49,10 +57,12 @@ class Ended:
 
 @dataclass(frozen=True)
 class Bill:
-    """All invocations of a run together.
+    """Cost and counts of all invocations of a run.
 
     Attributes:
-        calls: attempts. answered: of them, those with a reply. doubtful: of unknown end, counted in full.
+        calls: attempts.
+        answered: of them, those with a reply.
+        doubtful: of unknown end, counted in full.
         dollars: 0 where no price is known.
     """
 
@@ -68,50 +78,50 @@ class Ledger:
     """The ledger of one run.
 
     Raises:
-        CorruptRun: if the file is none.
+        CorruptRun: if the file is none, or damaged; so does every method.
         Locked: if another process has it.
+        EnvironmentFault: if the disk is full or not writable; so does every method.
     """
 
     def __init__(self, path: Path | Literal[":memory:"]) -> None:
         self.path = path
-        try:
+        with self._faults():
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # Exclusive: so write-ahead logging needs no shared memory, which network file systems lack.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            ((version,),) = self._do("PRAGMA user_version")
             if version == 0:
                 self._database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             elif version != _VERSION:
                 raise CorruptRun(f"{path} was written by another version of prefgen")
-            self._database.execute("CREATE TABLE IF NOT EXISTS found (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            (last,) = self._database.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()
+            self._do("CREATE TABLE IF NOT EXISTS found (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            ((last,),) = self._do("SELECT coalesce(max(id), 0) FROM calls")
             self._last_call = int(last)
-            self._answered = {key for (key,) in self._database.execute("SELECT key FROM replies")}
-        except sqlite3.OperationalError as error:
-            raise Locked(f"{path} is in use by another process, or cannot be opened: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise CorruptRun(f"{path} cannot be read ({error}): restore it, or delete it and pay again") from error
+            self._answered = {key for (key,) in self._do("SELECT key FROM replies")}
 
     def reply(self, key: str) -> Message | RowError | None:
-        """What was answered to a request, or that it never can be."""
+        """The stored reply to a request, or the reason why there is none."""
         if key not in self._answered:
             return None
-        (stored,) = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        values = json.loads(stored)
+        ((stored,),) = self._do("SELECT reply FROM replies WHERE key = ?", key)
+        try:
+            values = json.loads(stored)
+        except (ValueError, TypeError) as error:
+            raise self._corrupt(error) from error
         if "reason" in values:
             return RowError(values["reason"], values["detail"])
         return Message(**{**values, "how": tuple(values.get("how", ()))})
 
     def found(self, name: str) -> str | None:
-        """What was found out about the judge in an earlier call or invocation."""
-        kept = self._database.execute("SELECT value FROM found WHERE name = ?", (name,)).fetchone()
-        return kept[0] if kept else None
+        """A fact about the judge that was stored in an earlier call or invocation."""
+        kept = self._do("SELECT value FROM found WHERE name = ?", name)
+        return kept[0][0] if kept else None
 
     def keep(self, name: str, value: str) -> None:
-        """Keep what was found out about the judge."""
-        self._database.execute("INSERT OR REPLACE INTO found VALUES (?, ?)", (name, value))
+        """Store a fact about the judge."""
+        self._do("INSERT OR REPLACE INTO found VALUES (?, ?)", name, value)
 
     def next_call(self) -> int:
         """The number of a new call."""
@@ -119,69 +129,83 @@ class Ledger:
         return self._last_call
 
     def write(self, records: Iterable[Sent | Ended]) -> None:
-        """Store records for good, all or none.
-
-        Raises:
-            EnvironmentFault: if the disk is full or not writable.
-        """
+        """Store records durably, all or none."""
         stored: list[str] = []
-        try:
-            self._database.execute("BEGIN")
-            for record in records:
-                if isinstance(record, Sent):
-                    values = (record.call, record.key, record.reserved)
-                    self._database.execute("INSERT INTO calls (id, key, reserved) VALUES (?, ?, ?)", values)
-                elif self._end(record):
-                    stored.append(record.key)
-            self._database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise EnvironmentFault(f"cannot write to {self.path}: {error}. What is in it is safe") from error
+        self._do("BEGIN")
+        for record in records:
+            if isinstance(record, Sent):
+                values = (record.call, record.key, record.reserved)
+                self._do("INSERT INTO calls (id, key, reserved) VALUES (?, ?, ?)", *values)
+            elif self._end(record):
+                stored.append(record.key)
+        self._do("COMMIT")
         self._answered.update(stored)
 
     def _end(self, record: Ended) -> bool:
-        values = (record.cost, record.end, record.call)
-        self._database.execute("UPDATE calls SET cost = ?, ended = ? WHERE id = ?", values)
+        self._do("UPDATE calls SET cost = ?, ended = ? WHERE id = ?", record.cost, record.end, record.call)
         if record.reply is not None:
-            kept = _to_json(record.reply)
-            self._database.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (record.key, kept))
+            self._do("INSERT OR IGNORE INTO replies VALUES (?, ?)", record.key, _to_json(record.reply))
         return record.reply is not None
 
     def spent(self) -> float:
-        """Dollars of all calls so far; those of unknown end count in full."""
-        (dollars,) = self._database.execute("SELECT total(coalesce(cost, reserved)) FROM calls").fetchone()
+        """Dollars of all calls so far; calls without a known end count with their full reservation."""
+        ((dollars,),) = self._do("SELECT total(coalesce(cost, reserved)) FROM calls")
         return float(dollars)
 
     def bill(self) -> Bill:
-        """What it all came to."""
-        count = self._database.execute(
+        """Cost and counts of all calls."""
+        (count,) = self._do(
             "SELECT count(*), total(ended = 'answered'), total(ended IS NULL OR ended = 'doubtful') FROM calls"
-        ).fetchone()
-        tokens = self._database.execute(
+        )
+        (tokens,) = self._do(
             "SELECT total(json_extract(reply, '$.prompt_tokens')), total(json_extract(reply, '$.tokens')) FROM replies"
-        ).fetchone()
+        )
         calls, answered, doubtful, read, generated = map(int, (*count, *tokens))
         return Bill(calls, answered, doubtful, read, generated, self.spent())
 
     def batches(self) -> Iterator[tuple[str, str, str | None]]:
         """Batches that are not finished: (name of the request file, tag, id or None where none is known)."""
-        yield from self._database.execute(
-            "SELECT file, tag, batch FROM batches WHERE NOT done ORDER BY file"
-        ).fetchall()
+        yield from self._do("SELECT file, tag, batch FROM batches WHERE NOT done ORDER BY file")
 
     def put_batch(self, file: str, tag: str, batch: str | None = None, *, done: bool = False) -> None:
-        """Note where a batch stands."""
-        values = (file, tag, batch, done)
-        self._database.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", values)
+        """Store the state of a batch."""
+        self._do("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", file, tag, batch, done)
 
     def open_calls(self, keys: Iterable[str]) -> dict[str, tuple[int, float]]:
-        """The latest call without an end of each of these requests: (number, reservation)."""
+        """The latest unfinished call of each of these requests: (number, reservation)."""
         wanted = set(keys)
-        found = self._database.execute("SELECT key, id, reserved FROM calls WHERE ended IS NULL ORDER BY id")
+        found = self._do("SELECT key, id, reserved FROM calls WHERE ended IS NULL ORDER BY id")
         return {key: (call, reserved) for key, call, reserved in found if key in wanted}
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def _do(self, statement: str, *values: object) -> list[Any]:
+        """Execute a statement and return its rows."""
+        with self._faults():
+            return self._database.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Convert SQLite errors to errors that name the file and what to do."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:  # a bug
+            raise
+        except sqlite3.DatabaseError as error:
+            code = error.sqlite_errorcode & 0xFF  # without what SQLite adds to it
+            if code in _BUSY:
+                raise Locked(f"{self.path} is being written by another process: wait for it") from error
+            if code in _NOT_WRITTEN:
+                raise EnvironmentFault(
+                    f"cannot write to {self.path}: {error}. What is in it is safe; make room or give access, and "
+                    "repeat the command to go on"
+                ) from error
+            raise self._corrupt(error) from error
+
+    def _corrupt(self, error: Exception) -> CorruptRun:
+        return CorruptRun(f"{self.path} cannot be read ({error}): restore it, or delete it and pay again")
 
 
 def _to_json(reply: Message | RowError) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """A model type, and how it departs from the generic path.
+    """A model type and its exceptions from the generic path.
 
     Attributes:
         title: its name in tables.

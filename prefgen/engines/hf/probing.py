@@ -1,4 +1,4 @@
-"""How a model that no table lists takes images, positions and token types: found out from its code and configuration.
+"""Probing of unlisted model types: how they take images, positions and token types, from code and configuration.
 
 What is found out here is a claim; `prefgen.engines.hf.proof` shows on the model's own weights that it is true.
 """
@@ -25,7 +25,7 @@ _ENCODED = "mm_encoder_outputs"
 
 
 def listed(config: Any, name: str) -> Family:
-    """What can be said of a model by its configuration alone.
+    """The family of a model as far as its configuration tells.
 
     Raises:
         UsageError: if it cannot be used, whatever its weights.
@@ -58,7 +58,7 @@ def why_not(config: Any) -> str:
 
 
 def image_token_id(config: Any) -> int | None:
-    """Id of the placeholder that stands for one image feature, by the configuration; None if it names none."""
+    """Id of the placeholder token of one image feature, from the configuration; None if it names none."""
     found = getattr(config, "image_token_id", None)
     if found is None:
         found = getattr(config, "image_token_index", None)
@@ -76,7 +76,7 @@ def _layer_kinds(config: Any) -> set[str]:
 
 
 def completed(family: Family, model: Any, processor: Any) -> Family:
-    """What the model's code and one encoded picture tell of a type that is not listed.
+    """The family of an unlisted type, completed from the model's code and one encoded picture.
 
     Raises:
         UsageError: if it cannot be handed encoded images.
@@ -104,7 +104,7 @@ def _parameters(model: Any) -> set[str]:
 
 
 def _attends_both_ways(config: Any) -> bool:
-    """Whether the decoder lets the tokens of an image attend to each other in both directions."""
+    """Whether image tokens attend to each other in both directions."""
     return getattr(config.get_text_config(), "use_bidirectional_attention", None) in ("vision", "all", True)
 
 

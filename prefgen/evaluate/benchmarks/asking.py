@@ -1,4 +1,4 @@
-"""Answers of a model to a benchmark's questions, written as they come, so that a stopped run goes on where it was."""
+"""Answers of a model to a benchmark's questions, written as they arrive, so that a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from prefgen import seeds
+from prefgen import durable, seeds
+from prefgen.driver import Asking, drive
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.vllm import engine_args
-from prefgen.errors import CorruptRun, Locked, UsageError
+from prefgen.errors import CorruptRun, UsageError
 from prefgen.evaluate.benchmarks.files import Question
 from prefgen.images import ImageRoot, load_images
 from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling
-from prefgen.runner.driver import Asking, drive
 from prefgen.visibility import View
 
 _ROWS_AT_ONCE = 256  # between two writes
-ANSWERS, SETTINGS = "answers.jsonl", "settings.json"
+ANSWERS, SETTINGS, LOCK = "answers.jsonl", "settings.json", ".lock"
 
 
 @dataclass(frozen=True)
 class Task:
-    """How a model is asked.
+    """Settings of asking a model.
 
     Attributes:
-        output: folder of the answers. root: where pictures are.
-        suffix: added to every question. max_new_tokens: limit of an answer. Decoding is greedy.
+        output: folder of the answers.
+        root: where pictures are.
+        suffix: added to every question.
+        max_new_tokens: limit of an answer. Decoding is greedy.
     """
 
     engine: EngineConfig
@@ -46,7 +46,7 @@ class Task:
     max_new_tokens: int = 512
 
     def sample(self, question: Question) -> Sample | Dropped:
-        """What the model is shown, or why it cannot be."""
+        """The sample of a question, or a `Dropped` with the reason."""
         slots = (Slot.IMAGE,) if question.image else ()
         images = (ImageRef(path=question.image),) if question.image else ()
         prompt = (Turn("user", (*slots, question.text + self.suffix)),)
@@ -64,36 +64,42 @@ class Task:
 
 @contextmanager
 def held(output: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Hold a folder of answers.
+    """Lock a folder of answers and scores.
 
     Args:
         settings: what decides what is answered.
 
     Raises:
-        Locked: another process answers there. CorruptRun: it was begun with other settings.
+        Locked: another process evaluates there. CorruptRun: it was begun with other settings, or they are damaged.
+        UsageError: files of something else are there. EnvironmentFault: it cannot be written.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(output / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise Locked(f"another process writes to {output}") from None
-    with lock:
-        file = output / SETTINGS
-        if file.exists():
-            before = json.loads(file.read_text(encoding="utf-8"))
-            differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
-            if differing:
-                raise CorruptRun(
-                    f"{output} was begun with other settings ({', '.join(differing)}): give another --output"
-                )
-        else:
-            file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    file = output / SETTINGS
+    with durable.environment(output):
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"output {output} is a file: give a directory")
+        if not file.exists() and output.is_dir() and any(path.name[:1] != "." for path in output.iterdir()):
+            raise UsageError(f"output {output} is not empty and holds no evaluation: give an empty or a new directory")
+        output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with durable.environment(output):
+            stack.enter_context(durable.hold(output / LOCK, output))
+            durable.clear(output)
+            if file.exists():
+                _refuse_drift(file, settings)
+            else:
+                durable.replace_json(file, settings)
         yield
 
 
+def _refuse_drift(file: Path, settings: Mapping[str, Any]) -> None:
+    before = durable.read_record(file)
+    differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+    if differing:
+        raise CorruptRun(f"{file.parent} was begun with other settings ({', '.join(differing)}): give another --output")
+
+
 def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str, Any]:
-    """What decides what is answered.
+    """The settings that affect answers.
 
     Raises:
         UsageError: the model is of no use. ModelUnreachable: it cannot be found.
@@ -114,17 +120,29 @@ def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str,
 
 
 def answered(output: Path) -> set[tuple[str, str]]:
-    """Keys of the questions that have their answer; a last line that was cut off is taken away."""
+    """Keys of the answered questions; an incomplete last line is removed.
+
+    Raises:
+        CorruptRun: another line is damaged.
+    """
     file = output / ANSWERS
     if not file.exists():
         return set()
     content = file.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        with file.open("r+b") as opened:
-            opened.truncate(whole)
-    rows = [json.loads(line) for line in content[:whole].splitlines()]
-    return {(row["questions"], row["question_id"]) for row in rows}
+        with durable.environment(output):
+            os.truncate(file, whole)
+    found = set()
+    for number, line in enumerate(content[:whole].splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            found.add((str(row["questions"]), str(row["question_id"])))
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise CorruptRun(
+                f"{file} line {number} is damaged ({type(error).__name__}): delete that line to have it asked again"
+            ) from error
+    return found
 
 
 def answer(
@@ -134,10 +152,11 @@ def answer(
     check: Callable[[], None] = lambda: None,
     engines: Engines | None = None,
 ) -> dict[str, int]:
-    """Have every question answered that is not yet.
+    """Ask every question that has no answer yet.
 
     Args:
-        advance: told how many questions are done, in all. check: called while waiting; may raise.
+        advance: told how many questions are done, in all.
+        check: called while waiting; may raise.
         engines: that answer; None builds those of the task.
 
     Returns:
@@ -151,30 +170,30 @@ def answer(
     failed: Counter[str] = Counter()
     example = ""
     count = len(done)
-    with (task.output / ANSWERS).open("a", encoding="utf-8") as file:
-        while batch := list(islice(left, _ROWS_AT_ONCE)):
-            samples = [(question, task.sample(question)) for question in batch]
-            for question, sample in samples:
-                if isinstance(sample, Dropped):
-                    failed[sample.reason] += 1
-                    example = example or f"question {question.id}: {sample.detail}"
-            shown = [(question, sample) for question, sample in samples if isinstance(sample, Sample)]
-            if not shown:
+    while batch := list(islice(left, _ROWS_AT_ONCE)):
+        samples = [(question, task.sample(question)) for question in batch]
+        for question, sample in samples:
+            if isinstance(sample, Dropped):
+                failed[sample.reason] += 1
+                example = example or f"question {question.id}: {sample.detail}"
+        shown = [(question, sample) for question, sample in samples if isinstance(sample, Sample)]
+        if not shown:
+            continue
+        engines = engines or build.build(task.engine, (Generate,))
+        found = dict(drive([sample for _, sample in shown], task.ask, engines, check))
+        lines = []
+        for place, (question, _) in enumerate(shown):
+            reply = found[place]
+            if isinstance(reply, Dropped):
+                failed[reply.reason] += 1
+                example = example or f"question {question.id}: {reply.detail}"
                 continue
-            engines = engines or build.build(task.engine, (Generate,))
-            found = dict(drive([sample for _, sample in shown], task.ask, engines, check))
-            for place, (question, _) in enumerate(shown):
-                reply = found[place]
-                if isinstance(reply, Dropped):
-                    failed[reply.reason] += 1
-                    example = example or f"question {question.id}: {reply.detail}"
-                    continue
-                file.write(json.dumps(_line(question, reply), ensure_ascii=False) + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-            advance(count)
-            check()
+            lines.append(json.dumps(_line(question, reply), ensure_ascii=False) + "\n")
+        with durable.environment(task.output):
+            durable.append(task.output / ANSWERS, durable.json_bytes("".join(lines)))
+        count += len(lines)
+        advance(count)
+        check()
     if not count:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in failed.most_common())
         raise UsageError(f"no question could be asked: {reasons}. {example}")
@@ -182,7 +201,7 @@ def answer(
 
 
 def _line(question: Question, reply: Completion) -> dict[str, Any]:
-    """As LLaVA's scripts write it, and where it belongs."""
+    """An answer in the format of LLaVA's scripts, with its question's key."""
     return {
         "question_id": question.id,
         "questions": question.file,

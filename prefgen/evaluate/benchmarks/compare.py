@@ -1,16 +1,16 @@
-"""Two models on one benchmark, item by item: differences with paired intervals, and McNemar's test of who is right."""
+"""Comparison of two models on one benchmark: paired differences with intervals, and McNemar's test."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from prefgen import durable
 from prefgen.errors import UsageError
-from prefgen.evaluate.benchmarks import chair, judged, pope
+from prefgen.evaluate.benchmarks import chair, files, judged, pope
 from prefgen.evaluate.benchmarks.intervals import Figures, Sums, differences, drawn, mcnemar
 
 SCORES, ITEMS = "scores.json", "items.jsonl"
@@ -79,12 +79,15 @@ def _scores(path: Path) -> dict[str, Any]:
     file = path / SCORES
     if not file.exists():
         raise UsageError(f"{path} holds no {SCORES}: it is what `prefgen eval` writes to its --output")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found = durable.read_record(file)
     if found.get("benchmark") not in _FIGURES:
         raise UsageError(f"{file} is of the benchmark {found.get('benchmark')!r}; compared are {', '.join(_FIGURES)}")
     return found
 
 
 def _items(path: Path) -> dict[str, dict[str, Any]]:
-    rows = [json.loads(line) for line in (path / ITEMS).read_text(encoding="utf-8").splitlines()]
+    rows = files.rows_of(path / ITEMS)
+    for number, row in enumerate(rows, 1):
+        if not {"id", "picture", "counts", "right"} <= row.keys():
+            raise UsageError(f"{path / ITEMS} line {number} is no item of an evaluation: repeat `prefgen eval`")
     return {row["id"]: row for row in rows}

@@ -1,4 +1,4 @@
-"""Prompts for chat models: text files that users can export, change and give back.
+"""Prompts for chat models: text files with placeholders, which users can export, edit and pass back.
 
 A prompt is a conversation. A line ``=== system ===``, ``=== user ===`` or ``=== assistant ===`` starts a turn;
 ``$name`` in a turn is replaced by what a method puts there, ``$$`` is a dollar sign.
@@ -25,7 +25,7 @@ NAMES = ("corrupt", "corrupt-text", "rank", "rank-text", "mmhal", "llava-bench")
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt with places to fill. As a string it is its name and the beginning of its digest."""
+    """A prompt with placeholders. Its string form is its name and the first characters of its digest."""
 
     name: str
     text: str
@@ -35,7 +35,7 @@ class Template:
 
     @property
     def turns(self) -> tuple[tuple[Role, str], ...]:
-        """Each turn's role and text, places not filled.
+        """Role and text of each turn, placeholders not filled.
 
         Raises:
             UsageError: if there is no turn, or text before the first.
@@ -46,7 +46,7 @@ class Template:
         return tuple((role, text.strip()) for role, text in zip(pieces[::2], pieces[1::2], strict=True))  # type: ignore[misc]
 
     def check(self, required: Iterable[str], optional: Iterable[str] = ()) -> None:
-        """See that every required place is in the prompt, and none that means nothing.
+        """Check that every required placeholder is in the prompt, and no unknown one.
 
         Raises:
             UsageError: naming the place.
@@ -61,7 +61,7 @@ class Template:
             )
 
     def has(self, place: str) -> bool:
-        """Whether the prompt has this place."""
+        """Whether the prompt has this placeholder."""
         return place in self._places()
 
     def _places(self) -> set[str]:
@@ -73,12 +73,12 @@ class Template:
         }
 
     def fill(self, **values: str) -> tuple[Turn, ...]:
-        """The conversation with its places filled; what is filled in is taken as it is."""
+        """The conversation with its placeholders filled; values are inserted literally."""
         return tuple(Turn(role, (_Text(text).substitute(values),)) for role, text in self.turns)
 
 
 def load(name: str, file: Path | None = None) -> Template:
-    """A prompt of prefgen's own, or the user's file in its place.
+    """The built-in prompt of this name, or the user's file if one is given.
 
     Raises:
         UsageError: if the file cannot be read.
@@ -94,7 +94,7 @@ def load(name: str, file: Path | None = None) -> Template:
 
 
 def question(sample: Sample) -> str:
-    """The last user turn; before it what was said earlier, by whom."""
+    """The text of the last user turn, preceded by the earlier turns with their roles."""
     *earlier, last = sample.prompt
     told = [f"{turn.role.capitalize()}: {turn.text.strip()}" for turn in earlier]
     return "\n".join([*told, f"User: {last.text.strip()}"] if told else [last.text.strip()])

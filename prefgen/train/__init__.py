@@ -1,1 +1,0 @@
-"""Preference training of a vision-language model on the rows of runs: thin, over transformers' own `Trainer`."""

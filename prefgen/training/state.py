@@ -1,0 +1,136 @@
+"""The job of a training run and its prepared state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.vision import Pixels
+from prefgen.errors import UsageError
+from prefgen.records import Dropped
+from prefgen.rundir.reader import Stored, loaded_images
+from prefgen.sources import SourceOptions
+from prefgen.training import saved
+from prefgen.training.config import Objective, Online, Optimisation
+from prefgen.training.reference import Logps
+from prefgen.training.references import References, opened
+from prefgen.training.rows import Item, Reader, Sample
+
+
+@dataclass(frozen=True)
+class Job:
+    """Data, model and settings of a training run.
+
+    Attributes:
+        runs: folders of finished runs, or with purely online answers SFT data.
+        source: how that is read.
+        config: the command's options, as TOML.
+        command: for the model card.
+        report_to: ``none``, or a logger of transformers: tensorboard, wandb, trackio …
+        online: answers that the policy makes meanwhile; None trains on the stored ones.
+        judge: a served annotator.
+        reference: folder of the reference; None: that of the records. Runs may share one.
+    """
+
+    runs: tuple[Path, ...]
+    output: Path
+    engine: EngineConfig
+    objective: Objective
+    optimisation: Optimisation
+    source: SourceOptions = field(default_factory=SourceOptions)
+    config: str = ""
+    command: str = ""
+    report_to: str = "none"
+    online: Online | None = None
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    reference: Path | None = None
+
+    def opened(self) -> list[Stored | References]:
+        """The opened runs or SFT input.
+
+        Raises:
+            UsageError: it cannot be, or only with options that take no stored pairs.
+        """
+        if self.online is None:
+            return list(opened(self.runs, None))
+        found = opened(self.runs, self.source)
+        bare = [run.name for run in found if isinstance(run, References)]
+        if bare and not self.online.is_pure:
+            raise UsageError(
+                f"{bare[0]} is SFT data, without pairs that --mix, --with-stored (which povid means without "
+                "--without-stored) or --fallback stored could take"
+            )
+        return found
+
+    @property
+    def records(self) -> Path:
+        """Folder of everything but the model."""
+        return saved.records(self.output)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step: model and tokenized samples.
+
+    Attributes:
+        samples: all of them.
+        held_out: numbers of those that are not trained on.
+        dropped: rows that are in no sample.
+        separate: why answers are read in separate sequences; empty where they stand behind one prompt.
+        steps: optimizer steps.
+    """
+
+    loaded: LoadedModel
+    samples: tuple[Sample, ...]
+    held_out: tuple[int, ...]
+    dropped: tuple[Dropped, ...]
+    separate: str
+    steps: int
+    dataset: Items
+
+    @property
+    def trained_on(self) -> list[int]:
+        """Indices of the training samples."""
+        return sorted(set(range(len(self.samples))) - set(self.held_out))
+
+
+class Items(torch.utils.data.Dataset[Item]):
+    """Samples with their pixels, prepared on access; reference log-probabilities are added when known."""
+
+    def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[Sample]) -> None:
+        self.runs = runs
+        self.digests = [run.digest for run in runs]
+        self.reader = reader
+        self._samples = samples
+        self.reference: Sequence[Logps] = ()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, number: int) -> Item:
+        """A sample by its index."""
+        return self.shown(number, number)
+
+    def rows(self, sample: Sample) -> list[dict[str, Any]]:
+        """The stored rows of a sample."""
+        run, row = sample.place
+        return list(self.runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())
+
+    def shown(self, number: int, other: int) -> Item:
+        """A sample with the pictures of another one."""
+        run, row = self._samples[other].place
+        (stored,) = self.runs[run].take([row]).to_pylist()
+        pixels = self.reader.pixels(loaded_images(stored))
+        return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
+
+    def spare(self) -> Pixels | None:
+        """The pictures of the first sample with any."""
+        pixels = (self[number].pixels for number in range(len(self)))
+        return next((own for own in pixels if own.expansions), None)
