@@ -39,6 +39,7 @@ COMMANDS = {
     "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
     "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (paper: section 5.3)."),
     "rank": Entry(MAKE, "Sample answers of the policy, have them judged, and pair the best with a worse one."),
+    "sentences": Entry(MAKE, "Pair a true and an invented next sentence of the policy (2507.12455)."),
     "plan": Entry(MAKE, "Estimate GPU-hours, tokens, disk space and cost of a run."),
     "tune": Entry(MAKE, "Try values of rho, visible tokens or noise on a few samples."),
     "prompts": Entry(MAKE, "The prompts that chat models are given: list or export them.", "corrupt:prompts"),

@@ -31,10 +31,13 @@ def plan(
     from prefgen.console import Console
     from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
+    from prefgen.methods.sentence_checks import ByGain
     from prefgen.options import check_choice
 
     check_choice("--method", method, tuple(METHODS))
     prompt = {"corrupt": "corrupt", "rank": "rank-text"}.get(method)
-    given = {"prompt": prompts.load(prompt)} if prompt else {}
+    given: dict[str, object] = {"prompt": prompts.load(prompt)} if prompt else {}
+    if method == "sentences":
+        given = {"checker": ByGain()}
     made = constants.make(METHODS[method], f"prefgen plan {method}", **given)
     Console().print(outlook.render(assumed.make(method=made, judge=asked)))
