@@ -112,6 +112,8 @@ def _command(ctx: typer.Context, name: str, value: object) -> str:
     """The `prefgen bdhs` command with this value and all given options."""
     import shlex
 
+    from prefgen.addresses import redact
+
     left_out = ("method", "output", "limit", "sample", "json", "rho", "keep_tokens", "noise_steps")
     words = ["prefgen", "bdhs"]
     for parameter in ctx.command.params:
@@ -121,4 +123,4 @@ def _command(ctx: typer.Context, name: str, value: object) -> str:
             for item in given if isinstance(given, list) else [given]:
                 words += [flag] if item is True else [flag, str(item)]
     words += ["--variant", "noise"] if name == "noise_steps" else []
-    return shlex.join([*words, f"--{name.replace('_', '-')}", str(value), "--output", "out"])
+    return redact(shlex.join([*words, f"--{name.replace('_', '-')}", str(value), "--output", "out"]))
