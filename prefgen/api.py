@@ -226,7 +226,8 @@ def train(
     """Train a model on the pairs of runs, or go on with a training run that was stopped.
 
     Args:
-        model: folder or Hub id; it becomes the trained model's base. objective: the loss, DPO without one.
+        model: folder or Hub id; it becomes the trained model's base.
+        objective: the loss, DPO without one.
         optimisation: learning rate, LoRA and the like.
 
     Returns:

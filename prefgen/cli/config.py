@@ -1,4 +1,4 @@
-"""Configuration files: TOML or YAML, merged under the command line, written back for the next run."""
+"""Configuration files: TOML or YAML, below the command line in precedence, written back with the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_",
 
 
 def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Make a file's values the defaults of this command; what stands on the command line still wins."""
+    """Make a file's values the defaults of this command; the command line takes precedence."""
     if path is not None:
         values = check_keys(_current(read(path), keys(ctx)), _names(ctx), path)
         preset = values.get("preset")
@@ -29,20 +29,20 @@ def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
 
 
 def preset_callback(ctx: typer.Context, name: str | None) -> str | None:
-    """Make a preset's values the defaults of this command, over those of a configuration file."""
+    """Make a preset's values the defaults of this command, above those of a configuration file."""
     if name is not None and is_given(ctx, "preset"):
         ctx.default_map = {**(ctx.default_map or {}), **preset_values(name)}
     return name
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
+    """Whether an option is on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """The options that a preset sets: those that tell the paper's rows apart.
+    """The options that a preset sets: those in which the paper's rows differ.
 
     Raises:
         UsageError: for an unknown name, with the nearest known one.
@@ -56,7 +56,7 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a TOML or YAML file of options; anything not named ``.yaml`` or ``.yml`` is TOML.
+    """Read a TOML or YAML file of options; a file not named ``.yaml`` or ``.yml`` is TOML.
 
     Raises:
         UsageError: if it cannot be read, is not a table of options, or uses YAML aliases or tags.
@@ -94,7 +94,7 @@ def _read_yaml(text: str, path: Path) -> object:
 
 
 def _current(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The values under the names that options have today."""
+    """The values under the current names of options."""
     for old in values.keys() & renamed.keys():
         note(old, renamed[old])
     return {renamed.get(key, key): value for key, value in values.items()}
@@ -105,7 +105,7 @@ def _names(ctx: typer.Context) -> list[str]:
 
 
 def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[str, Any]:
-    """The values, if every key is an option and every value a scalar, or a list where an option repeats.
+    """Check that every key is an option and every value a scalar, or a list where an option repeats.
 
     Raises:
         UsageError: naming the key, with the nearest known one.
@@ -126,7 +126,7 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
-    """The merged configuration as TOML: every option of the command with the value that is in force.
+    """The merged configuration as TOML, with the value of every option of the command.
 
     Args:
         changed: options with other values than the command's; None leaves one out.

@@ -55,7 +55,7 @@ def list_() -> None:
 def export(
     folder: Annotated[Path, typer.Argument(help="Where to write them; files that are there are kept.", metavar="DIR")],
 ) -> None:
-    """Write the prompts out as files, to be changed and given back by --prompt."""
+    """Write the prompts to files, to edit them and pass them to --prompt."""
     from prefgen import durable
 
     with durable.environment(folder):

@@ -1,4 +1,4 @@
-"""`prefgen export` and `prefgen check`: runs in the formats of trainers, and whether a trainer would read them."""
+"""`prefgen export` and `prefgen check`: runs in trainers' formats."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check(
     ] = LOADED_ROWS,
     json: Json = False,
 ) -> None:
-    """Say which rows would break in a trainer.
+    """Check which rows would fail in a trainer.
 
     Applies its loader's own rules to the data as it would find them, and with --processor also a length limit. If the
     trainer is installed, its own loader is run as well.

@@ -66,7 +66,7 @@ def finalize(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make the data set of a run that several processes filled."""
+    """Finalize the data set of a run that several processes filled."""
     from prefgen.cli.terminal import finish
     from prefgen.rundir.layout import Layout
     from prefgen.runner.finishing import Card, finalize_run, repeating

@@ -106,7 +106,7 @@ def import_(
         bool, option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
     ] = False,
 ) -> None:
-    """Bring a published set, or data in a trainer's format, into a run.
+    """Import a published set, or data in a trainer's format, as a run.
 
     The output has the form of any other run: shards, card, dropped rows with reasons; `prefgen verify` checks it.
 
@@ -135,7 +135,7 @@ def field_names(kind: Any) -> frozenset[str]:
 
 
 def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], int | None]:
-    """The importer's class, its options, and how many pairs to draw.
+    """The importer's class, its options, and the number of pairs to draw.
 
     Raises:
         UsageError: for an unknown name, or an option that this importer does not have.

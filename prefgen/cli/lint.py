@@ -1,4 +1,4 @@
-"""`prefgen lint`: is this data any good?"""
+"""`prefgen lint`: checks of a data set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lint(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look for what can be learned without looking at the picture.
+    """Check a dataset for shortcuts, duplicates and other flaws.
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """

@@ -1,4 +1,4 @@
-"""Commands that mix and choose rows of finished runs: options to one library call each."""
+"""Commands that select rows of finished runs; each makes one library call."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def dedup(
         bool, typer.Option("--near", help="Also rows whose pictures look alike and whose words are nearly the same.")
     ] = False,
 ) -> None:
-    """Keep the first of rows with the same texts and pictures, or nearly the same."""
+    """Drop rows with the same, or nearly the same, texts and pictures."""
     from prefgen import select
     from prefgen.rundir.reader import Stored
     from prefgen.select.keys import BY
@@ -187,7 +187,7 @@ def join(
     output: Output,
     rest: SelectionOptions,
 ) -> None:
-    """Put several rejected answers for one chosen side by side.
+    """Join runs: several rejected answers for one chosen, side by side.
 
     Takes the rows of several runs with the same pictures, prompt and chosen answer, one of each run.
 
@@ -213,7 +213,7 @@ def relabel(
         Path | None, typer.Option("--rejected-from", help="Run to take rejected answers from.")
     ] = None,
 ) -> None:
-    """Swap in another run's chosen or rejected answers.
+    """Replace chosen or rejected answers by another run's.
 
     Rows are matched by prompt and pictures; those without a counterpart are left out.
 
@@ -247,7 +247,7 @@ def _write(
     output: Path,
     rest: SelectionOptions,
 ) -> None:
-    """Write a selection as a run, or go on with it."""
+    """Write a selection, with the options common to these commands."""
     from prefgen import select
     from prefgen.cli import terminal
     from prefgen.runner.finishing import complete, stoppable

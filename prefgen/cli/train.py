@@ -39,7 +39,7 @@ _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
 @dataclass(frozen=True)
 class Training:
-    """How a training run is done.
+    """Options of carrying out a training run.
 
     Attributes:
         sweep: the grid, several runs in place of one.
@@ -56,11 +56,6 @@ class Training:
     report_to: str = option("none", help="tensorboard, wandb, trackio … or none.", panel="Training")
 
     def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            UsageError: naming the option.
-        """
         check(self)
         if self.keep_all and not self.sweep:
             raise UsageError("--keep-all belongs to --sweep")
@@ -204,7 +199,7 @@ def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
 
 @contextmanager
 def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
-    """Say what is kept when a second Ctrl-C ends training at once.
+    """Report what is kept when a second Ctrl-C ends training at once.
 
     Raises:
         Stopped: it was interrupted. SystemExit: likewise, in a process beside the first one.
@@ -222,7 +217,7 @@ def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
 
 
 def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisation) -> Optimisation:
-    """The settings with LoRA's size as it is in an adapter that is trained further."""
+    """The settings with the LoRA size of the adapter that is trained further."""
     from prefgen.cli import config
     from prefgen.engines import adapters
 
@@ -236,7 +231,7 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
 
 
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
-    """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
+    """Run the grid of `--sweep`; returns the best point, or None for a dry run."""
     from prefgen.cli import config
     from prefgen.training import run as job_
     from prefgen.training import saved, sweep
@@ -289,7 +284,7 @@ def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
 
 
 def _loss(name: str) -> Any:
-    """Checked by `Objective`."""
+    """The loss, which `Objective` checks."""
     return name
 
 

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Which shards this process fills, and with how many others.
+    """How a run is distributed.
 
     Attributes:
-        part: the shards that are filled from here. why: where that was found, if no option said it.
-        workers: processes on this machine that fill them. ray: address of the cluster that does so instead.
+        part: the shards that are filled from here.
+        why: where that was found, if no option said it.
+        workers: processes on this machine that fill them.
+        ray: address of the cluster that does so instead.
     """
 
     part: Part = WHOLE
@@ -42,7 +44,7 @@ class Distribution:
     def of(
         shard: str | None, workers: int, ray: str | None, environment: Mapping[str, str] = os.environ
     ) -> Distribution:
-        """What the options say, and of the part, where they say nothing, the environment.
+        """The distribution from the options; the part from the environment if no option states it.
 
         Args:
             shard: ``i/n``.
@@ -60,7 +62,7 @@ class Distribution:
         return Distribution(part, why, workers, ray)
 
     def check(self, job: Job) -> None:
-        """Refuse what cannot be distribution.
+        """Refuse runs that cannot be distributed.
 
         Raises:
             UsageError: if a judge is asked.
@@ -73,7 +75,7 @@ class Distribution:
             )
 
     def announce(self, console: Console) -> None:
-        """Say which part this is."""
+        """Print which part this process fills."""
         if not self.part.whole:
             by = f" (by {self.why})" if self.why else ""
             console.print(f"part {self.part} of the shards is filled from here{by}", highlight=False)
@@ -85,7 +87,7 @@ ALONE = Distribution()
 
 @contextmanager
 def cluster(distribution: Distribution, config: EngineConfig) -> Iterator[Cluster | None]:
-    """The Ray cluster that is to do the work, if one is."""
+    """The Ray cluster that does the work, if any."""
     if distribution.ray is None:
         yield None
         return
@@ -104,7 +106,7 @@ def fill(
     progress: Progress,
     console: Console,
 ) -> None:
-    """Have the pending shards of a part filled: here, by processes of this machine, or in a cluster.
+    """Fill the pending shards of a part: in this process, in worker processes, or in a cluster.
 
     Raises:
         Stopped: by a signal.
@@ -129,7 +131,7 @@ def fill(
 
 
 def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
-    """What each of so many processes on this machine has in its environment.
+    """Environment variables of each of several processes on this machine.
 
     Raises:
         UsageError: if there are not enough GPUs.
@@ -142,14 +144,14 @@ def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
 
 
 def take_own_gpus(config: EngineConfig, environment: Mapping[str, str] = os.environ) -> None:
-    """Where torchrun started several processes on this machine, leave each the GPUs that are its own."""
+    """Under torchrun, limit this process to its own GPUs."""
     rank, size = environment.get("LOCAL_RANK"), environment.get("LOCAL_WORLD_SIZE")
     if rank is not None and size is not None:
         os.environ.update(shares(int(size), config)[int(rank)])
 
 
 def _part_of(environment: Mapping[str, str]) -> tuple[Part, str]:
-    """The part that a launcher's variables name, and these variables."""
+    """The part of this process by a launcher's variables, and these variables."""
 
     def number(name: str, default: int) -> int:
         value = environment.get(name, "")

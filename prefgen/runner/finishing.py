@@ -1,4 +1,4 @@
-"""The steps that all runs have in common: open the directory, fill it, make the data set, check the figures."""
+"""The steps common to all runs: open the directory, fill it, finalize the data set, check the figures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Fill = Callable[[RunDirectory, int, int], None]
 
 @dataclass(frozen=True)
 class Card:
-    """What a dataset card says that the rows do not.
+    """Values of the data-set card that the rows do not hold.
 
     Attributes:
         command: that makes the run.
@@ -45,7 +45,7 @@ class Card:
 def complete(
     output: Path, planned: Plan, card: Card, reporter: Reporter, fill: Fill, part: Part = WHOLE
 ) -> Summary | None:
-    """Open a run directory, have its pending shards filled, and make the data set.
+    """Open a run directory, fill its pending shards, and finalize the data set.
 
     Args:
         fill: fills the pending shards; is also given the rows of this part and how many of them are done.
@@ -80,7 +80,7 @@ def complete(
 
 
 def finalize(directory: RunDirectory, card: Card) -> None:
-    """Make the data set; its card states the licence asked for, or the strictest that a row is under."""
+    """Finalize the data set; the card states the given licence, or the strictest of the rows."""
 
     def render(out: Path) -> str:
         return readme.render(out, card.command, card.licence or strictest(summary.summarise(out).licences))
@@ -89,7 +89,7 @@ def finalize(directory: RunDirectory, card: Card) -> None:
 
 
 def finalize_run(out: Path, card: Card, reporter: Reporter) -> Summary:
-    """Make the data set of a run whose shards are all committed.
+    """Finalize the data set of a run whose shards are all committed.
 
     Raises:
         UsageError: there is no run, or shards are pending.
@@ -110,7 +110,7 @@ def finalize_run(out: Path, card: Card, reporter: Reporter) -> Summary:
 
 
 def check_dropped(out: Path, result: Summary, max_dropped: float = 1.0) -> None:
-    """Refuse a run that has no pair, or of which too many rows were dropped.
+    """Raise if a run has no pair, or too many dropped rows.
 
     Args:
         max_dropped: largest share of rows that may be dropped, in [0, 1].
@@ -127,13 +127,13 @@ def check_dropped(out: Path, result: Summary, max_dropped: float = 1.0) -> None:
 
 
 def repeating(path: Path) -> str:
-    """The command that repeats the run whose configuration is in this file."""
+    """The command that repeats the run of this configuration file."""
     heading = path.read_text(encoding="utf-8").partition("\n")[0]
     return heading.partition(REPEAT)[2].replace("FILE", shlex.quote(str(path)))
 
 
 def _of_comparisons(result: Summary) -> str:
-    """What to do where hardly any two answers could be told apart."""
+    """Advice where hardly any answers could be distinguished."""
     ties, unclear = result.dropped.get("ANSWER_TIE", 0), result.dropped.get("ANSWER_UNCLEAR", 0)
     if ties >= _MOSTLY * result.planned:
         return (
@@ -149,7 +149,7 @@ def _of_comparisons(result: Summary) -> str:
 
 
 def _reasons(out: Path) -> Reasons:
-    """Why rows were dropped: how many for each reason, and the first one's detail."""
+    """Reasons of dropped rows with counts and an example each."""
     reasons: Reasons = {}
     for row in Layout(out).read_dropped():
         count, example = reasons.get(row["reason"], (0, row["detail"]))
@@ -159,7 +159,7 @@ def _reasons(out: Path) -> Reasons:
 
 @contextmanager
 def stoppable(out: Path) -> Iterator[None]:
-    """Say what is kept of a run that a signal stopped.
+    """Report what is kept of a run that a signal stopped.
 
     Raises:
         Stopped: by a signal.

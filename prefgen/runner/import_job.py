@@ -203,7 +203,7 @@ def _pair_id(outcome: Outcome) -> str | None:
 
 
 def import_pairs(job: ImportJob, card: Card, reporter: Reporter, *, dry_run: bool = False) -> Summary | None:
-    """Import a set into a run directory, or go on with it.
+    """Import a set into a run directory, or resume that.
 
     Args:
         dry_run: show the plan and the first pair, then stop.
@@ -270,7 +270,7 @@ def render_plan(found: Survey, job: ImportJob) -> RenderableType:
 
 
 def _images(found: Survey) -> str:
-    """Where the pictures are; what there is none of is not mentioned."""
+    """Where the pictures are, without entries that are zero."""
     kinds = {
         f"{found.embedded:,} embedded": found.embedded,
         f"{found.missing.images:,} named, {found.missing.missing:,} not found": found.missing.images,
@@ -280,7 +280,7 @@ def _images(found: Survey) -> str:
 
 
 def render_pair(pair: Pair) -> RenderableType:
-    """One pair as it will stand in the data, pictures as tags."""
+    """One pair as it will be stored, with pictures as tags."""
     lines = [Text("\nthe first pair", style="bold")]
     for turn in pair.sample.prompt:
         said = "".join(part if isinstance(part, str) else IMAGE_TAG for part in turn.parts)

@@ -1,4 +1,4 @@
-"""Judges: the engines of a run that asks one, what it has cost in the end, and how good it is."""
+"""Judges in a run: the engines, the final cost, and the measured accuracy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def engines(
     directory: RunDirectory,
     console: Console,
 ) -> Iterator[Engines]:
-    """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts."""
+    """The engines of a job. With the Batch API, all replies are in the ledger before the first shard."""
     local = build.build(job.engine, job.method.asks, others=job.engines)
     if not job.judged or job.judge is None:
         yield local
@@ -73,7 +73,7 @@ def _service(judge: JudgeConfig, interrupts: Interrupts, console: Console) -> Se
 
 
 def _sayer(console: Console) -> Callable[[str], None]:
-    """Prints words as they are."""
+    """A function that prints text unformatted."""
 
     def say(words: str) -> None:
         console.print(words, highlight=False, markup=False)
@@ -89,7 +89,7 @@ def measure(
     limit: int | None,
     reporter: Reporter,
 ) -> Accuracy:
-    """Have a run's pairs judged, and measure how good the judge is.
+    """Have a run's pairs judged, and measure the judge's accuracy.
 
     Args:
         against: votes about the pairs; None takes the chosen answers for the better ones.
@@ -115,7 +115,7 @@ def measure(
 
 @contextmanager
 def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, console: Console) -> Iterator[Engines]:
-    """Who compares: an annotator here, or a judge elsewhere, whose replies are kept beside the run."""
+    """The comparing model: a local annotator, or a judge behind an API with a ledger beside the run."""
     if isinstance(asked, EngineConfig):
         if not asked.annotator:
             raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")

@@ -1,4 +1,4 @@
-"""A run of a method over an input: its plan, its shards, its data set."""
+"""Runs of a method over an input: plan, shards, data set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PREVIEWED = 16  # samples that are tokenised for the plan
 def make_pairs(
     job: Job, card: Card, reporter: Reporter, distribution: Distribution = ALONE, *, dry_run: bool = False
 ) -> Summary | None:
-    """Plan a job and fill its run directory, or go on with it.
+    """Plan a job and fill its run directory, or resume that.
 
     Args:
         dry_run: show the plan and one prompt, then stop.
@@ -107,7 +107,7 @@ def _call(function: Callable[..., T], *arguments: object) -> T:
 
 
 def _print_plan(job: Job, found: Survey, console: Console, *, with_prompt: bool) -> None:
-    """What is going to happen, before it does.
+    """Print the plan.
 
     Raises:
         UsageError: if there is nothing to work on.

@@ -1,4 +1,4 @@
-"""Reporters, which show what a run says and how far it is: in a terminal, in a notebook, or not at all."""
+"""Reporters of messages and progress: in a terminal, in a notebook, or silent."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Progress(LiveBar):
         self._console.print(self.line(), highlight=False, soft_wrap=True)
 
     def line(self) -> str:
-        """Rows done, speed and time left."""
+        """Text with rows done, speed and remaining time."""
         self._spoke_at = self._clock()
         done = self._done_before + self._pairs + sum(self._drops.values())
         seconds = max(self._clock() - self._started, 1e-9)
@@ -102,7 +102,7 @@ class Progress(LiveBar):
 
 
 class NotebookProgress(Progress):
-    """One line of a notebook's output that is written over and over."""
+    """A progress line in a notebook's output, updated in place."""
 
     def __enter__(self) -> NotebookProgress:
         return self
@@ -123,18 +123,18 @@ class NotebookProgress(Progress):
 
 
 class Reporter(Protocol):
-    """Where a run's messages go, and how its progress is shown."""
+    """Receives a run's messages and shows its progress."""
 
     @property
     def console(self) -> Console:
-        """For messages."""
+        """The console for messages."""
 
     def progress(self, total: int, done: int) -> Progress:
-        """Of a run of so many rows, some of which are done."""
+        """The progress display of a run of so many rows, some of which are done."""
 
 
 class Terminal:
-    """Messages and a bar on stderr; plain lines where that is no terminal.
+    """Messages and a progress bar on stderr; plain lines if that is no terminal.
 
     Args:
         quiet: say nothing.
@@ -144,28 +144,28 @@ class Terminal:
         self.console = Console(stderr=True, quiet=quiet)
 
     def progress(self, total: int, done: int) -> Progress:
-        """A bar."""
+        """A progress bar."""
         return Progress(total, done, self.console)
 
 
 class Notebook:
-    """Messages in a cell's output, and a line of progress that is written over."""
+    """Messages in a cell's output, and a progress line that is updated in place."""
 
     def __init__(self) -> None:
         self.console = Console()
 
     def progress(self, total: int, done: int) -> Progress:
-        """A line."""
+        """A progress line."""
         return NotebookProgress(total, done, self.console)
 
 
 class Silent(Terminal):
-    """Says nothing."""
+    """Prints nothing."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
 
 
 def default() -> Reporter:
-    """The one for where this runs."""
+    """The reporter for this environment: a notebook or a terminal."""
     return Notebook() if "ipykernel" in sys.modules else Terminal()
