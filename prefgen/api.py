@@ -8,8 +8,8 @@ for pair in run:
     print(pair.question, pair.chosen, pair.rejected)
 ```
 
-What a command does, these do: the same run directories, promises and errors. Progress goes to the terminal or notebook
-that runs them, unless `quiet`.
+What a command does, these do: the same run directories, promises and errors. Messages and progress go to the terminal
+or notebook that runs them; `reporter` says otherwise: `Terminal`, `Notebook`, `Silent` or one of your own.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefgen import linting
 from prefgen.card import summary
-from prefgen.cli import session, transfer
-from prefgen.cli.ending import Manner
-from prefgen.cli.options import RunOptions
-from prefgen.cli.spreading import Spread
+from prefgen.card.summary import Summary
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.formats import IMPORTERS, Importer
 from prefgen.linting import Lint
-from prefgen.linting import lint as lint_
+from prefgen.linting.thresholds import TRUNCATED_CHARS
 from prefgen.methods.base import Method
+from prefgen.options import SHARD_SIZE
 from prefgen.records import Turn
 from prefgen.rundir.reader import Stored, asked
-from prefgen.rundir.writers import Part
-from prefgen.runner.import_job import ImportJob
+from prefgen.runner import reporter as reporters
+from prefgen.runner.distribution import Distribution
+from prefgen.runner.finishing import Card, check_dropped
+from prefgen.runner.import_job import ImportJob, import_pairs
 from prefgen.runner.launch import Job
+from prefgen.runner.make import make_pairs
+from prefgen.runner.reporter import Reporter
+from prefgen.select import Excluded
 from prefgen.sources import SourceOptions
 
 if TYPE_CHECKING:
@@ -45,8 +49,6 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from prefgen.training.config import Objective, Optimisation
-
-_SHARD_SIZE = RunOptions.shard_size
 
 
 @dataclass(frozen=True)
@@ -121,49 +123,11 @@ class Run:
         """Counts of pairs and dropped rows, lengths, similarity, speed."""
         return summary.summarise(self.path)
 
-    def lint(self) -> Lint:
-        """Findings of `prefgen lint`: shortcuts, duplicates and other flaws."""
-        return lint_(self.path)
-
     def to_dataset(self) -> datasets.Dataset:
         """The rows as a `datasets.Dataset`; pictures are decoded on access."""
         import datasets
 
         return datasets.load_dataset(str(self.path), split="train")
-
-    def train(
-        self,
-        output: str | Path,
-        model: str | EngineConfig,
-        *,
-        objective: Objective | None = None,
-        optimisation: Optimisation | None = None,
-        quiet: bool = False,
-    ) -> dict[str, float]:
-        """Train a model on the pairs, by DPO unless `objective` names another loss; resumes a stopped run.
-
-        Returns:
-            Metrics of the last step, and of the held-out samples.
-
-        Raises:
-            UsageError, CorruptRun, Locked: as `prefgen train` would.
-        """
-        from prefgen.console import Console
-        from prefgen.training import run as training
-        from prefgen.training.config import Objective, Optimisation
-        from prefgen.training.report import Steps
-        from prefgen.training.state import Job as TrainingJob
-
-        engine = EngineConfig(model) if isinstance(model, str) else model
-        job = TrainingJob(
-            (self.path,), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
-        )
-        prepared = training.prepare(job)
-        if training.finished(job):
-            training.check_drift(job, prepared)
-            return training.result(job)
-        with Steps(Console(stderr=True, quiet=quiet)) as steps:
-            return training.train(job, prepared, steps.add, steps.reference)
 
 
 def build(
@@ -174,10 +138,10 @@ def build(
     model: str | EngineConfig = "",
     source: SourceOptions | None = None,
     judge: JudgeConfig | None = None,
-    shard_size: int = _SHARD_SIZE,
+    shard_size: int = SHARD_SIZE,
     licence: str = "other",
     workers: int = 1,
-    quiet: bool = False,
+    reporter: Reporter | None = None,
 ) -> Run:
     """Make pairs by a method, or resume a stopped run.
 
@@ -196,8 +160,8 @@ def build(
     inputs = (input,) if isinstance(input, str) else tuple(input)
     engine = EngineConfig(model) if isinstance(model, str) else model
     job = Job(method, inputs, source or SourceOptions(), engine, Path(output), shard_size, judge=judge)
-    session.run(job, Spread(Part(0, 1), "", workers, None), _manner("build", licence, quiet))
-    return Run(output)
+    shown = reporter or reporters.default()
+    return _checked(output, make_pairs(job, Card("prefgen.build(…)", licence), shown, Distribution(workers=workers)))
 
 
 def open(path: str | Path) -> Run:  # named as in PIL.Image.open and its like; the builtin is not used here
@@ -215,8 +179,8 @@ def import_set(
     *,
     output: str | Path,
     source: SourceOptions | None = None,
-    shard_size: int = _SHARD_SIZE,
-    quiet: bool = False,
+    shard_size: int = SHARD_SIZE,
+    reporter: Reporter | None = None,
     **options: Any,
 ) -> Run:
     """Import a published set, or preference data in a trainer's format, as a run.
@@ -232,12 +196,69 @@ def import_set(
         raise UsageError(f"there is no importer {name!r}; choose from {', '.join(IMPORTERS)}")
     importer: Importer = IMPORTERS[name](**options)
     job = ImportJob(importer, input, source or SourceOptions(), Path(output), shard_size)
-    transfer.run_import(job, _manner("import_set", importer.licence, quiet))
+    card = Card("prefgen.import_set(…)", importer.licence)
+    return _checked(output, import_pairs(job, card, reporter or reporters.default()))
+
+
+def lint(run: Run | str | Path, *, truncated_chars: int = TRUNCATED_CHARS, exclude_images: Path | None = None) -> Lint:
+    """What a trainer could learn from a run without looking at the pictures.
+
+    Args:
+        truncated_chars: pairs are also compared after this many characters, where a trainer may cut them off.
+        exclude_images: pictures of an evaluation, which no row should have: a folder, or a file that lists them.
+
+    Raises:
+        UsageError: there are no pairs.
+    """
+    excluded = Excluded.read(exclude_images) if exclude_images else Excluded()
+    return linting.lint(_path(run), truncated_chars=truncated_chars, excluded=excluded)
+
+
+def train(
+    runs: Run | str | Path | Sequence[Run | str | Path],
+    *,
+    output: str | Path,
+    model: str | EngineConfig,
+    objective: Objective | None = None,
+    optimisation: Optimisation | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, float]:
+    """Train a model on the pairs of runs, or go on with a training run that was stopped.
+
+    Args:
+        model: folder or Hub id; it becomes the trained model's base.
+        objective: the loss, DPO without one.
+        optimisation: learning rate, LoRA and the like.
+
+    Returns:
+        Metrics of the last step, and of the held-out samples.
+
+    Raises:
+        UsageError, CorruptRun, Locked: as `prefgen train` would.
+    """
+    from prefgen.training import report
+    from prefgen.training import run as training
+    from prefgen.training.config import Objective, Optimisation
+    from prefgen.training.state import Job as TrainingJob
+
+    engine = EngineConfig(model) if isinstance(model, str) else model
+    given = (runs,) if isinstance(runs, (Run, str, Path)) else runs
+    job = TrainingJob(
+        tuple(map(_path, given)), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
+    )
+    shown = reporter or reporters.default()
+    return dict(report.train(job, training.prepare(job), shown.console))
+
+
+def _path(run: Run | str | Path) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
+
+
+def _checked(output: str | Path, result: Summary | None) -> Run:
+    """The run, if it has a pair."""
+    if result is not None:
+        check_dropped(Path(output), result)
     return Run(output)
-
-
-def _manner(function: str, licence: str, quiet: bool) -> Manner:
-    return Manner(f"prefgen.{function}(…)", licence, max_dropped=1.0, json=False, quiet=quiet, figures=False)
 
 
 def _pair(row: Mapping[str, Any]) -> StoredPair:

@@ -1,4 +1,4 @@
-"""`prefgen eval`: benchmarks of a model, of answers that are there already, and two models compared."""
+"""`prefgen eval`: benchmarks of a model or of given answers, and comparisons of two models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `prefgen eval` does: answers of a model or of a file, scores, a table."""
+"""The work of `prefgen eval`: answers, scores, a table."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def llava_bench(options: Options) -> None:
 
 
 def compare(one: Path, other: Path, seed: int, *, json: bool) -> None:
-    """Print two evaluations beside each other."""
+    """Print two evaluations side by side."""
     found = compare_.compare(one, other, seed)
     if json:
         Console().print_json(_text(found))
@@ -210,7 +210,7 @@ def _limited(asked: Sequence[Question], limit: int | None) -> list[Question]:
 def _answers(
     options: Options, asked: Sequence[Question], benchmark: str, answers: Sequence[Path] | None
 ) -> tuple[dict[tuple[str, str], str], dict[str, Any]]:
-    """Answers by question, and where they are from."""
+    """Answers by question, and their origin."""
     if bool(answers) == bool(options["model"]):
         raise UsageError("give --model, which is asked, or --answers, which are there already")
     output = options["output"]
@@ -224,7 +224,7 @@ def _answers(
             "unanswered": {"ANSWER_MISSING": missing} if missing else {},
         }
         return dict(read.texts), told
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     root = options["image_root"] or options["questions"][0].parent
     if not root.is_dir():
         raise UsageError(f"--image-root {root} is not a folder")
@@ -232,16 +232,16 @@ def _answers(
     build.hush(config, (Generate,))
     config, why = build.resolve(config, (Generate,))
     if why:
-        talk.print(f"engine auto   {config.engine}: {why}", markup=False)
+        console.print(f"engine auto   {config.engine}: {why}", markup=False)
     match, links = options.get("image_match", "exact"), options.get("follow_links", False)
     task = Task(config, output, ImageRoot((root,), match, links), options["suffix"], options["max_new_tokens"])
     settings = asking.settings(task, asked, benchmark)
     with asking.held(output, settings), Interrupts() as interrupts:
         before = len(asking.answered(output))
         if before:
-            talk.print(f"{before:,} of {len(asked):,} questions are answered already")
+            console.print(f"{before:,} of {len(asked):,} questions are answered already")
         failed = asking.answer(
-            task, asked, lambda done: talk.print(f"{done:,} of {len(asked):,} answered"), interrupts.check
+            task, asked, lambda done: console.print(f"{done:,} of {len(asked):,} answered"), interrupts.check
         )
     found = files.answers([output / asking.ANSWERS], asked).texts
     return dict(found), {"model": options["model"], "revision": settings["model_revision"], "unanswered": failed}
@@ -287,7 +287,7 @@ def _judged(
 
 
 def rewards(options: Options, engine: EngineConfig) -> None:
-    """The matrix of reward models and runs."""
+    """Compute and print the matrix of reward models and runs."""
     from prefgen.evaluate import rewards as rewards_
     from prefgen.training import reward
 
@@ -301,13 +301,13 @@ def rewards(options: Options, engine: EngineConfig) -> None:
     if options["json"]:
         Console().print_json(json.dumps(dataclasses.asdict(found)))
         return
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     for name in found.unrecorded:
-        talk.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
+        console.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
     for name, count in found.seen.items():
-        talk.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
+        console.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
     for reason, count in found.dropped.items():
-        talk.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
+        console.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
     table = Table("reward", *found.seen, box=None)
     for name, cells in found.cells.items():
         table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
@@ -320,23 +320,23 @@ def _bounds(interval: tuple[float, float] | None) -> str:
 
 @contextmanager
 def _judge(options: Options) -> Iterator[Any]:
-    """The judge, whose replies are kept in the output."""
+    """The judge, with its ledger in the output folder."""
     from prefgen.engines.chat.engine import ChatEngine
     from prefgen.engines.chat.ledger import Ledger
     from prefgen.estimate import costs
 
     config = build_options(JudgeConfig, options)
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     with closing(Ledger(options["output"] / "judge.sqlite")) as ledger:
         try:
-            with closing(ChatEngine(config, ledger, say=lambda words: talk.print(words, markup=False))) as engine:
+            with closing(ChatEngine(config, ledger, say=lambda words: console.print(words, markup=False))) as engine:
                 yield engine
         finally:
-            talk.print(costs.describe(ledger.bill(), config))
+            console.print(costs.describe(ledger.bill(), config))
 
 
 def _write(output: Path, scores: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Write both files; where there are scores, the items are theirs."""
+    """Write scores and items; without scores, only the answers."""
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
     with durable.environment(output), durable.hold(output / asking.LOCK, output):
         (output / compare_.SCORES).unlink(missing_ok=True)
@@ -351,12 +351,12 @@ def _text(found: Mapping[str, Any]) -> str:
 def _show(
     rows: Mapping[str, Mapping[str, Any]], figures: Sequence[str], scores: Mapping[str, Any], options: Options
 ) -> None:
-    """The table, and what was left out."""
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    """Print the table and what was left out."""
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     for reason, count in scores["unanswered"].items():
-        talk.print(f"{count:,} questions have no answer and are left out: {reason}", style="yellow")
+        console.print(f"{count:,} questions have no answer and are left out: {reason}", style="yellow")
     if scores.get("foreign_answers"):
-        talk.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
+        console.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
     if options["json"]:
         Console().print_json(_text(scores))
         return

@@ -1,4 +1,4 @@
-"""The guide: one Markdown page a topic, printed by `prefgen guide` and readable where the repository is browsed."""
+"""The guide: one Markdown page per topic, printed by `prefgen guide`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefgen.errors import UsageError
 FOLDER = Path(__file__).parent
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)  # for the tests of the pages
 TOPICS = (
-    *("install", "data-in", "bdhs", "methods", "judges", "engines", "train", "evaluate", "scale"),
+    *("install", "data-in", "bdhs", "methods", "judges", "engines", "architectures", "train", "evaluate", "scale"),
     *("data-out", "quality", "promises", "options", "scenes", "code", "adding"),
 )
 """Pages in the order in which one may want to read them."""
@@ -36,7 +36,7 @@ def title(topic: str) -> str:
 
 
 def find(word: str) -> Iterator[tuple[str, str, str]]:
-    """Topic, heading and line of every line that holds `word`, in any case."""
+    """Topic, heading and line of every line that contains `word`, ignoring case."""
     for topic in TOPICS:
         heading = title(topic)
         code = False

@@ -63,6 +63,10 @@ class Part:
         return shard % self.count == self.index
 
 
+WHOLE = Part(0, 1)
+"""All shards."""
+
+
 class Writer:
     """The writer of a part, until `leave` or the end of its process. Created and left under the run's lock.
 

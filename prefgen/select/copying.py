@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,26 +54,23 @@ class SelectJob:
         return Plan(len(chosen), self.shard_size, settings, self.config)
 
 
-def write(job: SelectJob, finalize: Callable[[RunDirectory], None]) -> None:
-    """Copy and commit the rows of every pending shard, and finalize the run.
+def fill(job: SelectJob, directory: RunDirectory) -> None:
+    """Copy and commit the rows of every pending shard.
 
     Raises:
-        UsageError: if nothing was selected.
         Stopped: if a signal came; the shard that was in flight has been committed.
     """
-    plan = job.plan()
     provenance = {"engine": job.operation, "versions": {"prefgen": importlib.metadata.version("prefgen")}}
     seen: set[int] = set()
-    with RunDirectory.open(job.output, plan) as directory, Interrupts() as interrupts:
-        pending = set(directory.pending())
-        for shard, positions in enumerate(plan.shards if pending else ()):
+    pending = set(directory.pending())
+    with Interrupts() as interrupts:
+        for shard, positions in enumerate(directory.plan.shards):
             started = time.monotonic()
             table = _rows(job.selection, positions)
             table = _with_own_ids(table, seen)  # of committed shards as well: theirs are taken
             if shard in pending:
                 directory.commit_rows(shard, table, provenance, time.monotonic() - started)
                 interrupts.check()
-        finalize(directory)
 
 
 def _rows(chosen: Selection, positions: range) -> pa.Table:

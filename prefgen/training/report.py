@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prefgen.console import Console, LiveBar
+from prefgen.training import processes, run
+from prefgen.training.callbacks import Asked, Metrics
+from prefgen.training.state import Job, Prepared
 
 _LINES = 40  # for the steps of a run, about
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
@@ -111,3 +114,28 @@ class Steps(LiveBar):
 
     def _print(self, cells: Sequence[str]) -> None:
         self._console.print("".join(f"{cell:>10}" for cell in cells), soft_wrap=True)
+
+
+def train(job: Job, prepared: Prepared, console: Console, stop: Asked = lambda: None) -> Metrics:
+    """Train, or check a model that is finished already, and show how it goes.
+
+    Returns:
+        Metrics of the last step, and of the held-out samples.
+
+    Raises:
+        CorruptRun: the output is of another job, or damaged. Stopped: `stop` asked for it.
+    """
+    if run.finished(job):
+        with processes.together():
+            run.check_drift(job, prepared)
+            if processes.first():
+                run.check_finished(job)
+        console.print(f"{job.output} is finished already; nothing to do")
+        return run.result(job)
+    columns = REWARDS if job.objective.loss == "rm" else PAIRS
+    with Steps(console, columns=columns, online=job.online is not None) as steps:
+        steps.begin("", prepared.steps, len(prepared.samples))
+        last = run.train(job, prepared, steps.add, steps.reference, stop, steps.say)
+    if steps.asked:
+        console.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
+    return last
