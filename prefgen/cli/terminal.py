@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -15,9 +15,10 @@ from prefgen.card.summary import Summary
 from prefgen.cli import config
 from prefgen.cli.options import RunOptions
 from prefgen.console import Console
-from prefgen.engines.base import EngineConfig
+from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.methods.base import Method
+from prefgen.requests import Request
 from prefgen.runner.distribution import Distribution
 from prefgen.runner.finishing import Card, check_dropped
 from prefgen.runner.launch import Job
@@ -35,14 +36,18 @@ def make(
     output: Path,
     run: RunOptions,
     judge: JudgeConfig | None = None,
+    engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] | None = None,
 ) -> None:
     """Run a method over an input, and print the figures.
+
+    Args:
+        engines: as in `prefgen.runner.launch.Job`.
 
     Raises:
         TooManyDropped: more rows were dropped than allowed, or there is no pair. Stopped: by a signal.
     """
     lock = config.lock(ctx)
-    job = Job(method, tuple(input), source, engine, output, run.shard_size, lock, judge, run.keep_going)
+    job = Job(method, tuple(input), source, engine, output, run.shard_size, lock, judge, run.keep_going, engines or {})
     reporter = Terminal(quiet=run.quiet)
     result = make_pairs(
         job, card(run.license), reporter, Distribution.of(run.shard, run.workers, run.ray), dry_run=run.dry_run

@@ -14,7 +14,8 @@ The loss looks at the sentence alone (the paper's C-DPO) with ``prefgen train --
 Departures from the paper:
 
 1. The paper's checker is two open-vocabulary detectors that must agree about every object of a scene graph. Here
-   objects are found by a list of words, and who says whether they are there can be chosen.
+   objects are found by a list of words, and who says whether they are there can be chosen; for the paper's, give
+   ``--check detector`` and two detectors.
 2. Among verified sentences the paper prefers those that name an object of the context again; so does this, then the one
    drawn first. Of hallucinated sentences it takes the one drawn first.
 3. It ends where no sentence is verified, where the answer ends, or after `sentences`. A sentence that repeats one of
