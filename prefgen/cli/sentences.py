@@ -31,7 +31,7 @@ _COCO_PREFIX = re.compile(r"\ACOCO_\w+?\d{4}_")
 
 @dataclass(frozen=True)
 class Checking:
-    """Who says whether a sentence holds.
+    """Options of the checker of sentences.
 
     Attributes:
         check: kind of checker, see `prefgen.methods.sentence_checks`.

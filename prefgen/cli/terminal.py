@@ -1,4 +1,4 @@
-"""What commands that fill a run directory have in common: their options as a job's, and their last words."""
+"""Commands that fill a run directory: from options to a job, and its final figures and messages."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def make(
 
 
 def card(licence: str | None) -> Card:
-    """The card of a run that this command makes."""
+    """The data-set card's values for a run of this command."""
     return Card(redact(shlex.join(["prefgen", *sys.argv[1:]])), licence or "")
 
 
 def finish(out: Path, result: Summary | None, console: Console, *, json: bool, max_dropped: float = 1.0) -> None:
-    """Print the figures of a finished run, and what can be done with it; nothing where it is None.
+    """Print the figures of a finished run, and the next commands; nothing if the result is None.
 
     Raises:
         TooManyDropped: more rows were dropped than allowed, or there is no pair.

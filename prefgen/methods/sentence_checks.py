@@ -43,7 +43,7 @@ _VERDICTS: Mapping[str, Verdict] = {"supported": "verified", "contradicted": "ha
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found out about a sentence.
+    """Result of a sentence's check.
 
     Attributes:
         told: why, as JSON types; recorded with the pair.
@@ -89,7 +89,8 @@ class ObjectLists:
 
     Attributes:
         column: of the rows, with a list of names; "" where they are in a file.
-        file: its name and digest. by_picture: the objects of each picture, by file name.
+        file: its name and digest.
+        by_picture: the objects of each picture, by file name.
     """
 
     column: str = "objects"
@@ -184,7 +185,7 @@ def _of_detectors(found: Mapping[str, Sequence[Detected]]) -> Checked:
 
 @dataclass(frozen=True)
 class ByGain:
-    """What the picture adds to a sentence's likelihood.
+    """Checker by image gain: how much the picture adds to a sentence's likelihood.
 
     Attributes:
         verified_from: nats per token from which on a sentence is verified.
@@ -260,7 +261,7 @@ class ByJudge:
         return [_of_judge(cast(Message, message)) for message in (yield tuple(requests))]
 
     def ask(self, sample: Sample, context: str, sentence: str, purpose: str) -> Chat:
-        """What the judge is asked about a sentence."""
+        """The request to the judge about a sentence."""
         seed = seeds.derive(self.seed, sample.id, 1, purpose)
         turns = self.prompt.fill(
             question=question(sample), context=context.strip(), sentence=sentence.strip(), fence=f"{seed:016x}"
