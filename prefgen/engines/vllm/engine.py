@@ -170,7 +170,7 @@ def start(config: EngineConfig, front: LoadedModel) -> Any:
         "revision": config.revision,
         "dtype": str(front.dtype).removeprefix("torch."),
         "trust_remote_code": config.trust_remote_code,
-        "skip_tokenizer_init": True,
+        "skip_tokenizer_init": False,
         "generation_config": "vllm",
         "enable_prompt_embeds": True,
         "limit_mm_per_prompt": {"image": 0},
