@@ -49,16 +49,14 @@ _HALTED = {
 }
 
 # What an attempt with vLLM 0.32 ended with.
+_OTHERS = "no: vLLM has no code of its own for it"
 _ON_VLLM = {
-    **dict.fromkeys(
-        ("deepseek_vl", "deepseek_vl_hybrid", "fast_vlm", "hyperclovax_vision_v2", "idefics2", "janus", "kimi_k25")
-        + ("lighton_ocr", "ovis2", "perception_lm", "video_llama_3", "video_llava", "vipllava"),
-        "no: vLLM has no code of its own for it",
-    ),
-    "exaone4_5": "no: not shown with a small model",
-    "qianfan_ocr": "no: not shown with a small model",
-    "lfm2_vl": "no: not shown with a small model",
-    "minicpmv4_6": "no: its code in vLLM fails at a small model",
+    **dict.fromkeys(("deepseek_vl", "deepseek_vl_hybrid", "fast_vlm", "hyperclovax_vision_v2", "idefics2"), _OTHERS),
+    **dict.fromkeys(("janus", "kimi_k25", "lighton_ocr", "ovis2", "perception_lm", "video_llama_3"), _OTHERS),
+    **dict.fromkeys(("video_llava", "vipllava"), _OTHERS),
+    "lfm2_vl": "no: vLLM's code reads settings that its configuration in transformers has not",
+    "minicpmv4_6": "no: vLLM's code fails at a small model",
+    "qianfan_ocr": "no: vLLM's code fails at its configuration in transformers",
 }
 
 

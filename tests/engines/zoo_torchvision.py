@@ -10,7 +10,7 @@ import transformers
 from prefgen.engines.hf.loading import LoadedModel
 from tests.engines import tiny, zoo
 from tests.engines.tiny import TEXT, VISION
-from tests.engines.zoo import WIDTH, built, chatml
+from tests.engines.zoo import built, chatml
 from tests.engines.zoo_found import ANYRES, SIGLIP, WINDOW, ids_of, pictures, tokens
 
 
@@ -110,12 +110,7 @@ def lfm2_vl() -> LoadedModel:
         tokenizer,
         transformers.Lfm2VlProcessor(images, tokenizer, chat_template="{{ bos_token }}" + chatml("<image>")),
         {"model_type": "siglip2_vision_model", **vision, "num_patches": 64, "vision_use_head": False},
-        {
-            "model_type": "lfm2",
-            "layer_types": ["conv", "full_attention"],
-            "block_auto_adjust_ff_dim": False,
-            "conv_dim": WIDTH,
-        },
+        {"model_type": "lfm2", "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
         image_token_id=tokenizer.image_token_id,
         projector_hidden_size=32,
         tie_word_embeddings=False,

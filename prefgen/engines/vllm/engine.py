@@ -35,7 +35,7 @@ from prefgen.requests import Reply, Request
 
 TESTED = (
     *("llava", "llava_next", "llava_next_video", "llava_onevision", "internvl", "idefics3", "smolvlm", "mistral3"),
-    "aria",
+    *("aria", "exaone4_5"),
 )
 """`config.model_type`s whose texts equal the transformers engine's, shown by tests/engines/test_vllm.py."""
 
