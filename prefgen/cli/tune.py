@@ -64,11 +64,11 @@ def tune(
         return {"variant": variant, name: value}
 
     methods = [(_setting(name, value), constants.make(**tried(value))) for value in values]
-    talk, data = Console(stderr=True), Console()
+    console, data = Console(stderr=True), Console()
     trials = []
     for trial in tuning.pilot(methods, input, source, engine):
         trials.append(trial)
-        talk.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
+        console.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
     durable.put(output, tuning.plot(trials).encode())
     chosen = tuning.recommend(trials)
     told = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None

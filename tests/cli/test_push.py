@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefgen.rundir.verify import verify
-from tests.cli.runs import ENVIRONMENT, prefgen
+from tests.cli.runs import ENVIRONMENT, called
 from tests.handmade import finished_run, plan
 from tests.hub import TOKEN, Hub
 
@@ -100,6 +100,13 @@ def test_a_wrong_token_sends_nothing(hub: Hub, out: Path) -> None:
     assert "hf_other" not in refused.stderr
 
 
+def test_a_token_that_no_header_can_hold_is_said_and_not_shown(hub: Hub, out: Path) -> None:
+    refused = push(hub, out, token="hf_gehëim")
+    assert refused.returncode == 2
+    assert "$HF_TOKEN holds characters that no key has" in refused.stderr
+    assert "gehëim" not in refused.stderr
+
+
 def test_no_token_is_said(hub: Hub, out: Path) -> None:
     refused = push(hub, out, token="")
     assert refused.returncode == 2
@@ -107,7 +114,7 @@ def test_no_token_is_said(hub: Hub, out: Path) -> None:
 
 
 def test_a_dry_run_lists_and_sends_nothing(out: Path) -> None:
-    shown = prefgen("push", out, "me/pairs", "--dry-run")
+    shown = called("push", out, "me/pairs", "--dry-run")
     assert shown.returncode == 0
     assert "README.md" in shown.stdout.splitlines()
     assert ".prefgen/lock" not in shown.stdout.splitlines()
