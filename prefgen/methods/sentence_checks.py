@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol
 
 from prefgen import seeds
 from prefgen.errors import RowError
 from prefgen.methods import replies
 from prefgen.methods.prompts import Template, question
 from prefgen.records import Image, ImageRef, Sample, Slot, Turn
-from prefgen.requests import Chat, Message, Reply, Request, Sampling, Score, Scored
+from prefgen.requests import Chat, Message, Reply, Request, Sampling, Score, Scored, chat, score
 from prefgen.visibility import View
 
 Verdict = Literal["verified", "hallucinated", "neutral", "unclear"]
@@ -160,7 +160,7 @@ class ByGain:
         views = (View(), View(rho=1.0))
         texts = [*([context] if context else []), *(context + sentence for sentence in sentences)]
         requests = [Score(sample.prompt, sample.loaded_images, view, text) for text in texts for view in views]
-        read = cast("tuple[Scored, ...]", (yield tuple(requests)))
+        read = yield from score(*requests)
         before = read[0].ids if context else ()
         pairs = list(zip(read[::2], read[1::2], strict=True))[bool(context) :]
         return [self._of(_gain(seen, blind, before)) for seen, blind in pairs]
@@ -211,7 +211,7 @@ class ByJudge:
         requests = [
             self.ask(sample, context, sentence, f"check {round_} {number}") for number, sentence in enumerate(sentences)
         ]
-        return [_of_judge(cast(Message, message)) for message in (yield tuple(requests))]
+        return [_of_judge(message) for message in (yield from chat(*requests))]
 
     def ask(self, sample: Sample, context: str, sentence: str, purpose: str) -> Chat:
         """What the judge is asked about a sentence."""
