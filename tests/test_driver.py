@@ -155,5 +155,5 @@ def test_the_check_while_waiting_can_end_the_run() -> None:
 def test_a_reply_of_another_type_is_named() -> None:
     asked = embed("a", "b")
     assert next(asked) == (Embed("a"), Embed("b"))
-    with pytest.raises(TypeError, match="a request for Vector was answered by .*Vector.*Message"):
-        asked.send((Vector(np.zeros(2)), Message("no", "stop", 1, 1)))
+    with pytest.raises(TypeError, match=r"a request for Vector was answered by .*Vector.*Message"):
+        asked.send((Vector(np.zeros(2, np.float32)), Message("no", "stop", 1, 1)))

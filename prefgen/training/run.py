@@ -86,7 +86,7 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
 
 
 def _check_rewards(job: Job) -> None:
-    """Refuse what a reward model has no use for.
+    """Refuse options that do not apply to reward models.
 
     Raises:
         UsageError: naming it.
@@ -155,7 +155,7 @@ def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
 
 
 def _refuse_unshared(file: Path) -> None:
-    """See that every process sees a file that the first one has just written: it writes checkpoints for all of them.
+    """Check that every process sees the file system of the first one, which writes checkpoints for all.
 
     Raises:
         UsageError: this one does not.
