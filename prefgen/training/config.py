@@ -14,7 +14,7 @@ from prefgen.methods.base import parts
 from prefgen.methods.bdhs import BDHS
 from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
-from prefgen.options import check, check_choice, option, shared
+from prefgen.options import check, check_choice, flag, option, shared
 
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft", "rm"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
@@ -54,6 +54,8 @@ class Objective:
         label_smoothing: share of pairs taken to be the wrong way round (DPO only), in [0, 0.5).
         pair_weight: weight of the pair's own loss beside the two that may be added to it:
         quality_weight: weight of the loss that tells good from bad answers by themselves (DPO only; MPO: 0.2).
+        anchor_weight: weight of the loss that keeps the chosen answer's reward up (DPO only; mDPO).
+        anchor: δ of that loss, the reward that it aims beyond.
         sft_weight: weight of the chosen answer's negative log-likelihood per token.
         length_normalised: divide an answer's log-ratio by its number of tokens (IPO always does; ``ipo-sum`` never).
     """
@@ -71,6 +73,10 @@ class Objective:
     quality_weight: float = option(
         0.0, help="dpo: weight of BCO, which tells good from bad answers by themselves.", panel=_OBJECTIVE, low=0
     )
+    anchor_weight: float = option(
+        0.0, help="dpo: weight of mDPO's anchor, which keeps the chosen reward up.", panel=_OBJECTIVE, low=0
+    )
+    anchor: float = option(0.0, help="dpo: δ, the reward that the anchor aims beyond.", panel=_OBJECTIVE)
     sft_weight: float = option(0.0, help="Weight of the chosen answer's NLL per token.", panel=_OBJECTIVE, low=0)
     length_normalised: bool = option(False, help="dpo, slic: log-ratios per token.", panel=_OBJECTIVE)
 
@@ -83,8 +89,11 @@ class Objective:
             raise UsageError(f"--label-smoothing belongs to dpo; {self.loss} has none")
         if self.length_normalised and self.loss.startswith("ipo"):
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
-        if self.quality_weight and self.loss != "dpo":
-            raise UsageError(f"--quality-weight belongs to dpo; {self.loss} has no rewards of one answer")
+        for name in ("quality_weight", "anchor_weight"):
+            if getattr(self, name) and self.loss != "dpo":
+                raise UsageError(f"{flag(name)} belongs to dpo; {self.loss} has no rewards of one answer")
+        if self.anchor and not self.anchor_weight:
+            raise UsageError("--anchor belongs to --anchor-weight, which is 0")
         if self.loss in ("sft", "rm") and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
             raise UsageError(
                 f"--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; {self.loss} has none"

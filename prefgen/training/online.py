@@ -132,8 +132,9 @@ class Renewal:
         """
         stored = self._rows(item.sample)
         beside = stored if self._online.averages else []  # eq. 5
-        sample = self._reader.sample([*beside, {**stored[0], **made}], item.sample.place, item.pixels)
-        return replace(item, sample=sample, reference=())
+        row = {**stored[0], **made, "rejected_images": None}
+        sample = self._reader.sample([*beside, row], item.sample.place, item.pixels)
+        return Item(sample, item.pixels)
 
 
 class Supply:
