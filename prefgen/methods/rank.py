@@ -117,6 +117,20 @@ class _Ranked:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Answers of a policy to one prompt, and what each scored.
+
+    Attributes:
+        ids: their tokens. cut: whether the limit of tokens ended them. scores: higher is better.
+    """
+
+    texts: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    cut: tuple[bool, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Rank:
     """Options of the method.
 
@@ -297,6 +311,24 @@ class Rank:
         winners = [None] if self.chosen == "reference" else right
         scores = [float(place in right) for place in range(len(answers))]
         return _Ranked([(one, other) for one in winners for other in apart], scores, finals=[true, *finals])
+
+    def sampled(self, sample: Sample) -> Generator[tuple[Request, ...], tuple[Reply, ...], Sampled]:
+        """All answers with their scores, not paired: what reinforcement learning takes."""
+        if self.by == "similarity":
+            base.reference(sample)
+        requests = tuple(self._generate(sample, number) for number in range(self.answers))
+        completions = cast("tuple[Completion, ...]", (yield requests))
+        texts = tuple(completion.text.strip() for completion in completions)
+        answers = list(dict.fromkeys(texts))
+        compares = self.by in ("annotator", "api")
+        scores = [0.5] if compares and len(answers) == 1 else (yield from self._scores(sample, answers))[0]
+        known = dict(zip(answers, scores, strict=True))
+        return Sampled(
+            texts,
+            tuple(completion.ids for completion in completions),
+            tuple(completion.finish == "length" for completion in completions),
+            tuple(known[text] for text in texts),
+        )
 
     def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
         """A pair of two answers, without the record of how they were ranked."""

@@ -130,7 +130,7 @@ class Policy(torch.nn.Module):
         """`token_logps` of these samples."""
         with autocast(self._loaded):
             found = self.states(items)
-            return found.split(_logps(self._loaded, found, processes.most))
+            return found.split(logps(self._loaded, found, processes.most))
 
     def states(self, items: Sequence[Item], *, ends: bool = False) -> States:
         """`states` of these samples."""
@@ -154,7 +154,7 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     """
     with autocast(loaded):
         found = states(loaded, items, packed)
-        return found.split(_logps(loaded, found))
+        return found.split(logps(loaded, found))
 
 
 def autocast(loaded: LoadedModel) -> torch.autocast:
@@ -258,7 +258,7 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
     return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
 
 
-def _logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
+def logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
     """Log-probabilities of the targets, (N,), by the output layer."""
     head = loaded.model.get_output_embeddings()
 

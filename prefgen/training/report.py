@@ -11,7 +11,16 @@ _LINES = 40  # for the steps of a run, about
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 PAIRS = {**_COLUMNS, "chosen": "logps/chosen", "rejected": "logps/rejected", "end": "logps/end"}
 REWARDS = {**_COLUMNS, "chosen": "rewards/chosen", "rejected": "rewards/rejected"}
-"""Metrics of a step by the heads of their columns: of losses over log-probabilities, and of a reward model."""
+SAMPLED = {
+    "loss": "loss",
+    "reward": "reward",
+    "kl": "kl",
+    "entropy": "entropy",
+    "length": "completions/mean_length",
+    "alike": "alike",
+}
+"""Metrics of a step by the heads of their columns: of losses over log-probabilities, of a reward model, and of sampled
+answers."""
 
 
 class Steps(LiveBar):

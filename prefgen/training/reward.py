@@ -57,9 +57,8 @@ class Head(torch.nn.Module):
 class RewardPolicy(Policy):
     """A backbone and its head as they are trained: what comes out is a reward for each answer, (1,)."""
 
-    def __init__(self, model: torch.nn.Module, loaded: LoadedModel, seed: int, **settings: Any) -> None:
+    def __init__(self, model: torch.nn.Module, loaded: LoadedModel, **settings: Any) -> None:
         super().__init__(model, loaded, **settings)
-        torch.manual_seed(seed)
         self.head = Head(hidden_size(loaded), loaded.device)
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:

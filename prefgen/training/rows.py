@@ -24,6 +24,7 @@ from prefgen.select.keys import digests
 from prefgen.select.splitting import draws
 from prefgen.training import spans
 from prefgen.training.config import LossMask, Optimisation
+from prefgen.training.policy_gradient import Rollout
 from prefgen.training.references import METHOD, References
 from prefgen.visibility import View
 
@@ -67,6 +68,8 @@ class Item:
     pixels: vision.Pixels
     reference: tuple[Any, ...] = field(default=())
     """Log-probabilities of each answer's tokens under the reference, (T,) each; empty while they are not known."""
+    rollout: Rollout | None = None
+    """Of answers that the policy sampled."""
 
 
 class Reader:
@@ -157,6 +160,19 @@ class Reader:
         before, ids = self._encoded(self._prompts.header(prompt), texts, pixels.expansions)
         answers = tuple(Answer(own, (1.0,) * len(own)) for own in ids)
         return Item(self._fitting(Sample("", (0, 0), before, answers)), pixels)
+
+    def sampled(self, item: Item, row: dict[str, Any], ids: Sequence[Sequence[int]]) -> Sample:
+        """A row's prompt with answers as their tokens were sampled.
+
+        Args:
+            item: of that row.
+
+        Raises:
+            RowError: they do not fit.
+        """
+        prompt = self._prompts.encode(self._prompts.header(asked(row)), "", item.pixels.expansions)
+        answers = tuple(Answer(tuple(own), (1.0,) * len(own)) for own in ids)
+        return self._fitting(replace(item.sample, prompt=tuple(prompt), answers=answers))
 
     def _encoded(
         self, header: Header, texts: Sequence[str], expansions: Sequence[str]
