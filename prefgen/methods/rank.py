@@ -37,6 +37,7 @@ Departures from MMPR:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -361,7 +362,10 @@ class Rank:
             rates = tuple(
                 Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
             )
-            return [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))], []
+            rewards = [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))]
+            if wrong := [reward for reward in rewards if not math.isfinite(reward)]:
+                raise RowError("ANSWER_UNRATED", f"the reward is {wrong[0]}")
+            return rewards, []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             read = cast(

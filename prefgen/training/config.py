@@ -55,7 +55,7 @@ DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
     },
 }
 """Defaults of a loss, where they differ from those below: appendix A's, with four answers a prompt. A step of a reward
-model has 32 pairs, of RLOO 256 answers, of PPO 32; PPO's β is that of TRL's former trainer, as the paper states none."""
+model has 32 pairs, of RLOO 256 answers, of PPO 32; PPO's β is that of TRL's former trainer: the paper has none."""
 SAMPLES: tuple[Loss, ...] = ("rloo", "ppo")
 """Losses over answers that the policy samples and a reward rates."""
 _SAMPLING = ("candidates", "order", "with_image", "max_new_tokens", "verdict_tokens")

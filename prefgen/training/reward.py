@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -214,15 +213,8 @@ class RewardEngine:
             batch = ready[start : start + _BATCH_ITEMS]
             rated = self._model.rate([item for _, item in batch])
             for (tickets, _), rewards in zip(batch, rated, strict=True):
-                replies += [(ticket, reply(reward)) for ticket, reward in zip(tickets, rewards, strict=True)]
+                replies += [(ticket, Rated(reward)) for ticket, reward in zip(tickets, rewards, strict=True)]
         return replies
-
-
-def reply(reward: float) -> Rated | RowError:
-    """A reward as it is answered: one that is not a number is an error of its row."""
-    if math.isfinite(reward):
-        return Rated(reward)
-    return RowError("ANSWER_UNRATED", f"the reward is {reward}")
 
 
 def engine(folder: Path, config: EngineConfig) -> RewardEngine:
