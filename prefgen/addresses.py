@@ -1,4 +1,4 @@
-"""Addresses of servers and files: one place that checks them, and takes out what is secret before it is shown."""
+"""Checks of server and file addresses, and removal of secrets before they are shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STORES = ("s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "oci", "oss", 
 
 
 def check(option: str, address: str) -> None:
-    """See that an address is one of HTTP, and holds no user or password.
+    """Check that an address is HTTP and holds no user or password.
 
     Raises:
         UsageError: naming the option; a password is not repeated.
@@ -39,7 +39,7 @@ def check(option: str, address: str) -> None:
 
 
 def key(variable: str) -> str:
-    """A server's key, of an environment variable; empty if it is not set.
+    """A server's key from an environment variable; empty if it is not set.
 
     Raises:
         UsageError: it holds what no header of HTTP can; the key is not repeated.
@@ -51,12 +51,12 @@ def key(variable: str) -> str:
 
 
 def redact(text: str) -> str:
-    """A text without the users, passwords and signatures of the addresses in it."""
+    """A text without users, passwords and signatures of the addresses in it."""
     return _SIGNED.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address (``s3://…``) and no path or name."""
+    """Whether a text is an address (``s3://…``) and not a path or name."""
     return _ADDRESS.match(text) is not None
 
 
@@ -66,7 +66,7 @@ def is_store(address: str) -> bool:
 
 
 def public(address: str) -> str:
-    """An address of a file without user, password, query and fragment, fit to be recorded and to be a file's identity.
+    """A file's address without user, password, query and fragment, for records and as its identity.
 
     The query of a signed address changes with each signature, and the file does not.
     """
@@ -77,7 +77,7 @@ def public(address: str) -> str:
 
 
 def check_readable(address: str, allow_urls: bool) -> None:
-    """See that an address may be read: a bucket of a store, or, with `allow_urls`, a host that the address names.
+    """Check that an address may be read: a store's bucket, or a host, which needs `allow_urls`.
 
     Raises:
         UsageError: ``URL_DISABLED``, ``URL_SCHEME``.
@@ -90,7 +90,7 @@ def check_readable(address: str, allow_urls: bool) -> None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, whatever it is wrapped in (mapped, 6to4, NAT64, Teredo)."""
+    """Whether an IP address is on the public internet, also if it is mapped, 6to4, NAT64 or Teredo."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         teredo = ip.teredo[1] if ip.teredo else None
@@ -102,7 +102,7 @@ def is_public(address: str) -> bool:
 
 
 def names_private_host(url: str) -> bool:
-    """Whether the host of a URL is, by its name or by what it resolves to, not on the public internet."""
+    """Whether a URL's host, by name or resolved address, is not on the public internet."""
     host = urlsplit(url).hostname or ""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

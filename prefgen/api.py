@@ -1,4 +1,4 @@
-"""prefgen from Python: make pairs, open a run, import a set, look at it, train on it.
+"""The Python API: make pairs, open a run, import a set, inspect it, train on it.
 
 ```python
 import prefgen
@@ -8,8 +8,8 @@ for pair in run:
     print(pair.question, pair.chosen, pair.rejected)
 ```
 
-What a command does, these do: the same run directories, promises and errors. Progress goes to the terminal or notebook
-that runs them, unless `quiet`.
+What a command does, these do: the same run directories, promises and errors. Messages and progress go to the terminal
+or notebook that runs them; `reporter` says otherwise: `Terminal`, `Notebook`, `Silent` or one of your own.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefgen import linting
 from prefgen.card import summary
-from prefgen.cli import session, transfer
-from prefgen.cli.ending import Manner
-from prefgen.cli.options import RunOptions
-from prefgen.cli.spreading import Spread
+from prefgen.card.summary import Summary
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
 from prefgen.formats import IMPORTERS, Importer
 from prefgen.linting import Lint
-from prefgen.linting import lint as lint_
+from prefgen.linting.thresholds import TRUNCATED_CHARS
 from prefgen.methods.base import Method
+from prefgen.options import SHARD_SIZE
 from prefgen.records import Turn
 from prefgen.rundir.reader import Stored, asked
-from prefgen.rundir.writers import Part
-from prefgen.runner.import_job import ImportJob
+from prefgen.runner import reporter as reporters
+from prefgen.runner.distribution import Distribution
+from prefgen.runner.finishing import Card, check_dropped
+from prefgen.runner.import_job import ImportJob, import_pairs
 from prefgen.runner.launch import Job
+from prefgen.runner.make import make_pairs
+from prefgen.runner.reporter import Reporter
+from prefgen.select import Excluded
 from prefgen.sources import SourceOptions
 
 if TYPE_CHECKING:
@@ -46,17 +50,17 @@ if TYPE_CHECKING:
 
     from prefgen.training.config import Objective, Optimisation
 
-_SHARD_SIZE = RunOptions.shard_size
-
 
 @dataclass(frozen=True)
 class StoredPair:
     """A pair of a finished run.
 
     Attributes:
-        prompt: the conversation before the answers. method: that made the rejected answer; `variant` of it.
+        prompt: the conversation before the answers.
+        method: that made the rejected answer; `variant` of it.
         similarity: cosine of both answers' embeddings; None where the method has none.
-        flags: what is odd about it, such as ``blind``. columns: all that the run stores, pictures included.
+        flags: what is odd about it, such as ``blind``.
+        columns: all that the run stores, pictures included.
     """
 
     id: str
@@ -76,7 +80,7 @@ class StoredPair:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """How it was made, and what the source's row said besides."""
+        """The column `meta`, decoded: how the pair was made, and further columns of the source's row."""
         found: dict[str, Any] = json.loads(self.columns["meta"])
         return found
 
@@ -116,52 +120,14 @@ class Run:
 
     @property
     def figures(self) -> summary.Summary:
-        """What was made and dropped, lengths, similarity, speed."""
+        """Counts of pairs and dropped rows, lengths, similarity, speed."""
         return summary.summarise(self.path)
 
-    def lint(self) -> Lint:
-        """What a trainer could learn from it without looking at the pictures."""
-        return lint_(self.path)
-
     def to_dataset(self) -> datasets.Dataset:
-        """The rows as `datasets` loads them, pictures decoded when they are asked for."""
+        """The rows as a `datasets.Dataset`; pictures are decoded on access."""
         import datasets
 
         return datasets.load_dataset(str(self.path), split="train")
-
-    def train(
-        self,
-        output: str | Path,
-        model: str | EngineConfig,
-        *,
-        objective: Objective | None = None,
-        optimisation: Optimisation | None = None,
-        quiet: bool = False,
-    ) -> dict[str, float]:
-        """Train a model on the pairs, by DPO if `objective` names no other loss; goes on with a run that was stopped.
-
-        Returns:
-            Metrics of the last step, and of the held-out samples.
-
-        Raises:
-            UsageError, CorruptRun, Locked: as `prefgen train` would.
-        """
-        from prefgen.console import Console
-        from prefgen.training import run as training
-        from prefgen.training.config import Objective, Optimisation
-        from prefgen.training.report import Steps
-        from prefgen.training.state import Job as TrainingJob
-
-        engine = EngineConfig(model) if isinstance(model, str) else model
-        job = TrainingJob(
-            (self.path,), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
-        )
-        prepared = training.prepare(job)
-        if training.finished(job):
-            training.check_drift(job, prepared)
-            return training.result(job)
-        with Steps(Console(stderr=True, quiet=quiet)) as steps:
-            return training.train(job, prepared, steps.add, steps.reference)
 
 
 def build(
@@ -172,19 +138,21 @@ def build(
     model: str | EngineConfig = "",
     source: SourceOptions | None = None,
     judge: JudgeConfig | None = None,
-    shard_size: int = _SHARD_SIZE,
+    shard_size: int = SHARD_SIZE,
     licence: str = "other",
     workers: int = 1,
-    quiet: bool = False,
+    reporter: Reporter | None = None,
 ) -> Run:
-    """Make pairs by a method, or go on with a run that was stopped.
+    """Make pairs by a method, or resume a stopped run.
 
     Args:
         method: such as ``BDHS(rho=0.9)``; all are in `METHODS`.
         input: SFT rows: a file, several, a folder, an address or a Hub id.
         model: folder or Hub id; an `EngineConfig` says more, such as ``EngineConfig("m", "vllm")``.
-        source: which rows to take and where their pictures are. judge: for methods that ask one.
-        shard_size: rows of a shard, the unit of commit and resume. workers: processes of this machine.
+        source: which rows to take and where their pictures are.
+        judge: for methods that ask one.
+        shard_size: rows of a shard, the unit of commit and resume.
+        workers: processes of this machine.
 
     Raises:
         PrefgenError: as the command would; a run without any pair raises `TooManyDropped`.
@@ -192,12 +160,12 @@ def build(
     inputs = (input,) if isinstance(input, str) else tuple(input)
     engine = EngineConfig(model) if isinstance(model, str) else model
     job = Job(method, inputs, source or SourceOptions(), engine, Path(output), shard_size, judge=judge)
-    session.run(job, Spread(Part(0, 1), "", workers, None), _manner("build", licence, quiet))
-    return Run(output)
+    shown = reporter or reporters.default()
+    return _checked(output, make_pairs(job, Card("prefgen.build(…)", licence), shown, Distribution(workers=workers)))
 
 
 def open(path: str | Path) -> Run:  # named as in PIL.Image.open and its like; the builtin is not used here
-    """A finished run.
+    """Open a finished run.
 
     Raises:
         UsageError: there is none. CorruptRun: it is damaged.
@@ -211,14 +179,15 @@ def import_set(
     *,
     output: str | Path,
     source: SourceOptions | None = None,
-    shard_size: int = _SHARD_SIZE,
-    quiet: bool = False,
+    shard_size: int = SHARD_SIZE,
+    reporter: Reporter | None = None,
     **options: Any,
 ) -> Run:
-    """Bring a published set, or preference data in a trainer's format, into a run.
+    """Import a published set, or preference data in a trainer's format, as a run.
 
     Args:
-        name: one of `prefgen.formats.IMPORTERS`, or of its presets. options: of that importer.
+        name: one of `prefgen.formats.IMPORTERS`, or of its presets.
+        options: of that importer.
 
     Raises:
         UsageError: the name or an option is unknown, or `input` cannot be read.
@@ -227,12 +196,69 @@ def import_set(
         raise UsageError(f"there is no importer {name!r}; choose from {', '.join(IMPORTERS)}")
     importer: Importer = IMPORTERS[name](**options)
     job = ImportJob(importer, input, source or SourceOptions(), Path(output), shard_size)
-    transfer.run_import(job, _manner("import_set", importer.licence, quiet))
+    card = Card("prefgen.import_set(…)", importer.licence)
+    return _checked(output, import_pairs(job, card, reporter or reporters.default()))
+
+
+def lint(run: Run | str | Path, *, truncated_chars: int = TRUNCATED_CHARS, exclude_images: Path | None = None) -> Lint:
+    """What a trainer could learn from a run without looking at the pictures.
+
+    Args:
+        truncated_chars: pairs are also compared after this many characters, where a trainer may cut them off.
+        exclude_images: pictures of an evaluation, which no row should have: a folder, or a file that lists them.
+
+    Raises:
+        UsageError: there are no pairs.
+    """
+    excluded = Excluded.read(exclude_images) if exclude_images else Excluded()
+    return linting.lint(_path(run), truncated_chars=truncated_chars, excluded=excluded)
+
+
+def train(
+    runs: Run | str | Path | Sequence[Run | str | Path],
+    *,
+    output: str | Path,
+    model: str | EngineConfig,
+    objective: Objective | None = None,
+    optimisation: Optimisation | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, float]:
+    """Train a model on the pairs of runs, or go on with a training run that was stopped.
+
+    Args:
+        model: folder or Hub id; it becomes the trained model's base.
+        objective: the loss, DPO without one.
+        optimisation: learning rate, LoRA and the like.
+
+    Returns:
+        Metrics of the last step, and of the held-out samples.
+
+    Raises:
+        UsageError, CorruptRun, Locked: as `prefgen train` would.
+    """
+    from prefgen.training import report
+    from prefgen.training import run as training
+    from prefgen.training.config import Objective, Optimisation
+    from prefgen.training.state import Job as TrainingJob
+
+    engine = EngineConfig(model) if isinstance(model, str) else model
+    given = (runs,) if isinstance(runs, (Run, str, Path)) else runs
+    job = TrainingJob(
+        tuple(map(_path, given)), Path(output), engine, objective or Objective("dpo"), optimisation or Optimisation()
+    )
+    shown = reporter or reporters.default()
+    return dict(report.train(job, training.prepare(job), shown.console))
+
+
+def _path(run: Run | str | Path) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
+
+
+def _checked(output: str | Path, result: Summary | None) -> Run:
+    """The run, if it has a pair."""
+    if result is not None:
+        check_dropped(Path(output), result)
     return Run(output)
-
-
-def _manner(function: str, licence: str, quiet: bool) -> Manner:
-    return Manner(f"prefgen.{function}(…)", licence, max_dropped=1.0, json=False, quiet=quiet, figures=False)
 
 
 def _pair(row: Mapping[str, Any]) -> StoredPair:

@@ -1,4 +1,4 @@
-"""What can be had again but takes a while, kept between runs: ``~/.cache/prefgen``, or as ``XDG_CACHE_HOME`` says."""
+"""Cache of results that take a while to make, in ``~/.cache/prefgen`` or ``XDG_CACHE_HOME``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def folder(kind: str) -> Path:
-    """Where things of a kind are kept; it may not exist yet."""
+    """The cache folder of a kind; it may not exist yet."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "prefgen" / kind
 
@@ -27,7 +27,7 @@ def load(kind: str, key: str) -> Any:
 
 
 def store(kind: str, key: str, value: object) -> None:
-    """Keep a value of JSON types. Where that is not possible, it is made again next time."""
+    """Cache a value of JSON types. If that fails, it is made again next time."""
     path = _path(kind, key)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

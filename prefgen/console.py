@@ -1,4 +1,4 @@
-"""The console that commands print to. Data, paths and models' replies reach the terminal as text, never as control."""
+"""The console of commands. It prints data, paths and model replies as text, never as control sequences."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u20
 
 
 def plain(text: str) -> str:
-    r"""The text with every control character spelled as an escape, ``\u001b``, which stays valid inside JSON."""
+    r"""The text with control characters escaped as ``\u001b``, which stays valid inside JSON."""
     return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 class Console(rich.console.Console):
-    """Rich's console, all of whose text is `plain`."""
+    """Rich's console, which passes all text through `plain`."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of anything that can be printed."""
+        """The segments of a printable."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
 
 class LiveBar:
-    """A bar below what is printed, in a terminal alone. A context manager."""
+    """A progress bar below printed lines, in a terminal only. A context manager."""
 
     def __init__(self, console: rich.console.Console) -> None:
         self._console, self._bar = console, _bar(console)
@@ -50,7 +50,7 @@ class LiveBar:
 
 
 def _bar(console: rich.console.Console) -> rich.progress.Progress:
-    """Bars with counts, time left and words. Where a line is short, the words are cut, never the figures."""
+    """Progress bars with counts, remaining time and text. Text is cut in short lines, figures never."""
     figures = Column(no_wrap=True)
     return rich.progress.Progress(
         rich.progress.BarColumn(bar_width=max(8, min(40, console.width // 5))),

@@ -1,4 +1,4 @@
-"""The driver: keeps the flows of many samples going on a few engines."""
+"""The driver: runs the flows of many samples at the same time on a few engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Asking = Generator[tuple[Request, ...], tuple[Reply, ...], T]
 
 @dataclass
 class _Waiting(Generic[T]):
-    """A flow and the replies it waits for, by the place of their requests."""
+    """A flow and the replies it waits for, by the index of their requests."""
 
     index: int
     sample: Sample
@@ -79,13 +79,13 @@ def drive(
 
 
 def _wait(engines: Engines) -> bool:
-    """Wait for an engine whose work is done elsewhere; False if there is none with work to do."""
+    """Wait for a remote engine; False if none has work to do."""
     remote = [engine for engine in dict.fromkeys(engines.values()) if isinstance(engine, Remote)]
     return bool(sum(engine.wait(_WAIT_S / len(remote)) for engine in remote))
 
 
 def _resume(waiting: _Waiting[T]) -> tuple[Request, ...] | T | Dropped:
-    """Send the replies, or throw the first failed one, into the flow; its next requests or its outcome."""
+    """Send the replies, or throw the first failed one, into the flow; returns its next requests or its outcome."""
     try:
         if waiting.expected is None:
             return next(waiting.flow)

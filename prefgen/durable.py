@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and stay there after a power cut."""
+"""Atomic and durable file writes: a file is complete or absent, also after a power cut."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD = 4096  # bytes of a file in which its mark is looked for
 
 
 def write(path: Path, content: Content) -> None:
-    """Write a file and sync it; a kill meanwhile leaves a part of it."""
+    """Write a file and sync it. Not atomic: a kill leaves a partial file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         _write_all(descriptor, content)
@@ -33,13 +33,13 @@ def write(path: Path, content: Content) -> None:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Rename a synced file or folder, in place of a file that has the name."""
+    """Rename a synced file or folder, replacing a file of that name."""
     os.replace(temporary, path)
     sync(path.parent)
 
 
 def replace(path: Path, content: Content) -> None:
-    """Make a file hold this content: a kill leaves what was there before, or all of the new content."""
+    """Write a file atomically: after a kill it has the old or the new content."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         write(temporary, content)
@@ -50,12 +50,12 @@ def replace(path: Path, content: Content) -> None:
 
 
 def replace_json(path: Path, value: object) -> None:
-    """Make a file hold a value as JSON, as `replace` does."""
+    """Write a value as JSON, atomically."""
     replace(path, json_bytes(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
 
 
 def json_bytes(text: str) -> bytes:
-    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, as JSON's own escape."""
+    """JSON in UTF-8; lone surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -75,7 +75,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to a file and sync it; a kill or a full disk leaves a part of the content."""
+    """Append to a file and sync it; a kill or a full disk leaves part of the content."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         _write_all(descriptor, content)
@@ -84,17 +84,18 @@ def append(path: Path, content: bytes) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Delete what processes left in a folder that were killed in `replace`; the caller holds its lock."""
+    """Delete temporary files of killed processes in a folder whose lock the caller holds."""
     for leftover in folder.glob(".*.????????.tmp"):
         leftover.unlink()
 
 
 @contextmanager
 def hold(lock: Path, out: Path) -> Iterator[None]:
-    """Keep other processes from writing an output.
+    """Lock an output against other processes.
 
     Args:
-        lock: file that is held. out: the output, for the message.
+        lock: file that is held.
+        out: the output, for the message.
 
     Raises:
         Locked: another process holds it.
@@ -111,7 +112,7 @@ def hold(lock: Path, out: Path) -> Iterator[None]:
 
 
 def refuse_foreign(path: Path, mark: bytes) -> None:
-    """Refuse to write where something else is than an earlier output.
+    """Refuse to write into a folder with other content than an earlier output.
 
     Args:
         mark: bytes near the beginning of every output of this kind.
@@ -129,7 +130,7 @@ def refuse_foreign(path: Path, mark: bytes) -> None:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write the one file that a command makes: all of it or nothing, by one process at a time.
+    """Write the only file of a command, atomically and under a lock.
 
     It is written to ``.NAME.partial``, which is also the lock. A kill leaves that file, and the same command fills it
     again. A folder that is not there is made.
@@ -151,7 +152,7 @@ def put(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk."""
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -160,7 +161,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Sync a folder with all that is in it."""
+    """Sync a folder with all its files."""
     for at, _, names in os.walk(folder):
         for name in names:
             sync(Path(at, name))
@@ -178,7 +179,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def environment(out: Path) -> Iterator[None]:
-    """Turn errors of the operating system into an `EnvironmentFault` that names the output.
+    """Convert errors of the operating system to an `EnvironmentFault` that names the output.
 
     Raises:
         EnvironmentFault: a disk is full, a folder read-only, a quota used up.

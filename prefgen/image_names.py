@@ -1,4 +1,4 @@
-"""Which files a path of the source may mean: the names, and in which order they count. No file is opened here.
+"""Spellings of image paths, in the order in which they are tried. Opens no file.
 
 A path means one picture. By default (``exact``) a file is that picture only if its place accounts for every folder that
 the path names: the path as it stands, or joined to a folder of images, where folders that the root's own name repeats
@@ -34,7 +34,7 @@ Exists = Callable[[str], bool]
 
 
 def spellings(path: str) -> list[str]:
-    """The path as it stands, then other ways to write the same name."""
+    """The path as given, then other spellings of the same name."""
     found = [path]
     slashed = _DRIVE.sub("", path.strip()).replace("\\", "/")
     for base in (slashed, unquote(slashed, errors="surrogateescape")):
@@ -44,7 +44,7 @@ def spellings(path: str) -> list[str]:
 
 
 def accounted(folder: str, path: str) -> Iterator[str]:
-    """Places under a folder that account for every folder of `path`."""
+    """Places below a folder that contain every folder of `path`."""
     parts = _parts(path)
     if not parts:
         return
@@ -57,7 +57,7 @@ def accounted(folder: str, path: str) -> Iterator[str]:
 
 
 def coco(folder: str, path: str, exists: Exists) -> Iterator[str]:
-    """COCO's own spellings of a file that COCO numbered, unless the path names a folder that is none of COCO's."""
+    """COCO's own names for a numbered file, unless the path names a folder that is not COCO's."""
     parts = _parts(path)
     numbered = COCO_NAME.fullmatch(parts[-1]) if parts else None
     if numbered is None or not _COCO_WORDS.issuperset(part.lower() for part in parts[:-1]):
@@ -69,14 +69,14 @@ def coco(folder: str, path: str, exists: Exists) -> Iterator[str]:
 
 
 def shortened(folder: str, path: str, match: Match) -> Iterator[str]:
-    """Places under a folder with leading folders of `path` left off: some, or with ``name`` all of them."""
+    """Places below a folder without some leading folders of `path`, or with ``name`` without any."""
     parts = _parts(path)
     for start in range(1, len(parts) - (match == "tail")):
         yield _join(folder, parts[start:])
 
 
 def like(place: str) -> list[str]:
-    """Files that are there and differ from `place` in case or extension only."""
+    """Existing files that differ from `place` only in case or extension."""
     stem, extension = os.path.splitext(place.casefold())
     if extension not in EXTENSIONS:
         stem = place.casefold()
@@ -130,12 +130,12 @@ def _join(folder: str, parts: list[str]) -> str:
 
 
 def distinct(places: list[str]) -> list[str]:
-    """Of several places, those that are not one and the same file."""
+    """The given places without repetitions of one file."""
     return list({os.path.realpath(place): place for place in reversed(places)}.values())[::-1]
 
 
 def nearest(folders: tuple[Path, ...], path: str) -> str | None:
-    """The file that `path` may have been meant to name, for a hint: the same name in another case or extension."""
+    """An existing file with the same name in another case or extension, for hints."""
     for folder in folders:
         base = os.path.abspath(folder)
         for spelling in spellings(path):

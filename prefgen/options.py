@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from prefgen.errors import UsageError
 
 _KEY = "option"
+SHARD_SIZE = 256  # rows; the default of everything that writes a run
 DATA, METHOD, TEXT, MODELS, JUDGE, RUN = "Data", "Method", "Text and sampling", "Models", "Judge", "Run"
 
 

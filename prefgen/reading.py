@@ -1,4 +1,4 @@
-"""Reading of a chat model's reply: its answer without reasoning blocks, code fences and prose around it.
+"""Parsing of a chat model's reply: its answer without reasoning, code fences and surrounding prose.
 
 Wrapping is taken off, content is never repaired: what is read must still pass every check of a method. Each thing that
 was taken off has a name (`Read.how`), which is recorded with the row.
@@ -43,7 +43,7 @@ _DECODER = json.JSONDecoder(
 
 @dataclass(frozen=True)
 class Read:
-    """What a reply says, and how that was found.
+    """The content of a reply, and how it was found.
 
     Attributes:
         text: the answer; empty if there is none.
@@ -58,12 +58,12 @@ class Read:
 
     @property
     def is_unclosed(self) -> bool:
-        """Whether a block of reasoning has no end, so that nothing is known to stand behind it."""
+        """Whether a reasoning block has no end, so that no answer can be found."""
         return "unclosed-reasoning" in self.how
 
 
 def answer(reply: str) -> Read:
-    """The answer of a reply, without reasoning and what marks its ends."""
+    """The answer of a reply, without reasoning and end markers."""
     text, how = reply.strip(), list[str]()
     while tail := _TAIL.search(text):
         text = text[: tail.start()].rstrip()
@@ -83,7 +83,7 @@ def answer(reply: str) -> Read:
 
 
 def _without_channels(text: str) -> tuple[str, str, list[str]]:
-    """The final channel of a reply in gpt-oss's format, and the others; text without channels as it is."""
+    """The final channel of a reply in gpt-oss's format, and the others; other text unchanged."""
     marks = list(_CHANNEL.finditer(text))
     if not marks or marks[0].start():
         return text, "", []
@@ -99,7 +99,7 @@ def _without_channels(text: str) -> tuple[str, str, list[str]]:
 
 
 def _reasoning_end(text: str) -> int | None:
-    """Where the reasoning ends that a text begins with; None if it begins with none, or that has no end.
+    """End of the reasoning at the start of a text; None without reasoning, or if it has no end.
 
     Chat templates may put the first tag into the prompt, so an end without a start ends what began with the text.
     """
@@ -121,13 +121,13 @@ def _reasoning_end(text: str) -> int | None:
 
 
 def _inside_object(text: str, at: int) -> bool:
-    """Whether a place is part of a JSON object that the text begins with, so that a tag there is content."""
+    """Whether a position is in the JSON object at the start of a text, so that a tag there is content."""
     found = next(_objects(text, first_only=True), None)
     return found is not None and found[0] <= at < found[1]
 
 
 def json_object(reply: str, keys: frozenset[str] = frozenset()) -> tuple[dict[str, Any], tuple[str, ...]] | None:
-    """The one JSON object of a reply that has all the keys, and how it was found.
+    """The only JSON object of a reply with all the keys, and how it was found.
 
     Args:
         keys: that it must have; where several objects have them, none is taken.
@@ -151,7 +151,7 @@ def json_object(reply: str, keys: frozenset[str] = frozenset()) -> tuple[dict[st
 
 
 def unfenced(text: str) -> tuple[str, tuple[str, ...]]:
-    """A text without the code fence that is around all of it."""
+    """A text without the code fence around it."""
     found = _FENCE.match(text.strip())
     return (found[3].strip(), ("fence",)) if found else (text.strip(), ())
 
@@ -169,7 +169,7 @@ def _decode(text: str) -> dict[str, Any] | None:
 
 
 def _objects(text: str, *, first_only: bool = False) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """JSON objects that stand in a text, none inside another: (start, end, value)."""
+    """Top-level JSON objects in a text: (start, end, value)."""
     at = 0
     for _ in range(1 if first_only else _OBJECTS_MOST):
         at = text.find("{", at)

@@ -57,7 +57,7 @@ _TIMES = ("LastModified", "Last-Modified", "last_modified", "updated", "mtime", 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at an address, with as much of a `pathlib.Path` as readers of files use.
+    """A file at an address, with the subset of `pathlib.Path` that readers use.
 
     Attributes:
         address: as it was given, which may hold credentials; ``str()`` is without them.
@@ -85,7 +85,7 @@ class RemoteFile:
 
     @property
     def parent(self) -> RemoteFile:
-        """The folder that the file is in; of a bucket, itself."""
+        """The folder of the file; for a bucket, the bucket."""
         folder = posixpath.dirname(str(self))
         return RemoteFile(folder) if "://" in folder else self
 
@@ -93,7 +93,7 @@ class RemoteFile:
         return RemoteFile(f"{self.address.rstrip('/')}/{name}")
 
     def kind(self) -> str | None:
-        """What is at the address: ``file``, ``directory`` or nothing."""
+        """What is at the address: ``file``, ``directory`` or None."""
         try:
             return str(self._info()["type"])
         except FileNotFoundError:
@@ -114,7 +114,7 @@ class RemoteFile:
         return cast("BinaryIO", io.BufferedReader(self.unbuffered(), BUFFER_BYTES))
 
     def unbuffered(self) -> io.RawIOBase:
-        """As `open`, for a reader that asks for large parts itself."""
+        """As `open`, for a reader that requests large parts itself."""
         info = self._info()
         if self.address.lower().startswith(("http://", "https://")):
             return _Stream(self, info["size"])
@@ -144,7 +144,7 @@ class RemoteFile:
         return attempt(str(self), read)
 
     def state(self) -> str:
-        """What changes when the file does: its tag or digest, else its time, and its size.
+        """A value that changes with the file: its tag, digest or time, and its size.
 
         Raises:
             As `open`.
@@ -203,7 +203,7 @@ def store(address: str) -> tuple[Any, str]:
 
 
 async def _public_client(**options: Any) -> Any:
-    """A session of HTTP that connects to the public internet only, wherever a redirect leads."""
+    """An HTTP session that connects only to the public internet, also after redirects."""
     import aiohttp
 
     def public_only(found: Any) -> socket.socket:
@@ -224,7 +224,7 @@ async def _any_client(**options: Any) -> Any:
 
 
 def attempt(address: str, action: Callable[[], T]) -> T:
-    """The result of an action on a store, which is repeated while the network fails.
+    """The result of an action on a store, retried while the network fails.
 
     Args:
         address: for messages.
@@ -258,7 +258,7 @@ def attempt(address: str, action: Callable[[], T]) -> T:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from."""
+    """An error and its causes."""
     current: BaseException | None = error
     while current is not None:
         yield current
@@ -266,7 +266,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_answer(chain: Sequence[BaseException]) -> bool:
-    """Whether the store itself says that there is no such file; fsspec's HTTP says so of whatever fails."""
+    """Whether the store says that there is no such file; fsspec's HTTP says so of any failure."""
     return all(
         _status(cause) in (404, 410) or (_status(cause) is None and not isinstance(cause, OSError))
         for cause in chain[1:]
@@ -279,12 +279,12 @@ def _is_denial(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> object:
-    """The status of HTTP that an error is about, if it is about one."""
+    """The HTTP status of an error, if it has one."""
     return getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What the clients that are loaded raise for a network, server or permission that fails."""
+    """Exception types of the loaded clients for failures of network, server or permission."""
     loaded = ((sys.modules.get(module), name) for module, name in _NETWORK)
     return (OSError, *(getattr(module, name) for module, name in loaded if module and hasattr(module, name)))
 
@@ -322,7 +322,7 @@ class _Seekable(io.RawIOBase):
 
 
 class _Parts(_Seekable):
-    """A file of a store, read by ranges of bytes."""
+    """A file of a store, read by byte ranges."""
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
@@ -341,7 +341,7 @@ class _Parts(_Seekable):
 
 
 class _Stream(_Seekable):
-    """A file of a web server, read from one response as long as nobody seeks; not every server gives parts."""
+    """A file of a web server, read from one response while reading is sequential; not every server has ranges."""
 
     def __init__(self, file: RemoteFile, size: int | None) -> None:
         super().__init__(file, size)

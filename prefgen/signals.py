@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop."""
+"""Handling of SIGINT and SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STOPPED = "stopped; the same command goes on from here"
 
 
 class Interrupts:
-    """SIGINT and SIGTERM, once, ask the run to stop at the next commit; a second time they stop it now.
+    """Signal handlers: the first SIGINT or SIGTERM stops the run at the next commit, the second at once.
 
     Args:
         numbers: the signals that do so.
@@ -43,13 +43,13 @@ class Interrupts:
 
     @property
     def code(self) -> ExitCode | None:
-        """The exit code of the signal that came; None before one does."""
+        """The exit code of the received signal; None before one."""
         if self._received is None:
             return None
         return ExitCode.INTERRUPTED if self._received == signal.SIGINT else ExitCode.TERMINATED
 
     def check(self) -> None:
-        """Stop here if a signal came.
+        """Raise `Stopped` if a signal was received.
 
         Raises:
             Stopped: with the exit code of the signal.

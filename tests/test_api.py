@@ -11,12 +11,14 @@ import pytest
 import prefgen
 from prefgen.errors import TooManyDropped, UsageError
 from prefgen.rundir.verify import verify
+from prefgen.runner.reporter import Progress
 from tests.cli.runs import called, write_input
 from tests.formats.written import picture, povid_row, write_json
 
 PUBLIC = {
-    *("BDHS", "METHODS", "Corrupt", "EngineConfig", "ImagePairs", "JudgeConfig", "Povid", "Rank", "Run"),
-    *("SourceOptions", "StoredPair", "build", "import_set", "open"),
+    *("BDHS", "METHODS", "Corrupt", "EngineConfig", "ImagePairs", "JudgeConfig", "Notebook", "Objective"),
+    *("Optimisation", "Povid", "Rank", "Reporter", "Run", "Silent", "SourceOptions", "StoredPair", "Terminal"),
+    *("build", "import_set", "lint", "open", "train"),
 }
 
 
@@ -26,7 +28,7 @@ def fake() -> prefgen.EngineConfig:
 
 def test_the_public_names_are_the_agreed_ones() -> None:
     assert set(prefgen.__all__) == PUBLIC
-    assert set(dir(prefgen)) >= PUBLIC
+    assert dir(prefgen) == sorted({*PUBLIC, "__version__"})
     assert all(getattr(prefgen, name) is not None for name in PUBLIC)
     with pytest.raises(AttributeError, match="no attribute 'buld'"):
         _ = prefgen.buld
@@ -40,7 +42,12 @@ def test_importing_it_imports_nothing_heavy() -> None:
 def test_a_run_is_made_opened_and_iterated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_input(tmp_path, 9)
     run = prefgen.build(
-        prefgen.BDHS(iterations=2), input=str(source), model=fake(), output=tmp_path / "out", shard_size=4, quiet=True
+        prefgen.BDHS(iterations=2),
+        input=str(source),
+        model=fake(),
+        output=tmp_path / "out",
+        shard_size=4,
+        reporter=prefgen.Silent(),
     )
     assert capsys.readouterr().out == ""
     assert not verify(run.path).problems
@@ -53,7 +60,7 @@ def test_a_run_is_made_opened_and_iterated(tmp_path: Path, capsys: pytest.Captur
     assert pair.question
     assert pair.images()[0].width == pair.meta["images"][0]["width"]
     assert run.to_dataset()[0]["chosen_response"] == pair.chosen
-    assert run.lint().rows == len(run)
+    assert prefgen.lint(run).rows == len(run)
     with pytest.raises(IndexError):
         _ = run[len(run)]
 
@@ -61,7 +68,7 @@ def test_a_run_is_made_opened_and_iterated(tmp_path: Path, capsys: pytest.Captur
 def test_it_makes_what_the_command_makes(tmp_path: Path) -> None:
     source = write_input(tmp_path, 9)
     made = prefgen.build(
-        prefgen.BDHS(), input=str(source), model=fake(), output=tmp_path / "a", shard_size=4, quiet=True
+        prefgen.BDHS(), input=str(source), model=fake(), output=tmp_path / "a", shard_size=4, reporter=prefgen.Silent()
     )
     told = called(*("bdhs", "-i", source, "-m", "none", "--engine", "fake", "-o", tmp_path / "b", "--shard-size", "4"))
     assert told.returncode == 0, told.stderr
@@ -73,7 +80,7 @@ def test_a_set_is_imported(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"COCO_train2014_{number:012d}.jpg").write_bytes(picture(number).data)
     path = write_json(tmp_path / "povid.json", [povid_row(number) for number in range(3)])
-    run = prefgen.import_set("povid", path, output=tmp_path / "out", quiet=True)
+    run = prefgen.import_set("povid", path, output=tmp_path / "out", reporter=prefgen.Silent())
     assert [pair.method for pair in run] == ["povid"] * 3
     with pytest.raises(UsageError, match="there is no importer 'poved'"):
         prefgen.import_set("poved", path, output=tmp_path / "none")
@@ -84,4 +91,31 @@ def test_what_is_wrong_is_raised(tmp_path: Path) -> None:
         prefgen.open(tmp_path)
     path = write_json(tmp_path / "rows.json", [{"image": "none.png", "question": "What?", "answer": "A cat."}])
     with pytest.raises((UsageError, TooManyDropped)):
-        prefgen.build(prefgen.BDHS(), input=path, model=fake(), output=tmp_path / "out", quiet=True)
+        prefgen.build(prefgen.BDHS(), input=path, model=fake(), output=tmp_path / "out", reporter=prefgen.Silent())
+
+
+@pytest.mark.parametrize("reporter", [prefgen.Terminal(), prefgen.Notebook(), prefgen.Silent()])
+def test_a_reporter_shows_how_a_run_goes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], reporter: prefgen.Reporter
+) -> None:
+    source = write_input(tmp_path, 9)
+    prefgen.build(prefgen.BDHS(), input=str(source), model=fake(), output=tmp_path / "out", reporter=reporter)
+    shown = capfd.readouterr()
+    lines = {prefgen.Terminal: shown.err, prefgen.Notebook: shown.out.rpartition("\r")[2]}
+    assert ("9/9 rows" in lines.get(type(reporter), "")) == (not isinstance(reporter, prefgen.Silent))
+    assert not isinstance(reporter, prefgen.Silent) or not shown.out + shown.err
+
+
+def test_a_run_may_have_a_reporter_of_ones_own(tmp_path: Path) -> None:
+    class Counting(prefgen.Silent):
+        begun: tuple[int, int] = (0, 0)
+
+        def progress(self, total: int, done: int) -> Progress:
+            self.begun = total, done
+            return super().progress(total, done)
+
+    reporter = Counting()
+    source = write_input(tmp_path, 9)
+    prefgen.build(prefgen.BDHS(), input=str(source), model=fake(), output=tmp_path / "out", reporter=reporter)
+    assert reporter.begun == (9, 0)
+    assert "prefgen.build" in (tmp_path / "out" / "README.md").read_text()

@@ -37,9 +37,9 @@ LEVELS = [
     {"view", "evaluate", "doctor"},
     {"estimate"},
     {"runner"},
+    {"api"},
     {"cli"},
-    {"api", "__main__"},
-    {"__init__"},
+    {"__main__", "__init__"},
 ]
 HEAVY = {"torch", "transformers", "sentence_transformers", "vllm", "ray", "datasets"}
 
@@ -117,7 +117,7 @@ def reasons_in_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
-    prefixes = "IMG_|TEXT_|SERVER_|URL_|PATH_|JSON_|ROW_|ANSWER_|REJECTED_|REPLY_|API_|OUT_OF_|DUPLICATE$"
+    prefixes = "IMG_|TEXT_|SERVER_|URL_|PATH_|JSON_|ROW_|ANSWER_|SENTENCE_|REJECTED_|REPLY_|API_|OUT_OF_|DUPLICATE$"
     return {code for code in found if re.fullmatch(r"[A-Z][A-Z0-9_]+", code) and re.match(prefixes, code)}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
+from prefgen.engines.templates import ChatTemplate
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout
 from prefgen.evaluate.scenes.measure import ANSWER_TOKENS, CAPTION_TOKENS, prompt
 from prefgen.evaluate.scenes.text import caption
@@ -46,6 +47,7 @@ class Examiner:
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         self._model = model
         self._processor = processor
+        self._template = ChatTemplate(processor, str(model.name_or_path))
         self._tokenizer = processor.tokenizer
         self._eos = int(self._tokenizer.eos_token_id)
 
@@ -86,7 +88,7 @@ class Examiner:
     def _read(self, items: Sequence[Heldout]) -> Any:
         """Keys and values of the pictures and what stands before them."""
         pictures = [item.picture() for item in items]
-        texts = [prompt(self._processor, CAPTION_QUESTION)] * len(items)
+        texts = [prompt(self._template, CAPTION_QUESTION)] * len(items)
         inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
         last = int((inputs["input_ids"][0] == self._model.config.image_token_id).nonzero().max())
         self._head = inputs["input_ids"][0, : last + 1]
@@ -112,7 +114,7 @@ class Examiner:
         return own, {"input_ids": pad, "attention_mask": mask}
 
     def _replies(self, cache: Any, owners: Sequence[int], questions: Sequence[str], most: int) -> list[str]:
-        own, inputs = self._behind(cache, owners, [prompt(self._processor, question) for question in questions])
+        own, inputs = self._behind(cache, owners, [prompt(self._template, question) for question in questions])
         output = self._model.generate(**inputs, past_key_values=own, max_new_tokens=most, do_sample=False)
         texts = self._tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [text.strip() for text in texts]
@@ -132,12 +134,12 @@ class Examiner:
         return logps
 
     def _ends(self, cache: Any, captions: Sequence[str]) -> list[float]:
-        texts = [f"{prompt(self._processor, CAPTION_QUESTION)} {text}" for text in captions]
+        texts = [f"{prompt(self._template, CAPTION_QUESTION)} {text}" for text in captions]
         return [float(row[self._eos].exp()) for row in self._next(cache, range(len(texts)), texts)]
 
     def _yes_or_no(self, cache: Any, owners: Sequence[int], questions: Sequence[str]) -> list[tuple[str, float]]:
         """The first token of each answer, and how much likelier yes is than no."""
         yes, no = self._tokenizer.convert_tokens_to_ids(["▁Yes", "▁No"])
-        logps = self._next(cache, owners, [prompt(self._processor, question) for question in questions])
+        logps = self._next(cache, owners, [prompt(self._template, question) for question in questions])
         words = self._tokenizer.batch_decode(logps.argmax(-1)[:, None])
         return [(word.strip(), float(row[yes] - row[no])) for word, row in zip(words, logps, strict=True)]

@@ -2,7 +2,8 @@
 
     python examples/scenes/scenes.py --write DIR
 
-rewrites ``llava_instruct.json``, ``images/`` and ``heldout.json`` byte for byte. The rows come from the biased training
+rewrites ``llava_instruct.json``, ``images/``, ``heldout.json`` and the objects of the pictures (``instances.json``, in
+COCO's form, and ``words.txt``) byte for byte. The rows come from the biased training
 world, the held-out scenes from the unbiased one; held-out pictures are not stored but drawn again from their seed.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout, heldout
 from prefgen.evaluate.scenes.render import jpeg
 from prefgen.evaluate.scenes.text import Mix, conversation
-from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, sample_scene
+from prefgen.evaluate.scenes.world import PLURAL, SHAPES, TEXT_STREAM, TRAINING, Scene, sample_scene
 
 INSTRUCT_SEED, INSTRUCT_ROWS = 20_001, 500
 INSTRUCT_MIX = Mix(caption_probability=0.85, questions_after_caption=(1, 3), questions_alone=(2, 3))
@@ -45,7 +46,7 @@ def instruct_scene(index: int) -> Scene:
 
 
 def write(folder: Path) -> None:
-    """Write llava_instruct.json, images/ and heldout.json into a folder."""
+    """Write all files of the data set into a folder."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     rows = [instruct_row(index) for index in range(INSTRUCT_ROWS)]
@@ -54,6 +55,21 @@ def write(folder: Path) -> None:
             (images / row["image"]).write_bytes(jpeg(instruct_scene(index)))
     write_rows(folder / "llava_instruct.json", rows)
     write_rows(folder / "heldout.json", [heldout_row(item) for item in heldout()])
+    pictures = [index for index, row in enumerate(rows) if "image" in row]
+    (folder / "instances.json").write_text(json.dumps(instances(pictures)) + "\n", encoding="utf-8")
+    (folder / "words.txt").write_text("".join(f"{shape}, {PLURAL[shape]}\n" for shape in SHAPES), encoding="utf-8")
+
+
+def instances(indices: list[int]) -> dict[str, Any]:
+    """The shapes of training scenes, in the form of COCO's instances."""
+    shapes = {index: sorted({thing.shape for thing in instruct_scene(index).things}) for index in indices}
+    return {
+        "images": [{"id": index, "file_name": f"{index:012d}.jpg"} for index in indices],
+        "annotations": [
+            {"image_id": index, "category_id": SHAPES.index(shape)} for index in indices for shape in shapes[index]
+        ],
+        "categories": [{"id": number, "name": shape} for number, shape in enumerate(SHAPES)],
+    }
 
 
 def heldout_row(item: Heldout) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What a finished run says of itself: figures, samples, the data-set card, publication."""
+"""The data-set card of a finished run: figures, samples, and publication."""

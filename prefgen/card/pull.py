@@ -1,4 +1,4 @@
-"""A pushed run by its address or Hub id: downloaded into the cache, every file compared with the manifest's digest."""
+"""Download of a pushed run, by address or Hub id, into the cache, with every file checked against the manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_MANIFEST_BYTES = 2**30
 
 
 def pulled(run: str) -> Path:
-    """The folder in the cache that holds a run; what is there and whole is not downloaded again.
+    """The cached folder of a run; complete files are not downloaded again.
 
     Args:
         run: ``s3://bucket/path`` and the like, or ``USER/NAME`` on the Hub.

@@ -1,4 +1,4 @@
-"""Publishing a finished data set on the Hugging Face Hub: its files as they are, in one commit.
+"""Upload of a finished data set to the Hugging Face Hub: its files unchanged, in one commit.
 
 Nothing is encoded anew, so what is on the Hub has the digests of the manifest. Only ``dataset_info.json`` must name the
 repository instead of a folder, and the manifest is made to say so: `prefgen verify` passes on a download. The lock,
@@ -25,7 +25,7 @@ _OWNED = ("data/", "samples/", ".prefgen/")  # folders in which nothing of an ea
 
 @dataclass(frozen=True)
 class Package:
-    """What is uploaded.
+    """The files of an upload.
 
     Attributes:
         repository: ``USER/NAME``.
@@ -42,7 +42,7 @@ class Package:
 
 
 def package(out: Path, repository: str) -> Package:
-    """Check a run from end to end, and gather what a repository of it holds.
+    """Verify a run and collect the files of its repository.
 
     Raises:
         UsageError: if the name is no ``USER/NAME``, or there is no finished run with a pair in `out`.
@@ -72,7 +72,7 @@ def package(out: Path, repository: str) -> Package:
 
 
 def checked_manifest(out: Path) -> dict[str, Any]:
-    """The manifest of a run that was checked from end to end.
+    """The manifest of a run, after verifying it.
 
     Raises:
         UsageError: there is no finished run with a pair in `out`.
@@ -89,14 +89,14 @@ def checked_manifest(out: Path) -> dict[str, Any]:
 
 
 def _hub_info(at: Layout, repository: str) -> bytes:
-    """How LLaMA-Factory reads the data from the Hub, for its ``dataset_dir=REMOTE:USER/NAME``."""
+    """The description for LLaMA-Factory of data on the Hub, for ``dataset_dir=REMOTE:USER/NAME``."""
     (settings,) = json.loads(at.dataset_info.read_bytes()).values()
     kept = {key: value for key, value in settings.items() if key != "file_name"}
     return json_bytes({repository.rpartition("/")[2]: {"hf_hub_url": repository, **kept}})
 
 
 def push(parcel: Package, *, public: bool) -> str:
-    """Make the repository hold these files, in one commit; the address of that commit.
+    """Upload these files in one commit; returns its address.
 
     Repeating it goes on: contents that the Hub has already are not sent again. Files of an earlier push that this one
     does not have are removed from data/, samples/ and .prefgen/.

@@ -1,4 +1,4 @@
-"""Copying a finished run to an object store, file by file as it is, so that `prefgen verify` passes on a download.
+"""Copy of a finished run to an object store, file by file and unchanged.
 
 Each file is compared with what is there by digest: by MD5 where the store states one, else by reading the object back.
 So a copy that was cut off goes on, and what is there and whole is not sent again. ``.prefgen/push.json`` is there as
@@ -30,7 +30,7 @@ _TRIES = 2  # to have a file arrive as it is
 
 @dataclass(frozen=True)
 class StorePackage:
-    """What is copied.
+    """The files of a copy.
 
     Attributes:
         address: folder of the store, without a slash at its end.
@@ -51,14 +51,14 @@ class StorePackage:
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy did: files that were sent, and files that were there."""
+    """Counts of sent files, and of files that were there."""
 
     sent: int
     kept: int
 
 
 def store_package(out: Path, address: str) -> StorePackage:
-    """Check a run from end to end, and gather what a copy of it holds.
+    """Verify a run and collect the files of its copy.
 
     Raises:
         UsageError: there is no finished run with a pair in `out`, or the address is none that a run can be copied to.
@@ -78,7 +78,7 @@ def store_package(out: Path, address: str) -> StorePackage:
 
 
 def push_store(parcel: StorePackage) -> Copied:
-    """Make the store's folder hold these files; repeating it goes on.
+    """Copy these files to the store's folder; repeating it resumes.
 
     Raises:
         UsageError: there is no such bucket, it may not be written to, or the folder holds files of something else.
@@ -117,7 +117,7 @@ class _Copy:
         return Copied(len(self._parcel.files) - len(kept), len(kept))
 
     def _check_target(self, there: Mapping[str, Any], mark: bytes) -> None:
-        """See that all there is belongs to a copy of this run.
+        """Check that everything at the target belongs to a copy of this run.
 
         Raises:
             UsageError: naming what does not.
@@ -135,7 +135,7 @@ class _Copy:
             raise UsageError(f"{self._shown} holds another run, or a part of one: give an empty folder, or empty it")
 
     def _listed(self) -> dict[str, Any]:
-        """The files that are there, by path, with what the store says of each."""
+        """The files at the target by path, with the store's metadata."""
 
         def find() -> dict[str, Any]:
             self._fs.invalidate_cache()
@@ -197,7 +197,7 @@ class _Copy:
 
 
 def _md5s(info: Mapping[str, Any]) -> set[str]:
-    """The MD5s that a store may state of an object, in hexadecimal digits."""
+    """The MD5s that a store states of an object, as hexadecimal digits."""
     tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
     stated = info.get("md5Hash") or info.get("content_md5")
     found = {tag} if _MD5.fullmatch(tag) else set()

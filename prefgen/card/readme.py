@@ -1,4 +1,4 @@
-"""The dataset card, README.md of the finished data set.
+"""The data-set card, README.md of the finished data set.
 
 Whatever comes from data, options or file names is escaped: a card is rendered as Markdown and HTML on the Hub.
 """
@@ -180,7 +180,7 @@ def _header(name: str, licence: str, language: str, plan: Plan, summary: Summary
 
 
 def _samples(at: Layout) -> Iterator[str]:
-    """Some rows, each its pictures, where there are copies of them, and its texts."""
+    """Some rows: small copies of their pictures, where they exist, and their texts."""
     for number, row in enumerate(samples.rows(at.out)):
         paths = [at.samples / samples.name(number, place) for place in range(len(row["images"]))]
         shown = [f"![sample {number + 1}]({path.relative_to(at.out).as_posix()})" for path in paths if path.exists()]
@@ -191,7 +191,7 @@ def _samples(at: Layout) -> Iterator[str]:
 
 
 def _lint(found: Lint) -> str:
-    """What `prefgen lint` warns of."""
+    """The warnings of `prefgen lint`."""
     grave = found.at_least("warning")
     passed = f"`prefgen lint` found nothing to warn of in {len(found.findings)} figures of {found.rows:,} pairs."
     rows = [(finding.check, finding.level, finding.message, finding.advice) for finding in grave]
@@ -199,7 +199,7 @@ def _lint(found: Lint) -> str:
 
 
 def _provenance(at: Layout) -> Iterable[tuple[str, str]]:
-    """What made the rows; one line for all shards unless the run was resumed on another machine."""
+    """Models and versions that made the rows; one line unless the run was resumed on another machine."""
     distinct = {json.dumps(commit.provenance, sort_keys=True): commit.provenance for commit in at.read_commits()}
     for made_by in distinct.values():
         yield from ((key, str(value)) for key, value in made_by.items() if value and key != "versions")
@@ -224,7 +224,7 @@ def _type_name(column: schema.Column) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing to Markdown or HTML."""
+    """Text with the special characters of Markdown and HTML escaped."""
     line = "".join(character if character.isprintable() else " " for character in text)
     entities = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]()#+!|~$@:])", r"\\\1", entities)
@@ -236,6 +236,6 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """A code block that its text cannot end."""
+    """A code block with a fence that its text does not contain."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"

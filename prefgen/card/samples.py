@@ -1,4 +1,4 @@
-"""A few pairs for the dataset card: their texts, and small copies of their pictures."""
+"""Sample pairs of the data-set card: texts and small copies of pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLACEHOLDER = PIL.Image.new("RGB", (64, 64), (128, 128, 128))
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    """The first, the last and what is in between evenly: `SHOWN` rows, or all if there are fewer."""
+    """`SHOWN` rows at even distances, or all if there are fewer."""
     paths = Layout(out).parquet_files()  # thousands of them; an open one takes a third of a megabyte
     ends = np.cumsum([pq.read_metadata(path).num_rows for path in paths], dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
@@ -35,7 +35,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _row(file: pq.ParquetFile, number: int) -> dict[str, Any]:
-    """A row of a file; only its row group is read."""
+    """A row of a file; reads only its row group."""
     group = 0
     while number >= file.metadata.row_group(group).num_rows:
         number -= file.metadata.row_group(group).num_rows
@@ -45,7 +45,7 @@ def _row(file: pq.ParquetFile, number: int) -> dict[str, Any]:
 
 
 def pictures(out: Path) -> dict[str, bytes]:
-    """The pictures of those rows as WebP, by file name; the card shows them."""
+    """The pictures of those rows as WebP, by file name."""
     return {
         name(number, place): webp(decoded(image["bytes"], image["path"]), _SIDE)
         for number, row in enumerate(rows(out))
@@ -54,12 +54,12 @@ def pictures(out: Path) -> dict[str, bytes]:
 
 
 def name(number: int, place: int) -> str:
-    """File name of a picture: number of the row among those shown, and of the picture in it."""
+    """File name of a picture: index of the row among the samples, and of the picture in the row."""
     return f"{number + 1}-{place + 1}.webp"
 
 
 def decoded(data: bytes, path: str) -> PIL.Image.Image:
-    """A stored picture; a grey square where it cannot be decoded."""
+    """A stored picture; a gray square if it cannot be decoded."""
     try:
         return images.decode(Image(data, path, 0, 0))
     except _DAMAGE:
@@ -67,7 +67,7 @@ def decoded(data: bytes, path: str) -> PIL.Image.Image:
 
 
 def webp(picture: PIL.Image.Image, side: int) -> bytes:
-    """A picture of at most `side` pixels, encoded anew, so that nothing but its pixels is published."""
+    """A picture of at most `side` pixels, re-encoded so that no metadata is published."""
     picture.thumbnail((side, side))
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=80)

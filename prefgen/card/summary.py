@@ -1,4 +1,4 @@
-"""A run in figures: what was made, what was dropped and why, and how alike the two answers of a pair are."""
+"""Figures of a run: pairs, dropped rows by reason, lengths, and similarity of the answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in figures. Means and rates are None, and quantiles empty, where there is nothing to take them of.
+    """Figures of a run. Means and rates are None, and quantiles empty, without values.
 
     Attributes:
         dropped: number of rows dropped, by reason, the most frequent first.
@@ -171,7 +171,7 @@ def to_json(summary: Summary) -> str:
 
 
 def figures(summary: Summary) -> dict[str, str]:
-    """Every figure with its name, for people; what there is nothing to say of is left out."""
+    """Every figure with its name, as text; empty ones are left out."""
     lines = {
         "rows planned": f"{summary.planned:,}",
         "pairs": f"{summary.pairs:,}",

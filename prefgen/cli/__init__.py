@@ -1,4 +1,4 @@
-"""The command line: `prefgen --help` must answer at once, so nothing heavy is imported before a command runs."""
+"""The command line. Nothing heavy is imported before a command runs, so that `prefgen --help` is fast."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def baseline(
     """
     if method not in BASELINES:
         raise UsageError(f"method {method!r} is unknown; choose from {', '.join(BASELINES)}")
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     made = settings.make(BASELINES[method], method)
-    session.make_pairs(ctx, made, input, source, engine, output, run)
+    terminal.make(ctx, made, input, source, engine, output, run)

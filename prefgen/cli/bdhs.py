@@ -28,6 +28,6 @@ def bdhs(
     Example: prefgen bdhs -i examples/scenes/llava_instruct.json -m examples/scenes/model -o out
     --similarity-model minilm
     """
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
-    session.make_pairs(ctx, method, input, source, engine, output, run)
+    terminal.make(ctx, method, input, source, engine, output, run)

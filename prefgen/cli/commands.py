@@ -1,4 +1,4 @@
-"""The commands by group, each imported when it is called: a list of them, such as `prefgen --help`, imports none."""
+"""The table of commands, by group. Each is imported when it is called; listing them imports none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
 
 @dataclass(frozen=True)
 class Entry:
-    """A command in the list.
+    """A command of the table.
 
     Attributes:
         group: heading that it is listed under; empty for a command that is not listed.
@@ -39,42 +39,41 @@ COMMANDS = {
     "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
     "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (paper: section 5.3)."),
     "rank": Entry(MAKE, "Sample answers of the policy, have them judged, and pair the best with a worse one."),
-    "plan": Entry(MAKE, "Say what a run would take: GPU-hours, tokens, disk, money."),
+    "sentences": Entry(MAKE, "Pair a true and an invented next sentence of the policy (2507.12455)."),
+    "plan": Entry(MAKE, "Estimate GPU-hours, tokens, disk space and cost of a run."),
     "tune": Entry(MAKE, "Try values of rho, visible tokens or noise on a few samples."),
     "prompts": Entry(MAKE, "The prompts that chat models are given: list or export them.", "corrupt:prompts"),
-    "import": Entry(DATA, "Bring a published set, or data in a trainer's format, into a run.", "import_:import_"),
+    "import": Entry(DATA, "Import a published set, or data in a trainer's format, as a run.", "import_:import_"),
     "mix": Entry(DATA, "Mix runs: a share or number of rows of each, interleaved.", "select:mix"),
     "sample": Entry(DATA, "Draw rows of a run at random, kept in their order.", "select:sample"),
     "filter": Entry(DATA, "Keep the rows that meet a condition.", "select:filter_"),
-    "dedup": Entry(
-        DATA, "Keep the first of rows with the same texts and pictures, or nearly the same.", "select:dedup"
-    ),
+    "dedup": Entry(DATA, "Drop rows with the same, or nearly the same, texts and pictures.", "select:dedup"),
     "split": Entry(DATA, "Split a run by pictures, so that none is in two splits.", "select:split"),
-    "join": Entry(DATA, "Put several rejected answers for one chosen side by side.", "select:join"),
-    "relabel": Entry(DATA, "Swap in another run's chosen or rejected answers.", "select:relabel"),
+    "join": Entry(DATA, "Join runs: several rejected answers for one chosen, side by side.", "select:join"),
+    "relabel": Entry(DATA, "Replace chosen or rejected answers by another run's.", "select:relabel"),
     "export": Entry(DATA, "Write a run in the format of a trainer."),
     "formats": Entry(DATA, "List the formats that are read and written, each with an example."),
     "push": Entry(DATA, "Check a run, then upload it to the Hugging Face Hub or copy it to an object store."),
-    "view": Entry(LOOK, "Show pairs and what differs in a browser; search and vote."),
-    "lint": Entry(LOOK, "Look for what can be learned without looking at the picture."),
+    "view": Entry(LOOK, "Show pairs and their differences in a browser; search and vote."),
+    "lint": Entry(LOOK, "Check a dataset for shortcuts, duplicates and other flaws."),
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
     "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "rank:judge"),
-    "noise": Entry(LOOK, "Draw a picture under noise of every strength and kind."),
+    "noise": Entry(LOOK, "Draw a picture under noise of all strengths and kinds."),
     "train": Entry(
         TRAIN, "Train a model on runs: DPO, IPO, SLiC, SFT, a reward model, RLOO or PPO; with LoRA or whole."
     ),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
     "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
-    "finalize": Entry(CHECK, "Make the data set of a run that several processes filled.", "finished:finalize"),
-    "check": Entry(CHECK, "Say which rows would break in a trainer.", "export:check"),
-    "doctor": Entry(CHECK, "Say what is installed, and whether a model will work."),
-    "guide": Entry(CHECK, "Read the guide."),
+    "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished:finalize"),
+    "check": Entry(CHECK, "Check which rows would fail in a trainer.", "export:check"),
+    "doctor": Entry(CHECK, "Check the installation, and whether a model works."),
+    "guide": Entry(CHECK, "Print or search the guide."),
     "presets": Entry("", "List what `--preset` takes: rows of the paper's tables.", "finished:presets"),
 }
 
 
 class Commands(TyperGroup):
-    """The group of all commands."""
+    """The Typer group of all commands."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -85,13 +84,13 @@ class Commands(TyperGroup):
             )
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, imported; while a list is made, what the list says of it."""
+        """The imported command; while commands are listed, a stub with its help."""
         if self._listing or cmd_name not in COMMANDS:
             return self.commands.get(cmd_name)
         return load(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command. Ctrl-C ends it as a signal ends a run, whatever it is at.
+        """Run a command. Ctrl-C ends any command with the exit code of an interrupted run.
 
         Raises:
             Stopped: it was interrupted.
@@ -107,7 +106,7 @@ class Commands(TyperGroup):
             super().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """The commands that begin like this."""
+        """The commands with this prefix."""
         with self._listed():
             return super().shell_complete(ctx, incomplete)
 

@@ -1,4 +1,4 @@
-"""`prefgen compare`: methods side by side."""
+"""`prefgen compare`: measures of several methods over the same samples."""
 
 from __future__ import annotations
 

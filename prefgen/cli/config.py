@@ -1,10 +1,9 @@
-"""Configuration files: TOML or YAML, merged under the command line, written back for the next run."""
+"""Configuration files: TOML or YAML, below the command line in precedence, written back with the run."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +15,14 @@ from prefgen.addresses import redact
 from prefgen.cli.renamed import keys, note
 from prefgen.errors import UsageError
 
-SHARD_SIZE = 256  # rows; the default of every command that writes a run
 _SIZE_MAX = 2**20
-_REPEAT = "repeat with: "
 _LISTS = ("also", "engine_args", "image_root", "input", "online_args", "sweep")  # options that may be repeated
 # Options that are about this invocation, not about the run.
 _NOT_CONFIGURABLE = ("config_file", "help", "json", "quiet", "dry_run", "list_", "runs", "shard", "workers", "ray")
 
 
 def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Make a file's values the defaults of this command; what stands on the command line still wins."""
+    """Make a file's values the defaults of this command; the command line takes precedence."""
     if path is not None:
         values = check_keys(_current(read(path), keys(ctx)), _names(ctx), path)
         preset = values.get("preset")
@@ -34,20 +31,20 @@ def load_callback(ctx: typer.Context, path: Path | None) -> Path | None:
 
 
 def preset_callback(ctx: typer.Context, name: str | None) -> str | None:
-    """Make a preset's values the defaults of this command, over those of a configuration file."""
+    """Make a preset's values the defaults of this command, above those of a configuration file."""
     if name is not None and is_given(ctx, "preset"):
         ctx.default_map = {**(ctx.default_map or {}), **preset_values(name)}
     return name
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
+    """Whether an option is on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """The options that a preset sets: those that tell the paper's rows apart.
+    """The options that a preset sets: those in which the paper's rows differ.
 
     Raises:
         UsageError: for an unknown name, with the nearest known one.
@@ -61,7 +58,7 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a TOML or YAML file of options; anything not named ``.yaml`` or ``.yml`` is TOML.
+    """Read a TOML or YAML file of options; a file not named ``.yaml`` or ``.yml`` is TOML.
 
     Raises:
         UsageError: if it cannot be read, is not a table of options, or uses YAML aliases or tags.
@@ -97,7 +94,7 @@ def _read_yaml(text: str, path: Path) -> object:
 
 
 def _current(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The values under the names that options have today."""
+    """The values under the current names of options."""
     for old in values.keys() & renamed.keys():
         note(old, renamed[old])
     return {renamed.get(key, key): value for key, value in values.items()}
@@ -108,7 +105,7 @@ def _names(ctx: typer.Context) -> list[str]:
 
 
 def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[str, Any]:
-    """The values, if every key is an option and every value a scalar, or a list where an option repeats.
+    """Check that every key is an option and every value a scalar, or a list where an option repeats.
 
     Raises:
         UsageError: naming the key, with the nearest known one.
@@ -127,7 +124,7 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
-    """The merged configuration as TOML: every option of the command with the value that is in force.
+    """The merged configuration as TOML, with the value of every option of the command.
 
     Args:
         changed: options with other values than the command's; None leaves one out.
@@ -135,6 +132,7 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     import tomli_w
 
     import prefgen
+    from prefgen.runner.finishing import REPEAT
 
     values = {
         name: _redacted(value)
@@ -143,7 +141,7 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     }
     heading = f"# prefgen {prefgen.__version__}, prefgen {ctx.info_name}\n"
     if "config_file" in ctx.params:
-        heading = f"# prefgen {prefgen.__version__}; {_REPEAT}prefgen {ctx.info_name} --config FILE\n"
+        heading = f"# prefgen {prefgen.__version__}; {REPEAT}prefgen {ctx.info_name} --config FILE\n"
     return heading + tomli_w.dumps(dict(sorted(values.items())))
 
 
@@ -151,9 +149,3 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_redacted(item) for item in value]
     return redact(str(value)) if isinstance(value, str | Path) else value
-
-
-def repeating(path: Path) -> str:
-    """The command that repeats the run whose configuration `lock` wrote there."""
-    heading = path.read_text(encoding="utf-8").partition("\n")[0]
-    return heading.partition(_REPEAT)[2].replace("FILE", shlex.quote(str(path)))

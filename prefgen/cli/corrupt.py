@@ -34,11 +34,11 @@ def corrupt(
 
     Example: prefgen corrupt -i examples/scenes/llava_instruct.json -o out --judge gpt4 --max-cost 5
     """
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     name = "corrupt" if ctx.params["reply"] == "json" else "corrupt-text"
     made = method.make(prompt=prompts_.load(name, prompt))
-    session.make_pairs(ctx, made, input, source, engine, output, run, judge)
+    terminal.make(ctx, made, input, source, engine, output, run, judge)
 
 
 prompts = typer.Typer(help="The prompts that chat models are given: list or export them.", no_args_is_help=True)
@@ -55,7 +55,7 @@ def list_() -> None:
 def export(
     folder: Annotated[Path, typer.Argument(help="Where to write them; files that are there are kept.", metavar="DIR")],
 ) -> None:
-    """Write the prompts out as files, to be changed and given back by --prompt."""
+    """Write the prompts to files, to edit them and pass them to --prompt."""
     from prefgen import durable
 
     with durable.environment(folder):

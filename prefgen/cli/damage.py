@@ -1,4 +1,4 @@
-"""Commands that read runs: where one fails over a damaged run, the run is named, and not the line of code."""
+"""Commands that read runs: converts exceptions over a damaged run to errors that name the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 3
 
 
 class Command(renamed.Command):
-    """A command that makes what it raises over a damaged run an error about that run."""
+    """A command that converts exceptions over a damaged run to a `CorruptRun` error."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -51,7 +51,7 @@ def _blame(out: Path, error: Exception) -> None:
 
 
 def _folders(values: Iterable[Any]) -> Iterator[Path]:
-    """The folders of runs and data sets among the values of a command's options."""
+    """The folders of runs and data sets in a command's arguments."""
     for value in values:
         if isinstance(value, (list, tuple)):
             yield from _folders(value)

@@ -1,4 +1,4 @@
-"""`prefgen demo`: the main job on the model and the rows that the package brings along."""
+"""`prefgen demo`: BDHS on the model and rows that are part of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prefgen doctor`: will it work here?"""
+"""`prefgen doctor`: checks of the installation and of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _SIZE = "640x480"
 @command
 def doctor(
     ctx: typer.Context,
-    config: Annotated[EngineConfig, only("device", "dtype", "revision", "base_model", "trust_remote_code")],
+    config: Annotated[
+        EngineConfig, only("device", "dtype", "revision", "base_model", "chat_template", "trust_remote_code")
+    ],
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
     image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
     output: Annotated[
@@ -27,7 +29,7 @@ def doctor(
     ] = Path(),
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say what is installed, and whether a model will work.
+    """Check the installation, and whether a model works.
 
     Example: prefgen doctor llava-hf/llava-v1.6-vicuna-7b-hf --image-size 1024x768
     """
@@ -56,7 +58,7 @@ def doctor(
 
 
 def _parse(size: str) -> tuple[int, int]:
-    """Width and height.
+    """Parse width and height.
 
     Raises:
         UsageError: if it is no size.

@@ -1,4 +1,4 @@
-"""`prefgen eval`: benchmarks of a model, of answers that are there already, and two models compared."""
+"""`prefgen eval`: benchmarks of a model or of given answers, and comparisons of two models."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ JudgePrompt = Annotated[
 JudgeTokens = Annotated[int, o.option("Judge", "--judge-tokens", help="Limit of a judge's reply.")]
 Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
 _OF_ENGINE = (
-    *("revision", "base_model", "engine", "base_url", "engine_key_env", "engine_args", "device"),
+    *("revision", "base_model", "chat_template", "engine", "base_url", "engine_key_env", "engine_args", "device"),
     *("dtype", "batch_size"),
 )
 Engine = Annotated[Draft[EngineConfig], only(*_OF_ENGINE, "batch_tokens", "trust_remote_code")]
@@ -245,7 +245,7 @@ def scenes(
     engine: Annotated[
         EngineConfig,
         only(
-            *("model", "base_model", "device", "batch_size"),
+            *("model", "base_model", "chat_template", "device", "batch_size"),
             model={"help": "Model to measure: folder or Hub id."},
             batch_size={"help": "Questions of a batch.", "default": 64},
         ),

@@ -1,4 +1,4 @@
-"""What `prefgen eval` does: answers of a model or of a file, scores, a table."""
+"""The work of `prefgen eval`: answers, scores, a table."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def llava_bench(options: Options) -> None:
 
 
 def compare(one: Path, other: Path, seed: int, *, json: bool) -> None:
-    """Print two evaluations beside each other."""
+    """Print two evaluations side by side."""
     found = compare_.compare(one, other, seed)
     if json:
         Console().print_json(_text(found))
@@ -210,7 +210,7 @@ def _limited(asked: Sequence[Question], limit: int | None) -> list[Question]:
 def _answers(
     options: Options, asked: Sequence[Question], benchmark: str, answers: Sequence[Path] | None
 ) -> tuple[dict[tuple[str, str], str], dict[str, Any]]:
-    """Answers by question, and where they are from."""
+    """Answers by question, and their origin."""
     if bool(answers) == bool(options["model"]):
         raise UsageError("give --model, which is asked, or --answers, which are there already")
     output = options["output"]
@@ -287,7 +287,7 @@ def _judged(
 
 
 def rewards(options: Options, engine: EngineConfig) -> None:
-    """The matrix of reward models and runs."""
+    """Compute and print the matrix of reward models and runs."""
     from prefgen.evaluate import rewards as rewards_
     from prefgen.training import reward
 
@@ -320,7 +320,7 @@ def _bounds(interval: tuple[float, float] | None) -> str:
 
 @contextmanager
 def _judge(options: Options) -> Iterator[Any]:
-    """The judge, whose replies are kept in the output."""
+    """The judge, with its ledger in the output folder."""
     from prefgen.engines.chat.engine import ChatEngine
     from prefgen.engines.chat.ledger import Ledger
     from prefgen.estimate import costs
@@ -336,7 +336,7 @@ def _judge(options: Options) -> Iterator[Any]:
 
 
 def _write(output: Path, scores: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Write both files; where there are scores, the items are theirs."""
+    """Write scores and items; without scores, only the answers."""
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
     with durable.environment(output), durable.hold(output / asking.LOCK, output):
         (output / compare_.SCORES).unlink(missing_ok=True)
@@ -351,7 +351,7 @@ def _text(found: Mapping[str, Any]) -> str:
 def _show(
     rows: Mapping[str, Mapping[str, Any]], figures: Sequence[str], scores: Mapping[str, Any], options: Options
 ) -> None:
-    """The table, and what was left out."""
+    """Print the table and what was left out."""
     talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
     for reason, count in scores["unanswered"].items():
         talk.print(f"{count:,} questions have no answer and are left out: {reason}", style="yellow")

@@ -1,4 +1,4 @@
-"""`prefgen export` and `prefgen check`: runs in the formats of trainers, and whether a trainer would read them."""
+"""`prefgen export` and `prefgen check`: runs in trainers' formats."""
 
 from __future__ import annotations
 
@@ -35,9 +35,31 @@ def export(
 
     Example: prefgen export out --to ms-swift --output out-swift
     """
-    from prefgen.cli import transfer
+    import dataclasses
+    import json as json_
 
-    transfer.run_export(run, to, output, dry_run=dry_run, json=json)
+    from prefgen.console import Console
+    from prefgen.errors import ExitCode, Stopped
+    from prefgen.formats import exporting
+    from prefgen.rundir.reader import Stored
+
+    stored = Stored(run)
+    planned = exporting.plan(stored, to)
+    console = Console(stderr=True)
+    for reason, count in planned.left_out.items():
+        console.print(f"left out, {reason}: {count:,} rows that {to} has no place for", highlight=False)
+    try:
+        exported = planned if dry_run else exporting.export(stored, to, output)
+    except KeyboardInterrupt:
+        said = "interrupted; nothing was written, and the same command starts again"
+        raise Stopped(said, ExitCode.INTERRUPTED) from None
+    if json:
+        Console().print_json(json_.dumps(dataclasses.asdict(exported)))
+        return
+    if exported.already:
+        console.print(f"{output} is finished already; nothing to do", highlight=False, markup=False, soft_wrap=True)
+    where = f"would be in {output}" if dry_run else f"in {output}"
+    Console().print(f"{exported.rows:,} rows {where}", highlight=False, markup=False)
 
 
 def check(
@@ -54,13 +76,45 @@ def check(
     ] = LOADED_ROWS,
     json: Json = False,
 ) -> None:
-    """Say which rows would break in a trainer.
+    """Check which rows would fail in a trainer.
 
     Applies its loader's own rules to the data as it would find them, and with --processor also a length limit. If the
     trainer is installed, its own loader is run as well.
 
     Example: prefgen check out --with trl --processor llava-hf/llava-1.5-7b-hf --max-length 2048
     """
-    from prefgen.cli import transfer
+    import dataclasses
+    import json as json_
 
-    transfer.run_check(src, trainer, processor, max_length, rows or None, json=json)
+    from prefgen.card import readme
+    from prefgen.console import Console
+    from prefgen.errors import UsageError
+    from prefgen.formats import checking
+
+    found = checking.check(src, trainer, processor, max_length, rows or None)
+    data, console = Console(), Console(stderr=True)
+    if readme.without_configs(src) is not None:
+        console.print(
+            f"{src}/README.md has a `configs` block, with which load_dataset may return the rows of an older run "
+            f"of the name {src.resolve().name!r} from its cache: remove the block, or run prefgen finalize {src}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if found.loader:
+        given = min(found.rows, found.loaded or found.rows)
+        console.print(
+            f"{trainer} {found.loader} is installed: its own loader was given {given:,} of {found.rows:,} rows"
+        )
+    else:
+        console.print(f"{trainer} is not installed here: only prefgen's own rules for it were applied")
+    if json:
+        data.print_json(json_.dumps(dataclasses.asdict(found)))
+    for problem in () if json else found.problems:
+        data.print(f"{problem.row}: {problem.detail}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if found.problems:
+        broken = len({problem.row for problem in found.problems})
+        raise UsageError(f"{trainer} would break on, or cut, {broken:,} of {found.rows:,} rows of {src}")
+    if not json:
+        data.print(f"{src}: {found.rows:,} rows, none of which {trainer} would break on", markup=False, highlight=False)

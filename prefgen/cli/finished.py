@@ -7,12 +7,33 @@ from typing import Annotated
 
 import typer
 
+from prefgen.cli import config
+from prefgen.cli.options import Json, Quiet
+
 
 def presets() -> None:
     """List what `--preset` takes: rows of the paper's tables."""
-    from prefgen.cli import session
+    from rich.table import Table
 
-    session.print_presets()
+    from prefgen.console import Console
+    from prefgen.methods.bdhs import PRESETS
+
+    table = Table("preset", "variant", "rho", "noise steps", "iterations", "guidance", box=None)
+    for name, method in PRESETS.items():
+        masked, noised = method.variant != "noise", method.variant != "attn"
+        table.add_row(
+            name,
+            method.variant,
+            f"{method.rho:g}" if masked else "–",
+            str(method.noise_steps) if noised else "–",
+            str(method.iterations),
+            "yes" if method.guidance else "no",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "\nThese are rows of `prefgen bdhs`; `prefgen povid` as it stands is table 6's POVID-style distortion."
+    )
 
 
 def verify(
@@ -20,17 +41,38 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
     """Check a run: every file, every row, every count."""
-    from prefgen.cli import session
+    import dataclasses
+    import json as json_
 
-    session.verify(out, json=json)
+    from prefgen.console import Console
+    from prefgen.errors import CorruptRun
+    from prefgen.rundir.verify import verify as verify_
+
+    data, found = Console(), verify_(out)
+    if json:
+        data.print_json(json_.dumps(dataclasses.asdict(found)))
+    for problem in () if json else found.problems:
+        row = f" row {problem.row}" if problem.row else ""
+        data.print(f"{problem.file}{row}: {problem.detail}", style="red", markup=False, highlight=False)
+    if found.problems:
+        raise CorruptRun(f"{len(found.problems)} problems in {out}")
+    if not json:
+        state = "finished" if found.finished else f"unfinished, {found.pending:,} rows pending"
+        data.print(f"{out}: no problem found; {found.pairs:,} pairs, {found.dropped:,} dropped rows, {state}")
 
 
 def finalize(
     out: Annotated[Path, typer.Argument(help="Folder of a run whose shards are all there.", metavar="RUN")],
-    json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the final figures.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Make the data set of a run that several processes filled."""
-    from prefgen.cli import session
+    """Finalize the data set of a run that several processes filled."""
+    from prefgen.cli.terminal import finish
+    from prefgen.rundir.layout import Layout
+    from prefgen.runner.finishing import Card, finalize_run, repeating
+    from prefgen.runner.reporter import Terminal
 
-    session.finalize_run(out, json=json, quiet=quiet)
+    locked, reporter = Layout(out).config, Terminal(quiet=quiet)
+    options = config.read(locked)
+    result = finalize_run(out, Card(repeating(locked), options.get("license") or ""), reporter)
+    finish(out, result, reporter.console, json=json, max_dropped=options.get("max_dropped", 1.0))

@@ -1,4 +1,4 @@
-"""`prefgen formats`: what is read and written."""
+"""`prefgen formats`: the formats that are read and written."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def guide(
     find: Annotated[str | None, typer.Option("--find", metavar="WORD", help="Lines that hold a word instead.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
 ) -> None:
-    """Read the guide.
+    """Print or search the guide.
 
     Example: prefgen guide bdhs
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.options import RunOptions, on_disk, option
 from prefgen.cli.params import command, only, without
@@ -108,15 +106,15 @@ def import_(
         bool, option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
     ] = False,
 ) -> None:
-    """Bring a published set, or data in a trainer's format, into a run.
+    """Import a published set, or data in a trainer's format, as a run.
 
     The output has the form of any other run: shards, card, dropped rows with reasons; `prefgen verify` checks it.
 
     Example: prefgen import povid POVID_preference_data_for_VLLMs_version_1.json --image-root coco/train2014 -o povid
     """
-    from prefgen.cli import transfer
-    from prefgen.cli.ending import Manner
-    from prefgen.runner.import_job import ImportJob
+    from prefgen.cli import terminal
+    from prefgen.runner.import_job import ImportJob, import_pairs
+    from prefgen.runner.reporter import Terminal
 
     given = {key: ctx.params[key] for key in (*_OWN, *_COLUMNS) if ctx.params[key] is not None}
     license = ctx.params["license"]
@@ -125,17 +123,10 @@ def import_(
     source = replace(source, sample=source.sample or size)
     common = {"source": source, "seed": run.seed}
     importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})
-    transfer.run_import(
-        ImportJob(importer, src, source, output, run.shard_size, config.lock(ctx)),
-        Manner(
-            command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
-            licence=license or "",
-            max_dropped=run.max_dropped,
-            dry_run=run.dry_run,
-            json=run.json,
-            quiet=run.quiet,
-        ),
-    )
+    job = ImportJob(importer, src, source, output, run.shard_size, config.lock(ctx))
+    reporter = Terminal(quiet=run.quiet)
+    result = import_pairs(job, terminal.card(license), reporter, dry_run=run.dry_run)
+    terminal.finish(output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
 
 
 def field_names(kind: Any) -> frozenset[str]:
@@ -144,7 +135,7 @@ def field_names(kind: Any) -> frozenset[str]:
 
 
 def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], int | None]:
-    """The importer's class, its options, and how many pairs to draw.
+    """The importer's class, its options, and the number of pairs to draw.
 
     Raises:
         UsageError: for an unknown name, or an option that this importer does not have.

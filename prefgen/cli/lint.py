@@ -1,4 +1,4 @@
-"""`prefgen lint`: is this data any good?"""
+"""`prefgen lint`: checks of a data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prefgen.cli.options import run_folder
-from prefgen.cli.select import Exclude
+from prefgen.cli.select import EXCLUDE
 from prefgen.errors import NotGoodEnough, UsageError
 
 FAIL_ON = ("error", "warning")
@@ -25,13 +25,13 @@ def lint(
         str | None,
         typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),
     ] = None,
-    exclude_images: Exclude = None,
+    exclude_images: Annotated[Path | None, typer.Option("--exclude-images", help=EXCLUDE)] = None,
     truncate: Annotated[
         int | None, typer.Option("--truncate", min=1, help="Compare pairs after N characters as well [2000].")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look for what can be learned without looking at the picture.
+    """Check a dataset for shortcuts, duplicates and other flaws.
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
     """

@@ -1,4 +1,4 @@
-"""`prefgen noise`: what a number of noise steps does to a picture."""
+"""`prefgen noise`: a contact sheet of a picture under noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def noise(
     schedule: Annotated[str, typer.Option("--schedule", help=f"Noise schedule: {', '.join(SCHEDULES)}.")] = "paper",
     seed: Annotated[int, typer.Option("--seed", help="Seeds the noise.")] = 0,
 ) -> None:
-    """Draw a picture under noise of every strength and kind.
+    """Draw a picture under noise of all strengths and kinds.
 
     N = 0 … 1000 steps in every noise space. Each is what the vision encoder receives, with its correlation to the clean
     input: over pixels, and over 14 x 14 patches.

@@ -1,4 +1,4 @@
-"""What commands share: helpers of Typer, and the options that make a run."""
+"""Options shared by commands, and helpers for Typer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 def build(kind: type[T], options: Mapping[str, Any]) -> T:
-    """The dataclass whose fields these options name; an option without a value leaves the field its default."""
+    """Build a dataclass from option values; missing ones keep the field's default."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in options.items() if name in names and value is not None})
 
 
 def on_disk(path: Path) -> Path:
-    """Refuse an address where a folder or file is to be written.
+    """Refuse an address where a local folder or file is written.
 
     Raises:
         UsageError: saying what to do instead.
@@ -42,7 +42,7 @@ def on_disk(path: Path) -> Path:
 
 
 def run_folder(text: str) -> Path:
-    """The folder of a run; one at an address, or on the Hub where there is no such folder, is downloaded first."""
+    """The folder of a run; a run at an address or on the Hub is downloaded first."""
     path = Path(text)
     if not is_address(text) and (path.exists() or not HUB_ID.fullmatch(text)):
         return path
@@ -52,28 +52,28 @@ def run_folder(text: str) -> Path:
 
 
 def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
-    """A Typer option; `choices` are listed in its help and checked by the dataclass that owns the field."""
+    """A Typer option; `choices` are listed in its help and checked by its dataclass."""
     text = f"{help}: {', '.join(choices)}." if choices else help
     return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
 
 
 def data(*names: str, help: str, **settings: Any) -> Any:
-    """What is read and written."""
+    """An option of the data panel."""
     return option("Data", *names, help=help, **settings)
 
 
 def method(*names: str, help: str, **settings: Any) -> Any:
-    """How pairs are made."""
+    """An option of the method panel."""
     return option("Method", *names, help=help, **settings)
 
 
 def model(*names: str, help: str, **settings: Any) -> Any:
-    """What generates."""
+    """An option of the model panel."""
     return option("Models", *names, help=help, **settings)
 
 
 def run(*names: str, help: str, **settings: Any) -> Any:
-    """How the run is done."""
+    """An option of the run panel."""
     return option("Run", *names, help=help, **settings)
 
 
@@ -96,7 +96,7 @@ Policy = Annotated[EngineConfig, params.without("also", "annotator", "annotator_
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is done.
+    """Options of carrying out a run.
 
     Attributes:
         shard_size: rows of a shard.
@@ -109,7 +109,7 @@ class RunOptions:
 
     seed: int = declare.option(0, help="Seeds every draw.", panel=declare.RUN)
     shard_size: int = declare.option(
-        config.SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=declare.RUN, low=1
+        declare.SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=declare.RUN, low=1
     )
     max_dropped: float = declare.option(1.0, help="Exit 3 if a larger share of rows is dropped.", panel=declare.RUN)
     license: str = declare.option(

@@ -1,4 +1,4 @@
-"""Commands as functions of option dataclasses: parameters for Typer, and the instances that they are called with."""
+"""Commands as functions of option dataclasses: builds Typer parameters, and the instances from their values."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Part:
-    """Which options of a dataclass a command has.
+    """The selected options of a dataclass.
 
     Attributes:
-        names: these alone; None for all. without: not these.
+        names: these alone; None for all.
+        without: not these.
         changes: what a command says otherwise than the dataclass: of an option, parts of `Declared` or `Option`.
     """
 
@@ -39,7 +40,7 @@ class Part:
         return self.over(declared(kind))
 
     def over(self, known: Mapping[str, Declared]) -> dict[str, Declared]:
-        """These of some options.
+        """The selected ones of these options.
 
         Raises:
             TypeError: if there is none of such a name.
@@ -52,17 +53,17 @@ class Part:
 
 
 def only(*names: str, **changes: Mapping[str, Any]) -> Part:
-    """The annotation of a parameter that has these options of its dataclass alone, and those that are changed."""
+    """Annotation that selects these options of a dataclass, and changes some."""
     return Part((*names, *(name for name in changes if name not in names)), changes=changes)
 
 
 def without(*names: str, **changes: Mapping[str, Any]) -> Part:
-    """The annotation of a parameter that has the other options of its dataclass, some of them changed."""
+    """Annotation that selects all other options of a dataclass, and changes some."""
     return Part(without=names, changes=changes)
 
 
 class Draft(Generic[T]):
-    """Options of a dataclass, or of one of several, that is made when more is known than the command line says.
+    """Options of one or several dataclasses, built later by the command itself.
 
     Written as the annotation of a command's parameter, `Draft[Rank]` or `Draft[Povid | ImagePairs]`.
     """
@@ -77,10 +78,11 @@ class Draft(Generic[T]):
     def make(self, kind: type[K], of: str, **more: Any) -> K: ...
 
     def make(self, kind: type[Any] | None = None, of: str = "", **more: Any) -> Any:
-        """The dataclass.
+        """Build the dataclass.
 
         Args:
-            kind: which, where there are several. of: what to call it in a message.
+            kind: which, where there are several.
+            of: what to call it in a message.
             more: fields that are no options.
 
         Raises:
@@ -96,7 +98,7 @@ class Draft(Generic[T]):
 
 @dataclass(frozen=True)
 class _Group:
-    """The options of one parameter of a command's function."""
+    """The options of one parameter of a command."""
 
     kinds: tuple[type[Any], ...]
     options: Mapping[str, Declared]
@@ -110,7 +112,7 @@ class _Group:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """A command for Typer of a function whose parameters are option dataclasses, `Draft`s and plain Typer parameters.
+    """Make a Typer command of a function with option dataclasses, `Draft`s and plain Typer parameters.
 
     Raises:
         TypeError: if two of them declare one name.
@@ -148,7 +150,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _group(hint: Any) -> _Group | None:
-    """The options that an annotation stands for; None for a parameter of Typer's own."""
+    """The options of an annotation; None for a plain Typer parameter."""
     part = Part()
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
@@ -164,7 +166,7 @@ def _group(hint: Any) -> _Group | None:
 
 
 def _joint(kinds: Sequence[type[Any]]) -> dict[str, Declared]:
-    """The options of several dataclasses; one that not all have names those that have it and shows no default."""
+    """The options of several dataclasses; one that some lack names those that have it and shows no default."""
     found: dict[str, Declared] = {}
     for name in dict.fromkeys(name for kind in kinds for name in declared(kind)):
         having = [kind for kind in kinds if name in declared(kind)]
@@ -188,7 +190,7 @@ def _lower(text: str) -> str:
 
 
 def _parameter(each: Declared) -> inspect.Parameter:
-    """A parameter as Typer reads it."""
+    """An option as an `inspect.Parameter` for Typer."""
     of = each.option
     several = get_origin(each.type) is not None  # Sequence[str]: may be given several times
     kind: Any = list[str] if several else each.type
@@ -211,7 +213,7 @@ def _completing(choices: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _fields(kind: type[Any], values: Mapping[str, Any], options: Iterable[str]) -> dict[str, Any]:
-    """Values of a dataclass's fields; a field whose option has none keeps its default."""
+    """Values of a dataclass's fields; an option without a value keeps its default."""
     names = {*options, *shared_names(kind)}
     return {name: values[name] for name in names if values.get(name) is not None}
 

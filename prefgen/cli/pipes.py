@@ -1,4 +1,4 @@
-"""Output into a pipe whose reader has gone, as in ``prefgen import --list | head -2``: the rest is not written."""
+"""Output to a closed pipe, as in ``prefgen import --list | head -2``: discarded without an error."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, TextIO
 
 
 class _Pipe:
-    """A text stream that writes to nowhere once nobody reads it."""
+    """A text stream that discards output once its reader has closed it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text, or nothing if the reader has gone."""
+        """Write the text, or discard it if the reader is gone."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
@@ -24,7 +24,7 @@ class _Pipe:
             return len(text)
 
     def flush(self) -> None:
-        """Flush what is buffered; it is lost if the reader has gone."""
+        """Flush the buffer, or discard it if the reader is gone."""
         try:
             self._stream.flush()
         except BrokenPipeError:
@@ -42,7 +42,7 @@ class _Pipe:
 
 @contextmanager
 def unread() -> Iterator[None]:
-    """Let a command go on to its end, and to its own exit code, whether or not its output is read."""
+    """Let a command run to its end and its own exit code, also if its output is not read."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Pipe(sys.stdout), _Pipe(sys.stderr)
     try:

@@ -1,4 +1,4 @@
-"""`prefgen plan`: what a run would take, before there is data, a model or a machine."""
+"""`prefgen plan`: estimate of a run without data, model or machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plan(
         str, typer.Argument(help="As pairs carry it: bdhs, povid-style, rank, corrupt, blind …")
     ] = "bdhs",
 ) -> None:
-    """Say what a run would take: GPU-hours, tokens, disk, money.
+    """Estimate GPU-hours, tokens, disk space and cost of a run.
 
     An estimate from first principles. `--dry-run` of every command says the same of your data, model and device.
 
@@ -31,10 +31,13 @@ def plan(
     from prefgen.console import Console
     from prefgen.estimate import outlook
     from prefgen.methods import METHODS, prompts
+    from prefgen.methods.sentence_checks import ByGain
     from prefgen.options import check_choice
 
     check_choice("--method", method, tuple(METHODS))
     prompt = {"corrupt": "corrupt", "rank": "rank-text"}.get(method)
-    given = {"prompt": prompts.load(prompt)} if prompt else {}
+    given: dict[str, object] = {"prompt": prompts.load(prompt)} if prompt else {}
+    if method == "sentences":
+        given = {"checker": ByGain()}
     made = constants.make(METHODS[method], f"prefgen plan {method}", **given)
     Console().print(outlook.render(assumed.make(method=made, judge=asked)))

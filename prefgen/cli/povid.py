@@ -51,8 +51,8 @@ def povid(
     --similarity-model minilm
     """
     check_choice("--pairs", pairs, PAIRS)
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     kind: type[Method] = Povid if pairs == "text" else ImagePairs
     made = method.make(kind, f"--pairs {pairs}")
-    session.make_pairs(ctx, made, input, source, engine, output, run)
+    terminal.make(ctx, made, input, source, engine, output, run)

@@ -48,13 +48,13 @@ def rank(
 
     Example: prefgen rank -i llava_instruct.json -m llava-hf/llava-1.5-7b-hf --annotator ANOTHER -o out
     """
-    from prefgen.cli import session
+    from prefgen.cli import terminal
 
     renamed.judge_url(ctx)
     policies = engine.make()
     name = "rank" if ctx.params["by"] == "api" else "rank-text"
     made = method.make(prompt=prompts.load(name, prompt), policies=1 + len(policies.also))
-    session.make_pairs(ctx, made, input, source, policies, output, run, judge.make())
+    terminal.make(ctx, made, input, source, policies, output, run, judge.make())
 
 
 @command
@@ -80,7 +80,14 @@ def judge(
 
     Example: prefgen judge vlfeedback --by api --judge gpt4o --limit 500
     """
-    from prefgen.cli import judging
+    import dataclasses
+    import json as json_
+
+    from prefgen.console import Console
+    from prefgen.errors import TooManyDropped
+    from prefgen.estimate import costs
+    from prefgen.runner import judging
+    from prefgen.runner.reporter import Terminal
 
     renamed.judge_url(ctx)
     name = "rank" if by == "api" else "rank-text"
@@ -88,4 +95,10 @@ def judge(
     check_choice("--by", by, COMPARERS)
     comparer = Comparer(by, made.prompt, made.with_image, max_new_tokens=made.verdict_tokens)  # type: ignore[arg-type]
     asks = engine.make if by == "annotator" else asked.make
-    judging.test_judge(run, against, comparer, asks, limit, json=json, quiet=quiet)
+    found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=quiet))
+    if json:
+        Console().print_json(json_.dumps(dataclasses.asdict(found)))
+    else:
+        Console().print(costs.render_accuracy(found))
+    if not found.pairs:
+        raise TooManyDropped(f"no pair of {run} was judged, or none has a label")

@@ -1,4 +1,4 @@
-"""Options that had another name once: still accepted, with a note on stderr that says the name of today."""
+"""Renamed options: old names are accepted, with a note on stderr."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typer.core import TyperCommand
 
 
 class Command(TyperCommand):
-    """A command that also takes the old names of its options."""
+    """A command that accepts old names of its options."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer's Context
-        """Parse the arguments, old names replaced by those of today."""
+        """Parse the arguments, with old names replaced."""
         return super().parse_args(ctx, current(args, earlier(ctx.command.callback)))
 
 
 def current(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
-    """Arguments with the names that their options have today."""
+    """Arguments with current option names."""
     found: list[str] = []
     for place, argument in enumerate(arguments):
         if argument == "--":
@@ -31,25 +31,25 @@ def current(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
 
 
 def earlier(callback: object) -> Mapping[str, str]:
-    """The earlier flags of a command's options with those of today."""
+    """Old flags of a command's options, with the current ones."""
     found: Mapping[str, str] = getattr(callback, "was", {})
     return found
 
 
 def keys(ctx: typer.Context) -> dict[str, str]:
-    """Keys of a configuration file that have another name today."""
+    """Old keys of a configuration file, with the current ones."""
     return {_key(old): _key(new) for old, new in earlier(ctx.command.callback).items()}
 
 
 def judge_url(ctx: typer.Context) -> None:
-    """Take the address that `--base-url` gives for the judge's, where no engine is behind a server."""
+    """Use the address of `--base-url` for the judge, where no engine is a server."""
     if ctx.params["base_url"] is not None and ctx.params["engine"] != "openai" and ctx.params["by"] == "api":
         note("--base-url", "--judge-url")
         ctx.params |= {"judge_url": ctx.params["base_url"], "base_url": None}
 
 
 def note(old: str, new: str) -> None:
-    """Say that an option has a new name."""
+    """Print that an option has a new name."""
     typer.echo(f"note: {old} is now {new}", err=True)
 
 

@@ -1,18 +1,18 @@
-"""Commands that mix and choose rows of finished runs: options to one library call each."""
+"""Commands that select rows of finished runs; each makes one library call."""
 
 from __future__ import annotations
 
-import shlex
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefgen.addresses import redact
 from prefgen.cli import config
 from prefgen.cli.options import on_disk, run_folder
+from prefgen.cli.params import command
 from prefgen.errors import UsageError
+from prefgen.options import SHARD_SIZE, check, option
 
 if TYPE_CHECKING:
     from prefgen.rundir.layout import Scalar
@@ -26,21 +26,34 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seeds every draw.")]
-Exclude = Annotated[
-    Path | None,
-    typer.Option(
-        "--exclude-images",
-        help="Evaluation pictures that no row may have: a folder, or a file with a name, SHA-256 or JSON a line.",
-    ),
-]
-ShardSize = Annotated[int, typer.Option("--shard-size", help="Rows of a shard: the unit of commit.")]
-License = Annotated[
-    str | None, typer.Option("--license", help="Licence to state; default: the strictest that a row is under.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the final figures.")]
+EXCLUDE = "Evaluation pictures that no row may have: a folder, or a file with a name, SHA-256 or JSON a line."
 
 
+@dataclass(frozen=True)
+class SelectionOptions:
+    """What the commands have in common that write rows of runs as another run.
+
+    Attributes:
+        license: of the rows, for the dataset card; None for the strictest that a row is under.
+    """
+
+    exclude_images: Path | None = option(None, help=EXCLUDE, panel=None)
+    shard_size: int = option(SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=None, low=1)
+    license: str | None = option(None, help="Licence to state; default: the strictest that a row is under.", panel=None)
+    json: bool = option(False, help="Print the final figures as JSON.", panel=None)
+    quiet: bool = option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=None)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def excluded(self) -> Excluded:
+        """The pictures that no row may have."""
+        from prefgen.select import Excluded
+
+        return Excluded.read(self.exclude_images) if self.exclude_images else Excluded()
+
+
+@command
 def mix(
     ctx: typer.Context,
     runs: Annotated[
@@ -50,12 +63,8 @@ def mix(
         ),
     ],
     output: Output,
+    rest: SelectionOptions,
     seed: Seed = 0,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Mix runs: a share or number of rows of each, interleaved.
 
@@ -65,45 +74,39 @@ def mix(
     from prefgen.rundir.reader import Stored
 
     amounts = [(run_folder(path), amount) for path, amount in map(select.parse_amount, runs)]
-    excluded = _excluded(exclude_images)
+    excluded = rest.excluded()
     settings: dict[str, Scalar] = {"seed": seed}
     for number, (_, amount) in enumerate(amounts):
         settings[f"input.{number}.amount"] = amount.share if amount.rows is None else amount.rows
     chosen = select.mix([(Stored(path), amount) for path, amount in amounts], seed, excluded)
-    _write(ctx, "mix", settings, chosen, excluded, output)
+    _write(ctx, "mix", settings, chosen, excluded, output, rest)
 
 
+@command
 def sample(
     ctx: typer.Context,
     run: Run,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Number of rows.")],
     output: Output,
+    rest: SelectionOptions,
     seed: Seed = 0,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Draw rows of a run at random, kept in their order."""
     from prefgen import select
     from prefgen.rundir.reader import Stored
 
-    excluded = _excluded(exclude_images)
+    excluded = rest.excluded()
     chosen = select.mix([(Stored(run), select.Amount(rows=rows))], seed, excluded)
-    _write(ctx, "sample", {"seed": seed, "sample": rows}, chosen, excluded, output)
+    _write(ctx, "sample", {"seed": seed, "sample": rows}, chosen, excluded, output, rest)
 
 
+@command
 def filter_(
     ctx: typer.Context,
     run: Run,
     condition: Annotated[str, typer.Argument(help="Rows that meet it are kept.", metavar="CONDITION")],
     output: Output,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    rest: SelectionOptions,
 ) -> None:
     r"""Keep the rows that meet a condition.
 
@@ -117,29 +120,26 @@ def filter_(
     from prefgen.rundir.reader import Stored
     from prefgen.select import expressions, filtering
 
-    excluded = _excluded(exclude_images)
+    excluded = rest.excluded()
     stored, wanted = Stored(run), expressions.parse(condition)
     chosen = select.keep(stored, wanted, excluded)
     if not len(chosen) and (seen := filtering.values(stored, wanted.columns)):
         raise UsageError(f"filter leaves no row of {len(stored):,}; they have\n{seen}")
-    _write(ctx, "filter", {"condition": condition}, chosen, excluded, output)
+    _write(ctx, "filter", {"condition": condition}, chosen, excluded, output, rest)
 
 
+@command
 def dedup(
     ctx: typer.Context,
     run: Run,
     output: Output,
+    rest: SelectionOptions,
     by: Annotated[str, typer.Option("--by", help="pair, answer (prompt and chosen), prompt or image.")] = "pair",
     near: Annotated[
         bool, typer.Option("--near", help="Also rows whose pictures look alike and whose words are nearly the same.")
     ] = False,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
-    """Keep the first of rows with the same texts and pictures, or nearly the same."""
+    """Drop rows with the same, or nearly the same, texts and pictures."""
     from prefgen import select
     from prefgen.rundir.reader import Stored
     from prefgen.select.keys import BY
@@ -147,11 +147,12 @@ def dedup(
     kind = next((name for name in BY if name == by), None)
     if kind is None:
         raise UsageError(f"--by is {by!r}; give one of {', '.join(BY)}")
-    excluded = _excluded(exclude_images)
+    excluded = rest.excluded()
     find = select.dedup_near if near else select.dedup
-    _write(ctx, "dedup", {"by": by, "near": near}, find(Stored(run), kind, excluded), excluded, output)
+    _write(ctx, "dedup", {"by": by, "near": near}, find(Stored(run), kind, excluded), excluded, output, rest)
 
 
+@command
 def split(
     ctx: typer.Context,
     run: Run,
@@ -159,12 +160,8 @@ def split(
         list[str], typer.Argument(help="Names and shares, such as train:0.9 val:0.1.", metavar="NAME:SHARE…")
     ],
     output: Output,
+    rest: SelectionOptions,
     seed: Seed = 0,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Split a run by pictures, so that none is in two splits.
 
@@ -176,24 +173,21 @@ def split(
     from prefgen.rundir.reader import Stored
 
     wanted = dict(_share(text) for text in shares)
-    excluded = _excluded(exclude_images)
+    excluded = rest.excluded()
     for name, chosen in select.split(Stored(run), wanted, seed, excluded).items():
         settings: dict[str, Scalar] = {"seed": seed, "split": name}
         settings |= {f"share.{other}": share for other, share in wanted.items()}
-        _write(ctx, "split", settings, chosen, excluded, output / name)
+        _write(ctx, "split", settings, chosen, excluded, output / name, rest)
 
 
+@command
 def join(
     ctx: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="Folders of two finished runs or more.", metavar="RUN…")],
     output: Output,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    rest: SelectionOptions,
 ) -> None:
-    """Put several rejected answers for one chosen side by side.
+    """Join runs: several rejected answers for one chosen, side by side.
 
     Takes the rows of several runs with the same pictures, prompt and chosen answer, one of each run.
 
@@ -204,25 +198,22 @@ def join(
 
     if len(runs) < 2:
         raise UsageError(f"join takes two runs or more, found {len(runs)}")
-    excluded = _excluded(exclude_images)
-    _write(ctx, "join", {}, select.join([Stored(run) for run in runs], excluded), excluded, output)
+    excluded = rest.excluded()
+    _write(ctx, "join", {}, select.join([Stored(run) for run in runs], excluded), excluded, output, rest)
 
 
+@command
 def relabel(
     ctx: typer.Context,
     run: Run,
     output: Output,
+    rest: SelectionOptions,
     chosen_from: Annotated[Path | None, typer.Option("--chosen-from", help="Run to take chosen answers from.")] = None,
     rejected_from: Annotated[
         Path | None, typer.Option("--rejected-from", help="Run to take rejected answers from.")
     ] = None,
-    exclude_images: Exclude = None,
-    shard_size: ShardSize = config.SHARD_SIZE,
-    license: License = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
-    """Swap in another run's chosen or rejected answers.
+    """Replace chosen or rejected answers by another run's.
 
     Rows are matched by prompt and pictures; those without a counterpart are left out.
 
@@ -234,16 +225,10 @@ def relabel(
     other = chosen_from or rejected_from
     if other is None or (chosen_from and rejected_from):
         raise UsageError("give either --chosen-from or --rejected-from")
-    excluded = _excluded(exclude_images)
+    excluded = rest.excluded()
     side: Any = "chosen" if chosen_from else "rejected"
     chosen = select.relabel(Stored(run), Stored(other), side, excluded)
-    _write(ctx, "relabel", {"side": side}, chosen, excluded, output)
-
-
-def _excluded(path: Path | None) -> Excluded:
-    from prefgen.select import Excluded
-
-    return Excluded.read(path) if path else Excluded()
+    _write(ctx, "relabel", {"side": side}, chosen, excluded, output, rest)
 
 
 def _share(text: str) -> tuple[str, float]:
@@ -260,21 +245,20 @@ def _write(
     chosen: Selection,
     excluded: Excluded,
     output: Path,
+    rest: SelectionOptions,
 ) -> None:
-    """Write a selection as the options say that all these commands have."""
-    from prefgen.cli import transfer
-    from prefgen.cli.ending import Manner
-    from prefgen.select import SelectJob
+    """Write a selection, with the options common to these commands."""
+    from prefgen import select
+    from prefgen.cli import terminal
+    from prefgen.runner.finishing import complete, stoppable
+    from prefgen.runner.reporter import Terminal
 
-    options = ctx.params
     settings |= {"exclude_images_sha256": excluded.digest} if excluded.digest else {}
-    transfer.run_selection(
-        SelectJob(operation, settings, chosen, output, options["shard_size"], config.lock(ctx)),
-        Manner(
-            command=redact(shlex.join(["prefgen", *sys.argv[1:]])),
-            licence=options["license"] or "",
-            max_dropped=1.0,
-            json=options["json"],
-            quiet=options["quiet"],
-        ),
-    )
+    job = select.SelectJob(operation, settings, chosen, output, rest.shard_size, config.lock(ctx))
+    reporter = Terminal(quiet=rest.quiet)
+    for reason, count in chosen.left_out.items():
+        reporter.console.print(f"left out, {reason}: {count:,} rows", highlight=False)
+    with stoppable(output):
+        card = terminal.card(rest.license)
+        result = complete(output, job.plan(), card, reporter, lambda directory, rows, done: select.fill(job, directory))
+    terminal.finish(output, result, reporter.console, json=rest.json)

@@ -40,7 +40,7 @@ _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
 
 @dataclass(frozen=True)
 class Training:
-    """How a training run is done.
+    """Options of carrying out a training run.
 
     Attributes:
         sweep: the grid, several runs in place of one.
@@ -57,11 +57,6 @@ class Training:
     report_to: str = option("none", help="tensorboard, wandb, trackio … or none.", panel="Training")
 
     def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            UsageError: naming the option.
-        """
         check(self)
         if self.keep_all and not self.sweep:
             raise UsageError("--keep-all belongs to --sweep")
@@ -88,7 +83,10 @@ def train(
             max_cost={"help": "Dollars it may cost.", "panel": "Online"},
         ),
     ],
-    policy: Annotated[EngineConfig, only("model", "revision", "base_model", "device", "dtype", "trust_remote_code")],
+    policy: Annotated[
+        EngineConfig,
+        only("model", "revision", "base_model", "chat_template", "device", "dtype", "trust_remote_code"),
+    ],
     run: Annotated[
         o.RunOptions,
         only(
@@ -120,7 +118,6 @@ def train(
     from prefgen.evaluate.scenes import reward as scenes_reward
     from prefgen.requests import Generate, Rate
     from prefgen.signals import Interrupts
-    from prefgen.training.report import Steps
 
     defaults = _defaults(ctx, _loss(loss))
     own = {field.name for field in fields(Objective)}
@@ -191,20 +188,10 @@ def train(
         _print_steps(job, prepared, talk)
         if run.dry_run:
             return
-        if job_.finished(job):
-            with processes.together():
-                job_.check_drift(job, prepared)
-                if processes.first():
-                    job_.check_finished(job)
-            talk.print(f"{output} is finished already; nothing to do")
-            return
-        kinds = {"rm": report.REWARDS, "rloo": report.SAMPLED, "ppo": report.SAMPLED}
-        columns = kinds.get(objective.loss, report.PAIRS)
-        with Steps(talk, columns=columns, online=made is not None) as steps:
-            steps.begin("", prepared.steps, len(prepared.samples))
-            last = job_.train(job, prepared, steps.add, steps.reference, lambda: interrupts.code, steps.say)
-    if steps.asked:
-        talk.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
+        finished = job_.finished(job)
+        last = report.train(job, prepared, talk, lambda: interrupts.code)
+    if finished:
+        return
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     talk.print(f"model in {output}", markup=False)
@@ -232,7 +219,7 @@ def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
 
 @contextmanager
 def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
-    """Say what is kept when a second Ctrl-C ends training at once.
+    """Report what is kept when a second Ctrl-C ends training at once.
 
     Raises:
         Stopped: it was interrupted. SystemExit: likewise, in a process beside the first one.
@@ -250,7 +237,7 @@ def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
 
 
 def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisation) -> Optimisation:
-    """The settings with LoRA's size as it is in an adapter that is trained further."""
+    """The settings with the LoRA size of the adapter that is trained further."""
     from prefgen.cli import config
     from prefgen.engines import adapters
 
@@ -264,7 +251,7 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
 
 
 def _sweep(ctx: typer.Context, job: Job, talk: Console, stop: Asked) -> Point | None:
-    """Every run of the grid that `--sweep` spans; the best one, or None for a dry run."""
+    """Run the grid of `--sweep`; returns the best point, or None for a dry run."""
     from prefgen.cli import config
     from prefgen.training import run as job_
     from prefgen.training import saved, sweep
@@ -317,7 +304,7 @@ def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
 
 
 def _loss(name: str) -> Any:
-    """Checked by `Objective`."""
+    """The loss, which `Objective` checks."""
     return name
 
 

@@ -1,4 +1,4 @@
-"""`prefgen tune`: a pilot over one of BDHS's constants, in this process, the model loaded once."""
+"""`prefgen tune`: a pilot over values of one BDHS option, with the model loaded once."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def tune(
 
 
 def _values(ctx: typer.Context) -> tuple[str, list[float | int]]:
-    """Which constant, and its values, the weakest restriction first.
+    """The option and its values, the weakest restriction first.
 
     Raises:
         UsageError: if there are several constants, or what is given is no list of numbers.
@@ -117,7 +117,7 @@ def _setting(name: str, value: float) -> str:
 
 
 def _samples(input: list[str], source: Any) -> list[Any]:
-    """The samples of the pilot, images loaded.
+    """The samples of the pilot, with loaded images.
 
     Raises:
         UsageError: if there is none.
@@ -145,7 +145,7 @@ def _samples(input: list[str], source: Any) -> list[Any]:
 
 
 def _command(ctx: typer.Context, name: str, value: object) -> str:
-    """`prefgen bdhs` with this value and all that was given here."""
+    """The `prefgen bdhs` command with this value and all given options."""
     import shlex
 
     left_out = ("method", "output", "limit", "sample", "json", "rho", "keep_tokens", "noise_steps")

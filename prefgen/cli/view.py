@@ -1,4 +1,4 @@
-"""`prefgen view`: look at the pairs in a browser."""
+"""`prefgen view`: the viewer of pairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def view(
         str, typer.Option("--host", help="Address to serve at; 0.0.0.0 lets others in who have the link.")
     ] = "127.0.0.1",
 ) -> None:
-    """Show pairs and what differs in a browser; search and vote.
+    """Show pairs and their differences in a browser; search and vote.
 
     Serves all rows to this machine until Ctrl-C; votes go to RUN/.prefgen/votes.csv.
 

@@ -1,4 +1,4 @@
-"""`prefgen doctor`: what is there, what will not work, and what to do about it. It changes nothing."""
+"""`prefgen doctor`: checks of the installation and of a model, with advice. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ class Finding:
     """One line of the page.
 
     Attributes:
-        about: what was looked at. text: what was found. advice: what to do; empty where there is nothing to be done.
+        about: what was looked at.
+        text: what was found.
+        advice: what to do; empty where there is nothing to be done.
     """
 
     level: Level

@@ -1,4 +1,4 @@
-"""The machine: packages, devices, the model hub, the judge, the output folder."""
+"""Checks of the machine: packages, devices, model hub, judge, output folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIONAL = ("torchvision", "num2words", "openai")
 
 
 def findings(output: Path, environ: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Look at all of it."""
+    """Run all checks."""
     return [
         Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}"),
         Finding(
@@ -51,7 +51,7 @@ def findings(output: Path, environ: Mapping[str, str] = os.environ) -> list[Find
 
 
 def _missing() -> list[Finding]:
-    """The packages of the plain install that a data-only environment is without."""
+    """The packages of the default installation that are missing."""
     absent = [name for name in MODELS if importlib.util.find_spec(name.replace("-", "_")) is None]
     if not absent:
         return []
@@ -68,7 +68,7 @@ def _devices() -> list[Finding]:
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:
-    """Versions of those packages that are installed."""
+    """Installed versions of these packages."""
     versions = {name: _version(name) for name in names}
     return {name: version for name, version in versions.items() if version is not None}
 
@@ -91,7 +91,7 @@ def _extra(name: str, packages: tuple[str, ...]) -> Finding:
 
 
 def clashes(names: list[str]) -> list[Finding]:
-    """Packages whose own requirements the installed versions do not meet."""
+    """Packages whose requirements the installed versions do not meet."""
     found = []
     for name in installed(tuple(names)):
         for line in importlib.metadata.requires(name) or []:
@@ -107,7 +107,7 @@ def clashes(names: list[str]) -> list[Finding]:
 
 
 def _torchvision() -> list[Finding]:
-    """A torchvision of another build than torch's cannot be imported, and transformers not without it then."""
+    """Whether torchvision fits torch; transformers cannot be imported with another build of it."""
     if _version("torchvision") is None:
         return []
     try:
@@ -119,7 +119,7 @@ def _torchvision() -> list[Finding]:
 
 
 def hub(environ: Mapping[str, str]) -> Finding:
-    """Whether models can be downloaded."""
+    """Check whether models can be downloaded."""
     if environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return Finding("note", "model hub", "HF_HUB_OFFLINE is set: only what is on this machine can be loaded")
     endpoint = environ.get("HF_ENDPOINT", _HUB).rstrip("/")
@@ -132,7 +132,7 @@ def hub(environ: Mapping[str, str]) -> Finding:
 
 
 def judge(environ: Mapping[str, str]) -> Finding:
-    """Whether the API that methods with a judge would ask can be reached."""
+    """Check whether the judge's API can be reached."""
     base, key = environ.get("OPENAI_BASE_URL", ""), environ.get("OPENAI_API_KEY", "")
     if not base and not key:
         return Finding(
@@ -162,7 +162,7 @@ def _get(url: str, key: str) -> bytes:
 
 
 def writable(output: Path) -> Finding:
-    """Whether a run could write there; nothing is written to find out."""
+    """Check whether a run can be written there, without writing."""
     folder = next(path for path in (output.absolute(), *output.absolute().parents) if path.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return Finding("broken", "output", f"{output} cannot be written", "choose another folder by --output")

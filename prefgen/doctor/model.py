@@ -1,4 +1,4 @@
-"""A model: can it be used, how, and how much of it fits."""
+"""Checks of a model: architecture, prompt, memory, and the proof of its engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RHO = 0.99
 
 
 def findings(config: EngineConfig, width: int, height: int) -> list[Finding]:
-    """Look at a model, as far as it goes: its weights are loaded only if all before is in order."""
+    """Check a model step by step; its weights are loaded only if all before is in order."""
     found: list[Finding] = []
     try:
         built = inspect.architecture(config)
@@ -60,7 +60,7 @@ def _prompting(prompt: Prompting, width: int, height: int) -> list[Finding]:
     if prompt.continues:
         found.append(Finding("ok", "chat template", ends))
     else:
-        advice = "look at the prompt that `prefgen bdhs --dry-run` shows; if it is wrong, mend chat_template.jinja"
+        advice = "look at the prompt that `prefgen bdhs --dry-run` shows; if it is wrong, give --chat-template FILE"
         found.append(Finding("warning", "chat template", f"{ends}: these do not agree with transformers'", advice))
     text = "left" if prompt.padding_side == "left" else f"{prompt.padding_side} in the checkpoint, left in prefgen"
     found.append(Finding("ok", "padding", text))
@@ -92,7 +92,7 @@ def _vllm(config: EngineConfig) -> Finding:
 
 
 def _proof(config: EngineConfig, width: int, height: int) -> list[Finding]:
-    """What a run would prove before its first row, on a picture of this size."""
+    """The proof that a run makes before its first row, on a picture of this size."""
     loaded = loading.load(config)
     proof = proof_.prove(loaded, config, width, height)
     if proof.tolerance < 0:

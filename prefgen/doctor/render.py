@@ -1,4 +1,4 @@
-"""Findings as a page, and as JSON."""
+"""Findings of the doctor as a page and as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yello
 
 
 def render(findings: Sequence[Finding]) -> RenderableType:
-    """The page: a mark, what was looked at, what was found, and below it what to do."""
+    """The page: a mark, the subject, the finding, and advice below it."""
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     for finding in findings:
         mark, style = _MARKS[finding.level]
@@ -27,5 +27,5 @@ def render(findings: Sequence[Finding]) -> RenderableType:
 
 
 def to_json(findings: Sequence[Finding]) -> str:
-    """One object a finding."""
+    """A JSON object per finding."""
     return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2, ensure_ascii=False)

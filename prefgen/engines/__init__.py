@@ -1,1 +1,1 @@
-"""Engines answer requests; they know nothing of methods. Only here are the heavy packages imported."""
+"""Engines: they answer requests and know nothing of methods. Heavy packages are imported only here."""

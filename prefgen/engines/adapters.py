@@ -1,4 +1,4 @@
-"""PEFT adapters: what their base is, and the base model with an adapter in it.
+"""PEFT adapters: how to find their base model, and how to load or merge them.
 
 Wherever a model is named, an adapter is one: its base is loaded and the adapter merged into it. Training with LoRA
 keeps it apart and goes on with it.
@@ -28,12 +28,16 @@ _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 
 @dataclass(frozen=True)
 class Adapter:
-    """Where an adapter and its base are.
+    """Locations of an adapter and its base model.
 
     Attributes:
-        name: folder or Hub id. revision: what was asked for of the Hub. commit: what that is; empty for a folder.
-        base: folder or Hub id of the model that it changes; base_revision: likewise.
-        kind: PEFT's name of it. rank, alpha: LoRA's; 0 for another kind.
+        name: folder or Hub id.
+        revision: what was asked for of the Hub.
+        commit: what that is; empty for a folder.
+        base: folder or Hub id of the model that it changes;
+        base_revision: likewise.
+        kind: PEFT's name of it.
+        rank, alpha: LoRA's; 0 for another kind.
     """
 
     name: str
@@ -47,7 +51,7 @@ class Adapter:
 
 
 def find(config: EngineConfig) -> Adapter | None:
-    """The adapter that a configuration names; None where it names a whole model.
+    """The adapter that a configuration names; None for a whole model.
 
     Raises:
         UsageError: a base is given and there is no adapter, or the other way round.
@@ -82,7 +86,7 @@ def find(config: EngineConfig) -> Adapter | None:
 
 
 def base_of(config: EngineConfig) -> EngineConfig:
-    """The configuration of the model whose weights are read first: an adapter's base, or the model itself.
+    """The configuration of the model whose weights are loaded first: an adapter's base, or the model itself.
 
     Raises:
         UsageError: the base is an adapter itself, or as for `find`. ModelUnreachable: as for `find`.
@@ -99,14 +103,14 @@ def base_of(config: EngineConfig) -> EngineConfig:
 
 
 def processor_source(config: EngineConfig) -> EngineConfig:
-    """Whose processor is used: an adapter's own if it has one, or its base's."""
+    """The location of the processor: an adapter's own if it has one, else its base's."""
     if any(_file(config.model, config.revision, name) is not None for name in _PROCESSORS):
         return config
     return base_of(config)
 
 
 def _file(name: str, revision: str | None, file: str) -> Path | None:
-    """A file of a folder or of the Hub; None if there is none, or the Hub does not answer."""
+    """A file of a folder or of the Hub; None if it does not exist or the Hub does not answer."""
     if not name or Path(name).is_dir():
         return Path(name, file) if name and Path(name, file).is_file() else None
     try:
@@ -124,15 +128,16 @@ def _file(name: str, revision: str | None, file: str) -> Path | None:
 
 
 def merged(model: Any, adapter: Adapter) -> Any:
-    """The base with the adapter's changes in its own weights."""
+    """The base model with the adapter merged into its weights."""
     return attach(model, adapter, trains=False).merge_and_unload()
 
 
 def attach(model: Any, adapter: Adapter, *, trains: bool, beside: Sequence[str] = ()) -> Any:
-    """PEFT's wrapper around the base, the adapter's weights in it.
+    """The base model wrapped by PEFT, with the adapter's weights loaded.
 
     Args:
-        trains: whether its weights are to be trained. beside: modules that are trained whole, beside the adapter's own.
+        trains: whether its weights are to be trained.
+        beside: modules that are trained whole, beside the adapter's own.
 
     Raises:
         PackageMissing: PEFT is not installed.
@@ -179,7 +184,7 @@ def _peft(adapter: Adapter) -> ModuleType:
 
 
 def weights(adapter: Adapter) -> list[str]:
-    """Names of the adapter's weights; empty where there are none in safetensors."""
+    """Names of the adapter's weights; empty without a safetensors file."""
     path = _file(adapter.name, adapter.revision, _WEIGHTS)
     if path is None:
         return []

@@ -1,9 +1,10 @@
-"""What a run wants of its engines, without importing any of them."""
+"""The `Engine` protocol and `EngineConfig`, which a run needs before it imports any engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from prefgen import addresses, options
@@ -20,13 +21,13 @@ POSITIONS: tuple[Positions, ...] = get_args(Positions)
 
 
 class Engine(Protocol):
-    """Answers requests, in batches of its own choosing."""
+    """Answers requests in batches that it forms itself."""
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Take a request; `ticket` names it in `collect`."""
+        """Queue a request; `collect` returns its reply under `ticket`."""
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Work on what was submitted and return some replies; empty only when nothing is pending here.
+        """Work on queued requests and return some replies; empty only when nothing is pending.
 
         A request that cannot be answered comes back as a `RowError`, which is thrown into its flow.
         """
@@ -34,13 +35,13 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Remote(Engine, Protocol):
-    """An engine whose work is done elsewhere: `collect` returns what is there, so that the others can go on."""
+    """An engine that waits for a server: `collect` returns the replies that have arrived, without waiting."""
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a reply, but no longer than this; False if none is to be expected."""
+        """Wait for a reply, at most this long; False if none is expected."""
 
     def close(self) -> None:
-        """Ask for nothing more; what is on its way may still arrive."""
+        """Send no more requests; replies to those in flight may still arrive."""
 
 
 Engines = Mapping[type[Request], Engine]
@@ -49,7 +50,7 @@ NO_SIMILARITY = "none"  # as a similarity model
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Which models to use, and how.
+    """Which models to use, and their settings.
 
     Attributes:
         model: folder or Hub id, of a served model the name it is served by; empty where a method asks for none.
@@ -57,12 +58,14 @@ class EngineConfig:
         revision: branch, tag or commit of the Hub.
         base_model: what a `model` that is a PEFT adapter changes, ``@`` and a revision behind it where it matters;
             empty for the one that the adapter names.
+        chat_template: file with a chat template, which `model` gets in place of its own; None: its own.
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
         dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
         batch_size: rows of a batch at most; of vLLM and of a server, requests at a time. It shrinks when memory runs
-            out. batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
+            out.
+        batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
             `max_num_batched_tokens`. Neither changes a row's draws.
         image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers; ``none``
@@ -72,7 +75,8 @@ class EngineConfig:
         engine_key_env: environment variable that holds that server's key; a local server wants none.
         engine_timeout: seconds that an answer of that server may take.
         also: further policies, like `model`, ``@`` and a revision behind each where it matters.
-        annotator: model that compares answers, like `model`; empty for the policy itself. annotator_revision: likewise.
+        annotator: model that compares answers, like `model`; empty for the policy itself.
+        annotator_revision: likewise.
     """
 
     model: str = options.option(
@@ -82,6 +86,9 @@ class EngineConfig:
     revision: str | None = options.option(None, help="Branch, tag or commit of the Hub.", panel=options.MODELS)
     base_model: str = options.option(
         "", help="What a --model that is a PEFT adapter changes; else by its file.", panel=options.MODELS
+    )
+    chat_template: Path | None = options.option(
+        None, help="File with a chat template (Jinja), in place of --model's.", panel=options.MODELS
     )
     attention: Attention = options.option("drop", help="Drop hidden image tokens, or mask them", panel=options.MODELS)
     positions: Positions = options.option("compact", help="Positions of the tokens left", panel=options.MODELS)
@@ -117,11 +124,6 @@ class EngineConfig:
     )
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         options.check(self)
         engine_args.parse(self.engine_args)
         if self.engine_args and self.engine not in ("auto", "vllm"):
@@ -130,5 +132,7 @@ class EngineConfig:
             raise UsageError(
                 "--base-url and --engine openai go together: the address of a server, such as http://localhost:8000/v1"
             )
+        if self.chat_template is not None and self.engine == "openai":
+            raise UsageError("--chat-template is for a model that is loaded here; a server has its own")
         if self.base_url is not None:
             addresses.check("--base-url", self.base_url)

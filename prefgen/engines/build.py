@@ -1,4 +1,4 @@
-"""From a configuration to running engines. What a method does not ask for is neither loaded nor imported."""
+"""Building engines from an `EngineConfig`. Only what a method asks for is imported and loaded."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _READS = "the method reads given answers or contrasts two views, which only the 
 
 @dataclass(frozen=True)
 class Identity:
-    """What pins the models of a run, known before any weight is read. Empty where no model is asked for.
+    """Names, revisions and settings of a run's models, known before weights are loaded; empty without a model.
 
     Attributes:
-        also_revisions: of the further policies. device: kind of device, never its index.
+        also_revisions: of the further policies.
+        device: kind of device, never its index.
     """
 
     model_revision: str = ""
@@ -35,7 +36,7 @@ class Identity:
 
 
 def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineConfig, str]:
-    """Decide what ``auto`` stands for; why, in words, or nothing if it was not asked for.
+    """Choose the engine that ``auto`` stands for; also gives the reason, empty if another engine was named.
 
     Args:
         asks: what the run's method asks for.
@@ -62,7 +63,7 @@ def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[Engine
 def settle_similarity(
     config: EngineConfig, asks: Sequence[type[Request]], recorded: bool, resumed: Mapping[str, object] | None = None
 ) -> tuple[EngineConfig, str]:
-    """Decide whether a run has a similarity model; why not, in words, where nobody asked for none.
+    """Decide whether a run has a similarity model; also gives the reason if it has none although one was asked for.
 
     Args:
         asks: what the run's method asks for.
@@ -155,7 +156,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
 
 
 def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
-    """Whether a model is run here."""
+    """Whether a model runs in this process."""
     return config.engine != "fake" and (of_policy(asks) or Embed in asks)
 
 
@@ -165,7 +166,7 @@ def build(
     policy: Engine | None = None,
     others: Mapping[type[Request], Callable[[EngineConfig], Engine]] | None = None,
 ) -> Engines:
-    """Load the models that answer these types of request, in this order; `Chat` is answered elsewhere.
+    """Load the models for these types of request, in this order. `Chat` requests have an engine of their own.
 
     Args:
         policy: answers for the policy, where its model is loaded already. The annotator is another one all the same.
@@ -201,18 +202,21 @@ def build(
 
 
 def annotator(config: EngineConfig) -> EngineConfig:
-    """The configuration of the model that compares answers; the policy's own where no other is named."""
+    """The configuration of the model that compares answers; by default that of the policy."""
     if not config.annotator:
         return config
-    return dataclasses.replace(config, model=config.annotator, revision=config.annotator_revision, base_model="")
+    return _another(config, config.annotator, config.annotator_revision)
 
 
 def further(config: EngineConfig) -> list[EngineConfig]:
     """The configurations of the further policies."""
     named = [each.partition("@") for each in config.also]
-    return [
-        dataclasses.replace(config, model=name, revision=revision or None, base_model="") for name, _, revision in named
-    ]
+    return [_another(config, name, revision or None) for name, _, revision in named]
+
+
+def _another(config: EngineConfig, model: str, revision: str | None) -> EngineConfig:
+    """The same configuration of another model, without what describes `EngineConfig.model` alone."""
+    return dataclasses.replace(config, model=model, revision=revision, base_model="", chat_template=None)
 
 
 def _embedder(config: EngineConfig) -> Engine:
@@ -240,7 +244,7 @@ def _policy(config: EngineConfig) -> Engine:
 
 
 def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineConfig, str]:
-    """The configuration with attention as it was shown to hide tokens; words where that is not what was asked for.
+    """The configuration with the attention setting that was proven for the model; also gives a message if it differs.
 
     Loads the model, unless its proof is remembered.
 
@@ -266,7 +270,7 @@ def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineC
 
 
 def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
-    """Keep transformers' own progress bars and hints out of what a command prints; its errors are raised anyway."""
+    """Silence the progress bars and hints of transformers; errors are raised all the same."""
     if _is_local(config, asks):
         from transformers.utils import logging
 
@@ -275,7 +279,7 @@ def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
 
 
 def versions(config: EngineConfig) -> dict[str, str]:
-    """Versions of the packages that decide what is generated."""
+    """Versions of the packages that affect generated text."""
     names = ("prefgen", "torch", "transformers", "sentence-transformers", "sentencex", "numpy", "pillow")
     found = {name: version for name in names if (version := _version(name)) is not None}
     if config.engine == "vllm":
@@ -286,7 +290,7 @@ def versions(config: EngineConfig) -> dict[str, str]:
 
 
 def _version(name: str) -> str | None:
-    """The version of a package; None where it is missing, as models are in a data-only environment."""
+    """The version of a package; None where it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -60,7 +60,7 @@ class Embedder:
         self._pending[ticket] = request.text
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Embed everything that is pending, in batches sorted by length."""
+        """Embed all pending texts, in batches sorted by length."""
         if not self._pending:
             return []
         texts = list(dict.fromkeys(self._pending.values()))  # short answers often come out alike
@@ -89,7 +89,7 @@ class Embedder:
 
 
 def pin(name: str) -> str:
-    """The revision of a similarity model, see `prefgen.engines.hf.loading.revision_of`.
+    """The revision of a similarity model, as `prefgen.engines.hf.loading.revision_of` gives it.
 
     Raises:
         ModelUnreachable: if there is no such model.
@@ -101,7 +101,7 @@ def pin(name: str) -> str:
 
 
 def resolve(name: str) -> str:
-    """The folder or Hub id behind an alias.
+    """The folder or Hub id that an alias stands for.
 
     Raises:
         UsageError: if `name` is ``minilm`` and its package is missing.

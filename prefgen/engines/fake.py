@@ -1,4 +1,4 @@
-"""An engine without a model: instant, deterministic, for tests, dry runs and `--engine fake`."""
+"""An engine without a model, deterministic and instant, for tests, dry runs and `--engine fake`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _generate(request: Generate) -> Completion:
 
 
 def _score(request: Score) -> Scored:
-    """Words stand for tokens; one in three is drawn anew."""
+    """A `Scored` whose tokens are words; one in three is drawn anew."""
     words = request.answer.split()
     draws = seeds.generator(request.seed).random((len(words) + 1, 2))
     drawn = [_WORDS[int(draw * len(_WORDS))] for _, draw in draws]

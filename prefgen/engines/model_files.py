@@ -1,14 +1,15 @@
-"""What a model's folder lacks, and whatever its files make libraries raise, as errors that say what to do."""
+"""Checks of a model's files, and errors that say what is missing and what to do."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from prefgen.errors import ModelUnreachable, PrefgenError, RowError, UsageError
 
@@ -27,7 +28,7 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @contextmanager
 def reading(what: str, advice: str = _DAMAGED) -> Iterator[None]:
-    """Make whatever is raised while a model's files are read, or its own code runs, an error.
+    """Convert whatever is raised while a model's files are read, or its own code runs, to a `PrefgenError`.
 
     Args:
         what: what cannot be done then; the reason is put behind it.
@@ -54,7 +55,7 @@ def _described(error: Exception, advice: str) -> str:
 
 
 def find(name: str, of: str = "") -> None:
-    """Refuse a name that can only be a folder's and is none.
+    """Refuse a path that does not exist.
 
     Args:
         of: what it belongs to, to be put behind its name.
@@ -72,7 +73,7 @@ def find(name: str, of: str = "") -> None:
 
 
 def check_layout(name: str, of: str = "") -> None:
-    """Refuse a folder that holds no model as transformers keeps it.
+    """Refuse a folder without a model in the layout of transformers.
 
     Raises:
         ModelUnreachable: saying what it is instead, and what to do.
@@ -88,18 +89,34 @@ def check_layout(name: str, of: str = "") -> None:
     raise ModelUnreachable(f"{name} has no config.json{hint}")
 
 
-def check_config(name: str, config: Any) -> None:
-    """Refuse the configuration of another layout.
+def check_config(name: str, settings: Mapping[str, Any], *, trusted: bool) -> None:
+    """Refuse the configuration of another layout, before transformers looks for its type.
+
+    Args:
+        settings: what its config.json holds. trusted: whether code that it brings may run.
 
     Raises:
         ModelUnreachable: saying what to do.
     """
-    if hasattr(config, "mm_vision_tower"):
+    if "mm_vision_tower" in settings:
         raise ModelUnreachable(f"model {name} is in {_ORIGINAL_LLAVA}")
+    kind = settings.get("model_type")
+    if not kind or kind in transformers.CONFIG_MAPPING:
+        return
+    if "auto_map" not in settings:
+        raise ModelUnreachable(
+            f"model {name} is of type {kind!r}, which transformers {transformers.__version__} does not know: a newer "
+            "one may (pip install -U transformers), or name a conversion of it (…-hf)"
+        )
+    if not trusted:
+        raise ModelUnreachable(
+            f"model {name} is of type {kind!r}, for which it brings code of its own: name its conversion for "
+            "transformers (…-hf), or read that code and give --trust-remote-code"
+        )
 
 
 def check_weights(name: str) -> None:
-    """Refuse a folder without weights in safetensors.
+    """Refuse a folder without safetensors weights.
 
     Raises:
         ModelUnreachable: saying what is there instead.
@@ -114,7 +131,7 @@ def check_weights(name: str) -> None:
 
 
 def check_modules(name: str, folder: Path) -> None:
-    """Refuse a sentence-transformers model of which a part has its weights as a pickle.
+    """Refuse a sentence-transformers model with pickled weights in any part.
 
     Raises:
         ModelUnreachable: naming the file.

@@ -1,4 +1,4 @@
-"""A served model behind `Generate`: chat completions of an OpenAI-compatible server.
+"""The engine for served models: chat completions of an OpenAI-compatible server.
 
 For methods that show a model whole pictures: nothing can be hidden behind this interface, but noise can be added to the
 pixels before they are sent. Continuing a given beginning is an extension of vLLM's server.
@@ -30,7 +30,7 @@ _REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
 
 def refuse(view: View) -> None:
-    """Refuse a view that a server cannot be given.
+    """Refuse views that a server cannot apply.
 
     Raises:
         UsageError: naming what can be done instead.
@@ -59,7 +59,7 @@ class OpenAIEngine:
 
     @classmethod
     def connect(cls, config: EngineConfig) -> OpenAIEngine:
-        """Ask the server for its models. Local servers want no key.
+        """List the server's models. Local servers need no key.
 
         Raises:
             ModelUnreachable: if it does not answer, or does not serve this model.
@@ -89,7 +89,7 @@ class OpenAIEngine:
         self._running[self._threads.submit(self._answer, request)] = ticket
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """The requests that have been answered; waits for the first.
+        """The answered requests; waits for the first.
 
         Raises:
             ModelUnreachable: if the server is gone, or refuses everything.
@@ -110,7 +110,7 @@ class OpenAIEngine:
             return RowError("SERVER_REFUSED", str(error)[:500])
 
     def _complete(self, request: Generate) -> Completion:
-        """Stream the answer and close the stream where the sentence ends."""
+        """Stream the answer and stop where the sentence ends."""
         generated, tokens, prefix = "", 0, request.prefix.rstrip(" ")
         finish: Finish | None = None
         with self._client.chat.completions.create(**self._body(request, prefix)) as stream:
@@ -156,7 +156,7 @@ class OpenAIEngine:
 
 
 def served(client: openai.OpenAI, config: EngineConfig) -> Any:
-    """What the server says of the model.
+    """The server's description of the model.
 
     Raises:
         ModelUnreachable: if it does not answer, or does not serve it.
@@ -178,7 +178,7 @@ def _part(part: Part, pictures: Iterator[str]) -> dict[str, Any]:
 
 
 def _picture(image: Image, index: int, view: View) -> str:
-    """The picture as every engine sees it, upright and RGB, with a view's noise, as a data URI."""
+    """The picture as every engine uses it, upright, RGB and with the view's noise, as a data URI."""
     picture = images.decode(image)
     if view.noise_steps:
         noise_seed = seeds.derive(view.noise_seed, "", index, "image")

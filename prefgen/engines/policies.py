@@ -1,4 +1,4 @@
-"""Several policies behind one engine."""
+"""An engine that distributes requests over several policy models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefgen.requests import Generate, Reply, Request
 
 
 class Panel:
-    """Hands each `Generate` request to the policy that it names, all of which run in this process."""
+    """Passes each `Generate` request to the policy that it names; all policies run in this process."""
 
     def __init__(self, policies: Sequence[Engine]) -> None:
         self._policies = policies
@@ -22,5 +22,5 @@ class Panel:
         self._policies[request.policy].submit(ticket, request)
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Let every policy work on what it has."""
+        """Collect the replies of every policy."""
         return [reply for policy in self._policies for reply in policy.collect()]

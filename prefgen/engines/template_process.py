@@ -1,4 +1,4 @@
-"""The process that renders chat templates for `prefgen.engines.templates`: one JSON object a line in, one out.
+"""The subprocess that renders chat templates for `prefgen.engines.templates`: JSON Lines in, JSON Lines out.
 
 A template is a program. Here it can take neither more time nor more memory than it is given: the kernel ends this
 process where its alarm is not stopped in time, and refuses it memory.
@@ -20,7 +20,7 @@ _MESSAGE_CHARS = 500
 
 
 def serve() -> None:
-    """Answer what stands on standard input until it ends."""
+    """Answer the requests on standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     answers = os.fdopen(os.dup(1), "wb")
@@ -38,7 +38,7 @@ def serve() -> None:
 
 
 def _limit_memory() -> None:
-    """Limit the address space, where the system says how much of it is in use."""
+    """Limit the address space, on systems that report how much is in use."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         pages = int(statm.read_text().split()[0])
@@ -47,7 +47,7 @@ def _limit_memory() -> None:
 
 
 def _answer(render: Any, job: dict[str, Any]) -> dict[str, str]:
-    """The rendered text, or the type and message of what the template raised."""
+    """The rendered text, or type and message of the template's exception."""
     try:
         ((text,), _) = render([job.pop("messages")], **job)
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Chat templates, which are programs that a model brings: rendered in a process of their own, under limits."""
+"""Chat templates, which are programs that come with a model: rendered in a subprocess with limits."""
 
 from __future__ import annotations
 
@@ -11,17 +11,33 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from prefgen.errors import EnvironmentFault, ModelUnreachable, RowError, UsageError
 
 DEADLINE_S = 10
-_ADVICE = "mend chat_template.jinja in the model's folder, or take a model whose template you trust"
+_ADVICE = "mend it (chat_template.jinja in the model's folder), or give another by --chat-template FILE"
 _REFUSED = "TemplateError"  # what the function `raise_exception` of templates raises
 
 
+def read(file: Path) -> str:
+    """A chat template of the user's own.
+
+    Raises:
+        UsageError: if the file holds none.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--chat-template {file} cannot be read: {error}") from error
+    if not text.strip():
+        raise UsageError(f"--chat-template {file} is empty")
+    return text
+
+
 class ChatTemplate:
-    """A model's chat template, as `apply_chat_template` of transformers renders it.
+    """A model's chat template, with the semantics of `apply_chat_template` of transformers.
 
     Raises:
         UsageError: if the model has none.
@@ -33,7 +49,8 @@ class ChatTemplate:
             found = found.get("default")
         if not found:
             raise UsageError(
-                f"model {model_name} has no chat template; save one as chat_template.jinja beside its processor"
+                f"model {model_name} has no chat template: give one by --chat-template FILE, such as that of the model "
+                "it was made from"
             )
         self._source = str(found)
         self._tokens = {name: _spelled(token) for name, token in processor.tokenizer.special_tokens_map.items()}
@@ -72,7 +89,7 @@ _lock = threading.Lock()  # one job at a time: a renderer that dies is replaced 
 
 
 class _Renderer:
-    """The process, shared by all templates and threads of this one."""
+    """The subprocess, shared by all templates and threads."""
 
     _current: _Renderer | None = None
 
@@ -90,7 +107,7 @@ class _Renderer:
 
     @classmethod
     def start(cls) -> _Renderer:
-        """The one that runs; a new one if it died, or belongs to the process that this one was forked from."""
+        """The running subprocess; a new one if it died or belongs to a parent process."""
         if cls._current is None or not cls._current._runs:
             if cls._current is None:
                 atexit.register(cls._stop)
@@ -107,7 +124,7 @@ class _Renderer:
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, job: bytes) -> dict[str, str]:
-        """Have a job done: the text, or what was raised; where the process died over it, why.
+        """Run a job: returns the text or the exception; if the subprocess died, the reason.
 
         Raises:
             EnvironmentFault: if it cannot run at all.

@@ -1,4 +1,4 @@
-"""The engine of runs without a similarity model."""
+"""The embedding engine of runs without a similarity model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefgen.requests import Reply, Request, Vector
 
 
 class Unmeasured:
-    """Answers `Embed` requests with empty vectors, where a run has no similarity model."""
+    """Answers `Embed` requests with empty vectors."""
 
     def __init__(self) -> None:
         self._pending: list[int] = []
@@ -19,6 +19,6 @@ class Unmeasured:
         self._pending.append(ticket)
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """An empty vector for each."""
+        """An empty vector for each text."""
         pending, self._pending = self._pending, []
         return [(ticket, Vector(np.empty(0, dtype=np.float32))) for ticket in pending]

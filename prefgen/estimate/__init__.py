@@ -1,1 +1,1 @@
-"""What a run will do and cost, told before it starts: rows, tokens, time, memory, money."""
+"""Estimates of a run before it starts: rows, tokens, time, memory, cost."""

@@ -1,4 +1,4 @@
-"""What an estimate assumes where there is no data, model or machine: the options of `prefgen plan`."""
+"""Assumptions of an estimate without data, model or machine: the options of `prefgen plan`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from prefgen.options import DATA, MODELS, check, option
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is assumed.
+    """The assumed sizes and device.
 
     Attributes:
-        image_tokens: of the one picture that each sample has. answer_tokens: of its reference answer.
+        image_tokens: of the one picture that each sample has.
+        answer_tokens: of its reference answer.
         model: name of a model whose configuration is read; empty to go by `model_size` alone, such as ``7b``.
         gpu: name of `prefgen.estimate.hardware.known`; `gpus` of them share the samples.
         price_per_hour: dollars of one GPU, if they are known.
@@ -35,9 +36,4 @@ class Outlook:
     judge: JudgeConfig = field(default_factory=JudgeConfig)
 
     def __post_init__(self) -> None:
-        """Check every number.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check(self)

@@ -1,4 +1,4 @@
-"""What a judge will cost, what it has cost, and what its verdicts are worth."""
+"""Expected and actual cost of a judge, and its accuracy as text."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _REPLY_TO_ANSWER = 2.0  # a reply repeats the answer and says what changed
 
 
 def expect(judge: JudgeConfig, method: Method, samples: Sequence[Sample], rows: int) -> Iterator[tuple[str, str]]:
-    """Calls, tokens and dollars of a run, told from what its first rows ask first.
+    """Calls, tokens and dollars of a run, extrapolated from the first requests of its first rows.
 
     Args:
-        samples: images loaded. rows: of the whole run.
+        samples: images loaded.
+        rows: of the whole run.
     """
     asked = [request for sample in samples for request in _first_requests(method, sample)]
     chats = [request for request in asked if isinstance(request, Chat)]
@@ -73,7 +74,7 @@ def _first_requests(method: Method, sample: Sample) -> tuple[object, ...]:
 
 
 def render_accuracy(found: Accuracy) -> Table:
-    """How good a judge is, for the terminal."""
+    """A judge's accuracy as a table for the terminal."""
     table = Table(show_header=False)
     table.add_row("pairs judged", f"{found.pairs:,}")
     for reason, count in found.failed.items():
@@ -92,7 +93,7 @@ def render_accuracy(found: Accuracy) -> Table:
 
 
 def describe(bill: Bill, judge: JudgeConfig) -> str:
-    """What the calls of a run came to, all its invocations together."""
+    """Cost of all calls of a run, over all invocations."""
     said = f"judge: {bill.calls:,} calls, {bill.prompt_tokens:,} tokens read, {bill.tokens:,} generated"
     if price_of(judge) is not None:
         said += f", ${bill.dollars:.4f}"

@@ -1,4 +1,4 @@
-"""How long a run will take, and how much room: first principles, and what of a device's speed is reached in practice.
+"""Forecast of a run's time and disk space, from arithmetic and the measured share of a device's speed.
 
     vision    2 P_vision · patches                      by the arithmetic that is reached
     reading   2 P · tokens read                         likewise; the sentence embedder likewise
@@ -38,10 +38,11 @@ _BATCH_SHARE = 1 / 3  # of the memory that the weights leave, as in `prefgen.eng
 
 @dataclass(frozen=True)
 class Use:
-    """What the transformers engine reaches.
+    """The share of a device's speed that the transformers engine reaches.
 
     Attributes:
-        arithmetic: share of a device's operations a second. bandwidth: of its memory's bytes a second.
+        arithmetic: share of a device's operations a second.
+        bandwidth: of its memory's bytes a second.
         host_s: seconds for each token written.
     """
 
@@ -57,7 +58,7 @@ OF_MEASURED = Use(arithmetic=0.4, bandwidth=0.4, host_s=0.9e-3)
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run is expected to take.
+    """Expected time and space of a run.
 
     Attributes:
         row_s: seconds of one group of devices for a row, for each round of its work.
@@ -89,7 +90,7 @@ def forecast(
     embedder: str = "",
     picture_bytes: float = PICTURE_BYTES,
 ) -> Forecast:
-    """Put it all together.
+    """The forecast of a run from its work, shape and device.
 
     Args:
         gpus: devices in all. A model that one cannot hold is taken to be spread without loss.
@@ -110,7 +111,7 @@ def forecast(
 
 
 def seconds(work: Work, shape: Shape, hardware: Hardware, embedder_parameters: float = 0.0) -> float:
-    """Seconds that one device takes for some work, the model loaded."""
+    """Seconds of some work on one device, without loading the model."""
     use = OF_MEASURED if hardware.measured else OF_DATA_SHEET
     arithmetic, bandwidth = use.arithmetic * hardware.flops, use.bandwidth * hardware.bandwidth
     vision = 2 * shape.vision_parameters * shape.patches * work.encoded / arithmetic
@@ -122,18 +123,18 @@ def seconds(work: Work, shape: Shape, hardware: Hardware, embedder_parameters: f
 
 
 def _batch_rows(shape: Shape, context: float, hardware: Hardware) -> float:
-    """Rows that are written to at the same time."""
+    """Number of rows that are decoded together."""
     room = max(0.9 * hardware.memory - shape.weight_bytes, 0.0) * _BATCH_SHARE
     return max(1.0, min(_BATCH_ROWS, room / max(context * shape.kv_bytes, 1.0)))
 
 
 def devices_for(shape: Shape, hardware: Hardware) -> int:
-    """How many devices it takes to hold the weights and leave a fifth of their memory to work in."""
+    """Number of devices that hold the weights and keep a fifth of their memory free."""
     return math.ceil(shape.weight_bytes / (0.8 * hardware.memory))
 
 
 def lines(found: Forecast) -> Iterator[tuple[str, str]]:
-    """The forecast in words, as (name, sentence), for a plan."""
+    """The forecast as (name, sentence), for a plan."""
     repeated = found.rounds.high > found.rounds.low
     work, tokens = found.work, found.rows * found.rounds.expected
     times = f", {found.rounds.expected:.1f} times" if repeated else ""
@@ -149,7 +150,7 @@ def lines(found: Forecast) -> Iterator[tuple[str, str]]:
 
 
 def cost(found: Forecast, dollars_per_hour: float | None) -> str:
-    """Device-hours, and what they cost if their price is known."""
+    """Device-hours, and their cost if the price is known."""
     low, expected, high = (found.hours(each) for each in astuple(found.rounds))
     bounds = high > low
     if dollars_per_hour is None:
@@ -160,14 +161,14 @@ def cost(found: Forecast, dollars_per_hour: float | None) -> str:
 
 
 def duration(hours: float) -> str:
-    """A time, for people."""
+    """A time as text."""
     if hours < 1 / 60:
         return f"{hours * 3600:.0f} s"
     return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:,.1f} h"
 
 
 def size(count: float) -> str:
-    """A number of bytes, for people."""
+    """A number of bytes as text."""
     return (
         f"{count / 1e9:,.1f} GB"
         if count >= 1e9

@@ -1,4 +1,4 @@
-"""How fast a device is: data sheets of GPUs, from a table; what is in no data sheet is measured."""
+"""Speed and memory of devices, from a table of GPU data sheets or by measurement."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ class Hardware:
     """One device.
 
     Attributes:
-        flops: of dense matrix products, a second. bandwidth: of its memory, bytes a second.
+        flops: of dense matrix products, a second.
+        bandwidth: of its memory, bytes a second.
         memory: bytes.
-        source: where these figures are from. measured: whether from this machine.
+        source: where these figures are from.
+        measured: whether from this machine.
     """
 
     name: str
@@ -27,12 +29,12 @@ class Hardware:
     measured: bool = False
 
     def describe(self) -> str:
-        """In words."""
+        """The device as text."""
         flops = f"{self.flops / 1e12:,.0f} TFLOP/s" if self.flops > 1e13 else f"{self.flops / 1e9:,.0f} GFLOP/s"
         return f"{self.name}: {flops}, {self.bandwidth / 1e9:,.0f} GB/s ({self.source})"
 
     def times(self, count: int) -> Hardware:
-        """So many of them as if they were one."""
+        """Several devices combined into one."""
         return replace(self, flops=self.flops * count, bandwidth=self.bandwidth * count, memory=self.memory * count)
 
 
@@ -42,7 +44,7 @@ def known() -> dict[str, Hardware]:
 
 
 def gpu(name: str) -> Hardware:
-    """A GPU of the table.
+    """A GPU of the table, by name.
 
     Raises:
         UsageError: if it is not there, with those that are.
@@ -54,7 +56,7 @@ def gpu(name: str) -> Hardware:
 
 
 def of_device(device: str) -> Hardware:
-    """A device of this machine, as torch calls it: from the table if it is there, else measured in a moment."""
+    """A device of this machine, by torch's name: from the table, else measured."""
     from prefgen.engines.hf import devices, loading
 
     kind = loading.device_kind(device)
@@ -66,7 +68,7 @@ def of_device(device: str) -> Hardware:
 
 
 def _table() -> list[tuple[str, str, Hardware]]:
-    """Name, what CUDA's name of it ends in, figures."""
+    """The table: name, suffix of CUDA's name, figures."""
     table = json.loads((resources.files("prefgen.estimate") / "gpus.json").read_text(encoding="utf-8"))
     return [
         (

@@ -1,4 +1,4 @@
-"""What a run would take, before there is data, a model or a machine: samples of an assumed size, a GPU of the table."""
+"""Estimate of a run without data, model or machine, from assumed sizes and a GPU of the table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COCO = (640, 480)  # pixels
 
 
 def render(outlook: Outlook) -> RenderableType:
-    """As a table for the terminal.
+    """The estimate as a table.
 
     Raises:
         UsageError: for an unknown GPU, or what is no size.
@@ -35,7 +35,7 @@ def render(outlook: Outlook) -> RenderableType:
 
 
 def lines(outlook: Outlook) -> Iterator[tuple[str, str]]:
-    """The outlook in words, as (name, sentence)."""
+    """The estimate as (name, sentence)."""
     sample, method = _sample(outlook), outlook.method
     yield (
         "assumed",
@@ -73,7 +73,7 @@ def _on_gpus(outlook: Outlook, sample: Sample) -> Iterator[tuple[str, str]]:
 
 
 def _sample(outlook: Outlook) -> Sample:
-    """One that stands for all."""
+    """A sample of the assumed size."""
     sentences = max(1, round(outlook.answer_tokens * _CHARS_PER_TOKEN / len(_SENTENCE)))
     prompt = (Turn("user", (Slot.IMAGE, _QUESTION)),)
     return Sample("0" * 16, prompt, (Image(b"", "", *_COCO),), (_SENTENCE * sentences).strip(), "assumed", "0")

@@ -1,4 +1,4 @@
-"""What a method asks of its models for a row: pictures encoded, tokens read, tokens written. No model is needed.
+"""Work of a method per row: encoded pictures, tokens read and written. Needs no model.
 
 Each flow is run for one round on an engine that notes the requests and answers with seeded words. How long the answers
 of a real model are is not known before; they are taken to be as long as the reference, with two measured exceptions.
@@ -29,12 +29,13 @@ STILL_SIMILAR = (0.334, 0.203, 0.150, 0.122)
 
 @dataclass(frozen=True)
 class Work:
-    """Means of a row.
+    """Mean work per row.
 
     Attributes:
         encoded: image tokens that the vision tower makes.
         read: tokens that the language model reads before it writes; what requests share is read once.
-        written: tokens that it writes. context: tokens that each of these attends to.
+        written: tokens that it writes.
+        context: tokens that each of these attends to.
         embedded: tokens that the sentence embedder reads.
     """
 
@@ -47,7 +48,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Rounds:
-    """How often the work of a round is done for a row."""
+    """How often the work of a round is done per row."""
 
     low: float
     expected: float
@@ -55,17 +56,18 @@ class Rounds:
 
 
 def rounds(method: Method) -> Rounds:
-    """Iterations of a method that makes answers again; one for any other."""
+    """Number of iterations of a method that repeats answers; 1 for others."""
     most = getattr(method, "iterations", 1)
     shares = [STILL_SIMILAR[min(place, len(STILL_SIMILAR) - 1)] for place in range(most - 1)]
     return Rounds(1.0, 1.0 + sum(shares), float(most))
 
 
 def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens: Callable[[str], float]) -> Work:
-    """The work of one round on these samples, their images loaded.
+    """The work of one round on these samples, whose images are loaded.
 
     Args:
-        image_tokens: of a prompt with its pictures. tokens: how many a text has.
+        image_tokens: of a prompt with its pictures.
+        tokens: how many a text has.
     """
     once = {"iterations": 1} if hasattr(method, "iterations") else {}
     method = dataclasses.replace(method, **once) if once else method  # type: ignore[type-var]  # methods are dataclasses
@@ -74,7 +76,7 @@ def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens:
 
 
 def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callable[[str], float]) -> Work:
-    noted = _Noted()
+    noted = _ProgressRecord()
     engines: Mapping[type[Request], Engine] = {Borrow: Album([sample])} | dict.fromkeys(
         (Embed, Generate, Contrast, Annotate, Score, Rate, Chat), noted
     )
@@ -116,8 +118,8 @@ def _written(
     return WRITTEN_SHARE * answer / sum(isinstance(other, Generate) and other.stop != "end" for other in asked)
 
 
-class _Noted:
-    """Keeps what it is asked, and answers with seeded words."""
+class _ProgressRecord:
+    """An engine that records requests and answers with seeded words."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -125,7 +127,7 @@ class _Noted:
         self._chats: list[int] = []
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Keep and hand on; a chat ends its row."""
+        """Record a request and pass it on; a chat request ends its row."""
         self.requests.append(request)
         if isinstance(request, Chat):
             self._chats.append(ticket)

@@ -1,1 +1,1 @@
-"""Which answers and which settings are better: a judge's verdicts, paired comparisons, tuning."""
+"""Evaluation: benchmarks, judges, comparisons of runs, and tuning."""

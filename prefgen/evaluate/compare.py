@@ -1,4 +1,4 @@
-"""Several runs over the same samples, side by side: what the same measures say of each method's rejected answers.
+"""Comparison of runs over the same samples: the same measures for each method's rejected answers.
 
 Figures of answers are taken over the samples of which every run has a pair, so that no method shines by dropping what
 is hard; what it yields and costs is that of the whole run.
@@ -29,10 +29,11 @@ _AT_ONCE = 64  # samples whose images are held in memory
 
 @dataclass(frozen=True)
 class Compared:
-    """One run. Figures that could not be taken are None.
+    """Measures of one run; None where they could not be computed.
 
     Attributes:
-        run: its folder's name. method: the methods of its rows, with their variants.
+        run: its folder's name.
+        method: the methods of its rows, with their variants.
         planned, pairs: rows of the whole run.
         non_similar: of the rows that the model answered, the share that gave a pair below the threshold.
         edit_share: median share of words of the rejected answer that are not the chosen one's.
@@ -59,7 +60,8 @@ class Comparison:
     """Runs in the order given.
 
     Attributes:
-        samples: how many they have in common. chosen_fluency: as in `Compared`, of the chosen answers of these.
+        samples: how many they have in common.
+        chosen_fluency: as in `Compared`, of the chosen answers of these.
     """
 
     samples: int
@@ -98,7 +100,7 @@ def compare(runs: Sequence[Path], policy: Engine | None = None, threshold: float
 def _compared(
     run: Path, rows: list[dict[str, Any]], common: list[dict[str, Any]], fluency: float | None, threshold: float
 ) -> Compared:
-    """Measure one run: `rows` are all of its pairs, `common` those of the samples that every run has."""
+    """Measure one run: `rows` are all of its pairs, `common` those of samples that every run has."""
     at = Layout(run)
     commits = at.read_commits()
     refused = sum(
@@ -124,7 +126,7 @@ def _compared(
 def _fluency(
     stored: Stored, rows: Sequence[Mapping[str, Mapping[str, Any]]], common: Sequence[str], policy: Engine
 ) -> list[float | None]:
-    """Mean log-probability of a token, averaged over answers: of the chosen ones, then of each run's rejected ones."""
+    """Mean log-probability per token, averaged over answers: of the chosen ones, then of each run's rejected ones."""
     answers = [{name: rows[0][name]["chosen_response"] for name in common}]
     answers += [{name: each[name]["rejected_response"] for name in common} for each in rows]
     found: list[list[float]] = [[] for _ in answers]
@@ -147,7 +149,7 @@ def _fluency(
 
 
 def render(comparison: Comparison) -> Table:
-    """The comparison for the terminal."""
+    """The comparison as a table for the terminal."""
     table = Table(box=None)
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")

@@ -1,4 +1,4 @@
-"""How good a judge is: its verdicts about pairs whose better answer is known, as in the paper's table 10."""
+"""Accuracy of a judge on pairs whose better answer is known, as in the paper's table 10."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Judged:
-    """Both verdicts about a pair; in `comparison` the chosen answer is the one, the rejected the other."""
+    """Both verdicts on a pair; in `comparison` the chosen answer is the first."""
 
     id: str
     comparison: Comparison
@@ -30,13 +30,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A judge in figures; shares are None where there is nothing to take them of.
+    """Accuracy figures of a judge; None without verdicts.
 
     Attributes:
-        pairs: that were judged and have a label other than a tie. failed: that could not be judged.
+        pairs: that were judged and have a label other than a tie.
+        failed: that could not be judged.
         accuracy: share of single verdicts that are right; ties and unclear ones are not. This is table 10's figure.
-        agreed: share of pairs with the same clear verdict in both orders. agreed_accuracy: share of these that are
-            right.
+        agreed: share of pairs with the same clear verdict in both orders.
+        agreed_accuracy: share of these that are right.
         first: share of clear single verdicts for the answer that stood first; 0.5 where the order does not matter.
         ties: share of single verdicts that are ties; likewise `unclear`, that cannot be read.
     """
@@ -58,7 +59,7 @@ def judge(
     limit: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Judged | Dropped]:
-    """Have the pairs of a run judged, in both orders.
+    """Have the pairs of a run judged in both orders.
 
     Args:
         engines: answer `Annotate` or `Chat`, whichever the comparer asks.
@@ -77,7 +78,7 @@ def judge(
 
 
 def tally(judged: Iterable[Judged | Dropped], labels: Mapping[str, str] | None = None) -> Accuracy:
-    """What the verdicts come to.
+    """The accuracy of these verdicts.
 
     Args:
         labels: by id, ``good`` where the chosen answer is the better one, ``bad`` where it is not; others are left out.
@@ -124,7 +125,7 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
 
 
 def _sample(row: Mapping[str, Any]) -> Sample:
-    """What a row's answers are answers to."""
+    """The sample of a row's answers."""
     prompt = tuple(
         Turn(turn["role"], tuple(part["text"] if part["type"] == "text" else Slot.IMAGE for part in turn["content"]))
         for turn in row["prompt"]

@@ -1,4 +1,4 @@
-"""Which rewards prefer the chosen answers of pairs that none was trained on: the matrix of table 7, with baselines.
+"""Accuracy of rewards on pairs that none was trained on: the matrix of table 7, with baselines.
 
 A column's pairs are the same for all rows: those of a run none of whose pictures any of the models was trained on.
 A reward that knows no picture is no reward of pictures, so two baselines stand beside the models: the rule that the
@@ -38,11 +38,12 @@ Margins = dict[int, float]
 
 @dataclass(frozen=True)
 class Cell:
-    """How often one reward is right on one run.
+    """Accuracy of one reward on one run.
 
     Attributes:
         accuracy: share of pairs whose chosen answer has the higher reward; equal ones count one half. None of no pairs.
-        interval: its 95% interval by a bootstrap over pictures. pairs: that were rated.
+        interval: its 95% interval by a bootstrap over pictures.
+        pairs: that were rated.
     """
 
     accuracy: float | None
@@ -52,11 +53,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rewards by runs.
+    """Accuracies of rewards by run.
 
     Attributes:
         cells: by reward and run.
-        seen: of each run, rows left out since a model was trained on one of their pictures. dropped: reasons, counted.
+        seen: of each run, rows left out since a model was trained on one of their pictures.
+        dropped: reasons, counted.
         unrecorded: models of which nothing says what they were trained on.
     """
 
@@ -75,10 +77,11 @@ def matrix(
     limit: int | None = None,
     seed: int = 0,
 ) -> Matrix:
-    """Rate the pairs of every run by every model and baseline.
+    """Score the pairs of every run with every model and baseline.
 
     Args:
-        models: folders of reward models. implicit: policies and the references that they were trained against.
+        models: folders of reward models.
+        implicit: policies and the references that they were trained against.
         limit: use the first rows of each run that none was trained on.
 
     Raises:
@@ -133,7 +136,7 @@ def reference_of(policy: str, given: str) -> str:
 
 
 def _free(run: Stored, seen: frozenset[str]) -> list[int]:
-    """Numbers of the rows with none of these pictures."""
+    """Indices of the rows with none of these pictures."""
     scanned = enumerate(run.scan(("id", "meta")))
     return [number for number, row in scanned if not seen.intersection(digests(row) or [row["id"]])]
 
@@ -147,7 +150,7 @@ def _pairs(run: Stored, numbers: Sequence[int]) -> Iterator[tuple[int, Row]]:
 def _items(
     run: Stored, numbers: Sequence[int], reader: Reader, dropped: Counter[str]
 ) -> Iterator[list[tuple[int, Item]]]:
-    """Batches of pairs as one prompt with both answers; rows that cannot be read are counted."""
+    """Batches of pairs, each one prompt with both answers; unreadable rows are counted."""
     batch: list[tuple[int, Item]] = []
     for number, row in _pairs(run, numbers):
         try:

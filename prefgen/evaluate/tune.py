@@ -1,4 +1,4 @@
-"""A pilot of BDHS over one of its constants: what each value gives on the same samples, and which to take.
+"""Pilot runs of BDHS over values of one option on the same samples, and a recommendation.
 
 The rule: of the values whose answers stay near the reference in length and do not talk of blur, the weakest restriction
 whose share of non-similar answers, averaged over the iterations, is near the best. Hiding more than it takes only makes
@@ -33,16 +33,18 @@ BLUR_TALK = 0.01
 
 @dataclass(frozen=True)
 class Trial:
-    """One value.
+    """Results of one value.
 
     Attributes:
-        method: BDHS with it. setting: in words, such as ``ρ = 0.99``.
+        method: BDHS with it.
+        setting: in words, such as ``ρ = 0.99``.
         pairs: of all `rows` of the pilot.
         non_similar: figure 10 of the paper, as in `prefgen.card.summary.Summary`.
         kept_tokens: image tokens that stayed visible, mean over pairs, of `image_tokens`.
         length_ratio: mean length of the rejected answers by that of their references, in characters.
         blur_talk: share of rejected answers that talk of the picture's quality. Both None without a pair.
-        tokens: generated for a pair. seconds: spent on one, in a batch with the others.
+        tokens: generated for a pair.
+        seconds: spent on one, in a batch with the others.
     """
 
     method: BDHS
@@ -59,12 +61,12 @@ class Trial:
 
     @property
     def level(self) -> float:
-        """Mean of `non_similar`: how high its line lies."""
+        """Mean of `non_similar` over the iterations."""
         return mean(self.non_similar) if self.non_similar else 0.0
 
 
 def run(methods: Sequence[tuple[str, BDHS]], samples: Sequence[Sample], engines: Engines) -> Iterator[Trial]:
-    """Try each on the same samples with the same engines.
+    """Run each value on the same samples with the same engines.
 
     Args:
         methods: each with its setting in words.
@@ -77,7 +79,7 @@ def run(methods: Sequence[tuple[str, BDHS]], samples: Sequence[Sample], engines:
 
 
 def measure(method: BDHS, setting: str, outcomes: Sequence[Outcome], seconds: float) -> Trial:
-    """The figures of one value, from what became of all rows."""
+    """The figures of one value, from the outcomes of all rows."""
     pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
     accepted = Counter(
         (outcome.iteration, outcome.similarity < method.similarity_threshold)
@@ -102,7 +104,7 @@ def measure(method: BDHS, setting: str, outcomes: Sequence[Outcome], seconds: fl
 
 
 def recommend(trials: Sequence[Trial]) -> tuple[Trial, str] | None:
-    """The trial to go on with and why; None if no trial gave a pair.
+    """The recommended trial and the reason; None if no trial gave a pair.
 
     Args:
         trials: the weakest restriction first.
@@ -129,7 +131,7 @@ def _is_sound(trial: Trial) -> bool:
 
 
 def render(trials: Sequence[Trial]) -> Table:
-    """The table for the terminal."""
+    """The trials as a table for the terminal."""
     iterations = trials[0].method.iterations
     shares = f"non-similar after 1…{iterations}"
     headings = ("setting", "visible", "pairs", shares, "length", "blur", "tokens", "seconds")
@@ -206,7 +208,7 @@ def plot(trials: Sequence[Trial]) -> str:
 
 
 def _apart(heights: Sequence[float], top: float, gap: float = 17.0) -> list[float]:
-    """Heights for labels, each as near to its own as it can be without touching the one above."""
+    """Heights of labels, each as close to its own as possible without overlap."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     placed = [0.0] * len(heights)
     above = top - gap

@@ -31,7 +31,7 @@ TIES = frozenset({"tie", "both", "equal", "same", "neither", "none", "both_bad",
 
 @dataclass(frozen=True)
 class Ab:
-    """Reads two answers and a label."""
+    """Reader of two answers and a label."""
 
     name: ClassVar[str] = "ab"
     licence: str = "other"

@@ -1,4 +1,4 @@
-"""Argilla's folder, which is written and not read."""
+"""Argilla's dataset folder (export only)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LABELS = {
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:
-    r"""Argilla's folder, for people to judge pairs or to correct them.
+    r"""Argilla's folder, for judging or correcting pairs by hand.
 
     ``records.json``, ``.argilla/settings.json`` and ``.argilla/dataset.json``, as `rg.Dataset.to_disk` writes them::
 
@@ -87,7 +87,7 @@ def place(row: Mapping[str, Any]) -> None:
 
 
 def _settings(pictures: int) -> dict[str, Any]:
-    """What a record shows and asks; names are those in `_record`."""
+    """Fields and questions of a record, named as in `_record`."""
     plain = {"use_markdown": False}
     return {
         "guidelines": _GUIDELINES,

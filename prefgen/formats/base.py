@@ -1,4 +1,4 @@
-"""What a format is: its reader, its writer, and the loader of the trainer that it is for, each where there is one."""
+"""The interface of a format: reader, writer, and the loader of its trainer, each optional."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REJECTED_BY_IMAGE = "REJECTED_BY_IMAGE"
 
 
 class Importer(Protocol):
-    """A reader of pairs: a frozen dataclass whose fields are its options."""
+    """A reader of pairs: a frozen dataclass with options as fields."""
 
     name: ClassVar[str]
 
@@ -32,7 +32,7 @@ class Importer(Protocol):
 
 @dataclass(frozen=True)
 class Exported:
-    """Rows of a format.
+    """Result of an export.
 
     Attributes:
         left_out: number of rows that the format has no place for, by reason.
@@ -79,11 +79,12 @@ def _as_given(src: Path) -> tuple[Path, Mapping[str, str]]:
 
 @dataclass(frozen=True)
 class Loader:
-    """How a trainer loads a format: rules that are known from its code, and that code itself where it is installed.
+    """A trainer's loader of a format: known rules, and its own code if it is installed.
 
     Attributes:
         problems: what the trainer would stumble over in a row.
-        module: to import, by which an installed trainer is found. distribution: the package that it is of.
+        module: to import, by which an installed trainer is found.
+        distribution: the package that it is of.
         load: of the folder of the data, the names of its columns and the name of a processor or None.
         max_length: tokens to which the trainer cuts a row when it is told nothing; None: it must be told.
         turns_pictures: whether an EXIF orientation is applied.
@@ -101,7 +102,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class Format:
-    """A format, under the name that `prefgen import`, ``export --to`` and ``check --with`` have for it."""
+    """A format, with its name in `prefgen import`, ``export --to`` and ``check --with``."""
 
     name: str
     reader: type[Importer] | None = None

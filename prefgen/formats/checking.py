@@ -1,4 +1,4 @@
-"""Which rows would break a trainer: each loader's own rules, applied to the data as the loader would find it.
+"""Checks of rows against a trainer's loader: its rules, and its own code if it is installed.
 
 The rules come from the loaders' code and issues; a trainer of another version may have others. Where the trainer itself
 is installed, `prefgen.formats.installed` asks it.
@@ -29,7 +29,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 
 @dataclass(frozen=True)
 class Problem:
-    """A row that would break, or whose answer or picture would be cut."""
+    """A row that would fail, or whose answer or picture would be cut."""
 
     row: str
     detail: str
@@ -37,7 +37,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found.
+    """Result of a check.
 
     Attributes:
         problems: by our rules, those of one row together; then by the trainer's own loader, then by length.
@@ -58,7 +58,7 @@ def check(
     max_length: int | None = None,
     loaded: int | None = None,
 ) -> Checked:
-    """Apply a loader's rules to every row; where the trainer is installed, run that loader as well.
+    """Apply a loader's rules to every row, and run the trainer's own loader if it is installed.
 
     Args:
         src: a run, an exported folder, or a file.
@@ -98,7 +98,7 @@ def check(
 
 
 def data_files(src: Path) -> list[Path]:
-    """The files that a trainer reads of `src`: itself, or what stands in the folder, ``data/`` first.
+    """The files that a trainer reads of `src`: the file itself, or those in the folder, ``data/`` first.
 
     Raises:
         UsageError: there is none.
@@ -129,7 +129,7 @@ def _found(row: Row, loader: Loader, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _pictures(row: Row, column: str, file: Path, trainer: str) -> Iterator[str]:
-    """Pictures that do not exist beside the row's file, above it or here; and those that are shown otherwise."""
+    """Pictures that do not exist relative to the row's file, its parent or here; and those shown differently."""
     columns = row.columns if isinstance(row.columns, dict) else {}
     for name in dict.fromkeys((column, "image", "rejected_images")):
         value = columns.get(name)
@@ -147,7 +147,7 @@ def _pictures(row: Row, column: str, file: Path, trainer: str) -> Iterator[str]:
 
 
 def _shown(picture: bytes | Path | None, trainer: str) -> str:
-    """What the trainer shows otherwise than prefgen's engines, or that the picture is broken; empty where nothing is.
+    """How the trainer shows a picture differently from prefgen's engines, or that it is broken; empty if neither.
 
     Trainers open a picture and convert it to RGB. That drops transparency where prefgen composes it onto white, and
     clips 16-bit grey where prefgen scales it; some also leave an EXIF orientation unheeded (`Loader.turns_pictures`).

@@ -1,4 +1,4 @@
-"""Exports of a run. The folder of an export is filled beside its place, and moved there when it is whole.
+"""Exports of a run, atomic: the folder is filled beside its place and moved when complete.
 
 .NAME.partial/          the folder while it is written; a kill leaves it, and the same command clears and fills it again
   .lock                 held by the process that writes
@@ -27,7 +27,7 @@ _RECORD = ".export.json"
 
 
 def plan(stored: Stored, to: str) -> Exported:
-    """What `export` would write, and which rows it would leave out.
+    """The rows that `export` would write, and those that it would leave out.
 
     Raises:
         UsageError: `to` is unknown, or the format has a place for no row.
@@ -49,7 +49,7 @@ def plan(stored: Stored, to: str) -> Exported:
 
 
 def export(stored: Stored, to: str, out: Path) -> Exported:
-    """Write the rows of `stored` into `out`, all of them or nothing.
+    """Write the rows of `stored` into `out`, atomically.
 
     Args:
         to: a key of `EXPORTERS`.
@@ -67,7 +67,7 @@ def export(stored: Stored, to: str, out: Path) -> Exported:
 
 
 def written(out: Path, what: dict[str, str], write: Callable[[Path], Exported]) -> Exported:
-    """Have an export written into `out`, all of it or nothing; one that is finished is checked and left as it is.
+    """Run an export into `out`, atomically; a finished one is checked and left unchanged.
 
     Args:
         what: format and digest of the run: what must be the same for a finished export to be taken for this one.
@@ -114,7 +114,7 @@ def _write(partial: Path, out: Path, what: dict[str, str], write: Callable[[Path
 
 
 def _refuse_foreign(partial: Path) -> None:
-    """See that nothing but an export is in the folder where one is written first.
+    """Refuse a folder with other content than an export.
 
     Raises:
         UsageError: something is.
@@ -130,7 +130,7 @@ def _refuse_foreign(partial: Path) -> None:
 
 
 def _finished(out: Path, what: dict[str, str]) -> Exported | None:
-    """What the finished export in `out` holds; None where `out` is empty or not there.
+    """Content of the finished export in `out`; None if `out` is empty or missing.
 
     Raises:
         UsageError: other files are there. CorruptRun: it is another export, or damaged.

@@ -1,4 +1,4 @@
-"""The trainers' own loading code, where they are installed: rows go through it as they would before training.
+"""The loaders of installed trainers, applied to rows as before training.
 
 What raises is given again by halves, until it is known which rows it was.
 """
@@ -18,14 +18,14 @@ _DETAIL_CHARS = 300
 
 
 def version(loader: Loader) -> str | None:
-    """Version of the trainer that is installed here, if it is."""
+    """Version of the installed trainer, if any."""
     return importlib.metadata.version(loader.distribution) if importlib.util.find_spec(loader.module) else None
 
 
 def broken(
     loader: Loader, src: Path, files: list[Path], columns: Mapping[str, str], processor: str | None, rows: int | None
 ) -> Iterator[tuple[str, str]]:
-    """Names of the rows that the installed trainer's loader does not take, and what it says.
+    """Names of the rows that the installed trainer's loader rejects, and its messages.
 
     Args:
         src: as given to `prefgen.formats.check`; `files` are those that it holds.
@@ -47,7 +47,7 @@ def broken(
 
 
 def _chunks(src: Path, files: list[Path], rows: int | None) -> Iterator[Any]:
-    """`datasets.Dataset`s of some rows, read by the `load_dataset` of the trainer's environment."""
+    """`datasets.Dataset`s of some rows, loaded by the trainer's own version of `datasets`."""
     import datasets
 
     if files == [src] and src.is_dir():

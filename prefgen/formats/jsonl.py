@@ -1,4 +1,4 @@
-"""Any flat set (JSON Lines, a JSON list, Parquet, a Hub set) whose columns are named by options; no licence stated.
+"""Flat rows (JSON Lines, a JSON list, Parquet, a Hub set) with columns named by options; no licence stated.
 
 The defaults fit VL-RLHF's plain form and many others::
 
@@ -40,7 +40,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Jsonl:
-    """Reads flat rows.
+    """Reader of flat rows.
 
     Attributes:
         id_column: where the row's own id stands, if not in one of the usual columns.
@@ -88,7 +88,7 @@ class Jsonl:
 
 
 def suggested(columns: Mapping[str, Any]) -> list[str]:
-    """The options that name the columns of such a row, as far as their names tell; COLUMN where they do not."""
+    """The options that name the columns of such a row, guessed from their names; COLUMN where none fits."""
     left = [str(name) for name in columns]
     options: list[str] = []
     for role, words in _WORDS.items():

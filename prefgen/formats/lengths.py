@@ -1,4 +1,4 @@
-"""Tokens of a pair under a model's processor, and rows that a length limit would cut."""
+"""Token counts of pairs under a model's processor, and rows that a length limit would cut."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class Length:
-    """Tokens of a pair.
+    """Token counts of a pair.
 
     Attributes:
         image_end: position behind the last image token, or 0 if the prompt has none.
@@ -32,7 +32,7 @@ class Length:
 
 
 class Lengths:
-    """Counts tokens with one processor.
+    """Counts tokens with a processor.
 
     Args:
         image_token_id: the placeholder that stands for one image feature.
@@ -45,7 +45,7 @@ class Lengths:
 
     @classmethod
     def load(cls, name: str) -> Lengths:
-        """With the processor of a model, a folder or a Hub id.
+        """Load the processor of a model, a folder or a Hub id.
 
         Raises:
             UsageError: it is none for pictures, or has no chat template.
@@ -61,7 +61,7 @@ class Lengths:
         return cls(load_processor(config), image_token_id, name)
 
     def measure(self, pair: Pair) -> Length:
-        """Tokens of a pair whose pictures are loaded; texts as the model's own chat template renders them.
+        """Token counts of a pair with loaded pictures, rendered by the model's own chat template.
 
         Raises:
             RowError: the chat template refuses the conversation.
@@ -94,7 +94,7 @@ class Cut:
 
 
 def limit(trainer: str, max_length: int | None) -> int:
-    """The limit that holds.
+    """The length limit that applies.
 
     Raises:
         UsageError: the trainer has no default.
@@ -106,7 +106,7 @@ def limit(trainer: str, max_length: int | None) -> int:
 
 
 def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair], Length]) -> Iterator[Cut]:
-    """Rows of a file or folder that are longer; rows that are no pair are `prefgen.formats.check`'s business."""
+    """Rows above the limit; rows that are no pair are left to `prefgen.formats.checking`."""
     root = SourceOptions().root(str(src))
     for outcome in importer(str(src)):
         if isinstance(outcome, Dropped):

@@ -1,4 +1,4 @@
-"""What prefgen reads and writes, from the registries: SFT rows, sets and formats that are imported, exports."""
+"""The list of all formats: SFT rows, imports and exports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORT = 100
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the list.
+    """A format in the list.
 
     Attributes:
         use: `READ`, `IMPORTED` or `WRITTEN`.
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def short(self) -> str:
-        """The beginning of the example, on one line."""
+        """The first characters of the example, on one line."""
         line = " ".join(self.example.split())
         return line if len(line) <= _SHORT else line[: _SHORT - 1] + "…"
 
@@ -56,7 +56,7 @@ def formats() -> list[Entry]:
 
 
 def named(name: str) -> list[Entry]:
-    """The formats of that name: what is imported and exported under one name are two.
+    """The formats of this name: an import and an export of one name are two.
 
     Raises:
         UsageError: there is none.
@@ -69,7 +69,7 @@ def named(name: str) -> list[Entry]:
 
 
 def unknown(problem: str, name: str, known: list[str]) -> str:
-    """A message about a name that is none of those known, with the nearest ones first."""
+    """A message about an unknown name, with similar ones first."""
     bare = {other.replace("-", ""): other for other in known}
     close = get_close_matches(name.lower().replace("-", "").replace("_", ""), bare, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(bare[other] for other in close)}?" if close else ""
@@ -79,7 +79,7 @@ def unknown(problem: str, name: str, known: list[str]) -> str:
 
 
 def blocks(doc: str) -> list[str]:
-    """The literal blocks of a docstring: what is indented behind a ``::``."""
+    """The literal blocks of a docstring, each indented after a ``::``."""
     found: list[str] = []
     marked = False
     for paragraph in inspect.cleandoc(doc).split("\n\n"):

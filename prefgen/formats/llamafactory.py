@@ -37,7 +37,7 @@ ALPACA = {"prompt": "instruction", "query": "input", "history": "history", "syst
 
 @dataclass(frozen=True)
 class Registered:
-    """An entry of ``dataset_info.json``: the file or folder it names, its columns and tags by LLaMA-Factory's names."""
+    """An entry of ``dataset_info.json``: its file or folder, columns and tags under LLaMA-Factory's names."""
 
     path: str
     columns: Mapping[str, str] = field(default_factory=lambda: {**ALPACA, **SHAREGPT})
@@ -46,7 +46,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class LlamaFactory:
-    """Reads both formats.
+    """Reader of both formats.
 
     Attributes:
         dataset: entry of ``dataset_info.json``; None takes the only one for ranking.
@@ -64,7 +64,7 @@ class LlamaFactory:
 
 
 def registered(src: str, dataset: str | None = None) -> Registered:
-    """What `src` means: itself, or in a folder with ``dataset_info.json`` one of the sets that are listed there.
+    """The entry of `src`: itself, or one of the sets listed in a folder's ``dataset_info.json``.
 
     Raises:
         UsageError: the list cannot be read, or does not say which set is meant.
@@ -112,7 +112,7 @@ def _read(columns: Mapping[str, Any], entry: Registered) -> Iterator[Draft]:
 
 
 def _untagged(value: Any, tags: Mapping[str, str]) -> Any:
-    """Messages whose keys and speakers an entry's tags name, in ShareGPT's own."""
+    """Messages with the keys and speakers of an entry's tags replaced by ShareGPT's."""
     if isinstance(value, list):
         return [_untagged(item, tags) for item in value]
     speaker, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
@@ -235,7 +235,7 @@ def _text(message: object) -> str:
 
 
 def load(folder: Path, names: Mapping[str, str], processor: str | None) -> Attempt:
-    """`align_dataset`, then what the pairwise processor and the multimodal plugin refuse."""
+    """LLaMA-Factory's `align_dataset`, and the refusals of its pairwise processor and multimodal plugin."""
     from llamafactory.data.converter import align_dataset
     from llamafactory.data.mm_plugin import get_mm_plugin
     from llamafactory.data.parser import get_dataset_list

@@ -1,4 +1,4 @@
-"""LLaVA's JSON in the shape of POVID's, which is written here and read by `prefgen.formats.published.povid`."""
+"""LLaVA's JSON in POVID's form (export only); `prefgen.formats.published.povid` reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPEAKERS = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:
-    """POVID's shape of LLaVA's JSON, for the training code of LLaVA and its kin: one picture a row, no system turn.
+    """POVID's form of LLaVA's JSON, for LLaVA's training code: one picture per row, no system turn.
 
     ``train.json`` and ``images/``, which is the root that ``image`` is relative to::
 
@@ -40,7 +40,7 @@ def place(row: Mapping[str, Any]) -> None:
 
 
 def said(turn: Mapping[str, str]) -> dict[str, str]:
-    """A turn in ShareGPT's words."""
+    """A turn in ShareGPT's form."""
     return {"from": SPEAKERS[turn["role"]], "value": turn["content"]}
 
 

@@ -26,7 +26,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class Mmpr:
-    """Reads one JSON Lines file of MMPR."""
+    """Reader of a JSON Lines file of MMPR."""
 
     name: ClassVar[str] = "mmpr"
     licence: str = "other"

@@ -33,7 +33,7 @@ from prefgen.sources.image_columns import has_image
 
 @dataclass(frozen=True)
 class MsSwift:
-    """Reads ms-swift's spellings of a rejected answer, and rejected pictures."""
+    """Reader of ms-swift's forms of rejected answers, and of rejected pictures."""
 
     name: ClassVar[str] = "ms-swift"
     licence: str = "other"
@@ -77,7 +77,7 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
 
 
 def place(row: Mapping[str, Any]) -> None:
-    """Refuse nothing: every row has a place."""
+    """Accept every row."""
 
 
 def _record(row: Mapping[str, Any], images: list[str], *, by_image: bool) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _record(row: Mapping[str, Any], images: list[str], *, by_image: bool) -> dic
 
 
 def _objects(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The boxes of a grounding row; none of their placeholders is left in the texts."""
+    """The boxes of a grounding row, whose placeholders are already filled."""
     objects = json.loads(row["meta"])["source"].get("objects")
     return {"objects": {"ref": [], "bbox": [], **objects}} if isinstance(objects, dict) else {}
 
@@ -121,7 +121,7 @@ def problems(columns: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _placeholders(columns: Mapping[str, Any], messages: list[Any]) -> Iterator[str]:
-    """Placeholders of a grounding row that nothing fills: they would be trained on as text."""
+    """Unfilled placeholders of a grounding row, which would be trained on as text."""
     given = columns.get("objects")
     objects = given if isinstance(given, Mapping) else {}
     for mark, key in (("<ref-object>", "ref"), ("<bbox>", "bbox")):
@@ -162,7 +162,7 @@ def _text(message: object) -> str:
 
 
 def load(folder: Path, names: Mapping[str, str], processor: str | None) -> Attempt:
-    """`AutoPreprocessor`, then `TemplateInputs`."""
+    """ms-swift's `AutoPreprocessor` and `TemplateInputs`."""
     from swift.dataset import AutoPreprocessor
     from swift.template.template_inputs import TemplateInputs
 

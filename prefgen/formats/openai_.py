@@ -42,7 +42,7 @@ _USED = ("input", "preferred_output", "non_preferred_output")
 
 @dataclass(frozen=True)
 class OpenAi:
-    """Reads preference rows for fine-tuning."""
+    """Reader of preference rows for fine-tuning."""
 
     name: ClassVar[str] = "openai"
     licence: str = "other"

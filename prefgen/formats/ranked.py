@@ -36,7 +36,7 @@ _OWN_NUMBERS = {"score": 1, "rating": 1, "reward": 1, "rank": -1}
 
 @dataclass(frozen=True)
 class Ranked:
-    """Pairs of answers with scores or ranks.
+    """Reader of answers with scores or ranks.
 
     Attributes:
         pairing: ``all`` pairs with different scores, or the best answer with the worst or with a random worse one.
@@ -85,7 +85,7 @@ class Ranked:
 
 
 def _answers(columns: Mapping[str, Any]) -> tuple[list[Rated | None], tuple[str, ...]]:
-    """The answers, None in place of one without a number, and the columns that they are of."""
+    """The answers, with None for those without a number, and the names of their columns."""
     column = next((name for name in ANSWERS if isinstance(columns.get(name), (list, dict))), " or ".join(ANSWERS))
     (answers,) = needed(columns, column)
     if isinstance(answers, dict):

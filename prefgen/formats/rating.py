@@ -1,4 +1,4 @@
-"""Pairs of rated answers: which better answer stands against which worse one."""
+"""Pairing of rated answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rated:
 
 
 def check(pairing: str, min_margin: float) -> None:
-    """Refuse values that the options do not know.
+    """Check the values of the options.
 
     Raises:
         UsageError: naming the option.
@@ -38,7 +38,7 @@ def check(pairing: str, min_margin: float) -> None:
 def paired(
     ranked: Sequence[Rated], pairing: Pairing, min_margin: float, seed: int, row_id: str
 ) -> list[tuple[Rated, Rated]]:
-    """Chosen and rejected answers; none where no two ratings are apart by more than 0 and `min_margin`.
+    """Chosen and rejected answers; none if no two ratings differ by more than 0 and `min_margin`.
 
     Args:
         ranked: the answers, best first.
@@ -57,7 +57,7 @@ def paired(
 
 
 def params(chosen: Rated, rejected: Rated) -> dict[str, object]:
-    """What a pair records of the two."""
+    """What a pair records of both answers."""
     found = {
         "chosen_model": chosen.model,
         "rejected_model": rejected.model,

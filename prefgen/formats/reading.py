@@ -1,4 +1,4 @@
-"""From what one row of a published set says to a pair: what every importer does alike.
+"""From rows of a published set to pairs: the code shared by all importers.
 
 An importer reads its set's columns into a `Draft`. Here the draft's prompt becomes turns with image slots, its answers
 are checked, and whatever column it did not use is kept in ``meta``.
@@ -40,7 +40,7 @@ Message = tuple[Role, Any]
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair as its row states it.
+    """A pair in the terms of its source row.
 
     Attributes:
         prompt: role and content of each message before the answer.
@@ -72,10 +72,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class Origin:
-    """What is the same for all rows of an import.
+    """Values that are the same for all rows of an import.
 
     Attributes:
-        name: of the importer; the pairs' method. source: name of the file, folder or Hub set.
+        name: of the importer; the pairs' method.
+        source: name of the file, folder or Hub set.
     """
 
     name: str
@@ -103,12 +104,12 @@ def import_set(
 
 
 def origin(src: str, name: str, licence: str, options: SourceOptions, seed: int = 0) -> Origin:
-    """Where the rows of `src` come from."""
+    """The origin of rows of `src`."""
     return Origin(name, sources.name_of(src), licence, options.allow_urls, seed)
 
 
 def import_rows(rows: Iterable[Row], origin: Origin, read: Read) -> Iterator[Pair | Dropped]:
-    """The pairs of `rows` in their order, with every row that gives none as `Dropped`.
+    """The pairs of `rows` in order, with a `Dropped` for every row without one.
 
     Raises:
         UsageError: if none of the first rows has the shape of the set.
@@ -167,14 +168,14 @@ def _singles(draft: Draft) -> Iterator[Draft]:
 
 
 def alternatives(value: object) -> list[object]:
-    """The answers that a column holds: a list of texts, or of lists of messages, is that many answers."""
+    """The answers in a column: a list of texts or of message lists holds several."""
     if not isinstance(value, list) or not value or all(isinstance(item, dict) for item in value):
         return [value]
     return list(value)
 
 
 def _joined(outcomes: Sequence[Pair | Dropped]) -> Iterator[Pair | Dropped]:
-    """The outcomes with their groups: the pairs of one chosen answer, next to each other."""
+    """The outcomes with groups: pairs of one chosen answer, adjacent to each other."""
     yield from (outcome for outcome in outcomes if isinstance(outcome, Dropped))
     groups: dict[str, list[Pair]] = {}
     for pair in outcomes:
@@ -249,7 +250,7 @@ def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) 
 
 
 def _saved(columns: Mapping[str, Any]) -> Carried | None:
-    """What a row carries that was a run's and has been saved again with its columns; None for any other row."""
+    """The round-trip data of a row of a saved run; None for any other row."""
     if not columns.keys() >= {"id", "method", "source_id", "prefgen_version", "meta"}:
         return None
     try:
@@ -259,7 +260,7 @@ def _saved(columns: Mapping[str, Any]) -> Carried | None:
 
 
 def _as_generated(pair: Pair, columns: Mapping[str, Any]) -> Pair:
-    """The pair with its id and what was recorded of its texts, if they are still those."""
+    """The pair with its id and recorded spans, if its texts are unchanged."""
     if (pair.chosen, pair.rejected) != (columns["chosen_response"], columns["rejected_response"]):
         return pair
     if re.fullmatch("[0-9a-f]{16}", str(columns["id"])) is None:
@@ -307,7 +308,7 @@ def _filled(
 def _recorded(
     images: tuple[ImageRef, ...], others: tuple[ImageRef, ...], carried: Carried
 ) -> tuple[tuple[ImageRef, ...], tuple[ImageRef, ...]]:
-    """The images with what an earlier run recorded of them."""
+    """The images with what an earlier run recorded about them."""
     known = carried.recorded()
     if len(known) != len(images) + len(others):  # of an export by an earlier version, or edited
         return images, others
@@ -338,7 +339,7 @@ def _image_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _carried_images(messages: Sequence[Message]) -> list[object]:
-    """The images that stand in the content parts themselves."""
+    """The images inside content parts."""
     return [image for part in _image_parts(messages) if (image := carried_image(part)) is not None]
 
 
@@ -393,7 +394,7 @@ def prompt(value: object, name: str = "prompt") -> list[Message]:
 
 
 def known_prompt(columns: Mapping[str, Any]) -> tuple[list[Message], str]:
-    """The prompt of a row with flat columns, and the name of its column, one of the usual.
+    """The prompt in one of the usual columns, and the column's name.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -404,13 +405,13 @@ def known_prompt(columns: Mapping[str, Any]) -> tuple[list[Message], str]:
 
 
 def known_images(columns: Mapping[str, Any]) -> tuple[object, str]:
-    """What the image column of a row holds, and its name, one of the usual; None and "" where there is none."""
+    """The images in one of the usual columns, and the column's name; None and "" without one."""
     name = next((name for name in IMAGE_COLUMNS if has_image(columns.get(name))), "")
     return columns.get(name), name
 
 
 def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
-    """The values of columns that a row cannot do without.
+    """The values of required columns.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -426,7 +427,7 @@ def needed(columns: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
 
 
 def decoded(name: str, value: object) -> Any:
-    """What a JSON string holds; anything else as it is.
+    """The content of a JSON string; anything else unchanged.
 
     Raises:
         RowError: ``ROW_SHAPE``.

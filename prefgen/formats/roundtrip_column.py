@@ -1,4 +1,4 @@
-"""What an exported row carries in one extra column, so that importing it again loses nothing but how it was generated.
+"""The `prefgen` column of exported rows: what a later import needs to restore the pair.
 
 Trainers ignore the column. Offsets into the texts and ids are left out on purpose: the texts may be edited on the way.
 A format whose rows have a fixed set of keys has a hidden file beside it instead, with a line for each row, by digest.
@@ -23,7 +23,7 @@ _OF_IMAGES = ("sha256", "path", "found_by", "original_sha256")
 
 @dataclass(frozen=True)
 class Carried:
-    """Fields of `prefgen.records.Pair` and its sample, under their names.
+    """Fields of `prefgen.records.Pair` and its sample that formats have no place for.
 
     Attributes:
         images: of each picture, rejected ones behind the others, what ``meta`` says of it: ``sha256``, ``path`` ….
@@ -43,7 +43,7 @@ class Carried:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Carried:
-        """What a row of `prefgen.rundir.schema.SCHEMA` carries."""
+        """The fields of a row of `prefgen.rundir.schema.SCHEMA`."""
         meta = json.loads(row["meta"])
         params = dict(meta["options"])
         if row["model"]:
@@ -56,7 +56,7 @@ class Carried:
         return cls(**fixed, params=params, meta=meta["source"], images=images, joined=joined)
 
     def recorded(self) -> list[ImageRecord]:
-        """What is known of each picture."""
+        """The record of each picture."""
         return [ImageRecord(*(image.get(name, "") for name in _OF_IMAGES)) for image in self.images]
 
     def to_json(self) -> str:
@@ -87,27 +87,27 @@ def _is_image(value: object) -> bool:
 
 
 def text_digest(text: str) -> str:
-    """What names an answer among those of one prompt."""
+    """A digest that identifies an answer among those of one prompt."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def beside(path: Path) -> Path:
-    """The file that holds what the rows of `path` carry."""
+    """The sidecar file with the round-trip data of the rows of `path`."""
     return path.with_name(f".{path.stem}.prefgen.jsonl")
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
-    """What names a row in the file beside it, wherever the row stands in its own."""
+    """A digest that identifies a row in the sidecar file, independent of its position."""
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
 
 
 def line_beside(row: Mapping[str, Any], carried: Carried) -> str:
-    """A line of the file beside: what `row` carries."""
+    """A line of the sidecar file, with the round-trip data of `row`."""
     return json.dumps({"row": row_digest(row), COLUMN: carried.to_json()}) + "\n"
 
 
 def read_beside(path: Path) -> dict[str, str]:
-    """What the rows of `path` carry, by `row_digest`; empty where there is no file beside it.
+    """Round-trip data of the rows of `path`, by `row_digest`; empty without a sidecar file.
 
     Raises:
         UsageError: the file is none of prefgen's.

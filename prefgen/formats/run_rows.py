@@ -1,4 +1,4 @@
-"""Rows of a run that `datasets` or another library has saved again: filtered, shuffled, with columns of one's own.
+"""Rows of a run saved again by `datasets` or another library: filtered, shuffled, or with further columns.
 
 Parquet, JSON Lines, a folder of ``save_to_disk`` or a Hub set with the columns that a run's card lists, of which these
 say what a pair is::
@@ -28,7 +28,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class RunRows:
-    """Reads rows that were a run's."""
+    """Reader of rows of a run."""
 
     name: ClassVar[str] = "prefgen"
     licence: str = "other"

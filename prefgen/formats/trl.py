@@ -38,7 +38,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class Trl:
-    """Reads both of TRL's formats."""
+    """Reader of both of TRL's formats."""
 
     name: ClassVar[str] = "trl"
     licence: str = "other"
@@ -59,7 +59,7 @@ class Trl:
 
 
 def _shared(chosen: object, rejected: object) -> tuple[object, object, object]:
-    """Prompt and answers of two conversations that differ in their last turn."""
+    """Prompt and answers of two conversations that differ only in their last turn."""
     if not (isinstance(chosen, list) and isinstance(rejected, list) and len(chosen) > 1):
         raise RowError("ROW_SHAPE", "no prompt, and chosen and rejected are no conversations")
     better: list[Message] = messages("chosen", chosen)
@@ -188,7 +188,7 @@ def _text(messages: list[Any]) -> str:
 
 
 def load(folder: Path, names: Mapping[str, str], processor: str | None) -> Attempt:
-    """`prepare_multimodal_messages`; with a processor the whole `DataCollatorForVisionPreference`.
+    """TRL's `prepare_multimodal_messages`; with a processor, its `DataCollatorForVisionPreference`.
 
     Raises:
         ModelUnreachable: the processor cannot be read.

@@ -54,7 +54,7 @@ _MEMBERS = "members"  # the one column of the rows that are given to `import_row
 
 @dataclass(frozen=True)
 class Unpaired:
-    """Reads marked answers."""
+    """Reader of answers marked good or bad."""
 
     name: ClassVar[str] = "unpaired"
     licence: str = "other"
@@ -65,7 +65,7 @@ class Unpaired:
         return import_rows(self._grouped(src), origin(src, self.name, self.licence, self.source), _read)
 
     def _grouped(self, src: str) -> Iterator[Row]:
-        """A row for each prompt with both marks, where the last of its rows stands; other rows as they stand."""
+        """A row for each prompt with both marks, at the position of its last row; other rows unchanged."""
         labels: dict[bytes, list[int]] = {}  # by prompt: bad rows, good rows
         for row in sources.rows(src, self.source):
             answer = _answer_of(row)

@@ -1,4 +1,4 @@
-"""Rows as JSON with pictures as files beside it: what every exporter but TRL's does alike."""
+"""Writing of rows as JSON with pictures as files: the code shared by most exporters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Place = Callable[[Mapping[str, Any]], None]
 
 
 def write_list(stored: Stored, path: Path, record: Record, place: Place = by_answer) -> Exported:
-    """One JSON list, written row by row; `record` makes a row's object of its columns and its pictures' paths.
+    """Write one JSON list, row by row; `record` makes an object of a row's columns and picture paths.
 
     The paths of rejected pictures stand behind those of the others.
     """
@@ -47,12 +47,12 @@ def write_list(stored: Stored, path: Path, record: Record, place: Place = by_ans
 
 
 def write_lines(stored: Stored, path: Path, record: Record, place: Place = by_answer) -> Exported:
-    """JSON Lines, likewise."""
+    """Write JSON Lines; arguments as for `write_list`."""
     return _write(stored, path, record, place, ("", "\n", "\n"))
 
 
 def rows(stored: Stored, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """These columns of every row, in order, a row group in memory at a time."""
+    """These columns of every row, in order, with one row group in memory."""
     for table in stored.tables():
         yield from table.select(columns).to_pylist()
 
@@ -85,7 +85,7 @@ def _write(stored: Stored, path: Path, record: Record, place: Place, marks: tupl
 
 
 class _Pictures:
-    """A folder of pictures: each content once, under its own name unless another content has it."""
+    """A folder of pictures: each content once, under its own name unless that is used."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -93,7 +93,7 @@ class _Pictures:
         folder.mkdir()
 
     def save(self, images: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The file name of each picture; those that are not there yet are written."""
+        """The file name of each picture; new ones are written."""
         return [self._saved(image) for image in images]
 
     def _saved(self, image: Mapping[str, Any]) -> str:
@@ -109,6 +109,6 @@ class _Pictures:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a name from the data can be a file's name."""
+    """Whether a name from the data is a safe file name."""
     plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
     return plain and not name.startswith((".", "-", " ")) and 0 < len(name.encode()) <= MAX_NAME_BYTES

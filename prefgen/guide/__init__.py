@@ -1,4 +1,4 @@
-"""The guide: one Markdown page a topic, printed by `prefgen guide` and readable where the repository is browsed."""
+"""The guide: one Markdown page per topic, printed by `prefgen guide`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def title(topic: str) -> str:
 
 
 def find(word: str) -> Iterator[tuple[str, str, str]]:
-    """Topic, heading and line of every line that holds `word`, in any case."""
+    """Topic, heading and line of every line that contains `word`, ignoring case."""
     for topic in TOPICS:
         heading = title(topic)
         code = False

@@ -1,4 +1,4 @@
-"""Lint: what a trainer could learn from a data set that its maker did not mean to teach."""
+"""Lint: shortcuts, duplicates and other flaws of a data set that a trainer would learn from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint"]
 
 
 def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: Excluded = NOTHING) -> Lint:
-    """Read the text columns of a data set once and judge them.
+    """Read the text columns of a data set once and run all checks.
 
     Memory does not grow with the texts: what is kept of a row is a few digests of 8 bytes, and of all rows together
     their vocabulary and the texts of a sample for the classifier.
@@ -60,7 +60,7 @@ def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: Exclude
 
 
 def _advice(finding: Finding, rows: int, imported: int) -> str:
-    """The advice, where it can be followed and the rows are enough to give it."""
+    """The advice, if it can be followed and there are enough rows."""
     if rows < FEW_ROWS and finding.level != "error":
         return ""
     if finding.advice and finding.of_generation and 2 * imported > rows:

@@ -1,4 +1,4 @@
-"""What the answers say: yes or no, refusals, talk of blur, left-over tags, words that are none, another script."""
+"""Checks of answers: yes/no balance, refusals, mentions of blur, left-over tags, unknown words, scripts."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _JAPANESE = ("Hiragana", "Katakana")
 
 
 class YesNo:
-    """Answers that start with yes or no: a one-sided set teaches the word, not to look."""
+    """Answers that start with yes or no: a one-sided set teaches the word instead of looking."""
 
     def __init__(self) -> None:
         self._said: Counter[tuple[str, str]] = Counter()
         self._rows = Tally()
 
     def see(self, row: Row) -> None:
-        """Note the first words of a pair."""
+        """Count the first words of a pair."""
         chosen, rejected = _leading(row.chosen), _leading(row.rejected)
         if chosen or rejected:
             self._said[chosen, rejected] += 1
             self._rows.add(row, f"{row.chosen[:50]} | {row.rejected[:50]}")
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """The balance of both sides."""
+        """The balance of yes and no on both sides."""
         shares = []
         for side, name in enumerate(("chosen", "rejected")):
             said = Counter[str]()
@@ -83,7 +83,7 @@ def _leading(text: str) -> str:
 
 
 class AnswerKinds:
-    """Phrases that have no place in an answer, or that stand on one side only."""
+    """Phrases that do not belong in answers, or occur on one side only."""
 
     def __init__(self) -> None:
         self._found = {name: (Tally(), Tally()) for name in ("refusals", "blur-talk", "tags")}
@@ -134,7 +134,7 @@ class AnswerKinds:
 
 
 class UnknownWords:
-    """Words of rejected answers that no prompt and no chosen answer has: typing errors, garble, inventions.
+    """Words of rejected answers that occur in no prompt and no chosen answer: typos, garble, inventions.
 
     What is natural is measured on the chosen answers themselves: the share of their words that stand in no other row.
     """
@@ -146,7 +146,7 @@ class UnknownWords:
         self._examples: dict[str, Example] = {}  # of words that were unknown so far
 
     def see(self, row: Row) -> None:
-        """Note the words of a row."""
+        """Count the words of a row."""
         chosen = _words(row.chosen)
         self._chosen_words.update(chosen)
         for word in {*chosen, *_words(row.prompt)}:
@@ -158,7 +158,7 @@ class UnknownWords:
                 self._examples[word] = Example(row.id, word)
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """Unknown words against what is natural."""
+        """Unknown words, compared with the expected number."""
         unknown = Counter({word: n for word, n in self._rejected_words.items() if word not in self._rows_with})
         share = unknown.total() / max(self._rejected_words.total(), 1)
         once = sum(count for word, count in self._chosen_words.items() if self._rows_with[word] == 1)
@@ -198,7 +198,7 @@ class Scripts:
             self._mixed.add(row, row.rejected)
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """How many pairs change script, and which scripts there are."""
+        """Number of pairs that change script, and the scripts found."""
         seen = ", ".join(f"{name or 'none'} {count / rows:.1%}" for name, count in self._scripts.most_common(4))
         yield self._mixed.finding(
             "script",
@@ -210,7 +210,7 @@ class Scripts:
 
 
 def script(text: str) -> str:
-    """The script that most letters of the text's beginning are of; empty where there are none."""
+    """The script of most letters at the start of the text; empty without letters."""
     beginning = text[:_SCRIPT_CHARS]
     if beginning.isascii():
         return "Latin" if any(character.isalpha() for character in beginning) else ""

@@ -1,4 +1,4 @@
-"""What a check finds, and how checks are asked."""
+"""Findings of lint, and the interface of its checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXAMPLE_CHARS = 120
 
 @dataclass(frozen=True)
 class Example:
-    """A row that shows what is meant."""
+    """A row as an example of a finding."""
 
     row: str
     text: str
@@ -25,12 +25,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """A finding of a check.
 
     Attributes:
         level: ``error`` breaks training or evaluation, ``warning`` may teach what was not meant, ``info`` is a figure.
-        count: rows concerned; of ``unknown-words`` words. share: of all rows, or of all words.
-        message: the finding with its figures. advice: what to do about it; empty where nothing need be done.
+        count: rows concerned; of ``unknown-words`` words.
+        share: of all rows, or of all words.
+        message: the finding with its figures.
+        advice: what to do about it; empty where nothing need be done.
         of_generation: the advice concerns options that answers are generated with.
     """
 
@@ -46,35 +48,35 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lint:
-    """All findings about a data set, the gravest first."""
+    """All findings of a data set, the most severe first."""
 
     rows: int
     findings: tuple[Finding, ...]
 
     def at_least(self, level: Level) -> tuple[Finding, ...]:
-        """The findings that are as grave as `level`, or graver."""
+        """The findings of at least this severity."""
         return tuple(finding for finding in self.findings if LEVELS.index(finding.level) <= LEVELS.index(level))
 
 
 class Check(Protocol):
-    """Sees every row once, then says what it found."""
+    """A check, which sees every row once and then returns its findings."""
 
     def see(self, row: Row) -> None:
-        """Take note of a row; keep next to nothing of it."""
+        """Process a row; keep as little of it as possible."""
 
     def findings(self, rows: int) -> Iterable[Finding]:
-        """What was found in `rows` rows; at least one."""
+        """The findings over `rows` rows; at least one."""
 
 
 class Tally:
-    """Counts rows and keeps the first few as examples."""
+    """Counts rows and keeps the first ones as examples."""
 
     def __init__(self) -> None:
         self.count = 0
         self._examples: list[Example] = []
 
     def add(self, row: Row, text: str) -> None:
-        """Count a row; `text` shows why."""
+        """Count a row; `text` is shown as the example."""
         self.count += 1
         if len(self._examples) < EXAMPLES:
             self._examples.append(Example(row.id, shorten(text)))
@@ -82,7 +84,7 @@ class Tally:
     def finding(
         self, check: str, level: Level, rows: int, message: str, advice: str, *, of_generation: bool = False
     ) -> Finding:
-        """The finding about the rows that were counted; ``info`` without advice if there are none."""
+        """The finding about the counted rows; ``info`` without advice if there are none."""
         if not self.count:
             level, advice = "info", ""
         examples = tuple(self._examples)
@@ -90,6 +92,6 @@ class Tally:
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text on one line."""
+    """The first characters of a text on one line."""
     line = " ".join(text.split())
     return line if len(line) <= _EXAMPLE_CHARS else line[: _EXAMPLE_CHARS - 1] + "…"

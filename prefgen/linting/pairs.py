@@ -1,4 +1,4 @@
-"""How the two answers of a pair differ: not at all, hardly, and by how much."""
+"""Checks of the difference between both answers: identical, nearly identical, edit size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIFFED_TOKENS = 1000  # of each answer; the time of a diff grows with the squar
 
 
 class Identical:
-    """Pairs that are equal as they are, but for case and punctuation, or after what a trainer keeps of them."""
+    """Pairs that are equal, equal apart from case and punctuation, or equal after a trainer's truncation."""
 
     def __init__(self, truncated_chars: int) -> None:
         self._chars = truncated_chars
@@ -59,14 +59,14 @@ class Identical:
 
 
 class Similarity:
-    """How alike the sentence embeddings of both answers are."""
+    """Similarity of the sentence embeddings of both answers."""
 
     def __init__(self) -> None:
         self._similar = Tally()
         self._values = array("f")
 
     def see(self, row: Row) -> None:
-        """Note a pair's recorded similarity."""
+        """Record a pair's similarity."""
         if row.similarity is None:
             return
         self._values.append(row.similarity)
@@ -74,7 +74,7 @@ class Similarity:
             self._similar.add(row, row.rejected)
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """The distribution."""
+        """The distribution of similarities."""
         if not self._values:
             yield Finding("similarity", "info", 0, 0.0, "no similarity is recorded")
             return
@@ -90,7 +90,7 @@ class Similarity:
 
 
 class EditSize:
-    """How much of the rejected answer is new: by recorded spans, or else by a diff of words."""
+    """Share of the rejected answer that is new, by recorded spans or a word diff."""
 
     def __init__(self) -> None:
         self._shares = array("f")
@@ -102,14 +102,14 @@ class EditSize:
         self._shares.append(edit_share(row.chosen, row.rejected, row.spans))
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """The distribution."""
+        """The distribution of edit sizes."""
         how = "recorded spans" if self._recorded == rows else f"spans of {self._recorded:,} rows, a word diff elsewhere"
         message = f"share of the rejected answer that is new {quantiles(self._shares)}, by {how}"
         yield Finding("edit-size", "info", rows, 1.0, message)
 
 
 def edit_share(chosen: str, rejected: str, spans: tuple[tuple[int, int], ...]) -> float:
-    """Share of `rejected` that is not from `chosen`, in [0, 1]: of characters where spans tell, else of words."""
+    """Share of `rejected` that is not from `chosen`, in [0, 1]: of characters by spans, else of words."""
     if spans:
         return sum(end - start for start, end in spans) / max(len(rejected), 1)
     before, after = (_TOKENS.findall(text)[:_DIFFED_TOKENS] for text in (chosen, rejected))
@@ -118,6 +118,6 @@ def edit_share(chosen: str, rejected: str, spans: tuple[tuple[int, int], ...]) -
 
 
 def quantiles(values: array[float]) -> str:
-    """Three quantiles, for people."""
+    """Three quantiles as text."""
     low, middle, high = np.quantile(np.frombuffer(values, dtype=np.float32), [0.05, 0.5, 0.95])
     return f"p5 {low:.2f}, median {middle:.2f}, p95 {high:.2f}"

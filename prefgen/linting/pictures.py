@@ -1,4 +1,4 @@
-"""What the images are: repeated, small, or those that the model will be evaluated on."""
+"""Checks of images: repetitions, sizes, and leakage of evaluation images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefgen.select import Excluded
 
 
 class Repeats:
-    """Images, prompts and whole pairs that come again."""
+    """Repeated images, prompts and pairs."""
 
     def __init__(self) -> None:
         self._images: Counter[bytes] = Counter()
@@ -25,7 +25,7 @@ class Repeats:
         self._equal, self._again, self._asked_again = Tally(), Tally(), Tally()
 
     def see(self, row: Row) -> None:
-        """Note the digests of a row."""
+        """Record the digests of a row."""
         images = [bytes.fromhex(picture.sha256)[:8] for picture in row.pictures]
         if any(image in self._images for image in images):
             self._again.add(row, row.pictures[0].name)
@@ -73,7 +73,7 @@ def _digest(*texts: str) -> bytes:
 
 
 class ImageSizes:
-    """How large the images are."""
+    """Sizes of the images."""
 
     def __init__(self) -> None:
         self._sides = array("f")  # the shorter one
@@ -81,7 +81,7 @@ class ImageSizes:
         self._without = Tally()
 
     def see(self, row: Row) -> None:
-        """Note the sizes of a row's images."""
+        """Record the sizes of a row's images."""
         if not row.pictures:
             self._without.add(row, row.prompt)
         sides = [min(picture.width, picture.height) for picture in row.pictures]
@@ -90,7 +90,7 @@ class ImageSizes:
             self._small.add(row, f"{row.pictures[0].name}: {min(sides)} pixels")
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """The distribution, and rows without an image if there are any."""
+        """The distribution of sizes, and rows without an image, if any."""
         if self._without.count:
             yield self._without.finding(
                 "no-image",
@@ -112,7 +112,7 @@ class ImageSizes:
 
 
 class Leakage:
-    """Images that the model will be evaluated on."""
+    """Images of the evaluation set."""
 
     def __init__(self, excluded: Excluded) -> None:
         self._excluded = excluded
@@ -126,7 +126,7 @@ class Leakage:
                 return
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """How many rows show one of them."""
+        """Number of rows with an evaluation image."""
         yield self._found.finding(
             "leakage",
             "error",

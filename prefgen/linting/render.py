@@ -1,4 +1,4 @@
-"""Findings for the terminal and as JSON."""
+"""Lint findings as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_json(found: Lint) -> str:
 
 
 def render(found: Lint) -> RenderableType:
-    """The findings as a table, the gravest first; then one line of what found nothing, and one of the verdict."""
+    """The findings as a table, the most severe first; then a line of checks without findings, and the verdict."""
     empty = [finding.check for finding in found.findings if finding.level == "info" and not finding.count]
     table = Table("", "check", "count", "what was found", box=None, padding=(0, 2, 0, 0))
     for finding in found.findings:

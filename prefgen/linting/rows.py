@@ -1,4 +1,4 @@
-"""The columns that lint looks at, row by row; the pictures themselves stay on disk."""
+"""Rows as lint reads them: text columns and descriptions of pictures, not the pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as its row describes it."""
+    """Size and digest of an image, from its row."""
 
     sha256: str
     name: str

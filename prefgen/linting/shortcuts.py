@@ -1,4 +1,4 @@
-"""Ways to tell the rejected answer without looking at the picture; what is that easy is what a policy learns first."""
+"""Shortcuts: ways to tell the rejected answer without the picture, which a policy learns first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LengthBias:
-    """Whether length alone gives the rejected answer away."""
+    """Whether length alone distinguishes the rejected answer."""
 
     def __init__(self) -> None:
         self._shorter, self._longer = Tally(), Tally()
@@ -34,7 +34,7 @@ class LengthBias:
             tally.add(row, f"{chosen} words chosen, {rejected} rejected")
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """Cohen's d, and how often a guess by length is right; equal lengths count one half."""
+        """Cohen's d, and the accuracy of a guess by length; equal lengths count one half."""
         (chosen, chosen_squares), (rejected, rejected_squares) = self._sums / rows
         spread = ((chosen_squares - chosen**2 + rejected_squares - rejected**2) / 2) ** 0.5
         d = (rejected - chosen) / spread if spread else 0.0
@@ -57,7 +57,7 @@ class LengthBias:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well a classifier tells rejected from chosen answers by their words.
+    """Accuracy of a classifier of chosen and rejected answers by their words.
 
     Attributes:
         auc: area under the ROC curve of held-out scores; `low` to `high` is its 95 % interval.
@@ -76,7 +76,7 @@ class Separation:
 
 
 class Detectability:
-    """Whether words alone give the rejected answer away."""
+    """Whether words alone distinguish the rejected answer."""
 
     def __init__(self) -> None:
         # The pairs whose ids have the smallest digests: a sample that depends on nothing but the data.
@@ -92,7 +92,7 @@ class Detectability:
             heapq.heapreplace(self._kept, (key, row.id, row.chosen[:limit], row.rejected[:limit]))
 
     def findings(self, rows: int) -> Iterator[Finding]:
-        """The classifier's figures, and the words it goes by."""
+        """The classifier's figures, and its most important words."""
         kept = sorted(self._kept)
         found = separate([(chosen, rejected) for _, _, chosen, rejected in kept])
         if found is None:

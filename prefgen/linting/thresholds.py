@@ -1,4 +1,4 @@
-"""From where on a figure is a finding. Shares are of rows, in [0, 1], unless they say otherwise."""
+"""Thresholds of findings. Shares are of rows, in [0, 1], unless stated otherwise."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ _PLACES = {
     "image-pairs": ("image_pairs", "ImagePairs"),
     "corrupt": ("corrupt", "Corrupt"),
     "rank": ("rank", "Rank"),
+    "sentences": ("sentences", "Sentences"),
     **_BASELINES,
 }
 

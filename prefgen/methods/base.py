@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from prefgen import options, seeds
 from prefgen.errors import RowError
-from prefgen.methods.prompts import Template
 from prefgen.records import Dropped, Outcome, Pair, Sample
 from prefgen.requests import Embed, Flows, Reply, Request, Vector
 from prefgen.visibility import NOISE_STEPS_MAX, NoiseSpace, Schedule, View, alpha_bar, last_step
@@ -17,10 +16,10 @@ Scalar = str | int | float | bool | None
 
 
 def settings(method: object) -> dict[str, Scalar]:
-    """A method's options as they are recorded; a prompt is recorded by its name and digest."""
+    """A method's options as they are recorded; a prompt or a checker as a string, its name and digest."""
     fields = dataclasses.fields(method)  # type: ignore[arg-type]  # every method is a dataclass; vars has caches as well
     found = ((field.name, getattr(method, field.name)) for field in fields)
-    return {name: str(value) if isinstance(value, Template) else value for name, value in found}
+    return {name: value if isinstance(value, Scalar) else str(value) for name, value in found}
 
 
 class Method(Protocol):

@@ -1,1 +1,1 @@
-"""A run on disk: its layout, its shards and records, who may write, and the check that trusts nothing."""
+"""A run on disk: layout, schema, shards and records, locks, reader, and an independent check."""

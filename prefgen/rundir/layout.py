@@ -1,4 +1,4 @@
-"""What stands where in a run directory, and how to read it; `prefgen.rundir.shards` writes it.
+"""Paths of a run directory, and readers for its metadata files.
 
 OUT/
   data/train-00000-of-000NN.parquet   one file per shard that holds a pair; appears when the run is finalised
@@ -36,7 +36,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to do. Two runs with equal plans make the same data.
+    """The rows, shards and settings of a run. Runs with equal plans make the same data.
 
     Attributes:
         rows: number of planned samples, those included that will turn out unreadable.
@@ -57,11 +57,11 @@ class Plan:
         return tuple(range(start, min(start + self.shard_size, self.rows)) for start in starts)
 
     def settings(self) -> dict[str, Scalar]:
-        """Everything that must be the same for a run to be resumed."""
+        """Every setting that must be the same to resume a run."""
         return {**self.fingerprint, "rows": self.rows, "shard_size": self.shard_size}
 
     def changes_to(self, other: Plan) -> list[str]:
-        """Each setting in which another plan differs, with both values."""
+        """The settings in which another plan differs, with both values."""
         # As JSON, in which 1, 1.0 and true differ, as they may in what they do.
         before, now = ({name: json.dumps(value) for name, value in plan.settings().items()} for plan in (self, other))
         names = sorted({*before, *now} - {_ADDRESS})
@@ -69,7 +69,7 @@ class Plan:
         return [f"  {name}: {before.get(name, 'not set')} -> {now.get(name, 'not set')}" for name in differing]
 
     def to_json(self) -> bytes:
-        """All but `config`, which has a file of its own."""
+        """All fields but `config`, which has its own file."""
         values = {"rows": self.rows, "shard_size": self.shard_size, "fingerprint": dict(self.fingerprint)}
         return json_bytes({"version": _VERSION, **values})
 
@@ -79,7 +79,7 @@ _ADDRESS = "judge_url"  # recorded by earlier versions; a judge may move
 
 @dataclass(frozen=True)
 class Digest:
-    """What a file must contain."""
+    """Size and SHA-256 of a file."""
 
     sha256: str
     bytes: int
@@ -87,12 +87,14 @@ class Digest:
 
 @dataclass(frozen=True)
 class Commit:
-    """The record of a finished shard.
+    """The record of a committed shard.
 
     Attributes:
         dropped: number of rows dropped, by reason.
-        part: the Parquet file; None if the shard has no pair. drops: the file of dropped rows, likewise.
-        tokens: tokens generated for all its rows. seconds: time spent on it.
+        part: the Parquet file; None if the shard has no pair.
+        drops: the file of dropped rows, likewise.
+        tokens: tokens generated for all its rows.
+        seconds: time spent on it.
         provenance: `prefgen.rundir.schema.Provenance` as a dict.
     """
 
@@ -122,13 +124,13 @@ class Commit:
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of a run directory, and what stands in them."""
+    """The paths of a run directory."""
 
     out: Path
 
     @property
     def data(self) -> Path:
-        """The finished Parquet files; nothing else may stand here."""
+        """Folder of the finished Parquet files, and nothing else."""
         return self.out / "data"
 
     @property
@@ -138,7 +140,7 @@ class Layout:
 
     @property
     def preview(self) -> Path:
-        """A page that shows a sample of the pairs."""
+        """A page with a sample of the pairs."""
         return self.out / "preview.html"
 
     @property
@@ -148,22 +150,22 @@ class Layout:
 
     @property
     def dataset_info(self) -> Path:
-        """How LLaMA-Factory reads `data`."""
+        """The description of `data` for LLaMA-Factory."""
         return self.out / "dataset_info.json"
 
     @property
     def state(self) -> Path:
-        """Everything that is not the data set itself: `datasets` may trip over it in `out`."""
+        """Folder of everything that is not the data set itself, where `datasets` does not look."""
         return self.out / ".prefgen"
 
     @property
     def lock(self) -> Path:
-        """Locked for moments, see `prefgen.rundir.writers`."""
+        """The run's lock, held for moments, see `prefgen.rundir.writers`."""
         return self.state / "lock"
 
     @property
     def writers(self) -> Path:
-        """Locks of the processes that write."""
+        """Locks of the writing processes."""
         return self.state / "writers"
 
     @property
@@ -173,22 +175,22 @@ class Layout:
 
     @property
     def plan(self) -> Path:
-        """`Plan` without its `config`."""
+        """The `Plan` without its `config`."""
         return self.state / "plan.json"
 
     @property
     def temporary(self) -> Path:
-        """Files being written."""
+        """Folder of files that are being written."""
         return self.state / "tmp"
 
     @property
     def manifest(self) -> Path:
-        """Digest of every file of a finished run."""
+        """Digests of all files of a finished run."""
         return self.state / "manifest.json"
 
     @property
     def manifest_digest(self) -> Path:
-        """Digest of the manifest, in the format of ``sha256sum``; its presence says that the run is finished."""
+        """Digest of the manifest, in the format of ``sha256sum``; exists only in a finished run."""
         return self.state / "manifest.sha256"
 
     @property
@@ -198,7 +200,7 @@ class Layout:
 
     @property
     def judgements(self) -> Path:
-        """The like about a finished run's pairs, see `prefgen.evaluate.judge`."""
+        """Paid calls about a finished run's pairs, see `prefgen.evaluate.judge`."""
         return self.state / "judgements.sqlite"
 
     @property
@@ -219,7 +221,7 @@ class Layout:
         return self.state / "shards" / f"{shard:06d}.json"
 
     def folders(self) -> tuple[Path, ...]:
-        """What must exist before anything is written."""
+        """Folders that must exist before anything is written."""
         return (self.temporary, self.writers, self.part(0).parent, self.drops(0).parent, self.record(0).parent)
 
     def read_plan(self) -> Plan:
@@ -239,7 +241,7 @@ class Layout:
             raise CorruptRun(f"{self.plan} or {self.config} is damaged ({error!r}): restore it from a copy") from error
 
     def recorded(self) -> int:
-        """How many shards are committed; costs one listing."""
+        """Number of committed shards, from one directory listing."""
         return sum(1 for _ in self.record(0).parent.glob("*.json"))
 
     def read_commits(self) -> list[Commit]:
@@ -251,7 +253,7 @@ class Layout:
         return [read_commit(path) for path in sorted(self.record(0).parent.glob("*.json"))]
 
     def parquet_files(self) -> list[Path]:
-        """Every committed Parquet file, in row order; a run that was killed while finalising has some in each place."""
+        """Every committed Parquet file, in row order; in both folders if a run was killed while it was finalized."""
         committed = {path.stem for path in self.record(0).parent.glob("*.json")}
         parts = [path for path in sorted(self.part(0).parent.glob("*.parquet")) if path.stem in committed]
         return [*sorted(self.data.glob("train-*.parquet")), *parts]  # moved in row order, so what is left comes after
@@ -277,5 +279,5 @@ def read_commit(path: Path) -> Commit:
 
 
 def json_bytes(value: object) -> bytes:
-    """JSON for people and for `diff`, the same for the same value."""
+    """Indented JSON, the same bytes for the same value."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"

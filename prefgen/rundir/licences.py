@@ -1,4 +1,4 @@
-"""Licences of data sets, and which of several binds a mixture of them."""
+"""Licences of data sets, and the strictest of several."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ OTHER = "other"  # terms that have no name here: nothing may be assumed, so it i
 
 
 def strictest(licences: Iterable[str]) -> str:
-    """The licence that a mixture of rows under these must state; `OTHER` if one of them is unknown or missing."""
+    """The licence of a mixture of rows with these licences; `OTHER` if one is unknown or missing."""
     places = [ORDER.index(licence) if licence in ORDER else len(ORDER) for licence in licences]
     return (*ORDER, OTHER)[max(places)] if places else OTHER

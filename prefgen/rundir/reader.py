@@ -1,4 +1,4 @@
-"""The rows of a finished run, or of one saved again: read column by column from end to end, or taken by number."""
+"""Reader of a finished or saved run: scans columns, or takes rows by number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CACHED_GROUPS = 4  # row groups are at most 64 MiB, a photograph set's some 10
 
 
 class Stored:
-    """A finished run's rows, or those of a run that another library has saved again (`prefgen.rundir.saved`).
+    """The rows of a finished run, or of one that another library has saved again (`prefgen.rundir.saved`).
 
     Attributes:
         digest: SHA-256 of the run's manifest, which lists the digest of every file; else of the files' digests.
@@ -63,7 +63,7 @@ class Stored:
         return int(self._starts[-1])
 
     def scan(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """These columns of every row, in order; `PATHS` reads the names of the pictures without the pictures."""
+        """These columns of every row, in order; `PATHS` reads the names of pictures without the pictures."""
         for path in self._saved:
             yield from saved.scan(path, columns)
         for path in () if self._saved else self._paths:
@@ -72,12 +72,12 @@ class Stored:
                     yield from batch.to_pylist()
 
     def tables(self) -> Iterator[pa.Table]:
-        """Every row group whole, in order: some hundred rows with their pictures."""
+        """Every row group, in order: some hundred rows with their pictures."""
         for path, group in self._groups:
             yield self._read(path, group)
 
     def take(self, rows: Sequence[int]) -> pa.Table:
-        """Whole rows by number, in the order asked for. Cheap where neighbours stand near each other."""
+        """Whole rows by number, in the given order. Fast where they are close together."""
         pieces: list[pa.Table] = []
         at = 0
         while at < len(rows):
@@ -105,7 +105,7 @@ class Stored:
 
 
 def asked(row: Mapping[str, Any]) -> tuple[Turn, ...]:
-    """The conversation before the answer, of the column `prompt`."""
+    """The conversation before the answer, from the column `prompt`."""
     return tuple(
         Turn(turn["role"], tuple(part["text"] if part["type"] == "text" else Slot.IMAGE for part in turn["content"]))
         for turn in row["prompt"]
@@ -113,7 +113,7 @@ def asked(row: Mapping[str, Any]) -> tuple[Turn, ...]:
 
 
 def loaded_images(row: Mapping[str, Any]) -> tuple[Image, ...]:
-    """The images of the prompt, of the columns `images` and `meta`."""
+    """The images of the prompt, from the columns `images` and `meta`."""
     described = json.loads(row["meta"])["images"]
     return tuple(
         Image(image["bytes"], image["path"], known["width"], known["height"])

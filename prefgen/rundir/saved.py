@@ -1,4 +1,4 @@
-"""Rows of a run that `datasets` or another library has saved again: Parquet, or a folder of `save_to_disk`.
+"""Runs saved again by `datasets` or another library: Parquet files, or a folder of `save_to_disk`.
 
 Such a file has the columns of `prefgen.rundir.schema.SCHEMA`, in types that another writer spells a little otherwise,
 and maybe more. There is no manifest, so that nothing vouches for the rows but what stands in them.
@@ -24,7 +24,7 @@ _FAULTS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
 def files(path: Path) -> list[Path]:
-    """The files that a path stands for if they hold a run's rows, in row order; none if they do not, or are a run."""
+    """The files of a saved run at a path, in row order; empty if it holds no run's rows, or is a run itself."""
     if Layout(path).plan.exists():
         return []
     try:
@@ -44,7 +44,7 @@ def digest(paths: Sequence[Path]) -> str:
 
 
 def sizes(path: Path) -> list[int]:
-    """Rows of each group of a file; a group is what is read at once."""
+    """Numbers of rows of a file's groups; a group is read at once."""
     if path.suffix == ".parquet":
         metadata = pq.read_metadata(path)
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -70,7 +70,7 @@ def read(path: Path, group: int) -> pa.Table:
 
 
 def scan(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """These columns of every row; of ``images.list.element.path`` and its like the named part alone is kept."""
+    """These columns of every row; of nested names such as ``images.list.element.path`` only that part."""
     for group in range(len(sizes(path))):
         for row in (
             read(path, group).select(list(dict.fromkeys(name.partition(".")[0] for name in columns))).to_pylist()
@@ -100,5 +100,5 @@ def _names(path: Path) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _arrow(path: Path) -> pa.Table:
-    """An Arrow file, mapped into memory: its rows are read when they are used."""
+    """An Arrow file, memory-mapped: rows are read when they are used."""
     return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()

@@ -1,4 +1,4 @@
-"""Pairs as Parquet: one row that TRL, ms-swift, LLaMA-Factory and the dataset viewer all read as it is.
+"""The Parquet schema of pairs, which TRL, ms-swift, LLaMA-Factory and the dataset viewer read unchanged.
 
 Each trainer wants the conversation under its own column names, so a row says it three times over one `images` column;
 text is cheap beside pictures. How a pair was made stands in flat scalar columns that SQL and the viewer can filter by,
@@ -49,7 +49,7 @@ _CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level
 
 
 def _list(kind: pa.DataType) -> pa.DataType:
-    """A list whose element is named as in Parquet, so that a file read back has the very schema it was written with."""
+    """A list type whose element is named as in Parquet, so that a file is read back with its own schema."""
     return pa.list_(pa.field("element", kind))
 
 
@@ -61,7 +61,7 @@ _SPANS = _list(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the data set and what a reader should know about it."""
+    """A column of the data set and its description."""
 
     name: str
     type: pa.DataType
@@ -133,7 +133,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is the same for every row that one process makes. Empty where a run has no such thing.
+    """What is the same for every row of one process. Fields are empty where they do not apply.
 
     Attributes:
         attention: how hidden image tokens are kept from the model, e.g. ``drop`` or ``mask``.
@@ -157,7 +157,7 @@ class Provenance:
 
     @property
     def policies(self) -> list[tuple[str, str]]:
-        """Name and revision of each."""
+        """Name and revision of each policy."""
         return [(self.model, self.model_revision), *self.also]
 
     def plain(self) -> dict[str, Any]:
@@ -171,7 +171,7 @@ _PROVENANCE_COLUMNS = tuple(
 
 
 def _feature(name: str, kind: pa.DataType) -> object:
-    """A type as `datasets` spells it; lists as brackets, the one spelling that all its versions read."""
+    """A type in the notation of `datasets`; lists as brackets, which all its versions read."""
     if name in (_IMAGES, _REJECTED_IMAGES):
         return [{"_type": "Image"}]
     if pa.types.is_list(kind):
@@ -193,7 +193,7 @@ SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS], metadata=
 
 
 def to_table(pairs: Sequence[Pair], provenance: Provenance) -> pa.Table:
-    """Rows in the order given.
+    """The Parquet table of the pairs, in order.
 
     Raises:
         ValueError: if a pair's pictures were never loaded, or do not fill the image slots of its prompt.
@@ -222,7 +222,7 @@ def encode(table: pa.Table) -> pa.Buffer:
 
 
 def llama_factory_info(name: str) -> dict[str, object]:
-    """How LLaMA-Factory is told to read data/, for its ``dataset_dir=OUT dataset=NAME``."""
+    """LLaMA-Factory's description of data/, for ``dataset_dir=OUT dataset=NAME``."""
     return {name: {"file_name": "data", "formatting": "alpaca", "ranking": True, "columns": dict(LISTED_COLUMNS)}}
 
 
@@ -308,7 +308,7 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
 
 
 def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) -> dict[str, Any]:
-    """The same conversation as TRL, ms-swift and LLaMA-Factory each expect it."""
+    """The conversation in the forms of TRL, ms-swift and LLaMA-Factory."""
     earlier = [(turn.role, _tagged_text(turn)) for turn in prompt]
     said = [text for role, text in earlier if role != "system"]
     system = "".join(f"{text}\n\n" for role, text in earlier if role == "system")
@@ -329,7 +329,7 @@ def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) 
 
 
 def _parts(turn: Turn) -> Iterator[str | Slot]:
-    """A turn's parts as they are stored; adjacent texts are one, so that no tag can arise where two of them meet."""
+    """A turn's parts as they are stored; adjacent texts are joined, so that no tag arises between them."""
     text: str | None = None
     for part in turn.parts:
         if isinstance(part, str):
@@ -344,7 +344,7 @@ def _parts(turn: Turn) -> Iterator[str | Slot]:
 
 
 def _content(turn: Turn) -> list[dict[str, str | None]]:
-    """A turn in TRL's form; a part has no keys but these two, and an image part no text."""
+    """A turn in TRL's form; parts have only these two keys, and image parts no text."""
     return [
         {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "text": None}
         for part in _parts(turn)
@@ -367,7 +367,7 @@ def _tagged_text(turn: Turn) -> str:
 
 
 def storable(text: str) -> str:
-    """The text as it is stored: media tags made harmless, lone surrogates replaced, every offset unchanged."""
+    """The text as it is stored: media tags made harmless, lone surrogates replaced, offsets unchanged."""
     if text.isascii() and "<" not in text:  # nearly every one
         return text
     return _SURROGATE.sub("\ufffd", _MEDIA_TAG.sub(r"‹\1›", text))
@@ -396,12 +396,12 @@ def _described(images: Sequence[Image]) -> list[dict[str, Any]]:
 
 
 def _base_name(image: Image) -> str:
-    """The file's name without its folder; folders say more about a machine than about the data."""
+    """The file's name without its folder, which tells more of a machine than of the data."""
     return storable(image.path.replace("\\", "/").rsplit("/", 1)[-1]) or image.sha256[:16]
 
 
 def _json_value(value: object) -> object:
-    """`value` with what JSON cannot hold made a string, and NaN and infinities made null: no row may stop a run."""
+    """`value` with anything that JSON cannot hold as a string, and NaN and infinities as null."""
     if value is None or isinstance(value, (str, bool, int)):  # nearly every one
         return value
     if isinstance(value, Mapping):

@@ -39,7 +39,7 @@ _MANIFEST_VERSION = 1
 
 
 class RunDirectory:
-    """A run's output directory. A context manager; leaving it makes way for another writer."""
+    """A run's output directory. A context manager; leaving it releases the writer's lock."""
 
     def __init__(self, out: Path, plan: Plan, part: Part) -> None:
         self.out = out
@@ -53,7 +53,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, out: Path, plan: Plan, part: Part | None = None) -> RunDirectory:
-        """Start a run in `out`, or go on with the one that is there.
+        """Start a run in `out`, or resume the one that is there.
 
         Args:
             part: the shards that are ours, beside writers of the other parts; None for all.
@@ -79,7 +79,7 @@ class RunDirectory:
 
     @classmethod
     def join(cls, out: Path, plan: Plan | None = None) -> RunDirectory:
-        """Work in a run that another process has opened and hands out the shards of, or that none works on any more.
+        """Work in a run that another process has opened, or that no process works on.
 
         Args:
             plan: what is believed to be the run's; None to take it as it is.
@@ -97,15 +97,15 @@ class RunDirectory:
         return self._at.manifest_digest.exists()
 
     def pending(self) -> list[int]:
-        """Numbers of the shards that are still to do here, in order."""
+        """Numbers of the shards that this process still has to fill, in order."""
         return [shard for shard in self._missing() if self.part.holds(shard)]
 
     def remaining(self) -> int:
-        """How many shards of the whole run nobody has committed yet."""
+        """Number of uncommitted shards of the whole run."""
         return len(self.plan.shards) - self._at.recorded()
 
     def committed(self, shard: int) -> bool:
-        """Whether anybody has committed a shard."""
+        """Whether a shard is committed, by any process."""
         return self._at.record(shard).exists()
 
     def _missing(self) -> list[int]:
@@ -114,7 +114,7 @@ class RunDirectory:
     def commit(
         self, shard: int, outcomes: Sequence[Outcome], provenance: schema.Provenance, seconds: float = 0.0
     ) -> None:
-        """Store a shard for good: once this returns, no kill and no power cut undoes it.
+        """Commit a shard: after this returns, no kill or power cut can lose it.
 
         If another process has committed it meanwhile, it stays as it is.
 
@@ -137,7 +137,7 @@ class RunDirectory:
         self._commit(shard, schema.to_table(pairs, provenance), drops, tokens, seconds, provenance.plain())
 
     def commit_rows(self, shard: int, table: pa.Table, provenance: Mapping[str, Any], seconds: float = 0.0) -> None:
-        """Like `commit`, for rows that are finished rows of other runs and pass through as they are.
+        """As `commit`, for finished rows of other runs, which are stored unchanged.
 
         Args:
             table: one row per planned row of the shard's range, of `prefgen.rundir.schema.SCHEMA`.
@@ -197,7 +197,7 @@ class RunDirectory:
         preview: Callable[[Path], str] | None = None,
         samples: Callable[[Path], Mapping[str, bytes]] | None = None,
     ) -> None:
-        """Turn the committed shards into the data set. Does nothing if that is done; can be repeated after a kill.
+        """Make the data set of the committed shards. Does nothing if that is done; can be repeated after a kill.
 
         Args:
             card: makes the text of README.md, given `out`; called when data/ is in place.
@@ -224,7 +224,7 @@ class RunDirectory:
         preview: Callable[[Path], str] | None,
         samples: Callable[[Path], Mapping[str, bytes]] | None,
     ) -> None:
-        """Write what stands beside data/, and last the manifest."""
+        """Write the files beside data/, the manifest last."""
         if samples:
             os.makedirs(self._at.samples, exist_ok=True)
             for name, content in samples(self.out).items():
@@ -237,7 +237,7 @@ class RunDirectory:
         self._put(self._at.manifest_digest, f"{digest.sha256}  {self._at.manifest.name}\n".encode())
 
     def replace_card(self, text: str) -> None:
-        """Give a finished run another dataset card. A kill meanwhile leaves a run that `finalize` finishes.
+        """Replace a finished run's dataset card. If it is killed meanwhile, `finalize` completes it.
 
         Raises:
             CorruptRun, EnvironmentFault: as `finalize`. ValueError: if the run is not finished.
@@ -250,7 +250,7 @@ class RunDirectory:
             self._complete(lambda _: text, None, None)
 
     def close(self) -> None:
-        """Make way for another writer."""
+        """Release the writer's lock."""
         if self._writer:
             with durable.environment(self.out), self._gate:
                 self._writer.leave()
@@ -282,7 +282,7 @@ class RunDirectory:
         self._read_commits()
 
     def _clear(self) -> None:
-        """Delete what died before it was renamed."""
+        """Delete temporary files of killed processes."""
         for leftover in self._at.temporary.iterdir():
             os.unlink(leftover)
 
@@ -300,7 +300,7 @@ class RunDirectory:
             )
 
     def _check_commits(self) -> None:
-        """A record that does not fit the plan, or whose pairs are gone, would make a data set that lacks rows."""
+        """Raise for a record that does not fit the plan, or whose pairs are missing."""
         sizes = {path: path.stat().st_size for path in self._at.parquet_files()}
         targets = {} if self._missing() else self._targets()
         for shard, commit in self._commits.items():
@@ -316,7 +316,7 @@ class RunDirectory:
                 )
 
     def _targets(self) -> dict[int, Path]:
-        """Where each shard that has a pair ends up; known once every shard is committed."""
+        """The final path of each shard with a pair; known once every shard is committed."""
         shards = sorted(shard for shard, commit in self._commits.items() if commit.pairs)
         names = (f"train-{place:05d}-of-{len(shards):05d}.parquet" for place in range(len(shards)))
         return {shard: self._at.data / name for shard, name in zip(shards, names, strict=True)}
@@ -360,19 +360,19 @@ class RunDirectory:
         }
 
     def _put(self, path: Path, content: Content) -> Digest:
-        """Make `path` hold `content`, all of it or not at all, whatever dies meanwhile."""
+        """Write `content` to `path` atomically."""
         durable.publish(self._stage(path, content), path)
         return _digest(content)
 
     def _stage(self, path: Path, content: Content) -> Path:
-        """Write what is to become `path`; where."""
+        """Write the future content of `path` to a temporary file; returns its path."""
         temporary = self._at.temporary / f"{self._name}-{path.name}"
         durable.write(temporary, content)
         return temporary
 
 
 def _check_written(path: Path, content: Content, rows: int) -> None:
-    """Read a Parquet file back before it counts."""
+    """Read a Parquet file back and compare it before it is committed."""
     written = path.read_bytes()
     if _digest(written) != _digest(content):
         raise EnvironmentFault(f"{path} does not read back as it was written: check the disk")

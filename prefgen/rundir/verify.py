@@ -1,4 +1,4 @@
-"""Re-check a run directory with code that shares nothing with what wrote it.
+"""Verification of a run directory, with code that shares nothing with the writer.
 
 Whatever is stated twice is compared: digests with bytes, counts with rows, columns with one another, recorded offsets
 with the text. So this module imports neither `prefgen.rundir.layout` nor `prefgen.rundir.schema`; the file names and
@@ -34,7 +34,7 @@ _SHOWN_CHARS = 300
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong.
+    """A defect that was found.
 
     Attributes:
         file: relative to the run directory.
@@ -48,7 +48,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found. Counts are rows; `pending` ones are no problem, the run is just not finished."""
+    """Result of a verification. Counts are rows; pending ones are no problem."""
 
     problems: tuple[Problem, ...]
     planned: int
@@ -59,7 +59,7 @@ class Verification:
 
 
 def verify(out: Path) -> Verification:
-    """Check every file and row of the run in `out`, finished or not. Reads only, and takes no lock.
+    """Check every file and row of the run in `out`, finished or not. Only reads, and takes no lock.
 
     Raises:
         UsageError: if there is no run in `out`.
@@ -70,7 +70,7 @@ def verify(out: Path) -> Verification:
 
 
 def problems(out: Path) -> tuple[Problem, ...]:
-    """What is wrong in a run, or with the rows of a folder of shards that has no run's records beside it."""
+    """The problems of a run, or of the rows of a folder of shards without a run's records."""
     if (out / ".prefgen").is_dir():
         return verify(out).problems
     check = _Check(out)
@@ -109,14 +109,14 @@ class _Check:
 
     @contextmanager
     def reading(self, path: Path, row: str | None = None) -> Iterator[None]:
-        """Report what cannot be read, or has another shape than prefgen gives it."""
+        """Report what cannot be read, or has another form than prefgen writes."""
         try:
             yield
         except (pa.ArrowException, OSError, *_MALFORMED) as error:
             self.report(path, f"cannot be read: {error!r}"[:_SHOWN_CHARS], row)
 
     def json(self, path: Path, needed: dict[str, Any]) -> dict[str, Any]:
-        """A JSON object; `needed`, after a report, where it is missing or lacks one of these keys."""
+        """A JSON object; None, after a report, where it is missing or lacks one of the `needed` keys."""
         try:
             value = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
@@ -128,7 +128,7 @@ class _Check:
         return needed
 
     def sha256(self, path: Path) -> str | None:
-        """Digest of a file; None, after a report, if it is no plain file."""
+        """Digest of a file; None, after a report, if it is no regular file."""
         if path not in self.hashed:
             self.hashed[path] = None
             if path.is_symlink() or not path.is_file():
@@ -139,7 +139,7 @@ class _Check:
         return self.hashed[path]
 
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest, if it is what its digest says; the files that it lists are compared."""
+        """The manifest, if it matches its digest; also compares the files that it lists."""
         path = self.state / "manifest.json"
         stated = (self.state / "manifest.sha256").read_bytes()
         if stated != f"{self.sha256(path)}  manifest.json\n".encode():
@@ -164,7 +164,7 @@ class _Check:
         return manifest
 
     def shards(self, plan: dict[str, Any]) -> list[dict[str, Any]]:
-        """The commit records, in order, that fit the plan."""
+        """The commit records that fit the plan, in order."""
         needed = {"shard": 0, "start": 0, "stop": 0, "pairs": 0, "dropped": {}, "tokens": 0}
         fitting = []
         for path in sorted((self.state / "shards").glob("*.json")):
@@ -187,7 +187,7 @@ class _Check:
         return fitting
 
     def dropped_reasons(self, record: dict[str, Any]) -> Counter[str]:
-        """Reasons of a shard's dropped rows, as their file has them."""
+        """Reasons of a shard's dropped rows, from their file."""
         path = self.state / "dropped" / f"{record['shard']:06d}.jsonl"
         if not record.get("drops"):
             return Counter()
@@ -207,7 +207,7 @@ class _Check:
         return reasons
 
     def rows(self, shards: list[dict[str, Any]]) -> int:
-        """Check every pair; how many there are."""
+        """Check every pair; returns their number."""
         committed = [record for record in shards if record["pairs"]]
         data = sorted((self.out / "data").glob("*"))
         parts = [self.state / "parts" / f"{record['shard']:06d}.parquet" for record in committed]
@@ -228,7 +228,7 @@ class _Check:
         return count
 
     def parquet(self, path: Path, ids: set[bytes]) -> int:
-        """Check the rows of one file; how many there are."""
+        """Check the rows of one file; returns their number."""
         count = 0
         with self.reading(path):
             for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS_AT_ONCE):
@@ -238,7 +238,7 @@ class _Check:
         return count
 
     def row(self, path: Path, row: dict[str, Any], ids: set[bytes]) -> None:
-        """Check a row; `ids` are those of the rows before it."""
+        """Check a row; `ids` are those of earlier rows."""
         row_id = str(row["id"])
         # 8 bytes each, so that a million of them fit in memory
         digest = hashlib.blake2b(row_id.encode(errors="replace"), digest_size=8).digest()
@@ -253,13 +253,13 @@ class _Check:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a file that is listed can be one of the run's own."""
+    """Whether a listed file can be one of the run's own."""
     parts = PurePosixPath(name).parts
     return bool(parts) and not name.startswith("/") and ".." not in parts and "\\" not in name and name.isprintable()
 
 
 def _stated(record: dict[str, Any], name: str) -> object:
-    """The digest that a commit record states for one of its files."""
+    """The digest of a file that a commit record states."""
     digest = record.get(name)
     return digest.get("sha256") if isinstance(digest, dict) else None
 
@@ -297,7 +297,7 @@ def _image_problems(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _meta_problems(meta: Any) -> Iterator[str]:
-    """What other commands take from `meta` besides the pictures."""
+    """Problems of the parts of `meta` that other commands read, apart from pictures."""
     for name in ("options", "source", "versions"):
         if not isinstance(meta.get(name), dict):
             yield f"meta has no object {name}"
@@ -322,7 +322,7 @@ def _picture_problems(images: list[dict[str, Any]], stated: list[dict[str, Any]]
 
 
 def _conversation_problems(row: dict[str, Any]) -> Iterator[str]:
-    """The prompt as TRL reads it against the columns of ms-swift and LLaMA-Factory."""
+    """Differences between the prompt as TRL reads it and the columns of ms-swift and LLaMA-Factory."""
     *asked, answer = row["conversations"]
     if answer != {"role": "assistant", "content": row["chosen_response"]}:
         yield "conversations does not end with the chosen answer"
@@ -344,7 +344,7 @@ def _conversation_problems(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _letters(*texts: str) -> str:
-    """Text without image tags and white space, which separates the two."""
+    """Text without image tags and white space."""
     return "".join("".join(texts).replace("<image>", "").split())
 
 

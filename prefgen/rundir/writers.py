@@ -1,4 +1,4 @@
-"""Who writes in a run directory: one process for the whole run, or one for each of its n parts.
+"""Locks of the processes that write a run: one for the whole run, or one for each of its parts.
 
 Whoever writes holds a lock of its own, which the system gives up for it if it dies, and has said beside it who it is.
 Writers come and go under the run's own lock, so what they find out about one another is still true when they act on it.
@@ -35,7 +35,6 @@ class Part:
     count: int = 1
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if not 0 <= self.index < self.count:
             raise UsageError(f"--shard {self} is no part of a run: parts are counted from 0, so 0/4 … 3/4")
 
@@ -64,8 +63,12 @@ class Part:
         return shard % self.count == self.index
 
 
+WHOLE = Part(0, 1)
+"""All shards."""
+
+
 class Writer:
-    """The writer of a part, until `leave` or the end of its process. Made and left under the run's lock.
+    """The writer of a part, until `leave` or the end of its process. Created and left under the run's lock.
 
     Attributes:
         alone: whether nobody else wrote here when it came.
@@ -89,12 +92,12 @@ class Writer:
         _owner_of(at, part).write_text(json.dumps(_this_process()), encoding="utf-8")
 
     def leave(self) -> None:
-        """Write no more."""
+        """Stop writing and release the lock."""
         _forget(self._at, self._part, self._lock)
 
 
 def refuse_foreign(at: Layout) -> None:
-    """Refuse to write where something else is.
+    """Refuse to write into a folder with other content.
 
     Raises:
         UsageError: if it is.
@@ -125,12 +128,12 @@ def patiently(gate: filelock.BaseFileLock, at: Layout) -> Iterator[None]:
 
 
 def gate(at: Layout) -> filelock.BaseFileLock:
-    """The run's lock: held while a writer comes or goes, a shard is recorded, or the data set is made."""
+    """The run's lock: held while a writer starts or ends, a shard is committed, or the data set is made."""
     return _lock(at.lock)
 
 
 def _present(at: Layout) -> Iterator[Part]:
-    """The parts that somebody writes; what the dead left is taken away."""
+    """The parts that are being written; files of dead writers are removed."""
     for part in _parts(at):
         lock = _lock(_lock_of(at, part))
         try:
@@ -142,14 +145,14 @@ def _present(at: Layout) -> Iterator[Part]:
 
 
 def _forget(at: Layout, part: Part, lock: filelock.BaseFileLock) -> None:
-    """Take away what tells of a writer. Nobody waits for its lock: whoever looks at it holds the run's."""
+    """Remove a writer's files. Its lock needs no wait: the run's lock is held."""
     lock.release()
     _owner_of(at, part).unlink(missing_ok=True)
     _lock_of(at, part).unlink(missing_ok=True)
 
 
 def _parts(at: Layout) -> list[Part]:
-    """Parts that have, or had, a writer."""
+    """Parts that have or had a writer."""
     return [Part.parse(path.stem.replace("-of-", "/")) for path in sorted(at.writers.glob("*.lock"))]
 
 

@@ -1,1 +1,1 @@
-"""Carries a run out: plans and opens it, drives the engine, fills shards in one process or in many."""
+"""The runner: plans and opens a run, drives the engines, and fills shards in one or more processes."""

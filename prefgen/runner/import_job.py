@@ -1,4 +1,4 @@
-"""An import as a run: its plan, its pairs with their images, shard by shard into a run directory."""
+"""Imports as runs: plan, pairs with their images, and shards."""
 
 from __future__ import annotations
 
@@ -13,23 +13,35 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
 from prefgen import sources
+from prefgen.addresses import redact
+from prefgen.card.summary import Summary
+from prefgen.console import Console
+from prefgen.errors import UsageError
 from prefgen.formats import Importer
 from prefgen.images import Fetch, load_images
 from prefgen.records import Dropped, Image, ImageRef, Outcome, Pair, Sample
-from prefgen.rundir.layout import Scalar
-from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
+from prefgen.rundir.layout import Layout, Plan, Scalar
+from prefgen.rundir.schema import IMAGE_TAG, SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
+from prefgen.runner.finishing import Card, complete, stoppable
+from prefgen.runner.reporter import Reporter
 from prefgen.runner.rows import Rows
 from prefgen.signals import Interrupts
 from prefgen.sources import MissingReport, SourceOptions
+from prefgen.sources.fetch import fetch
 
+_BEGINNINGS = 20  # of rows' ids that are shown
 _BEGINNING = re.compile(r"\d.*", re.DOTALL)  # what follows it in a row's id
 
 
 @dataclass(frozen=True)
 class ImportJob:
-    """All that an import is made of.
+    """Settings of an import.
 
     Attributes:
         source: where images are, and which rows to take: `limit`, `sample` and `seed` apply to the pairs.
@@ -68,12 +80,14 @@ class ImportJob:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over an import's input found, no picture opened.
+    """Findings of one pass over an import's input, without opening pictures.
 
     Attributes:
         rows: planned rows, those included that the importer drops.
-        dropped: how many those are, by reason. examples: what was found in the first of each.
-        embedded: pictures that the rows themselves hold. addresses: those that are given by URL.
+        dropped: how many those are, by reason.
+        examples: what was found in the first of each.
+        embedded: pictures that the rows themselves hold.
+        addresses: those that are given by URL.
         prompts: where the importer takes some prompts by their row's id: rows by the beginning of their ids, and
             whether it takes them.
         first: the first pair, if there is any.
@@ -127,7 +141,7 @@ def survey(job: ImportJob) -> Survey:
 
 
 def _prompts(job: ImportJob) -> dict[tuple[str, bool], int]:
-    """Rows of the whole input by the beginning of their ids, and whether the importer takes them."""
+    """Numbers of rows by the first characters of their ids, and whether the importer takes them."""
     found: Counter[tuple[str, bool]] = Counter()
     pattern = getattr(job.importer, "prompt_source", "*")
     if pattern != "*":
@@ -172,12 +186,12 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
 
 
 def _with_all_images(pair: Pair) -> Sample:
-    """The pair's sample, rejected images behind its own."""
+    """The pair's sample with the rejected images after its own."""
     return dataclasses.replace(pair.sample, images=(*pair.sample.images, *pair.rejected_images))
 
 
 def _as_recorded(image: Image, named: Image | ImageRef) -> Image:
-    """The image under the path that the source of an earlier run had, if it is still the same image."""
+    """The image with the path that an earlier run recorded, if it is the same image."""
     record = named.recorded if isinstance(named, ImageRef) else None
     if record is None or record.sha256 != image.sha256:
         return image
@@ -186,3 +200,90 @@ def _as_recorded(image: Image, named: Image | ImageRef) -> Image:
 
 def _pair_id(outcome: Outcome) -> str | None:
     return outcome.sample.id if isinstance(outcome, Pair) else None
+
+
+def import_pairs(job: ImportJob, card: Card, reporter: Reporter, *, dry_run: bool = False) -> Summary | None:
+    """Import a set into a run directory, or resume that.
+
+    Args:
+        dry_run: show the plan and the first pair, then stop.
+
+    Returns:
+        Figures of the finished run; None after a dry run.
+
+    Raises:
+        UsageError: no row gives a pair, or none of the images is there. Stopped: by a signal.
+    """
+    with stoppable(job.output):
+        rows = _planned_rows(job, reporter.console, with_pair=dry_run)
+        if dry_run:
+            return None
+
+        def fill(directory: RunDirectory, rows: int, done: int) -> None:
+            with reporter.progress(rows, done) as progress:
+                work(job, directory, fetch if job.source.allow_urls else None, progress.advance)
+
+        planned = Plan(rows, job.shard_size, job.fingerprint(), job.config)
+        return complete(job.output, planned, card, reporter, fill)
+
+
+def _planned_rows(job: ImportJob, console: Console, *, with_pair: bool) -> int:
+    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
+        return Layout(job.output).read_plan().rows
+    found = survey(job)
+    missing = found.missing
+    if missing.missing:
+        console.print(missing.describe(), style="yellow", highlight=False, markup=False)
+    if 0 < missing.missing == missing.images:
+        roots = " or ".join(f"--image-root {redact(root)}" for root in job.source.roots)
+        where = f"under {roots}" if roots else "there"
+        raise UsageError(
+            f"none of the images of {sources.shown(job.input)} is {where}: "
+            "name the folder that holds them with --image-root"
+        )
+    console.print(render_plan(found, job))
+    if found.first is None:
+        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: what was found stands above, by reason")
+    if with_pair:
+        console.print(render_pair(found.first))
+    return found.rows
+
+
+def render_plan(found: Survey, job: ImportJob) -> RenderableType:
+    """The plan as a table."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("input", Text(sources.shown(job.input)))
+    table.add_row("read as", job.importer.name)
+    table.add_row("rows", f"{found.rows:,}")
+    for reason, count in found.dropped.items():
+        table.add_row("", Text(f"{count:,} dropped, {reason}, e.g. {found.examples[reason][:200]}"))
+    if found.prompts:
+        taken = sum(count for (_, is_taken), count in found.prompts.items() if is_taken)
+        table.add_row("prompts", f"{taken:,} rows have an id that --prompt-source takes")
+        for (beginning, is_taken), count in [*found.prompts.items()][:_BEGINNINGS]:
+            table.add_row("", Text(f"{count:,} begin with {beginning!r}: {'taken' if is_taken else 'left out'}"))
+    table.add_row("images", _images(found))
+    if found.first:
+        table.add_row("licence", Text(found.first.sample.licence or "not stated"))
+    table.add_row("output", Text(f"{job.output}, shards of {job.shard_size}"))
+    return table
+
+
+def _images(found: Survey) -> str:
+    """Where the pictures are, without entries that are zero."""
+    kinds = {
+        f"{found.embedded:,} embedded": found.embedded,
+        f"{found.missing.images:,} named, {found.missing.missing:,} not found": found.missing.images,
+        f"{found.addresses:,} by URL": found.addresses,
+    }
+    return "; ".join(text for text, count in kinds.items() if count) or "none"
+
+
+def render_pair(pair: Pair) -> RenderableType:
+    """One pair as it will be stored, with pictures as tags."""
+    lines = [Text("\nthe first pair", style="bold")]
+    for turn in pair.sample.prompt:
+        said = "".join(part if isinstance(part, str) else IMAGE_TAG for part in turn.parts)
+        lines.append(Text(f"{turn.role}: {said}"))
+    lines += [Text(f"chosen: {pair.chosen}"), Text(f"rejected: {pair.rejected}")]
+    return Group(*lines)

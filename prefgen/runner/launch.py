@@ -1,4 +1,4 @@
-"""What a run is made of, and how one process fills its shards; `local` and `ray_` beside have several."""
+"""The job of a run, its survey and fingerprint, and the loop that fills shards in one process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run
 
 @dataclass(frozen=True)
 class Job:
-    """All that a run is made of.
+    """Settings of a run.
 
     Attributes:
         input: files, folder, Hub ids or addresses of the SFT data, or patterns of them.
@@ -70,7 +70,7 @@ class Job:
     engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] = field(default_factory=dict)
 
     def read(self) -> Iterator[Sample | Dropped]:
-        """All planned rows, images not loaded: a sample stands once for every pair that may be made of it."""
+        """All planned rows, images not loaded; a sample is repeated for every pair that it may give."""
         for row in sources.read(self.input, self.source):
             if isinstance(row, Sample):
                 yield from (dataclasses.replace(row, part=part) for part in range(parts(self.method)))
@@ -78,12 +78,12 @@ class Job:
                 yield row
 
     def load(self, row: Sample | Dropped) -> Sample | Dropped:
-        """A row with its images, or the reason why it has none."""
+        """A row with its images loaded, or a `Dropped` with the reason."""
         return load_images(row, *self._images) if isinstance(row, Sample) else row
 
     @property
     def judged(self) -> bool:
-        """Whether a judge behind an API is asked."""
+        """Whether the method asks a judge behind an API."""
         return self.judge is not None and Chat in self.method.asks
 
     @cached_property
@@ -93,7 +93,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """What a run's progress needs to know of a pair. It is sent from process to process, so it holds no picture."""
+    """What the progress display needs of a pair; sent between processes, so it holds no picture."""
 
     tokens: int
     iteration: int
@@ -101,11 +101,13 @@ class Made:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over a job's input found.
+    """Findings of one pass over a job's input.
 
     Attributes:
-        rows: rows of the input, those included that the reader drops. planned: rows that they stand for.
-        answers: reference answers of the first samples. head: the very first samples, images not loaded.
+        rows: rows of the input, those included that the reader drops.
+        planned: rows that they stand for.
+        answers: reference answers of the first samples.
+        head: the very first samples, images not loaded.
         reasons: for which the reader drops rows: how many, and the first one's detail.
         unanswered: samples without a reference answer.
         kept: columns that no prompt and no answer is made of, and how many rows have something in them.
@@ -122,20 +124,20 @@ class Survey:
 
 
 class Listener(Protocol):
-    """Is told how a run goes."""
+    """Receives the progress of a run."""
 
     def begin(self, shard: int) -> None:
-        """Another shard is worked on."""
+        """Work on a shard begins."""
 
     def advance(self, outcome: Outcome) -> None:
-        """One more of its samples is done."""
+        """A sample of the shard is done."""
 
     def committed(self, shard: int) -> None:
-        """It is stored for good."""
+        """The shard is committed."""
 
 
 def survey(job: Job) -> Survey:
-    """Read the input once: count its rows, look for its images, keep some samples to plan with.
+    """Read the input once: count rows, look for images, and keep some samples for the plan.
 
     Raises:
         UsageError: all of the first rows are dropped for one reason.
@@ -171,10 +173,11 @@ def survey(job: Job) -> Survey:
 
 
 def check_first(job: Job, reasons: Reasons, rows: int) -> None:
-    """The first rows must not all be dropped for one reason.
+    """Raise if the first rows are all dropped for one reason.
 
     Args:
-        reasons: why rows were dropped so far. rows: how many rows that are, dropped or not.
+        reasons: why rows were dropped so far.
+        rows: how many rows that are, dropped or not.
 
     Raises:
         UsageError: they are, and the job is not to keep going.
@@ -187,7 +190,7 @@ def check_first(job: Job, reasons: Reasons, rows: int) -> None:
 
 
 def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
-    """Every setting that can change output, by flat name; what cannot (batch size, device) is left out."""
+    """Every setting that can change output, by flat name; others (batch size, device) are left out."""
     found: dict[str, Scalar] = {
         "method": job.method.name,
         **{f"method.{name}": value for name, value in settings(job.method).items()},
@@ -251,7 +254,7 @@ def provenance(job: Job, identity: Identity) -> Provenance:
 
 
 class Filling:
-    """Fills shards of a run, in this process.
+    """Fills the shards of a run in this process.
 
     Args:
         engines: answer what the job's method asks for.
@@ -264,7 +267,7 @@ class Filling:
         self._trial = _trial(job, directory, engines)
 
     def work(self, shards: Iterable[int], listener: Listener, interrupts: Interrupts) -> None:
-        """Fill and commit shards; the next one's images are loaded meanwhile.
+        """Fill and commit shards, while the images of the next one are loaded.
 
         Raises:
             CorruptRun: if there are fewer rows than planned.
@@ -286,7 +289,7 @@ class Filling:
 
 
 def ask_in_batches(job: Job, directory: RunDirectory, engines: Engines, batches: Batches) -> None:
-    """Have everything answered that the pending rows ask of a judge, through its Batch API.
+    """Answer all requests of the pending rows to a judge through its Batch API.
 
     In each round every flow runs as far as the ledger has answers; what is missing becomes the next batches.
     """
@@ -330,7 +333,7 @@ def _outcomes(
 def _driven(
     samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
 ) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
-    """What becomes of each sample: all of them at once, but a few at a time as long as a judge is on trial."""
+    """The outcomes of samples: all driven at once, but a few at a time while a judge is on trial."""
 
     def checked() -> None:
         check()
@@ -348,7 +351,7 @@ def _driven(
 
 
 class Trial:
-    """The first rows of a run whose replies are paid for: if none of them becomes a pair, the run stops.
+    """The first rows of a run with paid replies: if none becomes a pair, the run stops.
 
     Attributes:
         over: whether a row became a pair, so that nothing is held back any more.
@@ -361,7 +364,7 @@ class Trial:
         engine.hold(calls)
 
     def see(self, found: Outcome | list[Outcome]) -> None:
-        """Take note of what became of a row.
+        """Record the outcome of a row.
 
         Raises:
             UnusableReplies: if it, and every one before it, came to nothing for one reason.
@@ -378,7 +381,7 @@ class Trial:
             self.over = len(self._dropped) >= TRIAL_ROWS
 
     def check(self) -> None:
-        """See whether the judge may be asked on.
+        """Raise if the judge should not be asked further.
 
         Raises:
             UnusableReplies: if all calls were made that a trial has, and no row became a pair.
@@ -401,7 +404,7 @@ class Trial:
 
 
 def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
-    """A trial, if replies are paid for and none was of use yet."""
+    """A trial, if replies are paid for and none has been used yet."""
     if not job.judged or job.judge is None or job.judge.keep_going:
         return None
     from prefgen.engines.chat.engine import ChatEngine  # needs openai, which a data-only environment is without
@@ -424,7 +427,7 @@ def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:
 
 
 def _of_row(found: Outcome | list[Outcome], row: Sample) -> Outcome:
-    """A row's own outcome; one that was dropped as a sample is dropped as each of its rows."""
+    """The outcome of one row of a sample; a dropped sample drops each of its rows."""
     outcome = found[row.part] if isinstance(found, list) else found
     if isinstance(outcome, Pair):
         return dataclasses.replace(outcome, sample=row)

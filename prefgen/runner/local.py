@@ -1,4 +1,4 @@
-"""Worker processes on this machine. Each is handed shards by number through a pipe, and says through it what it did.
+"""Worker processes on this machine, which receive shard numbers and report progress through pipes.
 
 The parent holds the run's lock, the workers commit. One that finds its pipe closed has lost its parent, and ends.
 """
@@ -28,7 +28,7 @@ _LOOK_S = 0.2  # between two looks at whether a worker died or the user wants to
 
 @dataclass(frozen=True)
 class _Ask:
-    """A worker wants a shard; it asks for the next one while it is at one."""
+    """A worker's request for its next shard, sent while it works on one."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Worker:
 
 
 class LocalWorkers:
-    """So many processes, and the parent's part in their work.
+    """Worker processes, and the parent's loop.
 
     Args:
         environments: for each worker what it has in its environment beside the parent's, such as its GPUs.
@@ -82,7 +82,7 @@ class LocalWorkers:
         self._failure: Exception | None = None
 
     def work(self) -> None:
-        """Have every pending shard filled and committed.
+        """Fill and commit every pending shard.
 
         Raises:
             PrefgenError: what a worker raised, after the others have committed what they were at.
@@ -115,7 +115,7 @@ class LocalWorkers:
         self._workers[number] = _Worker(process, ours)
 
     def _stop(self, failure: Exception | None = None) -> None:
-        """Have everybody commit what they are at, and end."""
+        """Ask all workers to commit their open shards and end."""
         self._failure = self._failure or failure
         if not self._stopping:
             self._stopping = True
@@ -123,17 +123,17 @@ class LocalWorkers:
                 worker.process.terminate()
 
     def _listen(self) -> None:
-        """Hear what there is to hear, and look who died."""
+        """Read the messages of the workers, and notice those that died."""
         dead = [number for number, worker in self._workers.items() if not worker.process.is_alive()]
         heard = wait([worker.link for worker in self._workers.values()], _LOOK_S)
         for number, worker in self._workers.items():
             with contextlib.suppress(EOFError, ConnectionResetError):
                 while worker.link in heard and worker.link.poll():
-                    self._hear(number, worker, worker.link.recv())
+                    self._handle(number, worker, worker.link.recv())
         for number in dead:  # so all that they had to say has been heard
-            self._bury(number, self._workers.pop(number))
+            self._remove(number, self._workers.pop(number))
 
-    def _hear(self, number: int, worker: _Worker, message: _Message) -> None:
+    def _handle(self, number: int, worker: _Worker, message: _Message) -> None:
         if isinstance(message, _Ask):
             self._asking.append(number)
         elif isinstance(message, _Begun):
@@ -157,7 +157,7 @@ class LocalWorkers:
                 with contextlib.suppress(ConnectionError):  # it has just died, and is buried next
                     self._workers[number].link.send(shard)
 
-    def _bury(self, number: int, worker: _Worker) -> None:
+    def _remove(self, number: int, worker: _Worker) -> None:
         worker.process.join()
         worker.link.close()
         self._asking = [other for other in self._asking if other != number]
@@ -193,14 +193,14 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 class _Parent:
-    """A worker's end of the pipe, as a source of shards and a listener."""
+    """A worker's end of the pipe: source of shards, and listener."""
 
     def __init__(self, link: Connection) -> None:
         self._link = link
         self._lock = threading.Lock()  # the next shard is asked for by another thread
 
     def shards(self) -> Iterator[int]:
-        """The shards that are handed out; waits for each."""
+        """The assigned shards; waits for each."""
         while True:
             self.send(_Ask())
             shard: int | None = self._link.recv()
@@ -223,7 +223,7 @@ class _Parent:
 
 
 def _work(task: Task, link: Connection) -> None:
-    """What a worker process does."""
+    """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
     parent = _Parent(link)
     try:

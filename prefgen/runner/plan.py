@@ -1,4 +1,4 @@
-"""What a run is going to do: told before it starts, from the first rows and the model's processor."""
+"""The plan of a run: expected size, tokens and time, from the first rows and the model's processor."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _COLUMNS = 12  # that are named
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected size of a run; the figures are means of its first rows, carried over to all.
+    """Expected size of a run, extrapolated from the means of its first rows.
 
     Attributes:
-        sentences: of all reference answers together. image_tokens: of one prompt.
+        sentences: of all reference answers together.
+        image_tokens: of one prompt.
     """
 
     rows: int
@@ -38,7 +39,7 @@ class Estimate:
 
 
 def estimate(rows: int, answers: Sequence[str], preview: Preview) -> Estimate:
-    """Carry the figures of some samples over to all rows.
+    """Extrapolate the figures of some samples to all rows.
 
     Args:
         answers: reference answers of some rows, at least one.
@@ -93,7 +94,7 @@ def render(expected: Estimate, job: Job, samples: Sequence[Sample], found: Surve
 
 
 def _forecast(expected: Estimate, job: Job, samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
-    """How long it will take on this machine's device, and how much room."""
+    """Expected time and disk space on this machine's device."""
     from prefgen.engines.hf import loading, shape
 
     characters = sum(len(turn.text) for sample in samples for turn in sample.prompt)
@@ -114,7 +115,7 @@ def _forecast(expected: Estimate, job: Job, samples: Sequence[Sample]) -> Iterat
 
 
 def render_prompt(expected: Estimate, sample: Sample, method: Method) -> RenderableType:
-    """One prompt as the model sees it, and what the method would ask for in its first round."""
+    """One rendered prompt, and what the method would ask for in its first round."""
     lines = [Text("\nprompt of the first row", style="bold"), Text(expected.prompt)]
     for number, line in enumerate(method.rehearse(sample)):
         lines.append(Text(line if number else f"\n{line}", style="" if number else "bold"))

@@ -1,4 +1,4 @@
-"""Workers on the machines of a Ray cluster: actors that are handed one shard after another by number.
+"""Workers in a Ray cluster: actors that receive one shard number after another.
 
 The driver holds the run's lock, the actors commit into the output, which their machines share. An actor that is lost,
 alone or with its machine, is replaced wherever there is room, and what it was at goes to another; should it only have
@@ -48,7 +48,7 @@ class Cluster:
         except ImportError as error:
             raise UsageError('--ray needs Ray: pip install "prefgen[ray]", here and on every machine') from error
         try:
-            _knock(address)
+            _check_reachable(address)
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
         except (OSError, RuntimeError, ValueError) as error:
             raise EnvironmentFault(f"--ray {address}: no Ray cluster can be reached there: {error}") from error
@@ -71,24 +71,24 @@ class Cluster:
         self._ray.shutdown()
 
     def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function where the workers will be, which may have GPUs that this machine has not."""
+        """Call a function on a worker machine, which may have GPUs that this machine lacks."""
         remote = self._ray.remote(_called).options(**self._options)
         return self.get(remote.remote(os.getcwd(), function, *arguments))  # type: ignore[no-any-return]
 
     def actor(self, task: Task) -> Any:
-        """A new actor, on whichever machine has room, now or later."""
+        """Create an actor on any machine with room, now or later."""
         return self._ray.remote(_Actor).options(**self._options).remote(os.getcwd(), task)
 
     def kill(self, actor: Any) -> None:
-        """End an actor now."""
+        """Kill an actor."""
         self._ray.kill(actor)
 
     def wait(self, refs: list[ObjectRef]) -> list[ObjectRef]:
-        """Those of them that are done; waits a moment for one."""
+        """The calls that are done; waits briefly for one."""
         return self._ray.wait(refs, timeout=_LOOK_S)[0]  # type: ignore[no-any-return]
 
     def get(self, ref: ObjectRef) -> Any:
-        """What came of a call.
+        """The result of a call.
 
         Raises:
             Lost: if whoever was called is gone.
@@ -109,11 +109,11 @@ class Cluster:
 
 
 class Lost(EnvironmentFault):
-    """Whoever was called is gone, or the machine it was on."""
+    """The actor or its machine is gone."""
 
 
 class RayWorkers:
-    """One actor per group of GPUs, or per CPU, of a cluster, and the driver's part in their work.
+    """One actor per group of GPUs, or per CPU, and the driver's loop.
 
     Args:
         say: is told what a person should know.
@@ -130,7 +130,7 @@ class RayWorkers:
         self._in_vain = 0  # actors lost since the last commit
 
     def work(self) -> None:
-        """Have every pending shard filled and committed.
+        """Fill and commit every pending shard.
 
         Raises:
             PrefgenError: what an actor raised.
@@ -166,7 +166,7 @@ class RayWorkers:
             self._board.work(number, shard, 0, len(self._plan.shards[shard]))
 
     def _answered(self, ref: ObjectRef, number: int, shard: int | None) -> None:
-        """Take what an actor answered, or replace it if it is gone."""
+        """Handle an actor's result, or replace the actor if it is gone."""
         try:
             rows: list[Made | Dropped] = self._cluster.get(ref)
         except Lost as lost:
@@ -190,7 +190,7 @@ class RayWorkers:
 
 
 class _Actor:
-    """A worker; Ray makes it an actor."""
+    """A worker, made an actor by Ray."""
 
     def __init__(self, folder: str, task: Task) -> None:
         self._folder, self._task = folder, task
@@ -203,24 +203,24 @@ class _Actor:
         return []
 
     def fill(self, shard: int) -> list[Made | Dropped]:
-        """Fill and commit a shard; what became of its rows."""
+        """Fill and commit a shard; returns its outcomes."""
         assert self._filling is not None, "load comes first"
-        noted = _Noted()
+        noted = _ProgressRecord()
         self._filling.work([shard], noted, Interrupts((), finishing=""))
         return noted.rows
 
 
-class _Noted:
-    """Keeps what a run's progress needs."""
+class _ProgressRecord:
+    """A listener that keeps what the progress display needs."""
 
     def __init__(self) -> None:
         self.rows: list[Made | Dropped] = []
 
     def begin(self, shard: int) -> None:
-        """A shard is one call."""
+        """Do nothing: a shard is one call."""
 
     def committed(self, shard: int) -> None:
-        """That the call returns says so."""
+        """Do nothing: the call's return says so."""
 
     def advance(self, outcome: Outcome) -> None:
         self.rows.append(told(outcome))
@@ -232,7 +232,7 @@ def _called(folder: str, function: Callable[..., T], *arguments: object) -> T:
 
 
 def _enter(folder: str) -> None:
-    """Paths mean the same here as where the command was given."""
+    """Change to the folder in which the command was given, so that paths mean the same."""
     if not Path(folder).is_dir():
         raise UsageError(
             f"{folder}, where the command was given, is not on {os.uname().nodename}: with --ray, give it in a folder "
@@ -241,8 +241,8 @@ def _enter(folder: str) -> None:
     os.chdir(folder)
 
 
-def _knock(address: str) -> None:
-    """Find out whether anybody listens: Ray itself tries for minutes.
+def _check_reachable(address: str) -> None:
+    """Check that something listens at the address; Ray itself would retry for minutes.
 
     Raises:
         OSError: if nobody does.
@@ -253,6 +253,6 @@ def _knock(address: str) -> None:
 
 
 def _gpus(config: EngineConfig) -> int:
-    """GPUs that one engine spans."""
+    """Number of GPUs of one engine."""
     given = engine_args.parse(config.engine_args)
     return int(given.get("tensor_parallel_size", 1)) * int(given.get("pipeline_parallel_size", 1))

@@ -1,11 +1,13 @@
-"""Progress of a run: a live line in a terminal, plain lines elsewhere."""
+"""Reporters of messages and progress: in a terminal, in a notebook, or silent."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 import rich.progress
 
@@ -14,6 +16,8 @@ from prefgen.records import Dropped, Outcome
 from prefgen.runner.launch import Made
 
 _PLAIN_EVERY_S = 15.0
+_NOTEBOOK_EVERY_S = 0.5
+_NOTEBOOK_CHARS = 120  # of the line, so that a longer one before it is covered
 
 
 class Progress(LiveBar):
@@ -37,13 +41,13 @@ class Progress(LiveBar):
             self._say()
 
     def begin(self, shard: int) -> None:
-        """Shards are not shown."""
+        """Do nothing: shards are not shown."""
 
     def committed(self, shard: int) -> None:
-        """Nor are commits."""
+        """Do nothing: commits are not shown."""
 
     def work(self, worker: int, shard: int, done: int, total: int) -> None:
-        """Show what one of several workers is at, on a line of its own.
+        """Show the progress of one of several workers, on its own line.
 
         Args:
             done: rows of its shard that it has done, of `total`.
@@ -62,13 +66,16 @@ class Progress(LiveBar):
             self._pairs += 1
             if outcome.iteration:  # imported pairs went through none
                 self._iterations[outcome.iteration] += 1
+        self._show()
+
+    def _show(self) -> None:
         if self._console.is_terminal:
             self._bar.update(self._task, advance=1, description=self.describe())
         elif self._clock() - self._spoke_at >= _PLAIN_EVERY_S:
             self._say()
 
     def describe(self) -> str:
-        """Speed, drops and in which iteration the pairs were accepted."""
+        """Text with speed, drops and the iterations in which pairs were accepted."""
         seconds = max(self._clock() - self._started, 1e-9)
         parts = [f"{self._pairs / seconds:.1f} pairs/s"]
         if self._tokens:
@@ -81,10 +88,84 @@ class Progress(LiveBar):
         return " · ".join(parts)
 
     def _say(self) -> None:
+        self._console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def line(self) -> str:
+        """Text with rows done, speed and remaining time."""
         self._spoke_at = self._clock()
         done = self._done_before + self._pairs + sum(self._drops.values())
         seconds = max(self._clock() - self._started, 1e-9)
         rate = (done - self._done_before) / seconds
         left_s = (self._total - done) / rate if rate else float("inf")
         eta = "done" if done == self._total else f"{left_s:.0f} s left"
-        self._console.print(f"{done}/{self._total} rows · {self.describe()} · {eta}", highlight=False, soft_wrap=True)
+        return f"{done}/{self._total} rows · {self.describe()} · {eta}"
+
+
+class NotebookProgress(Progress):
+    """A progress line in a notebook's output, updated in place."""
+
+    def __enter__(self) -> NotebookProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write()
+        sys.stdout.write("\n")
+
+    def _show(self) -> None:
+        if self._clock() - self._spoke_at >= _NOTEBOOK_EVERY_S:
+            self._write()
+
+    def _write(self) -> None:
+        sys.stdout.write(f"\r{self.line():{_NOTEBOOK_CHARS}}")
+        sys.stdout.flush()
+
+
+class Reporter(Protocol):
+    """Receives a run's messages and shows its progress."""
+
+    @property
+    def console(self) -> Console:
+        """The console for messages."""
+
+    def progress(self, total: int, done: int) -> Progress:
+        """The progress display of a run of so many rows, some of which are done."""
+
+
+class Terminal:
+    """Messages and a progress bar on stderr; plain lines if that is no terminal.
+
+    Args:
+        quiet: say nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+
+    def progress(self, total: int, done: int) -> Progress:
+        """A progress bar."""
+        return Progress(total, done, self.console)
+
+
+class Notebook:
+    """Messages in a cell's output, and a progress line that is updated in place."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+
+    def progress(self, total: int, done: int) -> Progress:
+        """A progress line."""
+        return NotebookProgress(total, done, self.console)
+
+
+class Silent(Terminal):
+    """Prints nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+
+
+def default() -> Reporter:
+    """The reporter for this environment: a notebook or a terminal."""
+    return Notebook() if "ipykernel" in sys.modules else Terminal()

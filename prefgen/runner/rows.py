@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Rows(Generic[T]):
-    """The rows of a run, shard by shard: read on from the shard before, and from the first again for an earlier one.
+    """The planned rows by shard: read forward from the last shard, and from the start for an earlier one.
 
     Args:
         read: all planned rows, from the first.

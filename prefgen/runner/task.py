@@ -1,4 +1,4 @@
-"""What a worker is given, whichever way it was started, and who has which shard."""
+"""The task of a worker process, and the queue that assigns shards to workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefgen.runner.launch import Filling, Job, Made
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a worker needs to fill shards of a run that another process has opened. Can be pickled."""
+    """What a worker needs to fill shards of a run that another process has opened. Can be pickled."""
 
     job: Job
     plan: Plan
@@ -32,17 +32,17 @@ class Task:
 
 
 class Board(Protocol):
-    """Shows how a run of several workers goes."""
+    """Shows the progress of a run with several workers."""
 
     def advance(self, outcome: Outcome | Made) -> None:
-        """One more row is done, and stored for good."""
+        """One more row is done and committed."""
 
     def work(self, worker: int, shard: int, done: int, total: int) -> None:
-        """A worker has done so many rows of a shard."""
+        """Show how many rows of a shard a worker has done."""
 
 
 class Queue:
-    """Hands out the pending shards, each to one worker at a time; what a dead one had goes to another.
+    """Assigns each pending shard to one worker at a time; shards of a dead worker are assigned again.
 
     Args:
         losses: how often a shard may be lost with its worker before it is taken for the cause.
@@ -56,7 +56,7 @@ class Queue:
 
     @property
     def open(self) -> bool:
-        """Whether a shard is still to be handed out or to come back."""
+        """Whether shards are left to assign or may come back."""
         return bool(self._waiting or self._holder)
 
     def take(self, worker: int) -> int | None:
@@ -68,11 +68,11 @@ class Queue:
         return shard
 
     def done(self, shard: int) -> None:
-        """A shard has been committed."""
+        """Note that a shard is committed."""
         self._holder.pop(shard, None)
 
     def lost(self, worker: int, how: str) -> list[int]:
-        """Take back what a lost worker had and had not committed.
+        """Take back the uncommitted shards of a lost worker.
 
         Raises:
             EnvironmentFault: if one of these shards was lost too often.
@@ -96,5 +96,5 @@ class Queue:
 
 
 def told(outcome: Outcome) -> Made | Dropped:
-    """What is sent of an outcome to whoever shows how the run goes."""
+    """The part of an outcome that is sent to the progress display."""
     return outcome if isinstance(outcome, Dropped) else Made(outcome.tokens, outcome.iteration)

@@ -1,10 +1,10 @@
-"""Mixing and choosing rows of finished runs. Rows pass through as they are; pictures are never decoded or re-encoded.
+"""Selection of rows of finished runs: mix, filter, split and others. Rows are copied unchanged.
 
 Every operation is a function from inputs to a `Selection`, which says what rows in what order, and how many were left
-out and why; `write` copies them into a run directory with the commits, card and checks of any other run.
+out and why; `fill` copies them into a run directory with the commits, card and checks of any other run.
 """
 
-from prefgen.select.copying import SelectJob, write
+from prefgen.select.copying import SelectJob, fill
 from prefgen.select.dedup import dedup
 from prefgen.select.filtering import keep
 from prefgen.select.joining import join
@@ -22,11 +22,11 @@ __all__ = [
     "Selection",
     "dedup",
     "dedup_near",
+    "fill",
     "join",
     "keep",
     "mix",
     "parse_amount",
     "relabel",
     "split",
-    "write",
 ]

@@ -1,10 +1,10 @@
-"""A selection as a run: its rows copied shard by shard into a run directory."""
+"""Writing of a selection as a run: rows are copied shard by shard."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from prefgen.signals import Interrupts
 
 @dataclass(frozen=True)
 class SelectJob:
-    """All that the run of a selection is made of.
+    """Settings of the run of a selection.
 
     Attributes:
-        operation: e.g. ``mix``. options: its settings, by flat name.
+        operation: e.g. ``mix``.
+        options: its settings, by flat name.
     """
 
     operation: str
@@ -36,7 +37,7 @@ class SelectJob:
     config: str = ""
 
     def plan(self) -> Plan:
-        """The plan: what comes from where, and what was left out.
+        """The plan, with the sources of rows and the counts of those left out.
 
         Raises:
             UsageError: if nothing was selected.
@@ -53,26 +54,23 @@ class SelectJob:
         return Plan(len(chosen), self.shard_size, settings, self.config)
 
 
-def write(job: SelectJob, finalize: Callable[[RunDirectory], None]) -> None:
-    """Copy the rows of every pending shard, commit them, and finish the run.
+def fill(job: SelectJob, directory: RunDirectory) -> None:
+    """Copy and commit the rows of every pending shard.
 
     Raises:
-        UsageError: if nothing was selected.
         Stopped: if a signal came; the shard that was in flight has been committed.
     """
-    plan = job.plan()
     provenance = {"engine": job.operation, "versions": {"prefgen": importlib.metadata.version("prefgen")}}
     seen: set[int] = set()
-    with RunDirectory.open(job.output, plan) as directory, Interrupts() as interrupts:
-        pending = set(directory.pending())
-        for shard, positions in enumerate(plan.shards if pending else ()):
+    pending = set(directory.pending())
+    with Interrupts() as interrupts:
+        for shard, positions in enumerate(directory.plan.shards):
             started = time.monotonic()
             table = _rows(job.selection, positions)
             table = _with_own_ids(table, seen)  # of committed shards as well: theirs are taken
             if shard in pending:
                 directory.commit_rows(shard, table, provenance, time.monotonic() - started)
                 interrupts.check()
-        finalize(directory)
 
 
 def _rows(chosen: Selection, positions: range) -> pa.Table:
@@ -95,7 +93,7 @@ def _rows(chosen: Selection, positions: range) -> pa.Table:
 
 
 def _with_own_ids(table: pa.Table, seen: set[int]) -> pa.Table:
-    """Give a row another id where an earlier one has its own; a selection holds no two rows that agree in both."""
+    """Give a row another id if an earlier row has the same one with another rejected answer."""
     ids: list[str] = table["id"].to_pylist()
     for place, row_id in enumerate(ids):
         if int(row_id, 16) in seen:

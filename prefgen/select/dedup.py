@@ -1,4 +1,4 @@
-"""One row of each kind."""
+"""Removal of duplicates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefgen.select.selection import Selection, of_one
 
 
 def dedup(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> Selection:
-    """The first row of each kind; texts are compared exactly, pictures by the hash of their bytes."""
+    """The first row of each set of duplicates; texts are compared exactly, pictures by the digest of their bytes."""
     left_out: Counter[str] = Counter()
     seen: set[bytes] = set()
     rows: list[int] = []

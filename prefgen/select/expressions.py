@@ -1,4 +1,4 @@
-"""Conditions on a row, such as ``similarity < 0.9 and "similar" not in flags``: parsed by `ast`, never run as Python.
+"""Conditions on rows, such as ``similarity < 0.9 and "similar" not in flags``; never evaluated as Python.
 
 Known are the columns of a row that hold one value or a list of texts, ``length_ratio`` (rejected over chosen length, in
 characters) and ``meta["source"]["name"]``; numbers, texts, lists and None; ``and or not``, comparisons, ``in``, ``is
@@ -57,7 +57,7 @@ NAMES = (*(column.name for column in COLUMNS if _is_plain(column.type)), RATIO)
 
 @dataclass(frozen=True)
 class Condition:
-    """A parsed condition; called with a row's columns it says whether the row meets it.
+    """A parsed condition, called with a row's columns.
 
     Attributes:
         columns: those it needs.
@@ -73,7 +73,7 @@ class Condition:
 
 
 def parse(text: str) -> Condition:
-    """A condition.
+    """Parse a condition.
 
     Raises:
         UsageError: it is no condition, or uses a name or a construct that is not known.
@@ -92,7 +92,7 @@ def parse(text: str) -> Condition:
 
 
 class _Compiler:
-    """Turns the nodes it knows into functions of a row, and refuses all others."""
+    """Compiles known nodes to functions of a row, and refuses all others."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -100,7 +100,7 @@ class _Compiler:
         self._depth = 0
 
     def value(self, node: ast.expr) -> Value:
-        """The function that this part of the condition is.
+        """The function of a node.
 
         Raises:
             UsageError: it is nested too deep, or not known.
@@ -174,7 +174,7 @@ def _compared(op: ast.cmpop, first: Any, second: Any) -> bool:
 
 
 def _applied(function: Callable[[Any, Any], Any], first: Any, second: Any) -> Any:
-    """Numbers only: text times a number could fill the memory."""
+    """Apply an arithmetic operator to numbers only: text times a number could fill the memory."""
     numbers = isinstance(first, (int, float)) and isinstance(second, (int, float))
     try:
         return function(first, second) if numbers else None

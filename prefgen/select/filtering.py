@@ -1,4 +1,4 @@
-"""Rows that meet a condition."""
+"""Filtering of rows by a condition."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def keep(stored: Stored, condition: Condition, exclude: Excluded = NOTHING) -> S
 
 
 def values(stored: Stored, columns: Sequence[str]) -> str:
-    """What the rows have in these columns, a line each: the range of numbers, the most frequent texts."""
+    """The values in these columns, one line each: the range of numbers, the most frequent texts."""
     found: dict[str, Counter[Hashable]] = {name: Counter() for name in columns if name not in _LONG}
     for row in stored.scan(list(found)):
         for name, counts in found.items():

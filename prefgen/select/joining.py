@@ -1,4 +1,4 @@
-"""Several rejected answers for one chosen: the union of sets, for losses that average over them.
+"""Joining of runs: several rejected answers for one chosen, for losses that average over them.
 
 A row has one rejected answer, in every trainer's format, and a column that holds several would be read by none. So the
 rows of one prompt and one chosen answer, one per input, stand next to each other, as ``POVID ∪ BDHS``. Equation 5 of
@@ -27,7 +27,7 @@ DUPLICATE = "DUPLICATE"
 
 
 def join(inputs: Sequence[Stored], exclude: Excluded = NOTHING) -> Selection:
-    """For each prompt with the same chosen answer in every input, one row of each, in the order of the first input.
+    """One row of each input for each prompt and chosen answer that all have, in the order of the first.
 
     Rows that another input has no counterpart to are left out, and so are an input's second row of the same kind, and
     groups in which two rejected answers are equal.
@@ -60,7 +60,7 @@ def _marked(table: pa.Table, size: int) -> pa.Table:
 
 
 def _by_answer(stored: Stored, exclude: Excluded, left_out: Counter[str]) -> dict[bytes, tuple[int, bytes]]:
-    """Number of the first row with each prompt and chosen answer, and the digest of the whole pair."""
+    """Index of the first row with each prompt and chosen answer, and the digest of the whole pair."""
     found: dict[bytes, tuple[int, bytes]] = {}
     for number, row in exclude.kept(stored, COLUMNS, left_out):
         digest = key(row, "answer")

@@ -1,4 +1,4 @@
-"""When two rows are about the same thing: by what their pictures and texts are, not by ids or sources."""
+"""Keys for comparing rows by the content of their pictures and texts, not by ids or sources."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ COLUMNS = ("prompt", "chosen_response", "rejected_response", "meta")
 
 
 def digests(row: Mapping[str, Any]) -> list[str]:
-    """SHA-256 of each picture's encoded bytes, as recorded when the row was made."""
+    """SHA-256 of each picture's encoded bytes, as recorded in the row."""
     return [image["sha256"] for image in json.loads(row["meta"])["images"]]
 
 
 def key(row: Mapping[str, Any], by: By) -> bytes:
-    """A digest that two rows share exactly if they agree in `by`.
+    """A digest that is equal for rows that agree in `by`.
 
     ``image`` compares the pictures, ``prompt`` the conversation too, ``answer`` also the chosen answer, ``pair`` all.
     Where in a turn its pictures stand does not count, nor white space around its text.
@@ -28,7 +28,7 @@ def key(row: Mapping[str, Any], by: By) -> bytes:
 
 
 def rejected(row: Mapping[str, Any]) -> str:
-    """What a row rejects: its worse answer and the pictures that it rejects, of `rejected_response` and `meta`."""
+    """The rejected answer and rejected pictures of a row, from `rejected_response` and `meta`."""
     if _NO_PICTURES in row["meta"]:  # nearly every row
         return str(row["rejected_response"])
     pictures = [image["sha256"] for image in json.loads(row["meta"]).get("rejected_images", [])]
@@ -36,7 +36,7 @@ def rejected(row: Mapping[str, Any]) -> str:
 
 
 def texts(row: Mapping[str, Any], by: By) -> list[str]:
-    """What is compared of a row besides its pictures: its turns, then its answers."""
+    """The compared texts of a row: its turns, then its answers."""
     found: list[str] = []
     if by != "image":
         found += [f"{turn['role']}\x1e{_text(turn)}" for turn in row["prompt"]]

@@ -1,4 +1,4 @@
-"""Keeping evaluation pictures out of training data."""
+"""Exclusion of evaluation pictures from training data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Excluded:
-    """Pictures that no row may have.
+    """Excluded pictures, by name and digest.
 
     Attributes:
         names: file names without folder and extension; COCO's numbers in one spelling.
@@ -36,7 +36,7 @@ class Excluded:
 
     @classmethod
     def read(cls, path: Path) -> Excluded:
-        """A folder of pictures, whose bytes count as well as their names, or a text file with one picture a line.
+        """Read a folder of pictures, excluded by bytes and name, or a text file with one picture per line.
 
         A line holds a file name, a path, an id, or a SHA-256; or it is a JSON object with one of ``image``,
         ``image_id``, ``file_name``, ``img_path`` or ``image_path``, as in POPE's question files. One that begins with
@@ -60,7 +60,7 @@ class Excluded:
     def kept(
         self, stored: Stored, columns: Sequence[str], left_out: Counter[str]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Number and values of every row that has none of these pictures; the others are counted."""
+        """Index and values of every row without an excluded picture; the others are counted."""
         wanted = list(dict.fromkeys([*columns, PATHS, REJECTED_PATHS, "meta"] if self.digest else columns))
         for number, row in enumerate(stored.scan(wanted)):
             if self.digest and self._hit(row):
@@ -77,7 +77,7 @@ class Excluded:
         )
 
     def holds(self, path: str, sha256: str) -> bool:
-        """Whether a picture is one of these, by its name or the digest of its bytes."""
+        """Whether a picture is excluded, by its name or digest."""
         return sha256 in self.sha256 or _name(path) in self.names
 
 
@@ -108,7 +108,7 @@ def _entry(line: str, path: Path) -> str:
 
 
 def _name(path: str) -> str:
-    """What a picture is compared by: COCO's number if it is COCO's, else the file name without its extension."""
+    """The compared name of a picture: COCO's number, else the file name without extension."""
     name = PurePosixPath(path.replace("\\", "/")).name
     coco = COCO_NAME.fullmatch(name if name.endswith(".jpg") else f"{name}.jpg")
     return coco[1] if coco else PurePosixPath(name).stem.lower()

@@ -28,7 +28,7 @@ class Amount:
     share: float = 1.0
 
     def of(self, available: int, name: str) -> int:
-        """The number of rows.
+        """The number of rows, of so many.
 
         Raises:
             UsageError: there are not as many.
@@ -40,7 +40,7 @@ class Amount:
 
 
 def parse_amount(text: str) -> tuple[str, Amount]:
-    """What ``OUT``, ``OUT:0.5`` and ``OUT:5000`` mean: all, half of, or 5,000 rows of the run in OUT.
+    """Parse ``OUT``, ``OUT:0.5`` and ``OUT:5000``: all, half, or 5,000 rows of the run in OUT.
 
     Raises:
         UsageError: the number is out of range.
@@ -57,7 +57,7 @@ def parse_amount(text: str) -> tuple[str, Amount]:
 def mix(
     inputs: Sequence[tuple[Stored, Amount]], seed: int, exclude: Excluded = NOTHING, purpose: str = "mix"
 ) -> Selection:
-    """Random rows of each input, interleaved so that every stretch of the output has the proportions of the whole.
+    """Random rows of each input, interleaved so that every part of the output has the overall proportions.
 
     A row's draw depends on the seed and its id alone. Within an input the order stays. Two runs over the same samples
     give rows of one id: such a row gets another id if its rejected answer differs, and is left out if not.
@@ -86,7 +86,7 @@ def mix(
 
 
 def interleaved(chosen: Sequence[Sequence[int]]) -> tuple[Numbers, Numbers]:
-    """Input and number of each row when every list is spread evenly over the whole."""
+    """Input and index of each row, with every list spread evenly over the whole."""
     places = np.concatenate([(np.arange(len(rows)) + 0.5) / max(len(rows), 1) for rows in chosen])
     which = np.concatenate([np.full(len(rows), number, np.int64) for number, rows in enumerate(chosen)])
     rows = np.concatenate([np.asarray(rows, np.int64) for rows in chosen])

@@ -1,4 +1,4 @@
-"""Rows that are nearly the same: their pictures in another size or encoding, and texts with nearly the same words.
+"""Near duplicates: pictures in another size or encoding, and texts with nearly the same words.
 
 Pictures are compared by difference hash (reduced to 17 x 16 grey values, each compared with its right neighbour) and by
 the colours of 4 x 4 fields, since a red thing can be as bright as a blue one. Texts are compared by MinHash (Broder
@@ -46,13 +46,13 @@ Signature = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What is compared of a picture: 256 bits, and (4, 4, 3) mean colours, 0 to 255."""
+    """Perceptual hash of a picture: 256 bits, and (4, 4, 3) mean colors, 0 to 255."""
 
     bits: int
     colours: npt.NDArray[np.int16]
 
     def near(self, other: Look) -> bool:
-        """Whether the two can be one picture in two encodings."""
+        """Whether two hashes can be of one picture in two encodings."""
         if self is other:  # the same bytes, as most pictures of a set are met again
             return True
         differing = (self.bits ^ other.bits).bit_count()
@@ -60,7 +60,7 @@ class Look:
 
 
 def dedup_near(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> Selection:
-    """The first of all rows that are nearly the same in what `by` names; see `prefgen.select.keys.key`.
+    """The first row of each set of near duplicates in terms of `by`; see `prefgen.select.keys.key`.
 
     Some 2 kB are kept of each row, and every different picture is decoded once.
     """
@@ -89,7 +89,7 @@ def dedup_near(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> 
 
 
 def look(picture: PIL.Image.Image) -> Look:
-    """What a picture looks like at a glance."""
+    """The perceptual hash of a picture."""
     small = picture.convert("L").resize((_SIDE + 1, _SIDE), PIL.Image.Resampling.LANCZOS)
     grey = np.asarray(small, dtype=np.int16)
     bits = int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
@@ -98,7 +98,7 @@ def look(picture: PIL.Image.Image) -> Look:
 
 
 def minhash(text: str) -> Signature:
-    """(128,) minima of as many hash functions over the text's runs of three words; case does not count."""
+    """(128,) minima of hash functions over the text's word trigrams, ignoring case."""
     words = re.findall(r"\w+", text.lower())
     runs = {" ".join(words[at : at + _WORDS]) for at in range(max(1, len(words) - _WORDS + 1))}
     hashed = np.array([zlib.crc32(run.encode()) for run in runs], dtype=np.uint64)
@@ -121,6 +121,6 @@ def _same_pictures(one: tuple[Look, ...], other: tuple[Look, ...]) -> bool:
 
 
 def _any_near(signature: Signature, others: list[Signature]) -> bool:
-    """Whether one of the others, (texts, 128) each, has as much in common with `signature` in every text."""
+    """Whether one of the others, (texts, 128) each, is similar enough to `signature` in every text."""
     sized = [other for other in others if len(other) == len(signature)]
     return bool(sized) and bool(((np.stack(sized) == signature).mean(axis=2) >= JACCARD).all(axis=1).any())

@@ -1,4 +1,4 @@
-"""Swapping in another set's chosen or rejected answer for the same prompt, as tables 4 and 5 of arXiv 2407.02477 do."""
+"""Replacement of chosen or rejected answers by another run's, as in tables 4 and 5 of arXiv 2407.02477."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OF_REJECTED = (
 
 
 def relabel(stored: Stored, other: Stored, side: Side, exclude: Excluded = NOTHING) -> Selection:
-    """The rows of `stored` whose prompt and pictures `other` has too, with the chosen or rejected answer from there.
+    """The rows of `stored` whose prompt and pictures `other` has as well, with its chosen or rejected answers.
 
     Of several rows of `other` with the same prompt the first is taken. Rows without a counterpart are left out, and so
     are those whose two answers would be equal.

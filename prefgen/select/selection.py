@@ -1,4 +1,4 @@
-"""What an operation decides: which rows, in what order."""
+"""The result of a selection: rows and their order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Selection:
 
     Attributes:
         inputs: where they are from.
-        which: (rows,) number of each row's input. rows: (rows,) its number there.
+        which: (rows,) number of each row's input.
+        rows: (rows,) its number there.
         left_out: how many rows of the inputs are not among them, by reason.
         partners: (rows,) for each row one of the last input, to be merged with it; None where rows pass through.
         merge: makes the output rows of the rows and of their partners.
@@ -48,5 +49,5 @@ def of_one(stored: Stored, rows: Sequence[int], left_out: Mapping[str, int]) -> 
 
 
 def renamed(row_id: str, rejected: str) -> str:
-    """The id of a row whose own is taken by a row with another rejected answer: 16 hexadecimal digits."""
+    """A new id for a row whose id is used by a row with another rejected answer: 16 hexadecimal digits."""
     return hashlib.blake2b(f"{row_id}\x1f{rejected}".encode(), digest_size=8).hexdigest()

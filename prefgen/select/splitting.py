@@ -1,4 +1,4 @@
-"""Splits that share no picture."""
+"""Splits without a common picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_SPLIT = "OTHER_SPLIT"
 
 
 def split(stored: Stored, shares: Mapping[str, float], seed: int, exclude: Excluded = NOTHING) -> dict[str, Selection]:
-    """Every row in one split, and no picture in two.
+    """Assign every row to one split, so that no picture is in two.
 
     Rows that share a picture, directly or through other rows with several pictures, stay together. Such a group's draw
     depends on the seed and its pictures alone, so the shares are met on average and not to the row.
@@ -48,10 +48,11 @@ def split(stored: Stored, shares: Mapping[str, float], seed: int, exclude: Exclu
 
 
 def draws(rows: Iterable[Mapping[str, Any]], seed: int, purpose: str) -> list[float]:
-    """A number in [0, 1) for each row, the same for rows that share a picture, directly or through others.
+    """A number in [0, 1) for each row, equal for rows that share a picture, directly or through others.
 
     Args:
-        rows: with `id` and `meta`. purpose: draws for another purpose are independent of these.
+        rows: with `id` and `meta`.
+        purpose: draws for another purpose are independent of these.
     """
     groups = _Groups()
     first: list[int] = []
@@ -64,7 +65,7 @@ def draws(rows: Iterable[Mapping[str, Any]], seed: int, purpose: str) -> list[fl
 
 
 class _Groups:
-    """Disjoint sets of numbers; each is known by its smallest member."""
+    """Disjoint sets of numbers, each identified by its smallest member."""
 
     def __init__(self) -> None:
         self._above: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Pictures that lie in zip and tar archives or in an object store, found by name and read one by one, never unpacked.
+"""Pictures in zip and tar archives or in an object store, found by name and read one by one without unpacking.
 
 An archive counts as if it had been unpacked where it lies, both into its folder and into a folder of its own name: a
 member ``a/1.jpg`` of ``/data/images.zip`` is found as ``/data/a/1.jpg`` and as ``/data/images/a/1.jpg``. An index of
@@ -43,11 +43,14 @@ _PLAIN, _STORED, _DEFLATED, _ENCRYPTED = -1, 0, 8, -2  # how a member's bytes ar
 
 
 class Member(NamedTuple):
-    """Where a picture is.
+    """Location of a picture in an archive or store.
 
     Attributes:
-        offset: of its bytes, or of its local header in a zip. packed: bytes there. size: bytes of the picture.
-        method: compression of a zip, or one of the constants above. crc: checksum, 0 where there is none.
+        offset: of its bytes, or of its local header in a zip.
+        packed: bytes there.
+        size: bytes of the picture.
+        method: compression of a zip, or one of the constants above.
+        crc: checksum, 0 where there is none.
     """
 
     offset: int
@@ -67,7 +70,7 @@ class _Archive:
 
     @property
     def stem(self) -> str:
-        """The archive's name without extension: that of the folder it may be unpacked into."""
+        """The archive's name without extension, which is the folder it may be unpacked into."""
         return "" if self.loose else self.file.name.removesuffix(self.file.suffix)
 
     def label(self, name: str) -> str:
@@ -75,7 +78,7 @@ class _Archive:
 
 
 class Archives:
-    """The pictures of several archives and store folders, by the places where they would be if unpacked.
+    """The pictures of several archives and store folders, addressed by the paths they would have if unpacked.
 
     Args:
         roots: zips, tars, local folders of them, or addresses of such archives or of folders of pictures.
@@ -92,7 +95,7 @@ class Archives:
 
     @cached_property
     def bases(self) -> tuple[str, ...]:
-        """The folders, absolute, below which the pictures are found; for an archive also its own and its only one."""
+        """The absolute folders below which the pictures are; for an archive also its own and its only folder."""
         return tuple(dict.fromkeys(folder for root in self._roots for folder in (_base(root), *self._own(root))))
 
     def _own(self, root: File) -> list[str]:
@@ -111,7 +114,7 @@ class Archives:
         return groups
 
     def find(self, places: Iterable[str]) -> dict[str, str]:
-        """Of some places, those where a picture is, by the picture's own name; a picture has several places."""
+        """The given places at which there is a picture, by its own name; a picture may have several places."""
         hits = ((place, hit) for place in places for group, name in self._below(place) for hit in group.finds(name))
         return {archive.label(name): place for place, (archive, name) in hits}
 
@@ -146,13 +149,13 @@ class Archives:
 
 @dataclass
 class _Group:
-    """The archives of one folder: names to members, without and with the archive's own name in front."""
+    """The archives of one folder: members by name, with and without the archive's own name as a prefix."""
 
     archives: list[_Archive] = field(default_factory=list)
     _stems: dict[str, list[_Archive]] = field(default_factory=dict)
 
     def of(self, root: File) -> list[_Archive]:
-        """The archive that a root is."""
+        """The archive of a root."""
         return [archive for archive in self.archives if archive.file == root and not archive.loose][:1]
 
     def add(self, archive: _Archive) -> None:
@@ -162,7 +165,7 @@ class _Group:
 
     @cached_property
     def _holders(self) -> dict[str, _Archive | list[_Archive]]:
-        """The archives that have a member of a name, as a list where there are several."""
+        """The archives that have a member of a name; a list if there are several."""
         if len(self.archives) == 1:
             return {}
         found: dict[str, _Archive | list[_Archive]] = {}
@@ -175,7 +178,7 @@ class _Group:
         return found
 
     def finds(self, name: str) -> list[tuple[_Archive, str]]:
-        """The members that a name below the folder may mean."""
+        """The members that a name below the folder can mean."""
         if len(self.archives) == 1:
             holders = [self.archives[0]] if name in self.archives[0].members else []
         else:
@@ -224,13 +227,13 @@ class _Group:
 
 
 def holds_archives(folder: Path) -> bool:
-    """Whether a folder has archives of its own."""
+    """Whether a folder contains archives."""
     with os.scandir(folder) as entries:
         return any(entry.name.lower().endswith(SUFFIXES) for entry in entries)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file begins as a zip or tar does, or as what is compressed as a whole."""
+    """Whether a file starts like a zip, a tar, or a compressed file."""
     with path.open("rb") as file:
         start = file.read(262)
     return start[:4] in _ZIPS or start[257:262] == _TAR or start.startswith(_COMPRESSED)
@@ -246,7 +249,7 @@ def _is_archive(root: File) -> bool:
 
 
 def _opened(root: File) -> Iterator[_Archive]:
-    """The archives that a root stands for, with their indexes.
+    """The archives of a root, with their indexes.
 
     Raises:
         UsageError: ``INPUT_UNREADABLE``, ``INPUT_NOT_FOUND``.
@@ -336,7 +339,7 @@ def _tar_index(file: File, opened: BinaryIO) -> dict[str, Member]:
 
 @lru_cache(maxsize=64)
 def _listed(folder: RemoteFile) -> tuple[dict[str, Member], list[RemoteFile]]:
-    """The files of a store's folder, and the archives among them."""
+    """The files of a store's folder, and those that are archives."""
     if folder.address.startswith(("http://", "https://")):
         raise UsageError(f"--image-root {folder}: a web server's folders cannot be listed; give a zip or tar")
     fs, path = folder.store()
@@ -359,7 +362,7 @@ def _listed(folder: RemoteFile) -> tuple[dict[str, Member], list[RemoteFile]]:
 
 
 def _safe(name: str) -> str:
-    """A member's name below the archive, normalised; empty if it leads elsewhere."""
+    """A member's normalized name below the archive; empty if it leads outside."""
     name = name.replace("\\", "/")
     if not name or len(name) > MAX_PATH_CHARS or name.startswith("/") or _DRIVE.match(name) or "\0" in name:
         return ""

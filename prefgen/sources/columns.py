@@ -1,4 +1,4 @@
-"""From a row's columns to samples: which column holds what, and which assistant turns become samples.
+"""From a row's columns to samples: finds the columns, and makes a sample of each selected assistant turn.
 
 Four shapes are known: LLaVA's ``conversations`` (from/value), ``messages`` (role/content, where content is a string
 or a list of parts), FineVision's ``texts`` (a list of user/assistant pairs), and flat columns (image, question, answer
@@ -71,7 +71,7 @@ class _Conversation:
 
 
 def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
-    """The samples of one row in the order of its answers, or why there are none. At least one outcome."""
+    """The samples of one row in the order of its answers, or a `Dropped` with the reason. At least one outcome."""
     if isinstance(row.columns, RowError):
         yield Dropped(row.columns.reason, f"{row.where}: {row.columns.detail}", source, row.where)
         return
@@ -124,7 +124,7 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
 
 
 def is_id(value: object) -> bool:
-    """Whether a value can name a row."""
+    """Whether a value can be a row's id."""
     return isinstance(value, (str, int)) and not isinstance(value, bool) and bool(str(value).strip())
 
 
@@ -169,7 +169,7 @@ def refuse_other_media(columns: Mapping[str, Any]) -> None:
 
 
 def with_objects(said: list[Message], columns: Mapping[str, Any]) -> list[Message]:
-    """The messages with ms-swift's placeholders filled; the column itself stays in `meta`, for an export.
+    """The messages with ms-swift's placeholders filled; the column itself stays in `meta` for exports.
 
     Raises:
         RowError: ``TEXT_PLACEHOLDER``.
@@ -184,7 +184,7 @@ def with_objects(said: list[Message], columns: Mapping[str, Any]) -> list[Messag
 def _with_paths(
     said: list[Message], images: tuple[ImageRef, ...], allow_urls: bool
 ) -> tuple[list[Message], tuple[ImageRef, ...]]:
-    """The messages and images where prompts name the images themselves.
+    """Messages and images of prompts that contain image paths.
 
     Raises:
         RowError: ``IMG_COUNT``: they name others than the row does.
@@ -197,13 +197,13 @@ def _with_paths(
 
 
 def _no_image(columns: Mapping[str, Any]) -> str:
-    """Why a row has no image, with the column that may hold one."""
+    """The error for a row without an image; names a column that may hold one."""
     names = (str(name) for name, value in columns.items() if name not in IMAGE_COLUMNS and looks_like_image(value))
     return f"no image; {name} looks like one: --columns image={name}" if (name := next(names, "")) else "no image"
 
 
 def _drawn_question(options: SourceOptions, own_id: str, images: tuple[ImageRef, ...], answer: str) -> str | None:
-    """What a row without a question is asked; None if no question was given."""
+    """The question for a row without one; None if no question was given."""
     if not options.question:
         return None
     return draw_question(options.question, options.seed, sample_id(own_id, 0, (), image_names(images), answer))

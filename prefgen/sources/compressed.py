@@ -1,4 +1,4 @@
-"""Files of rows opened for reading, decompressed on the way if they are gzip or Zstandard by content."""
+"""Opening of row files, decompressed if their content is gzip or Zstandard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of comma- or tab-separated values whose first line names the columns."""
+"""CSV and TSV tables whose first line names the columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_FIELD_CHARS = 64 * 2**20  # pictures as base64 are long
 
 
 def read_csv(path: File) -> Iterator[Row]:
-    """The rows of a table, streamed; an empty field is a column that the row does not have.
+    """The rows of a table, streamed; an empty field is a missing column.
 
     Raises:
         UsageError: ``ENCODING``, ``CSV_SYNTAX``.

@@ -1,4 +1,4 @@
-"""Folders that `datasets` can open, and data sets on the Hugging Face Hub; both streamed, nothing is downloaded whole.
+"""Folders that `datasets` opens, and data sets on the Hugging Face Hub, both streamed.
 
 Rows are taken as Arrow tables: images come as their encoded bytes or path, never decoded or re-encoded on the way.
 """
@@ -17,7 +17,7 @@ BATCH_ROWS = 16
 
 
 def read_folder(folder: Path, options: SourceOptions) -> Iterator[Row]:
-    """The rows of a folder: what `save_to_disk` wrote, or Parquet, JSON or image files as `load_dataset` finds them.
+    """The rows of a folder that `save_to_disk` wrote, or of files as `load_dataset` finds them.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``, or the split is not there.
@@ -53,7 +53,7 @@ def read_hub(name: str, options: SourceOptions) -> Iterator[Row]:
 
 
 def hub_commit(name: str, options: SourceOptions) -> str:
-    """The commit that a Hub set's revision stands for now.
+    """The current commit of a Hub set's revision.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``.

@@ -1,4 +1,4 @@
-"""A random subset of a stream, the same whatever order or container the stream comes in."""
+"""A random subset of a stream, independent of the stream's order and container."""
 
 from __future__ import annotations
 

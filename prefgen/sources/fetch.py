@@ -1,4 +1,4 @@
-"""Downloading an image by URL, for data sets whose owner allowed it. Nothing calls this unless `--allow-urls` is on.
+"""Download of images by URL; used only with `--allow-urls`.
 
 A URL in a data set is untrusted: it must not reach services inside the network (SSRF), nor keep a run waiting. So:
 http(s) on its own port only; every address of the host must be public, and the connection goes to the address that was
@@ -30,10 +30,11 @@ _CHUNK_BYTES = 2**16
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """What one download may take, redirects included.
+    """Limits of one download, redirects included.
 
     Attributes:
-        max_bytes: of the body. max_redirects: how many are followed.
+        max_bytes: of the body.
+        max_redirects: how many are followed.
         timeout_s: from the first connection to the last byte; the system's resolver has its own limit.
     """
 
@@ -51,7 +52,7 @@ def fetch(
     allowed: Callable[[str], bool] = is_public,
     ports: frozenset[int] = frozenset(_PORTS.values()),
 ) -> bytes:
-    """The body of what a URL names.
+    """The body at a URL.
 
     Args:
         allowed: whether an IP address may be connected to; asked about every address that the host resolves to.
@@ -83,7 +84,7 @@ class _Redirect:
 
 
 class _Pinned(http.client.HTTPConnection):
-    """A connection to an address that was checked; the host's name serves for the Host header and the certificate."""
+    """A connection to an address that was checked; the host's name is used for the Host header and the certificate."""
 
     def __init__(self, scheme: str, host: str, port: int, address: str, timeout_s: float) -> None:
         super().__init__(host, port, timeout=timeout_s)
@@ -100,7 +101,7 @@ class _Pinned(http.client.HTTPConnection):
             tls.do_handshake()
 
     def abort(self) -> None:
-        """Wake whoever waits for this connection, from another thread."""
+        """Close the connection from another thread, which ends a blocked read."""
         # shutdown, not close: only the former wakes a blocked read. It fails where the peer was faster.
         if self._live is not None:
             with suppress(OSError):
@@ -122,7 +123,7 @@ def _split(url: str, ports: frozenset[int]) -> tuple[str, str, int, str]:
 
 
 def _resolve(url: str, host: str, port: int, allowed: Callable[[str], bool]) -> str:
-    """One address of the host, after all of them were found allowed."""
+    """One address of the host, if all of its addresses are allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

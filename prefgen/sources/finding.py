@@ -1,4 +1,4 @@
-"""What an input names: files here or at addresses, a folder, a Hub set; patterns and lists of these."""
+"""Resolution of inputs: local files, addresses, folders, Hub sets, patterns and lists of these."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Inputs = str | Sequence[str]
 
 
 def find(input: Inputs, allow_urls: bool) -> list[Source]:
-    """What the inputs name, in the order given; what a pattern names, in the order of the names. Nothing stands twice.
+    """The sources that the inputs name, in order, patterns sorted by name, without repetition.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``, ``INPUT_UNREADABLE``, ``URL_DISABLED``, ``URL_SCHEME``.
@@ -45,12 +45,12 @@ def find(input: Inputs, allow_urls: bool) -> list[Source]:
 
 
 def shown(input: Inputs) -> str:
-    """The inputs for messages and pages, without credentials."""
+    """The inputs without credentials, for messages and pages."""
     return ", ".join(map(addresses.redact, _listed(input)))
 
 
 def name_of(input: str) -> str:
-    """What a row records of where it is from: the name of the file or folder, at an address too, or the Hub id."""
+    """The source's name in rows: the name of the file or folder, also at an address, or the Hub id."""
     if addresses.is_address(input):
         return RemoteFile(input).name
     path = Path(input).expanduser()
@@ -58,12 +58,12 @@ def name_of(input: str) -> str:
 
 
 def source_name(source: Source) -> str:
-    """As `name_of`, of what was found."""
+    """As `name_of`, for a source that was found."""
     return source.resolve().name if isinstance(source, Path) else source.name
 
 
 def label(source: Source, among: Sequence[Source]) -> str:
-    """The source's name, or all of its path where others have that name too."""
+    """The source's name, or its full path if others have the same name."""
     name = source_name(source)
     return name if sum(source_name(other) == name for other in among) == 1 else str(source)
 
@@ -78,7 +78,7 @@ def unreadable(path: File, error: OSError) -> UsageError:
 
 
 def from_file_address(name: str) -> str:
-    """The path of a ``file://`` address; anything else as it is."""
+    """The path of a ``file://`` address; anything else unchanged."""
     if name[:7].lower() != "file://":
         return name
     return unquote(re.sub(r"^file://(localhost(?=/))?", "", name, flags=re.IGNORECASE))

@@ -1,4 +1,4 @@
-"""Folders of files of rows beside their pictures, whatever the files are called.
+"""Folders with row files and pictures.
 
 `datasets` takes the pictures of such a folder for its rows unless a file is called ``metadata`` or by its split.
 """
@@ -18,7 +18,7 @@ _SPLITS = ("train", "test", "validation")
 
 
 def row_files(folder: Path, split: str | None) -> list[Path]:
-    """The files of rows that a folder holds, or its folders named by splits, in the order of their names.
+    """The row files in a folder and in its subfolders named after splits, sorted by name.
 
     Empty where there are none, or `datasets` opens the folder: it saved it, or there is a ``metadata`` file.
 
@@ -57,6 +57,6 @@ def _has_rows(file: Path) -> bool:
 
 
 def _split_of(name: str) -> str:
-    """The split that a file or folder is named by, or nothing."""
+    """The split in the name of a file or folder, or an empty string."""
     match = _SPLIT.search(name.lower())
     return _SPLITS[next(number for number, group in enumerate(match.groups()) if group)] if match else ""

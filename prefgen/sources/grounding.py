@@ -1,4 +1,4 @@
-"""ms-swift's placeholders ``<ref-object>`` and ``<bbox>``, filled from the row's ``objects``.
+"""ms-swift's placeholders ``<ref-object>`` and ``<bbox>``, filled from the column ``objects``.
 
 ``{"ref": ["cup"], "bbox": [[1, 2, 30, 40]]}``: the first placeholder of a kind in the conversation stands for the first
 entry of its list, and so on. A box is written as JSON, in the numbers of the row.
@@ -24,7 +24,7 @@ def has_placeholder(text: object) -> bool:
 
 
 def fill(texts: Sequence[str], objects: object) -> list[str]:
-    """The texts of a conversation with their placeholders filled, in order.
+    """The texts of a conversation with placeholders filled in order.
 
     Raises:
         RowError: ``TEXT_PLACEHOLDER``: there are fewer objects than placeholders.

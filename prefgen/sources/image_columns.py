@@ -1,4 +1,4 @@
-"""What a source may put into an image column: a path, a URL, bytes, base64, or a list of these."""
+"""Values of image columns: a path, a URL, bytes, base64, or a list of these."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
 def has_image(value: object) -> bool:
-    """Whether an image column holds anything: null, "", [] and an object of nulls say that the row has no image."""
+    """Whether an image column has a value; null, "", [] and an object of nulls mean that the row has no image."""
     if isinstance(value, float) and math.isnan(value):  # a table's missing value
         return False
     return any(value.values()) if isinstance(value, dict) else value not in (None, "", b"", [])
 
 
 def held_images(columns: Mapping[str, Any], mapped: Mapping[str, str]) -> tuple[tuple[str, ...], list[object]]:
-    """The columns that hold a row's images, and their values: one column, or ``image_1``, ``image_2`` ….
+    """The columns with a row's images and their values: one column, or ``image_1``, ``image_2`` ….
 
     Args:
         mapped: columns that the user named, by prefgen's name; they go before others.
@@ -70,7 +70,7 @@ def held_images(columns: Mapping[str, Any], mapped: Mapping[str, str]) -> tuple[
 
 
 def _listed(name: str, value: Any) -> list[object]:
-    """The entries of an image column, which a table may hold as JSON text."""
+    """The entries of an image column, which a table may store as JSON text."""
     if name == "image_bytes":
         return [{"bytes": value}]
     if isinstance(value, str) and value.lstrip()[:1] == "[":
@@ -90,7 +90,7 @@ def image_refs(value: object, allow_urls: bool) -> tuple[ImageRef, ...]:
 
 
 def image_names(images: tuple[ImageRef, ...]) -> tuple[str, ...]:
-    """What stands for each image in a sample's id: the digest of its bytes where it has them, else its name."""
+    """The name of each image in a sample's id: the digest of its bytes if the row has them, else its path."""
     return tuple(ref.name if ref.data is None else hashlib.sha256(ref.data).hexdigest() for ref in images)
 
 

@@ -1,4 +1,4 @@
-"""JSON lists and JSON Lines, one row in memory at a time; also an object that wraps one list of rows.
+"""JSON lists and JSON Lines, with one row in memory at a time; also an object with one list of rows.
 
 Every row goes through the standard library's decoder with hooks, so that a duplicate key costs that row and not the
 file, and a NaN costs nothing where nobody reads it. An event parser (ijson) stops at a NaN and cannot report such keys.
@@ -32,7 +32,7 @@ _COMMA = "a comma stands behind the last entry of an object or list: delete it"
 
 
 def read_json(path: File) -> Iterator[Row]:
-    """The rows of a JSON list or of JSON Lines, told apart by the first character.
+    """The rows of a JSON list or of JSON Lines, distinguished by the first character.
 
     Raises:
         UsageError: ``ENCODING``, ``JSON_SYNTAX`` (a list only: a bad line is a bad row), ``JSON_SIZE``, ``JSON_DEPTH``.
@@ -51,7 +51,7 @@ def read_json(path: File) -> Iterator[Row]:
 
 
 def whole_object(path: File) -> dict[str, Any] | None:
-    """The file's single object, if it is one object over several lines or an object that holds a list of rows.
+    """The file's only object, if it is an object over several lines or one with a list of rows.
 
     None for a list, for JSON Lines, and for what is no JSON, which its reader reports.
     """
@@ -84,7 +84,7 @@ def _is_object(line: bytes) -> bool:
 
 
 def _lists_of_rows(value: dict[str, Any]) -> list[str]:
-    """Keys that hold a list of rows; none where the object is a row itself."""
+    """Keys with a list of rows; empty if the object is a row itself."""
     if any(name in value for name in (*CONVERSATION_COLUMNS, *QUESTION_COLUMNS, *IMAGE_COLUMNS)):
         return []
     lists = {key: rows for key, rows in value.items() if isinstance(rows, list) and rows and isinstance(rows[0], dict)}
@@ -110,7 +110,7 @@ def _not_utf8(path: File, offset: int, near: bytes) -> UsageError:
 
 
 class _Decoder:
-    """The standard decoder, noting what it would otherwise let pass."""
+    """The standard decoder, which also notes faults that it would accept."""
 
     def __init__(self) -> None:
         self._fault: RowError | None = None
@@ -121,7 +121,7 @@ class _Decoder:
         )
 
     def decode(self, text: str, start: int) -> tuple[object, RowError | None, int]:
-        """The value that starts at `start`, what is wrong with it though it is JSON, and where it ends."""
+        """The value that starts at `start`, a fault in it although it is JSON, and its end."""
         self._fault = None
         value, end = self._json.raw_decode(text, start)
         return value, _bad_text(value) or self._fault, end
@@ -140,7 +140,7 @@ class _Decoder:
 
 
 def _bad_text(value: object) -> RowError | None:
-    """A fault for a lone surrogate anywhere in `value`; its depth is checked on the way."""
+    """A fault for a lone surrogate in `value`; also checks its depth."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
         below: list[object] = []
@@ -161,7 +161,7 @@ def _bad_text(value: object) -> RowError | None:
 
 
 def _trailing_comma(text: str, position: int) -> int | None:
-    """Where the comma stands that is behind the last entry of an object or list, if that is the fault at `position`."""
+    """Position of a comma after the last entry of an object or list, if that is the fault at `position`."""
     if text[position : position + 1] == ",":  # Python 3.13 gives the comma's own place
         return position if text[position + 1 :].lstrip(_SPACE)[:1] in ("}", "]") else None
     before = text[:position].rstrip(_SPACE)
@@ -217,7 +217,7 @@ def _lines(path: File, file: BinaryIO) -> Iterator[Row]:
 
 
 class _ListReader:
-    """Decodes the elements of a top-level list from a buffer that holds little more than the current one."""
+    """Decodes the elements of a top-level list from a buffer of little more than one element."""
 
     def __init__(self, path: File, file: BinaryIO) -> None:
         self._path = path
@@ -276,7 +276,7 @@ class _ListReader:
             self._fill()
 
     def _next_char(self) -> str:
-        """The next character that is not white space, left in place; empty at the end of the file."""
+        """The next character that is not white space, not consumed; empty at the end of the file."""
         while True:
             while self._at < len(self._buffer):
                 if self._buffer[self._at] not in _SPACE:

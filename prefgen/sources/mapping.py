@@ -1,4 +1,4 @@
-"""Columns and speakers under other names: ``--columns question=problem`` and ``--roles user=Human``, and which to type.
+"""Renaming of columns (``--columns question=problem``) and speakers (``--roles user=Human``), with suggestions.
 
 A row's columns are renamed before anything else reads them, so that every reader and importer has these options.
 """
@@ -32,7 +32,7 @@ _NO_TEXTS = (
 
 @lru_cache(maxsize=8)
 def parse_columns(given: str) -> dict[str, str]:
-    """The columns of a row by the name that they are to have; an empty one is to be left out.
+    """Column names of the input by prefgen's name; an empty one is left out.
 
     Raises:
         UsageError: `given` is not ``name=column,…``, or a name stands there twice.
@@ -47,7 +47,7 @@ def parse_columns(given: str) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def parse_roles(given: str) -> dict[str, Role]:
-    """The role of each speaker, whose name is in lower case.
+    """Roles by the speaker's name in lower case.
 
     Raises:
         UsageError: `given` is not ``role=speaker,…``, or the role is none.
@@ -69,7 +69,7 @@ def _pairs(option: str, given: str, example: str) -> Iterator[tuple[str, str]]:
 
 
 def renamed(rows: Iterable[Row], columns: str, roles: str) -> Iterator[Row]:
-    """Rows whose columns and speakers have the names that prefgen knows.
+    """Rows with the column and speaker names that prefgen knows.
 
     Raises:
         UsageError: a column is in no row of all.
@@ -101,7 +101,7 @@ _ABSENT = object()
 
 
 def _at(columns: Mapping[str, Any], path: str) -> Any:
-    """The value of a column, or of ``column.key.key`` or ``column.0`` inside one."""
+    """The value of a column, or of ``column.key.key`` or ``column.0`` inside it."""
     if path in columns:
         return columns[path]
     value: Any = columns
@@ -116,7 +116,7 @@ def _at(columns: Mapping[str, Any], path: str) -> Any:
 
 
 def _with_names(columns: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The columns renamed. One whose own name is given to another is kept as ``source_NAME``."""
+    """The columns renamed. A column whose name is given to another is kept as ``source_NAME``."""
     moved = {name: value for name, column in names.items() if column and (value := _at(columns, column)) is not _ABSENT}
     left = set(names.values())
     kept = {name: value for name, value in columns.items() if name not in left and names.get(name) != ""}
@@ -125,7 +125,7 @@ def _with_names(columns: Mapping[str, Any], names: Mapping[str, str]) -> dict[st
 
 
 def _with_roles(value: Any, roles: Mapping[str, Role]) -> Any:
-    """A column of messages whose speakers are called by their roles."""
+    """A column of messages with the speakers replaced by their roles."""
     if isinstance(value, str) and value.lstrip()[:2] in ("[{", '{"'):
         try:
             value = json.loads(value)
@@ -145,7 +145,7 @@ def _role(speaker: Any, roles: Mapping[str, Role]) -> Any:
 
 
 def suggest_roles(speakers: Sequence[str], known: Mapping[str, Role]) -> str:
-    """What to type for speakers that are not known, in the order in which they spoke: a user, then an assistant."""
+    """The `--roles` option for unknown speakers, in the order in which they speak: user, then assistant."""
     taken = [known[speaker.strip().lower()] for speaker in speakers if speaker.strip().lower() in known]
     told = []
     for speaker in dict.fromkeys(speakers):
@@ -157,7 +157,7 @@ def suggest_roles(speakers: Sequence[str], known: Mapping[str, Role]) -> str:
 
 
 def suggest_columns(columns: Mapping[str, Any], known: Iterable[str]) -> str:
-    """What to type for columns that are not known, by what they look like; empty if they look like nothing."""
+    """The `--columns` option for unknown columns, guessed from their values; empty if nothing fits."""
     known = set(known)
     told: dict[str, str] = {}
     texts = []

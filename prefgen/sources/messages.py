@@ -1,4 +1,4 @@
-"""From a row's columns to its messages: which column holds what, in a conversation or flat."""
+"""From a row's columns to its messages, for conversations and flat columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROMPT_COLUMNS = ("input", "inputs", "context", "passage", "choices", "options")
 
 @dataclass(frozen=True)
 class Messages:
-    """What a row says.
+    """The messages of a row and the columns they come from.
 
     Attributes:
         said: role and content of each message.
@@ -70,12 +70,12 @@ def read_messages(columns: Mapping[str, Any], mapped: Mapping[str, str], ask: Ca
 
 
 def candidates(names: Sequence[str], mapped: Mapping[str, str]) -> Sequence[str]:
-    """Of several names for one thing, those that the user chose; all if none was."""
+    """The names that the user chose, of several for one thing; all of them if none was chosen."""
     return [name for name in names if mapped.get(name)] or names
 
 
 def is_nothing(value: object) -> bool:
-    """Whether a value is null, or what a table has in place of it."""
+    """Whether a value is null, or a table's equivalent."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -123,7 +123,7 @@ def _answer(columns: Mapping[str, Any], mapped: Mapping[str, str], *, captions: 
 
 
 def _in_one_language(column: str, texts: Mapping[str, str]) -> str:
-    """The English text of a column with one text for each language, or the only one."""
+    """The English text of a column with a text per language, or the only one."""
     if "en" not in texts and len(texts) > 1:
         choice = ", ".join(f"--columns question={column}.{language}" for language in list(texts)[:3])
         raise RowError("ROW_SHAPE", f"{column} is in several languages: choose one by {choice}")
@@ -133,7 +133,7 @@ def _in_one_language(column: str, texts: Mapping[str, str]) -> str:
 def _check_all_asked(
     columns: Mapping[str, Any], mapped: Mapping[str, str], question: str | None, used: Sequence[str], asked: object
 ) -> None:
-    """Nothing that belongs to a question must be left unread.
+    """Raise if a column that belongs to the question would be left out.
 
     Raises:
         RowError: ``ROW_UNREAD``.
@@ -163,7 +163,7 @@ def _no_question(columns: Mapping[str, Any], answer: str) -> RowError:
 
 
 def _said(role: Role, column: str, value: object) -> tuple[Message, ...]:
-    """The messages of a flat column: a text, or a list of messages as TRL and verl write prompt and completion."""
+    """The messages of a flat column: a text, or a list of messages as in prompts of TRL and verl."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         return _expanded(column, value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -179,7 +179,7 @@ def _said(role: Role, column: str, value: object) -> tuple[Message, ...]:
 
 
 def _earlier(history: object) -> tuple[Message, ...]:
-    """The turns of LLaMA-Factory's ``history``: pairs of a question and an answer."""
+    """The turns of LLaMA-Factory's ``history``: pairs of question and answer."""
     pairs = [] if is_nothing(history) else history or []
     if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise RowError("ROW_SHAPE", "history should hold pairs of a question and an answer")
@@ -190,7 +190,7 @@ def _earlier(history: object) -> tuple[Message, ...]:
 
 
 def decoded(column: str, text: str) -> Any:
-    """A list or object that a table holds as JSON text, or as Python writes it.
+    """A list or object that a table stores as JSON text or as a Python literal.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -207,7 +207,7 @@ def decoded(column: str, text: str) -> Any:
 
 
 def _literal(text: str) -> Any:
-    """The value that a text is as a Python literal, which pandas makes of lists; None if it is none."""
+    """The value of a Python literal, which pandas writes for lists; None if it is none."""
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
@@ -215,7 +215,7 @@ def _literal(text: str) -> Any:
 
 
 def _expanded(column: str, items: Sequence[object]) -> tuple[Message, ...]:
-    """Role and content of the messages of a list, in which an object may also hold a question and its answer."""
+    """Role and content of a list's messages; an object may also hold a question and its answer."""
     check_speakers(items)
     messages: list[Message] = []
     for item in items:
@@ -241,7 +241,7 @@ def _question_and_answer(item: object) -> tuple[Any, Any] | None:
 
 
 def _of_answers(columns: Mapping[str, Any], items: Sequence[object]) -> tuple[Mapping[str, Any], ...]:
-    """What a list of question-answer pairs holds beside the texts, by answer; and FineVision's columns of ratings."""
+    """Further values of question-answer pairs, by answer, and FineVision's rating columns."""
     if not all(_question_and_answer(item) for item in items):
         return ()
     ratings = {

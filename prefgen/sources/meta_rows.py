@@ -1,4 +1,4 @@
-"""InternVL's meta files, which list annotation files with the folder of their pictures and how often each is used.
+"""InternVL's meta files: annotation files with their image roots and repetitions.
 
 ``{"set": {"root": "data/coco/", "annotation": "coco.jsonl", "repeat_time": 1, "length": 1000}}``; MMPR has the same.
 """
@@ -17,7 +17,7 @@ _IMAGE_COLUMNS = ("image", "images")
 
 
 def is_meta(value: object) -> bool:
-    """Whether a JSON value is such a list."""
+    """Whether a JSON value has the form of a meta file."""
     return (
         isinstance(value, Mapping)
         and bool(value)
@@ -26,7 +26,7 @@ def is_meta(value: object) -> bool:
 
 
 def annotation_files(path: File, meta: Mapping[str, Any]) -> list[File]:
-    """The annotation files of a meta file, found as they stand, beside it, or with the folder that it is in.
+    """The annotation files of a meta file, found as given, beside it, or with its folder as a prefix.
 
     Raises:
         UsageError: ``INPUT_NOT_FOUND``.
@@ -47,7 +47,7 @@ def annotation_files(path: File, meta: Mapping[str, Any]) -> list[File]:
 
 
 def read_meta(path: File, meta: Mapping[str, Any], read: Callable[[File], Iterator[Row]]) -> Iterator[Row]:
-    """The rows of all entries: image paths under the entry's root, the whole repeated `repeat_time` times.
+    """The rows of all entries, image paths below the entry's root, repeated `repeat_time` times.
 
     A fraction of `repeat_time` takes that share of the entry's `length`, from its beginning. A repeated row has an id
     of its own (``7#2``), so that each repeat draws anew.

@@ -1,4 +1,4 @@
-"""Which images are not there, and which --image-root would find most of them: asked before a run, not during it.
+"""Missing images, counted before a run, and the --image-root under which most of them would be found.
 
 Folders are listed once instead of asking the file system about every row, and no image is opened.
 """
@@ -23,16 +23,19 @@ TRIED_FOLDERS = 300
 
 @dataclass(frozen=True)
 class MissingReport:
-    """What `missing_report` found.
+    """Result of `missing_report`.
 
     Attributes:
-        images: different image paths that the samples name. missing: those that were not found.
+        images: different image paths that the samples name.
+        missing: those that were not found.
         samples: samples with at least one missing image.
         examples: the first few missing paths.
         root: the folder nearby under which most of the missing images lie, or None if it would find none.
-        tried: missing paths that were looked for under it. found: those that are there.
+        tried: missing paths that were looked for under it.
+        found: those that are there.
         guessed: images that were found by a rule of `prefgen.image_names`, by rule.
-        ambiguous: of the missing, those that several files fit. linked: those that are links out of the root.
+        ambiguous: of the missing, those that several files fit.
+        linked: those that are links out of the root.
         hint: what the first missing path may mean, and the option that would take it.
     """
 
@@ -49,7 +52,7 @@ class MissingReport:
     hint: str = ""
 
     def describe(self) -> str:
-        """The report as a sentence or two for a person."""
+        """The report in a sentence or two."""
         guesses = "".join(
             f" {count:,} of them only by {_RULES[how]}: flag image-{how} in the rows."
             for how, count in self.guessed.items()
@@ -90,7 +93,7 @@ _RULES = {
 
 
 def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> MissingReport:
-    """Look for every image path of `samples` under `root`, and if some are missing, for a root that has them.
+    """Look up every image path of `samples` under `root`; if some are missing, look for a root that has them.
 
     Candidates are the root's folders and the working directory, three levels below them, and two levels above with two
     levels below those.
@@ -154,7 +157,7 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
 
 
 def _listing() -> Callable[[str], bool]:
-    """Whether a path exists, from one listing of each folder that is asked about."""
+    """Whether a path exists, from one listing per folder."""
     listed: dict[str, frozenset[str]] = {}
 
     def exists(path: str) -> bool:

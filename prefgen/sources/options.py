@@ -1,4 +1,4 @@
-"""How an input is to be read."""
+"""Options of reading SFT rows and images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Turns = Literal["all", "first", "last"]
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What to read of an input, and where its images are.
+    """Which rows of an input to read, and where their images are.
 
     Attributes:
         image_root: folders that image paths are relative to, archives of pictures, or addresses of either; None means
@@ -78,18 +78,18 @@ class SourceOptions:
         parse_roles(self.roles)
 
     def recorded(self) -> dict[str, str | int | float | bool | None]:
-        """Every setting by the name that a run is pinned to it by; runs of earlier versions know the same names."""
+        """Every setting under the name by which runs record it, the same in earlier versions."""
         named = {name.removeprefix("dataset_"): value for name, value in vars(self).items()}
         named["image_root"] = " ".join(map(_shown, self.roots)) or None
         return {f"source.{name}": value for name, value in named.items()}
 
     @property
     def column_names(self) -> Mapping[str, str]:
-        """The input's columns by prefgen's name, as far as `columns` says."""
+        """The input's column names by prefgen's name, from `columns`."""
         return parse_columns(self.columns)
 
     def root(self, input: Inputs) -> ImageRoot:
-        """Where the images of `input` may lie.
+        """The folders in which the images of `input` may be.
 
         Raises:
             UsageError: there is no such folder or archive; or, without one, as `find`.
@@ -111,14 +111,14 @@ class SourceOptions:
         return ImageRoot(tuple(places), self.image_match, self.follow_links)
 
     def _folders(self, path: Path) -> list[Path]:
-        """Where the images of one input may lie: beside its files of rows."""
+        """The folders beside the row files of one input."""
         from prefgen.sources.folder_rows import row_files
 
         return [path, *(file.parent for file in row_files(path, self.split))] if path.is_dir() else [path.parent]
 
     @property
     def roots(self) -> Sequence[str]:
-        """What `image_root` names; none where images are looked for beside the rows."""
+        """The roots of `image_root`; empty if images are looked for beside the rows."""
         return [self.image_root] if isinstance(self.image_root, str) else self.image_root
 
     def _located(self, root: str) -> File:

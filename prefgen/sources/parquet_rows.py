@@ -1,4 +1,4 @@
-"""Parquet files, read in small batches whose size in memory is bounded before they are turned into Python objects."""
+"""Parquet files, read in batches that are bounded in memory before they become Python objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions for rows that have an answer or a caption, and no question: one text, or one drawn from a file of them."""
+"""Questions for rows without one: a fixed text, or lines drawn from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FILE_NAME = re.compile(r"\S+\.(txt|list|md|jsonl?|csv)")
 
 
 def read_questions(given: str) -> str:
-    """The questions, one a line, of a text or of the file that it names.
+    """The questions of a text or of the file that it names, one per line.
 
     Raises:
         UsageError: the file does not exist, cannot be read or has no question.
@@ -33,6 +33,6 @@ def read_questions(given: str) -> str:
 
 
 def draw_question(questions: str, seed: int, row: str) -> str:
-    """One of the lines of `questions`, drawn by the run's seed and what the row is."""
+    """One of the `questions`, drawn by the run's seed and the row's content."""
     lines = questions.splitlines()
     return lines[derive(seed, row, 0, "question") % len(lines)]

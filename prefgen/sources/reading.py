@@ -1,4 +1,4 @@
-"""Reading an input from end to end: find it, stream its rows, make samples, drop duplicates, take the subset wanted."""
+"""Reading of an input: finds it, streams its rows, makes samples, drops duplicates, takes a subset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prefgen.sources.tar_rows import read_tar
 
 
 def read(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
-    """The samples of an input in a fixed order, streamed, with every row that gives none as `Dropped`.
+    """The samples of an input in a fixed order, streamed, with a `Dropped` for every row that gives none.
 
     Args:
         input: a JSON list, JSON Lines or Parquet file or a tar shard (told apart by content; gzip and Zstandard too), a
@@ -45,7 +45,7 @@ def read(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
 
 
 def _drawn(input: Inputs, options: SourceOptions, count: int) -> Iterator[Sample | Dropped]:
-    """Samples drawn at random; where there is none to draw, the rows that say why."""
+    """Samples drawn at random; if there are none, the dropped rows with their reasons."""
     found = drawn(lambda: _outcomes(input, options), _sample_id, count, options.seed)
     first = next(found, None)
     if first is None:
@@ -60,7 +60,7 @@ def _sample_id(outcome: Sample | Dropped) -> str | None:
 
 
 def fingerprint(input: Inputs, options: SourceOptions) -> str:
-    """A string that changes when the input does.
+    """A string that changes with the input.
 
     SHA-256 of a local file's bytes, of a folder's files of rows, or of the names and digests of all files that are not
     hidden where `datasets` opens the folder; the commit of a Hub set; address, tag (or digest, or time) and size of a
@@ -153,7 +153,7 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
 
 
 def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
-    """The rows of an input as they stand there, their columns named by `options` and not interpreted.
+    """The rows of an input, columns renamed by `options` but not interpreted.
 
     Raises:
         UsageError: as `read`.
@@ -162,7 +162,7 @@ def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
 
 
 def _rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
-    """Rows with their source, which `where` names too if there are several."""
+    """Rows with their source, which `where` names as well if there are several."""
     found = find(input, options.allow_urls)
     for source in found:
         name = label(source, found)
@@ -207,7 +207,7 @@ def _version(file: File) -> object:
 
 
 def _reader(path: File) -> Callable[[File], Iterator[Row]]:
-    """What reads a file, by its content and, for tables of text, by its name."""
+    """The reader of a file, chosen by its content or, for text tables, by its name."""
     with path.open("rb") as file:
         magic = file.read(262)
     if not magic:

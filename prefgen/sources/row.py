@@ -1,4 +1,4 @@
-"""One row of an input, before its columns are interpreted."""
+"""A row of an input before its columns are interpreted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefgen.errors import RowError
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it was read.
+    """A row as it was read, with its location.
 
     Attributes:
         where: what to call it in a message, e.g. ``line 17``; the first is 1.
@@ -25,7 +25,7 @@ class Row:
 
 
 def json_value(value: object) -> Any:
-    """`value` in JSON types; None in place of what has none, such as bytes, dates and NaN."""
+    """`value` in JSON types, with None for bytes, dates and NaN."""
     if isinstance(value, dict):
         return {str(name): json_value(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Shapes of SFT rows that `prefgen.sources.columns` understands, with an example of each, and files that hold them."""
+"""Shapes of SFT rows that prefgen reads, with an example of each, and the files that hold them."""
 
 from __future__ import annotations
 

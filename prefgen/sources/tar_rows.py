@@ -1,4 +1,4 @@
-"""Tar shards as WebDataset writes them: the members of one key, such as ``000.jpg`` and ``000.json``, are one row."""
+"""WebDataset tar shards: the members of one key, such as ``000.jpg`` and ``000.json``, are a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def read_tar(path: File) -> Iterator[Row]:
-    """The rows of a tar file, compressed or not, in its order; nothing is unpacked to disk.
+    """The rows of a tar file, compressed or not, in order, without unpacking.
 
     A ``.json`` member gives the columns, pictures become ``images`` in the order of their names, and a ``.txt`` member
     the column ``caption``.

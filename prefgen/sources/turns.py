@@ -1,4 +1,4 @@
-"""Messages to turns: speakers, content parts, image tags, and what a turn must not hold."""
+"""From messages to turns: speakers, content parts, image tags, and checks of each turn."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def message_parts(column: str, message: object) -> tuple[Role, Any]:
 
 
 def speaker_of(message: object) -> object:
-    """Who says a message; None if it does not say."""
+    """The speaker of a message; None if it names none."""
     names = ("from", "role", "speaker")
     return next((message[name] for name in names if message.get(name)), None) if isinstance(message, dict) else None
 
 
 def check_speakers(messages: Sequence[object]) -> None:
-    """Every speaker must have a role.
+    """Raise if a speaker has no role.
 
     Raises:
         RowError: ``ROW_SHAPE``, with the option that gives them one.
@@ -101,7 +101,7 @@ def check_speakers(messages: Sequence[object]) -> None:
 
 
 def transposed(name: str, lists: dict[str, Any]) -> list[dict[str, Any]]:
-    """An object of lists as a list of objects, which older `datasets` made of the latter.
+    """An object of lists as a list of objects; older `datasets` stored the latter as the former.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -143,7 +143,7 @@ def content_parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Par
 
 
 def known_parts(content: object) -> Any:
-    """Content parts as OpenAI and `transformers` write them, made of Anthropic's, Gemini's and untyped ones."""
+    """Content parts in the form of OpenAI and `transformers`, from those of Anthropic, Gemini and others."""
     return [_known_part(part) for part in content] if isinstance(content, list) else content
 
 
@@ -174,7 +174,7 @@ def is_image_part(part: object) -> bool:
 
 
 def carried_image(part: dict[str, Any]) -> object:
-    """The image that a content part holds or names, if it does."""
+    """The image in a content part, or its name; None if it has none."""
     return next((part[name] for name in ("image", "image_url", "url", "path", "bytes") if part.get(name)), None)
 
 
@@ -186,7 +186,7 @@ def texts_of(content: Any) -> list[str]:
 
 
 def with_texts(content: Any, texts: Iterable[str]) -> Any:
-    """The content with others in place of its texts, in their order."""
+    """The content with its texts replaced, in order."""
     given = iter(texts)
     if isinstance(content, str):
         return next(given)
@@ -194,7 +194,7 @@ def with_texts(content: Any, texts: Iterable[str]) -> Any:
 
 
 def by_number(raw: Sequence[Message], images: tuple[ImageRef, ...]) -> tuple[ImageRef, ...]:
-    """The images in the order in which numbered tags name them; as they are where no tag has a number.
+    """The images in the order of numbered tags; unchanged if no tag has a number.
 
     Raises:
         RowError: ``IMG_COUNT``.
@@ -211,7 +211,7 @@ def by_number(raw: Sequence[Message], images: tuple[ImageRef, ...]) -> tuple[Ima
 
 
 def paths_in_text(said: Sequence[Message]) -> tuple[list[Message], list[str]]:
-    """Messages with ``<image>`` in place of every ``<img>path</img>`` of a user, and those paths in order."""
+    """Messages with ``<image>`` for every ``<img>path</img>`` of a user, and the paths in order."""
     paths: list[str] = []
     replaced: list[Message] = []
     for role, content in said:
@@ -223,7 +223,7 @@ def paths_in_text(said: Sequence[Message]) -> tuple[list[Message], list[str]]:
 
 
 def joined(turns: Sequence[Turn]) -> list[Turn]:
-    """The turns with what one speaker says in a row as one turn, a line for each."""
+    """The turns with consecutive messages of one speaker joined by line breaks."""
     found: list[Turn] = []
     for turn in turns:
         before = found[-1] if found else None
@@ -240,7 +240,7 @@ def _is_bare(turn: Turn) -> bool:
 
 
 def one_image_tagged_once(turns: Sequence[Turn], images: int) -> list[Turn]:
-    """The turns with the tag of the first question alone, where every question repeats the tag of the only image."""
+    """The turns with only the first question's tag, where every question repeats the tag of one image."""
     asked = [turn for turn in turns if turn.role == "user"]
     if images != 1 or len(asked) < 2 or any(turn.image_count != 1 for turn in asked):
         return list(turns)
@@ -252,7 +252,7 @@ def one_image_tagged_once(turns: Sequence[Turn], images: int) -> list[Turn]:
 
 
 def place_images(turns: Sequence[Turn], images: int) -> tuple[Turn, ...]:
-    """The turns with a slot for every image: where there is no slot at all, in front of the first user turn.
+    """The turns with a slot for every image; if there is no slot, before the first user turn's text.
 
     Raises:
         RowError: ``IMG_COUNT``.
@@ -268,7 +268,7 @@ def place_images(turns: Sequence[Turn], images: int) -> tuple[Turn, ...]:
 
 
 def without_end_token(turn: Turn) -> Turn:
-    """An assistant's turn without the end tokens at its end.
+    """An assistant's turn without trailing end tokens.
 
     Raises:
         RowError: ``TEXT_SPECIAL``, if a token of a chat template stands elsewhere in it.
@@ -284,7 +284,7 @@ def without_end_token(turn: Turn) -> Turn:
 
 
 def check_order(turns: Sequence[Turn]) -> None:
-    """User and assistant must take turns, the user first.
+    """Raise unless user and assistant alternate, the user first.
 
     Raises:
         RowError: ``ROW_SHAPE``.
@@ -296,7 +296,7 @@ def check_order(turns: Sequence[Turn]) -> None:
 
 
 def check_text(turn: Turn) -> None:
-    """A turn must say something, and hold no control characters.
+    """Raise if a turn is empty or holds control characters.
 
     Raises:
         RowError: ``TEXT_CONTROL``, ``TEXT_EMPTY``.

@@ -1,1 +1,1 @@
-"""Preference training of a vision-language model on the rows of runs: thin, over transformers' own `Trainer`."""
+"""Preference training of vision-language models on runs, as a thin layer over transformers' `Trainer`."""

@@ -1,4 +1,4 @@
-"""Attention under a block mask, in two parts: the prompts' rows need no mask.
+"""Attention under a block mask, computed in two parts, as the prompts' rows need no mask.
 
 Given any mask at all, `scaled_dot_product_attention` computes the scores of all pairs of tokens, also of those that may
 not see each other. In a batch that is padded on the right, the first rows are prompts' in all sequences and plainly
@@ -20,7 +20,7 @@ NAME = "prefgen_blocks"
 
 
 def install(loaded: LoadedModel) -> None:
-    """Have the decoder's layers call `attend`, which is transformers' own where nobody names `causal_rows`."""
+    """Make the decoder's layers call `attend`, which is transformers' own unless `causal_rows` is passed."""
     config = loaded.model.config.get_text_config()
     if config._attn_implementation != NAME:
         transformers.AttentionInterface.register(NAME, attend)
@@ -37,10 +37,11 @@ def attend(
     causal_rows: int = 0,
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of transformers' interface, (B, L, H, D).
+    """Attention with transformers' interface, (B, L, H, D).
 
     Args:
-        mask: what is added to the scores, (B, 1, L, L). causal_rows: rows at whose beginning it is the causal one.
+        mask: what is added to the scores, (B, 1, L, L).
+        causal_rows: rows at whose beginning it is the causal one.
     """
     if not causal_rows or mask is None:
         found, _ = sdpa_attention_forward(module, query_BHLD, key_BHLD, value_BHLD, mask, **settings)

@@ -1,4 +1,4 @@
-"""What happens between a training run's steps: metrics are written, curves drawn, and a run is stopped when asked."""
+"""Trainer callbacks: writing of metrics and curves, and stopping on a signal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Asked = Callable[[], ExitCode | None]
 
 
 class Stop(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Ends a run after the step it is at, with a checkpoint, once any of its processes is asked to."""
+    """Ends a run after the current step, with a checkpoint, once any of its processes is asked to."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
 
     def on_step_end(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """After every step."""
+        """Stop the trainer if a process was asked to."""
         if processes.most(self._asked() or 0) and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 
@@ -43,7 +43,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # transformers
 
 
 class Log(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Writes ``metrics.jsonl``: after a resumption, what the checkpoint knows, then what follows. Draws the curves."""
+    """Writes ``metrics.jsonl``, truncated to the checkpoint's step on resume, and draws the curves."""
 
     def __init__(self, records: Path, told: Callable[[Metrics], None]) -> None:
         self._file = records / "metrics.jsonl"
@@ -51,15 +51,15 @@ class Log(transformers.TrainerCallback):  # type: ignore[misc]  # transformers h
         self._told = told
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """Before the first step."""
+        """Truncate the file to the resumed step."""
         self._file.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """After every step, and at the end."""
+        """Append the metrics of a step."""
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(state.log_history[-1]) + "\n")
         self._told(state.log_history[-1])
 
     def on_save(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        """After every checkpoint; the last step leaves one."""
+        """Draw the curves."""
         self._curves.write_text(curves.draw(state.log_history), encoding="utf-8")

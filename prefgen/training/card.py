@@ -1,4 +1,4 @@
-"""The model card: what was trained on what, how, and with which result."""
+"""The model card of a trained model: data, method and results."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _NOTES = {
 def render(
     job: Job, prepared: Prepared, digests: Sequence[str], steps: Sequence[Metrics], held_out: Sequence[Metrics]
 ) -> str:
-    """README.md of a trained model.
+    """The README.md of a trained model.
 
     Args:
-        steps: metrics of every step. held_out: of every measurement of the held-out samples; empty if there are none.
+        steps: metrics of every step.
+        held_out: of every measurement of the held-out samples; empty if there are none.
     """
     settings = {**dataclasses.asdict(job.objective), **dataclasses.asdict(job.optimisation)}
     settings |= dataclasses.asdict(job.online) if job.online else {}
@@ -88,7 +89,7 @@ def render(
 
 
 def _figure(value: float | None) -> str:
-    """A metric; that of a step whose samples were all left out is unknown."""
+    """A metric as text; unknown for a step without samples."""
     return "–" if value is None else f"{value:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: written aside, renamed when they are whole, and found again.
+"""Checkpoints of a training run: written to a staging folder, renamed when complete, found on resume.
 
 CHECKPOINTS/
   writing/checkpoint-N/   being written; of no use after a kill
@@ -25,18 +25,18 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def staging(folder: Path) -> Path:
-    """Where a checkpoint is written."""
+    """The folder in which a checkpoint is written."""
     return folder / _STAGING
 
 
 def clear(folder: Path) -> None:
-    """Delete a checkpoint that was never completed."""
+    """Delete an incomplete checkpoint."""
     if staging(folder).exists():
         shutil.rmtree(staging(folder))
 
 
 def complete(folder: Path) -> None:
-    """Make the checkpoint in `staging` the one to resume from, and delete the earlier ones."""
+    """Make the checkpoint in `staging` the one to resume from, and delete earlier ones."""
     (written,) = staging(folder).iterdir()
     durable.replace_json(written / _COMPLETE, _sizes(written))
     durable.sync_tree(written)
@@ -50,7 +50,7 @@ def complete(folder: Path) -> None:
 
 
 def last(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """The last whole checkpoint.
+    """The last complete checkpoint.
 
     Args:
         say: is told of each later one that is left out.
@@ -63,7 +63,7 @@ def last(folder: Path, say: Callable[[str], None]) -> Path | None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether every file is there in its full size; of versions that kept no list, whether the last one is."""
+    """Whether every file exists in full size; for versions without a list of files, whether the last one exists."""
     try:
         if (checkpoint / _COMPLETE).exists():
             return bool(json.loads((checkpoint / _COMPLETE).read_bytes()) == _sizes(checkpoint))
@@ -73,7 +73,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def _found(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Checkpoints by their steps."""
+    """Checkpoints, ordered by step."""
     for path in folder.iterdir() if folder.exists() else ():
         if (match := _NAME.fullmatch(path.name)) and path.is_dir():
             yield int(match[1]), path
@@ -86,7 +86,7 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
 
 @contextmanager
 def environment(output: Path) -> Iterator[None]:
-    """Turn errors of the disk into an `EnvironmentFault`, those included that torch and safetensors raise.
+    """Convert disk errors, also those of torch and safetensors, to an `EnvironmentFault`.
 
     Raises:
         EnvironmentFault: a disk is full or cannot be written to.

@@ -1,4 +1,4 @@
-"""What a training run is asked to do. Plain data: the command line reads its defaults here without importing torch."""
+"""Settings of training, as plain data: the command line reads them without importing torch."""
 
 from __future__ import annotations
 
@@ -101,11 +101,6 @@ class Objective:
     )
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check_choice("--loss", self.loss, LOSSES)
         check(self)
         if not 0 <= self.label_smoothing < 0.5:
@@ -140,22 +135,25 @@ class Objective:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the objective is pursued. Defaults lie in the paper's search space (appendix A); LoRA is its 128 / 256.
+    """Settings of the optimizer. Defaults lie in the paper's search space (appendix A); LoRA is its 128 / 256.
 
     Attributes:
         loss_mask: tokens that count: ``all``, all but the end token, only those in which the answers differ, or all,
             those in which they differ as much as `span_weight` of the others (``dense``).
-        lr: of LoRA's matrices, or of the language model with `lora` off. projector_lr: of the projector; 0 freezes it.
-        lr_schedule: how both fall after the warm-up. warmup: share of the steps in which they rise from 0. The defaults
-            are those of POVID's script, which the paper's search space follows; its reward models and PPO are constant.
-        batch_size: samples of a forward pass. grad_accum: passes of a step.
+        lr: of LoRA's matrices, or of the language model with `lora` off.
+        projector_lr: of the projector; 0 freezes it.
+        lr_schedule: how both fall after the warm-up.
+        warmup: share of the steps in which they rise from 0. The defaults are those of POVID's script, which the
+            paper's search space follows; its reward models and PPO are constant.
+        batch_size: samples of a forward pass.
+        grad_accum: passes of a step.
         max_length: tokens of prompt and answer at most; 0: as many as the model has positions. Longer rows are dropped.
         max_steps: stop after so many steps; 0: after `epochs`.
         save_steps: steps between checkpoints.
         reference: ``precompute`` reads every sample once before the first step; ``live`` reads a step's samples in that
             step, LoRA switched off and the projector as it was, or with a copy of a model that is trained whole.
-        validation: share of the samples that is held out and measured, not trained on. eval_steps: steps between these
-            measurements; 0: those of an epoch.
+        validation: share of the samples that is held out and measured, not trained on.
+        eval_steps: steps between these measurements; 0: those of an epoch.
         qlora: LoRA beside a language model in 4 bit (NF4), as in arXiv 2305.14314.
     """
 
@@ -191,11 +189,6 @@ class Optimisation:
     seed: int = shared(0)
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check(self)
         if self.span_weight != type(self).span_weight and self.loss_mask != "dense":
             raise UsageError(f"--span-weight belongs to --loss-mask dense; {self.loss_mask} has none")
@@ -213,7 +206,7 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Online:
-    """Answers that the policy makes while it is trained, in place of the stored ones or beside them.
+    """Settings of answers that the policy generates during training, instead of the stored ones or beside them.
 
     Attributes:
         online: ``bdhs`` makes the rejected answer by BDHS, ``povid`` by distortion of the chosen one; ``dpo`` draws two
@@ -257,11 +250,6 @@ class Online:
     )
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         check(self)
         samples = self.online == "sampled"
         if samples != bool(self.reward):
@@ -288,12 +276,12 @@ class Online:
 
     @property
     def averages(self) -> bool:
-        """Whether answers stand beside the stored ones."""
+        """Whether the loss averages generated and stored answers."""
         return self.online == "povid" if self.with_stored is None else self.with_stored
 
     @property
     def falls_back(self) -> Fallback:
-        """What becomes of a sample whose answers come to nothing."""
+        """What happens to a sample without a usable generated answer."""
         return self.fallback or ("stored" if self.mix or self.averages else "drop")
 
     @property
@@ -303,11 +291,11 @@ class Online:
 
     @property
     def served(self) -> bool:
-        """Whether a server compares answers."""
+        """Whether the annotator is a server."""
         return self.annotator.startswith(("http://", "https://"))
 
     def method(self, seed: int) -> BDHS | Povid | Rank:
-        """The method that makes the answers.
+        """The method that generates the answers.
 
         Raises:
             UsageError: for an argument that is none of its options, or has no such value.
@@ -335,7 +323,7 @@ class Online:
 
 
 def _arguments(kind: type[Any], given: Sequence[str], names: Sequence[str] | None = None) -> dict[str, Any]:
-    """``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default.
+    """Parse ``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default.
 
     Args:
         names: that may be given; None for all that are not decided here.

@@ -1,4 +1,4 @@
-"""A training run drawn: what was measured at every step and on held-out samples, as SVG that needs nothing else."""
+"""Plot of a training run's metrics, as a self-contained SVG."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SHARE = (0.0, 1.0)  # the limits of an accuracy
 
 
 def draw(history: Sequence[Mapping[str, float]]) -> str:
-    """An SVG of a run.
+    """The SVG of a run.
 
     Args:
         history: the lines of ``metrics.jsonl``: those of steps, and of held-out samples (``eval_…``).
@@ -116,7 +116,7 @@ def _panel(
 
 
 def _legend(window: int, held_out: bool) -> Iterator[str]:
-    """What the kinds of line mean."""
+    """The legend of the line styles."""
     kinds = [("each", "each step"), ("mean", f"mean of {window:,} steps")] if window > 1 else [("mean", "each step")]
     left = _LEFT
     for kind, label in [*kinds, ("held", "held-out samples")] if held_out else kinds:
@@ -128,14 +128,14 @@ def _legend(window: int, held_out: bool) -> Iterator[str]:
 
 
 def means(points: Points, window: int) -> Points:
-    """Means of `window` neighbours, of their steps and of their values: (N, 2) to (N - window + 1, 2)."""
+    """Moving averages of steps and values over `window` points: (N, 2) to (N - window + 1, 2)."""
     if len(points) < window:
         return points
     return np.asarray(np.lib.stride_tricks.sliding_window_view(points, window, axis=0).mean(axis=-1))
 
 
 def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Four to eight round numbers between two numbers; `whole` for whole ones, which may be fewer."""
+    """Four to eight round numbers in a range; `whole` for integers, which may be fewer."""
     rough = (high - low) / 5
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.999)
@@ -144,13 +144,13 @@ def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
 
 
 def _values(entries: Sequence[Mapping[str, float]], name: str) -> Points:
-    """Step and value of each entry that has this one, (N, 2)."""
+    """Step and value of each entry with this metric, (N, 2)."""
     found = [(entry["step"], entry[name]) for entry in entries if math.isfinite(entry.get(name, math.nan))]
     return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
 def _limits(each: Points, whole: Points) -> tuple[float, float]:
-    """Of what is to be seen whole and of most single steps, with some room."""
+    """The value range that holds the averages and most single steps, with a margin."""
     values = np.concatenate([whole, np.quantile(each, (0.05, 0.95))] if len(each) else [whole, np.zeros(1)])
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 0.1 * abs(high) or 0.5

@@ -1,4 +1,4 @@
-"""Log-probabilities of answers' tokens: a prompt is read once, and all its answers behind it.
+"""Token log-probabilities of answers: the prompt is computed once for all answers of a sample.
 
 Prompt and answers of a sample make one sequence, ``[x, y+, y-, ỹ-]``. A block mask lets an answer see the prompt and
 itself, and its positions go on from the prompt's end, so that every token gets what it would get in a sequence of its
@@ -34,7 +34,7 @@ _CHUNK = 1024  # answer tokens whose logits are in memory at a time
 
 
 def why_separate(loaded: LoadedModel) -> str:
-    """Why answers of this model cannot stand behind one prompt; empty where they can."""
+    """Why this model's answers cannot be packed behind one prompt; empty if they can."""
     if loaded.family.mrope:
         return "its image tokens have coordinates (M-RoPE)"
     if loaded.family.image_blocks:
@@ -47,7 +47,7 @@ def why_separate(loaded: LoadedModel) -> str:
 
 
 def why_not_packed(loaded: LoadedModel, item: Item) -> str:
-    """`why_separate`; of a type that no table lists, one sample is read both ways as well."""
+    """As `why_separate`; for unlisted types, also compares both ways on one sample."""
     reason = why_separate(loaded)
     if reason or loaded.family.is_listed:
         return reason
@@ -69,7 +69,8 @@ class States:
     """Last hidden states at the answers' places of a batch.
 
     Attributes:
-        hidden_NH: of each place, item by item and answer by answer. target_N: the token that each predicts.
+        hidden_NH: of each place, item by item and answer by answer.
+        target_N: the token that each predicts.
         idle: a zero, by which what was encoded to no effect has its part in the gradient.
         counts: places of each answer of each item.
     """
@@ -87,11 +88,12 @@ class States:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """One line of a batch.
+    """One sequence of a batch.
 
     Attributes:
         owner: of each token, (L,): 0 the prompt, k the k-th answer.
-        places: where each answer token is predicted. targets: which it is.
+        places: where each answer token is predicted.
+        targets: which it is.
     """
 
     item: int
@@ -102,7 +104,7 @@ class _Sequence:
 
 
 class Policy(torch.nn.Module):
-    """A model as it is trained: what goes in is samples, what comes out is their answers' log-probabilities.
+    """The trained model as a module from samples to log-probabilities of their answers.
 
     All that is computed in a step is computed in its `forward`, so that whatever wraps it to train in several
     processes (DDP, FSDP, DeepSpeed) sees every use of every weight. Where weights are shared out, processes that use
@@ -127,7 +129,7 @@ class Policy(torch.nn.Module):
         self._spare = spare
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
-        """`token_logps` of these samples."""
+        """`token_logps` of the samples."""
         with autocast(self._loaded):
             found = self.states(items)
             return found.split(logps(self._loaded, found, processes.most))
@@ -137,7 +139,7 @@ class Policy(torch.nn.Module):
         return states(self._loaded, items, self._packed, processes.most, self._spare, ends=ends)
 
     def trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """The weights that are trained, under the model's own names."""
+        """The trained weights under the model's own names."""
         return ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
 
 
@@ -175,7 +177,8 @@ def states(
 
     Args:
         packed: see `token_logps`.
-        most: of a number of calls of a module, those of the process that has most. spare: see `Policy`.
+        most: of a number of calls of a module, those of the process that has most.
+        spare: see `Policy`.
         ends: the state of each answer's last token instead, which has read it whole.
     """
     sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed, ends)]
@@ -202,7 +205,7 @@ def states(
 
 
 def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool, ends: bool) -> list[_Sequence]:
-    """A sample as one sequence with all its answers, or one with each. Answers' last tokens predict nothing."""
+    """A sample as one sequence with all its answers, or as one per answer, without the answers' last tokens."""
     sample = item.sample
     lines = []
     for answers in [sample.answers] if packed else [(answer,) for answer in sample.answers]:
@@ -231,7 +234,7 @@ def _features(
     most: Callable[[int], int],
     spare: vision.Pixels | None,
 ) -> tuple[torch.Tensor | None, torch.Tensor | float]:
-    """What stands in the image tokens' places, one sequence behind the other; each picture is encoded once.
+    """Features of the image tokens, concatenated over sequences; each picture is encoded once.
 
     With it comes a zero, by which what was encoded to no effect has its part in the gradient.
     """
@@ -246,7 +249,7 @@ def _features(
 
 
 def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor:
-    """What is added to attention scores, (B, 1, L, L): 0 where a token may look, the least number elsewhere."""
+    """The additive attention mask, (B, 1, L, L): 0 where a token may attend, the least number elsewhere."""
     length = max(len(line.owner) for line in sequences)
     padded = [np.pad(line.owner, (0, length - len(line.owner)), constant_values=-1) for line in sequences]
     owner_BL = torch.from_numpy(np.stack(padded)).to(loaded.device)
@@ -259,7 +262,7 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
 
 
 def logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
-    """Log-probabilities of the targets, (N,), by the output layer."""
+    """Log-probabilities of the targets, (N,), from the output layer."""
     head = loaded.model.get_output_embeddings()
 
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

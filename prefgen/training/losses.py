@@ -1,4 +1,4 @@
-"""The objectives of section 5 and appendix A of arXiv 2407.02477, as functions of log-probabilities.
+"""Losses of section 5 and appendix A of arXiv 2407.02477, as functions of log-probabilities.
 
 Shapes: B samples, R rejected answers of each. With l(y) = Σ_t w_t log π_θ(y_t | x, y_<t), w_t being 1 for the tokens
 that count (other weights: `prefgen.training.spans`), and l_ref(y) the same under the reference, r(y) = l(y) - l_ref(y)
@@ -33,11 +33,11 @@ from prefgen.training.config import Objective
 
 @dataclass(frozen=True)
 class Answers:
-    """What the objectives need of a batch. Rejected answers that a sample lacks have ``present`` False.
+    """Log-probabilities of a batch's answers. Missing rejected answers have ``present`` False.
 
     Attributes:
-        chosen, chosen_ref: l(y+) and l_ref(y+) in nats, (B,); of a reward model its reward and 0. chosen_tokens: the
-            tokens' weights in sum, (B,).
+        chosen, chosen_ref: l(y+) and l_ref(y+) in nats, (B,); of a reward model its reward and 0.
+        chosen_tokens: the tokens' weights in sum, (B,).
         rejected, rejected_ref, rejected_tokens: likewise, (B, R).
         present: bool, (B, R).
     """
@@ -52,14 +52,14 @@ class Answers:
 
 
 class Shift:
-    """δ of the quality term: the mean of a batch's mean reward over the batches so far."""
+    """δ of the quality term: the running mean of the batches' mean rewards."""
 
     def __init__(self, mean: float = 0.0, batches: int = 0) -> None:
         self.mean = mean
         self.batches = batches
 
     def add(self, reward: float) -> None:
-        """Count a batch."""
+        """Add a batch."""
         self.batches += 1
         self.mean += (reward - self.mean) / self.batches
 
@@ -88,7 +88,7 @@ def sft(answers: Answers) -> torch.Tensor:
 
 
 def quality(objective: Objective, answers: Answers, shift: float) -> torch.Tensor:
-    """The quality term, (B,): of the chosen answers, and of the rejected ones in their weighted mean."""
+    """The quality term, (B,), of the chosen answers and of the weighted mean of the rejected ones."""
     chosen_B, rejected_BR = rewards(objective, answers)
     worse_B = (weights(objective.gamma, answers.present) * logsigmoid(shift - rejected_BR)).sum(-1)
     return -logsigmoid(chosen_B - shift) - worse_B
@@ -96,7 +96,7 @@ def quality(objective: Objective, answers: Answers, shift: float) -> torch.Tenso
 
 @torch.no_grad()
 def mean_reward(objective: Objective, answers: Answers) -> float:
-    """A batch's mean reward; a sample's rejected answers count as much as its chosen one."""
+    """A batch's mean reward; a sample's rejected answers weigh as much as its chosen one."""
     chosen_B, rejected_BR = rewards(objective, answers)
     rejected_B = (weights(objective.gamma, answers.present) * rejected_BR).sum(-1)
     return float((chosen_B + rejected_B).mean() / 2)
@@ -109,7 +109,7 @@ def rewards(objective: Objective, answers: Answers) -> tuple[torch.Tensor, torch
 
 
 def pair_loss(objective: Objective, margin: torch.Tensor) -> torch.Tensor:
-    """L of pairs with margins Δ, of any shape."""
+    """The loss L of pairs with margins Δ, of any shape."""
     scaled = objective.scale * margin
     if objective.loss in ("dpo", "rm"):  # eq. 1 is eq. 3 of rewards that are outputs
         smoothing = objective.label_smoothing
@@ -120,7 +120,7 @@ def pair_loss(objective: Objective, margin: torch.Tensor) -> torch.Tensor:
 
 
 def weights(gamma: float, present_BR: torch.Tensor) -> torch.Tensor:
-    """Weights of a sample's rejected answers, (B, R): γ for the first, the rest in equal parts; 1 for a lone one."""
+    """Weights of a sample's rejected answers, (B, R): γ for the first, equal shares for the rest; 1 for a lone one."""
     counts_B1 = present_BR.sum(-1, keepdim=True)
     first = torch.zeros_like(present_BR)
     first[:, 0] = True
@@ -129,7 +129,7 @@ def weights(gamma: float, present_BR: torch.Tensor) -> torch.Tensor:
 
 
 def takes_offline(probability: float, seed: int, epoch: int, row: str) -> bool:
-    """α of equation 4: Bernoulli(p), drawn anew for each row and epoch. Where it is 1 the stored pair is trained on."""
+    """α of equation 4: Bernoulli(p) for each row and epoch; the stored pair is used where it is 1."""
     return bool(seeds.generator(seeds.derive(seed, row, epoch, "alpha")).random() < probability)
 
 

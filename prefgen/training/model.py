@@ -1,4 +1,4 @@
-"""What of a model is trained, and how it is saved."""
+"""Choice of the trained weights, LoRA, and saving of the trained model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_projector(name: str) -> bool:
 
 
 def loaded_for(engine: EngineConfig, how: Optimisation) -> LoadedModel:
-    """The model that is trained; for QLoRA with its decoder's linear layers in 4 bit, NF4, scales quantised too.
+    """Load the model to train; for QLoRA with the decoder's linear layers in 4 bit (NF4, double quantization).
 
     Raises:
         UsageError: bitsandbytes is missing, or weights are to be shared out, for which those in 4 bit are not made.
@@ -61,7 +61,7 @@ def loaded_for(engine: EngineConfig, how: Optimisation) -> LoadedModel:
 
 
 def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
-    """Choose what is trained, and put LoRA into the language model's linear layers. What is trained is float32.
+    """Choose the trained weights, in float32, and attach LoRA to the language model's linear layers.
 
     The vision encoder stays frozen; with LoRA, so does the output layer.
     """
@@ -100,7 +100,7 @@ def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
 
 
 def _continued(model: Any, adapter: Adapter, projectors: list[str]) -> Any:
-    """The base with an adapter that is trained further, and with its projector, whether or not the adapter has one.
+    """The base with an adapter to train further, and with the adapter's projector if it has one.
 
     Args:
         projectors: modules that are trained; none: an adapter's own projector stays as it is.
@@ -121,7 +121,7 @@ def save(
     how: Optimisation,
     to: Path,
 ) -> None:
-    """Write the model, or its adapter in PEFT's layout, with the processor.
+    """Save the model, or its adapter in PEFT's layout, with the processor.
 
     Args:
         trained: its trained weights if processes share weights out: they go into a copy of the model that has all.
@@ -145,9 +145,9 @@ def save(
 
 
 def _name_base(settings: Any, loaded: LoadedModel) -> None:
-    """Name an adapter's base so that it is found from any folder, and at the commit that was trained on."""
+    """Record an adapter's base so that it is found from any folder, at the trained commit."""
     named = Path(settings.base_model_name_or_path)
     if named.is_dir():
         settings.base_model_name_or_path = str(named.resolve())
     else:
-        settings.revision = loaded.revision.rpartition(" on ")[2]
+        settings.revision = loaded.weights_revision

@@ -1,4 +1,4 @@
-"""The processes that train one model together: started by `torchrun`, `accelerate launch`, or `start`.
+"""Processes that train one model together, started by `torchrun`, `accelerate launch` or `start`.
 
 Each has a device and a share of every batch. The first one writes all files and says what there is to say.
 """
@@ -27,22 +27,22 @@ _PATIENCE_S = 300  # for the step that is going on, and a checkpoint, after a si
 
 
 def count() -> int:
-    """How many there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def number() -> int:
-    """Which one this is, from 0."""
+    """The rank of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def first() -> bool:
-    """Whether this one writes and speaks."""
+    """Whether this process has rank 0, which writes and prints."""
     return number() == 0
 
 
 def sharding() -> str:
-    """How weights are shared out among them by accelerate's configuration; empty if each has all of them."""
+    """How accelerate's configuration shards the weights; empty if each process has all of them."""
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         return "fsdp"
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
@@ -51,7 +51,7 @@ def sharding() -> str:
 
 
 def join(config: EngineConfig) -> EngineConfig:
-    """Meet the others.
+    """Initialize the process group.
 
     Returns:
         The configuration with this process's own device.
@@ -75,7 +75,7 @@ def join(config: EngineConfig) -> EngineConfig:
 
 
 def most(value: int) -> int:
-    """The greatest of what each has."""
+    """The maximum over the processes."""
     if count() == 1:
         return value
     greatest = torch.tensor(value, device=accelerate.PartialState().device)
@@ -84,7 +84,7 @@ def most(value: int) -> int:
 
 
 def gathered(own: T) -> list[T]:
-    """What each has, in their order."""
+    """The values of all processes, by rank."""
     if count() == 1:
         return [own]
     found: list[T | None] = [None] * count()
@@ -93,7 +93,7 @@ def gathered(own: T) -> list[T]:
 
 
 def whole(weight: torch.Tensor) -> torch.Tensor:
-    """A weight of which each may have a part, on the CPU; all have to ask for it."""
+    """A full weight, gathered on the CPU; all processes must call this."""
     if isinstance(weight, DTensor):
         weight = weight.full_tensor()
     elif hasattr(weight, "ds_id"):
@@ -105,7 +105,7 @@ def whole(weight: torch.Tensor) -> torch.Tensor:
 
 
 def assign(weight: torch.Tensor, value: torch.Tensor) -> None:
-    """Set a weight, or each one's part of it."""
+    """Set a weight, or each process's shard of it."""
     if isinstance(weight, DTensor):
         value = distribute_tensor(value.to(weight.device), weight.device_mesh, weight.placements)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def assign(weight: torch.Tensor, value: torch.Tensor) -> None:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Go on when all have come so far. A message for the user that any of them has is told once, and ends all.
+    """Wait for all processes. An error for the user in any of them is reported once and ends all.
 
     Raises:
         PrefgenError: in the first process that has one.
@@ -134,7 +134,7 @@ def together() -> Iterator[None]:
 
 
 def start(processes: int, device: str) -> ExitCode:
-    """Run this command in so many processes on this machine, on one GPU each, or all on the CPU.
+    """Start this command in several processes on this machine, each with one GPU, or all on the CPU.
 
     Returns:
         The exit code of the first that failed; after a signal, its.

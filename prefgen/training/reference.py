@@ -1,4 +1,4 @@
-"""Log-probabilities under the reference: the model before its first step, computed once and kept beside the output.
+"""Log-probabilities under the reference, the model before its first step: computed once and saved.
 
 It is read as it is about to be trained, LoRA's matrices in it and still without effect: in bfloat16 the same weights
 rounded otherwise would not give the same numbers, and the first step's margins would not be 0. Every token has its own
@@ -38,7 +38,7 @@ Logps = tuple[torch.Tensor, ...]
 
 
 def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequence[Sample], kind: str) -> Path:
-    """Where they are kept: named by the model, the kind of training, the runs' digests and the very tokens."""
+    """The file of saved log-probabilities, named by model, kind of training, digests of the runs and tokens."""
     tokens = hashlib.sha256()
     for sample in samples:
         tokens.update(json.dumps([sample.id, sample.prompt, [answer.ids for answer in sample.answers]]).encode())
@@ -55,10 +55,11 @@ def compute(
     packed: bool,
     progress: Callable[[int], None],
 ) -> list[Logps]:
-    """Read every sample once; of several processes, each reads its share.
+    """Compute every sample once; with several processes, each computes its share.
 
     Args:
-        item: a sample by its number. progress: told how many samples are done.
+        item: a sample by its number.
+        progress: told how many samples are done.
     """
     batches = [range(len(samples))[start : start + batch_size] for start in range(0, len(samples), batch_size)]
     found: dict[int, Logps] = {}
@@ -72,7 +73,7 @@ def compute(
 
 
 class Live:
-    """The reference beside the policy, for answers of which nothing was computed before.
+    """The reference during training, for answers that were not computed before.
 
     Args:
         model: before its first step: PEFT's wrapper, or one that is trained whole and is copied.
@@ -90,7 +91,7 @@ class Live:
 
     @torch.no_grad()
     def __call__(self, items: Sequence[Item]) -> list[Logps]:
-        """Read samples, whose own reference is not asked for."""
+        """Compute samples without using their stored reference."""
         trains = self._loaded.model.training
         self._loaded.model.eval()
         with self._as_it_was():
@@ -100,14 +101,14 @@ class Live:
 
 
 class _First:
-    """The weights that are trained, as they are now."""
+    """A copy of the trained weights before the first step."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._kept = [(weight, weight.detach().clone()) for weight in model.parameters() if weight.requires_grad]
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """The model has them again for a while."""
+        """Put the copied weights into the model for a while."""
         trained = [weight.data for weight, _ in self._kept]
         for weight, first in self._kept:
             weight.data = first
@@ -119,7 +120,7 @@ class _First:
 
 
 def save(file: Path, found: Sequence[Logps]) -> None:
-    """Write them, whole or not at all."""
+    """Save log-probabilities atomically."""
     part = file.with_suffix(".part")
     save_file({"logps": torch.cat([logps for each in found for logps in each])}, part)
     durable.sync(part)
@@ -127,7 +128,7 @@ def save(file: Path, found: Sequence[Logps]) -> None:
 
 
 def load(file: Path, samples: Sequence[Sample]) -> list[Logps]:
-    """Read what `save` wrote for these samples.
+    """Load what `save` wrote for these samples.
 
     Raises:
         CorruptRun: it is damaged.

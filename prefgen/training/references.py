@@ -1,4 +1,4 @@
-"""SFT data as it is trained on online: prompts with their reference answers, and nothing rejected.
+"""SFT data for online training: prompts with reference answers, without rejected answers.
 
 It stands in the place of a finished run. Samples are kept in memory without their pictures, which are read again for
 every step; those that stand in the input itself are kept in a temporary file meanwhile.
@@ -33,7 +33,7 @@ METHOD = "reference"
 
 @dataclass(frozen=True)
 class _Kept:
-    """Bytes of a picture in the temporary file."""
+    """Location of a picture's bytes in the temporary file."""
 
     start: int
     size: int
@@ -41,10 +41,12 @@ class _Kept:
 
 
 class References:
-    """The samples of an SFT input as rows, of which nothing is rejected.
+    """The samples of an SFT input as rows without rejected answers.
 
     Attributes:
-        name: of the input. digest: of the input and of what is read of it. dropped: rows that give no sample.
+        name: of the input.
+        digest: of the input and of what is read of it.
+        dropped: rows that give no sample.
 
     Raises:
         UsageError: the input cannot be used.
@@ -75,7 +77,7 @@ class References:
         return len(self._samples)
 
     def read(self) -> Iterator[dict[str, object] | Dropped]:
-        """Every row in order, or why it has none."""
+        """Every row in order, or a `Dropped` with the reason."""
         for number in range(len(self)):
             found = self._loaded(number)
             yield found if isinstance(found, Dropped) else dict(_table([found]).to_pylist()[0])
@@ -113,7 +115,7 @@ class References:
 
 
 def opened(paths: Sequence[Path], options: SourceOptions | None) -> list[Stored | References]:
-    """What is trained on.
+    """Open the runs or the SFT input to train on.
 
     Args:
         options: how SFT data is read; None where rows must have rejected answers.

@@ -1,4 +1,4 @@
-"""Progress of training: a line for every so many steps, and in a terminal a bar with speed and time left below them."""
+"""Progress display of training: a table of steps, and in a terminal a bar with speed and remaining time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prefgen.console import Console, LiveBar
+from prefgen.training import processes, run
+from prefgen.training.callbacks import Asked, Metrics
+from prefgen.training.state import Job, Prepared
 
 _LINES = 40  # for the steps of a run, about
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
@@ -24,10 +27,11 @@ answers."""
 
 
 class Steps(LiveBar):
-    """Shows metrics as they come. A context manager.
+    """Prints metrics. A context manager.
 
     Attributes:
-        asked: samples that online training has asked answers for. fallen: those among them that came to nothing.
+        asked: samples that online training has asked answers for.
+        fallen: those among them that came to nothing.
 
     Args:
         columns: metrics that are shown, by their heads.
@@ -56,21 +60,23 @@ class Steps(LiveBar):
         self._task = self._bar.add_task("", total=None)
 
     def begin(self, name: str, steps: int, samples: int) -> None:
-        """A run begins or goes on.
+        """A run starts or resumes.
 
         Args:
-            name: empty for a lone one. steps: of the whole run. samples: that the reference is to read.
+            name: empty for a lone one.
+            steps: of the whole run.
+            samples: that the reference is to read.
         """
         self._steps, self._samples, self._read, self._started = steps, samples, 0, None
         if name:
             self.say(f"{name}: {steps:,} steps")
 
     def say(self, text: str) -> None:
-        """A line of words."""
+        """Print a line of text."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def reference(self, done: int) -> None:
-        """How far the reference is."""
+        """Show the progress of computing the reference."""
         if not self._console.is_terminal and done // 1000 > self._read // 1000:
             self.say(f"reference: {done:,} samples")
         if not self._read:
@@ -79,7 +85,7 @@ class Steps(LiveBar):
         self._read = done
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """What was measured in a step, or on held-out samples; else nothing is shown."""
+        """Show metrics of a step or of held-out samples; others are ignored."""
         step = int(metrics["step"])
         if "eval_loss" in metrics:
             self._line("held out", [metrics[f"eval_{name}"] for name in self._names])
@@ -93,7 +99,7 @@ class Steps(LiveBar):
                 self._line(f"{step:,}", figures, *self._fallback())
 
     def _advance(self, step: int, loss: float) -> None:
-        """Move the bar; speed and time left are of this process's steps, not of those before a resumption."""
+        """Move the bar; speed and remaining time count only this process's steps."""
         now = self._clock()
         if self._started is None:
             self._started = step, now
@@ -103,7 +109,7 @@ class Steps(LiveBar):
         self._bar.update(self._task, completed=step, description=f"{speed}loss {loss:.3f}")
 
     def _fallback(self) -> Iterator[str]:
-        """The cell of its column: a share of the samples since the last line."""
+        """The table cell with the share of fallback samples since the last line."""
         if self._online:
             asked, fallen = self.asked - self._shown, self.fallen - self._fallen_shown
             self._shown, self._fallen_shown = self.asked, self.fallen
@@ -117,3 +123,28 @@ class Steps(LiveBar):
 
     def _print(self, cells: Sequence[str]) -> None:
         self._console.print("".join(f"{cell:>10}" for cell in cells), soft_wrap=True)
+
+
+def train(job: Job, prepared: Prepared, console: Console, stop: Asked = lambda: None) -> Metrics:
+    """Train, or check a model that is finished already, and show how it goes.
+
+    Returns:
+        Metrics of the last step, and of the held-out samples.
+
+    Raises:
+        CorruptRun: the output is of another job, or damaged. Stopped: `stop` asked for it.
+    """
+    if run.finished(job):
+        with processes.together():
+            run.check_drift(job, prepared)
+            if processes.first():
+                run.check_finished(job)
+        console.print(f"{job.output} is finished already; nothing to do")
+        return run.result(job)
+    columns = SAMPLED if job.objective.samples else REWARDS if job.objective.loss == "rm" else PAIRS
+    with Steps(console, columns=columns, online=job.online is not None) as steps:
+        steps.begin("", prepared.steps, len(prepared.samples))
+        last = run.train(job, prepared, steps.add, steps.reference, stop, steps.say)
+    if steps.asked:
+        console.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
+    return last

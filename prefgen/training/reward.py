@@ -151,7 +151,8 @@ class RewardModel:
         figures: mean and spread of its rewards, as they were saved.
 
     Args:
-        folder: as `prefgen train rm` writes it. engine: device, dtype, base model.
+        folder: as `prefgen train rm` writes it.
+        engine: device, dtype, base model.
 
     Raises:
         UsageError: it is none. CorruptRun: a file of it is damaged.

@@ -1,4 +1,4 @@
-"""From stored pairs to token ids: the same prompts and pictures as the engines use, each answer with its end token.
+"""From stored pairs to token ids, with the prompts and pictures of the engines and each answer's end token.
 
 Neighbouring rows of a `prefgen join` group share prompt and chosen answer; together they are one sample with several
 rejected answers. A sample of which anything does not fit is dropped with a reason before the first step: a prompt is
@@ -33,7 +33,7 @@ _CLEAR = View()
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's token ids, its end token last, and the weight of each in the loss: 0 where it does not count."""
+    """Token ids of an answer with its end token, and their weights in the loss."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -44,7 +44,8 @@ class Sample:
     """A prompt with its answers.
 
     Attributes:
-        id: of its first row. prompt: token ids before any answer, images expanded.
+        id: of its first row.
+        prompt: token ids before any answer, images expanded.
         place: run and row where its pictures are.
         answers: the chosen one, then the rejected ones.
     """
@@ -62,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Item:
-    """A sample as the model takes it."""
+    """A sample with its model inputs."""
 
     sample: Sample
     pixels: vision.Pixels
@@ -73,7 +74,7 @@ class Item:
 
 
 class Reader:
-    """Tokenises stored rows for one model.
+    """Tokenizes stored rows for one model.
 
     Args:
         max_length: tokens of a prompt with an answer at most.
@@ -94,11 +95,11 @@ class Reader:
         self._max_length = max_length
 
     def pixels(self, pictures: tuple[Image, ...]) -> vision.Pixels:
-        """What the model receives for these pictures."""
+        """The model's input for these pictures."""
         return vision.preprocess(self._loaded.processor, pictures, _CLEAR)
 
     def read(self, runs: Sequence[Stored | References]) -> Iterator[Sample | Dropped]:
-        """Every sample of these runs, in their order."""
+        """Every sample of these runs, in order."""
         for number, run in enumerate(runs):
             if isinstance(run, References):
                 yield from run.dropped
@@ -126,7 +127,7 @@ class Reader:
     def sample(
         self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0), pixels: vision.Pixels | None = None
     ) -> Sample:
-        """Rows with one prompt and chosen answer as a sample; SFT data has no other answer than the chosen one.
+        """The sample of rows with one prompt and chosen answer; SFT data has no rejected answers.
 
         Args:
             pixels: of their pictures, if they are known.
@@ -189,7 +190,7 @@ class Reader:
         return sample
 
     def _whole(self, header: Header, answer: str, expansions: Sequence[str]) -> list[int]:
-        """Prompt, answer and end token: the template's own, or the tokenizer's where the template has none."""
+        """Prompt, answer and end token: the template's own, or the tokenizer's if the template has none."""
         prompt = len(self._prompts.encode(header, answer, expansions))
         ids = self._prompts.encode_whole(header, answer, expansions)
         for place in range(prompt - 1, len(ids)):  # an answer's last token may grow together with what follows it
@@ -205,7 +206,7 @@ class Reader:
         start: int,
         ids: Sequence[tuple[int, ...]],
     ) -> list[tuple[float, ...]]:
-        """How much each token counts. A chosen answer's tokens differ that differ from any rejected answer's."""
+        """Weights of tokens. A chosen answer's token differs if it differs from any rejected answer."""
         if self._loss_mask == "all":
             return [(1.0,) * len(own) for own in ids]
         if self._loss_mask == "no-eos":
@@ -243,10 +244,10 @@ class Reader:
         ids: tuple[int, ...],
         stretches: Sequence[Span],
     ) -> set[int]:
-        """The tokens that a stretch of characters has a part in; never the end token."""
+        """The tokens that overlap a range of characters; never the end token."""
 
         def place(characters: int, *, end: bool) -> int:
-            """Where the token stands that a character begins in, or behind the one that it ends in."""
+            """Index of the token in which a character starts, or of the one after the token that ends there."""
             before = tuple(self._prompts.encode(header, text[:characters], expansions)[start:]) if characters else ()
             same = _common(before, ids)
             return same if same == len(before) or not end else same + 1
@@ -259,7 +260,7 @@ class Reader:
 
 
 def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
-    """Numbers of the samples that are not trained on: drawn by their pictures, none of which is trained on.
+    """Indices of the held-out samples, drawn by picture, so that no training sample shares one.
 
     Raises:
         UsageError: all are, since they share pictures.
@@ -290,11 +291,11 @@ def pictures(runs: Sequence[Stored | References], samples: Sequence[Sample], num
 
 
 def _group(place: int, row: dict[str, Any]) -> object:
-    """Equal for neighbours that are one sample."""
+    """Equal for neighboring rows of one sample."""
     joined = json.loads(row["meta"]).get("joined")
     return joined["group"] if joined else place
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Number of leading tokens that both have."""
+    """Number of common leading tokens."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

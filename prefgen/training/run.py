@@ -1,4 +1,4 @@
-"""A training run from its first check to the saved model.
+"""A training run: checks, training loop, saved model.
 
 Beside the model, ``training/`` holds the configuration, what was dropped, the reference, the metrics and, until the run
 is finished, its last checkpoint. The same command goes on from there.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,11 +37,12 @@ from prefgen.training.rows import Reader, Sample, held_out, pictures
 from prefgen.training.state import Items, Job, Prepared
 from prefgen.training.trainer import PreferenceTrainer
 
+_DISK_WAIT_S = 30  # for a file to be seen on another machine
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 
 
 def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepared:
-    """Load the model, tokenise every row and make the checks that need no training.
+    """Load the model, tokenize every row and run the checks that need no training.
 
     Args:
         rows: what another run with this model, mask and limit of length has read of these runs; None: read them.
@@ -101,7 +105,7 @@ def _check_loss(job: Job) -> None:
 
 
 def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:
-    """How many rows were dropped for each reason."""
+    """Number of dropped rows for each reason."""
     return dict(Counter(row.reason for row in dropped).most_common())
 
 
@@ -113,10 +117,11 @@ def train(
     stop: Asked = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Metrics:
-    """Train, or go on training, and save the model.
+    """Train, or resume training, and save the model.
 
     Args:
-        told: gets the metrics of every step. progress: gets the number of samples the reference has read.
+        told: gets the metrics of every step.
+        progress: gets the number of samples the reference has read.
         stop: asked after every step; an exit code ends the run there, with a checkpoint.
         say: gets what a person should know.
 
@@ -132,12 +137,14 @@ def train(
         with processes.together():
             if processes.first():
                 held.enter_context(_begun(job, prepared))
+        with processes.together():
+            _refuse_unshared(job.records / "config.toml")
         return _train(job, prepared, told, progress, stop, say, held)
 
 
 @contextmanager
 def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
-    """Hold the output, and write down what is known before the first step."""
+    """Lock the output and write what is known before the first step."""
     saved.refuse_foreign(job.output, job.engine.model)
     with ExitStack() as held:
         with checkpoints.environment(job.output):
@@ -152,13 +159,32 @@ def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
         yield
 
 
+def _refuse_unshared(file: Path) -> None:
+    """See that every process sees a file that the first one has just written: it writes checkpoints for all of them.
+
+    Raises:
+        UsageError: this one does not.
+    """
+    seen = file.stat().st_mtime_ns if processes.first() else None
+    written = processes.gathered(seen)[0]
+    for _ in range(_DISK_WAIT_S):
+        # Listing the folder has a network file system look at the server.
+        if file.parent.is_dir() and file.name in os.listdir(file.parent) and file.stat().st_mtime_ns == written:
+            return
+        time.sleep(1)
+    raise UsageError(
+        f"process {processes.number()} on {socket.gethostname()} does not see {file.absolute()}, which the first one "
+        "wrote: --output must be on a disk that all machines share"
+    )
+
+
 def finished(job: Job) -> bool:
-    """Whether there is nothing left to do."""
+    """Whether the run is finished."""
     return saved.is_finished(job.output)
 
 
 def check_finished(job: Job) -> None:
-    """See that the finished model is what was saved, and clear away what a kill at the end left.
+    """Check that the finished model is as it was saved, and delete leftovers of a kill.
 
     Raises:
         CorruptRun: it is not.
@@ -169,7 +195,7 @@ def check_finished(job: Job) -> None:
 
 
 def kept(job: Job) -> str:
-    """What is kept of a run that was interrupted amid a step, in words."""
+    """A message about what is kept of a run that was interrupted in a step."""
     last = checkpoints.last(job.records / "checkpoints", lambda text: None)
     if last is None:
         return "interrupted before a checkpoint was written; the same command starts again"
@@ -180,7 +206,7 @@ def kept(job: Job) -> str:
 
 
 def result(job: Job) -> Metrics:
-    """What `train` returned for a run that is finished."""
+    """The metrics that `train` returned for a finished run."""
     return saved.result(job.output)
 
 
@@ -296,12 +322,12 @@ def _arguments(job: Job, prepared: Prepared, folder: Path, *, resumed: bool) -> 
 
 
 def steps_of(optimisation: Optimisation, samples: int) -> int:
-    """Optimizer steps of a whole run on so many samples."""
+    """Number of optimizer steps of a run on so many samples."""
     return optimisation.max_steps or max(1, round(optimisation.epochs * _steps_of_epoch(optimisation, samples)))
 
 
 def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
-    """Steps of an epoch, the last of which may have fewer samples.
+    """Number of steps of an epoch; the last one may have fewer samples.
 
     Of several processes, though, each gets a whole batch, which the epoch's first samples fill up.
     """
@@ -310,7 +336,7 @@ def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
 
 
 def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample], *, packed: bool) -> None:
-    """See that another picture changes what the model says.
+    """Check that another picture changes the model's answer.
 
     Raises:
         UsageError: it does not.
@@ -334,7 +360,7 @@ def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample],
 
 
 def check_drift(job: Job, prepared: Prepared) -> None:
-    """See that an output that was begun is gone on with in the same way.
+    """Check that a started output is resumed with the same settings.
 
     Raises:
         CorruptRun: naming what differs.

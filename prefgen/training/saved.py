@@ -1,4 +1,4 @@
-"""The folder that a training run or a sweep writes: who may write there, and what says that a model is finished.
+"""The output folder of a training run or sweep: locks, claims, and the record of a finished model.
 
 OUT/
   config.json *.safetensors README.md …   the model, once it is finished; a sweep's folders, table and README.md
@@ -35,17 +35,17 @@ _MARKS = ("lock", "settings.json", "config.toml")
 
 
 def records(output: Path) -> Path:
-    """Folder of all that is not the model."""
+    """Folder of everything but the model."""
     return output / _FOLDER
 
 
 def staged_model(output: Path) -> Path:
-    """Where a model is written before it is placed."""
+    """Folder in which the model is written before it is moved."""
     return records(output) / "model"
 
 
 def refuse_foreign(output: Path, model: str, kind: Kind = "model") -> None:
-    """Refuse to write where something else is.
+    """Refuse to write into a folder with other content.
 
     Args:
         model: folder or Hub id of the model that is trained.
@@ -79,7 +79,7 @@ def refuse_foreign(output: Path, model: str, kind: Kind = "model") -> None:
 
 @contextmanager
 def hold(output: Path) -> Iterator[None]:
-    """Keep other processes from training here.
+    """Lock the output against other processes.
 
     Raises:
         Locked: another process does.
@@ -92,7 +92,7 @@ def hold(output: Path) -> Iterator[None]:
 
 
 def claim(output: Path, kind: Kind, names: Iterable[str]) -> None:
-    """Record the names in `output` that are about to be written.
+    """Record the names in `output` that will be written.
 
     Raises:
         UsageError: a file of one of these names is there, and is not this run's.
@@ -133,7 +133,7 @@ def pictures(output: Path) -> frozenset[str] | None:
 
 
 def is_finished(output: Path) -> bool:
-    """Whether a model was trained here to the end."""
+    """Whether a training run was finished here."""
     return (records(output) / _FINISHED).exists()
 
 
@@ -144,7 +144,7 @@ def result(output: Path) -> dict[str, float]:
 
 
 def check(output: Path) -> None:
-    """See that the model of a finished run is what was saved.
+    """Check that the model of a finished run is as it was saved.
 
     Raises:
         CorruptRun: a file is missing or differs.
@@ -159,7 +159,7 @@ def check(output: Path) -> None:
 
 
 def drop_model(output: Path) -> None:
-    """Delete a finished model, and keep its README.md and its records."""
+    """Delete a finished model, but not its README.md and records."""
     placed = _placed(output)
     durable.replace_json(records(output) / _FINISHED, {"metrics": result(output), "files": {}})
     names = [name for name in (placed["names"] if placed else ()) if name != "README.md"]
@@ -185,7 +185,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _files(output: Path, names: Iterable[str]) -> list[str]:
-    """All files below these names."""
+    """All files of these names, and in these folders."""
     tops = [output / name for name in names]
     paths = [path for top in tops for path in (top.rglob("*") if top.is_dir() else (top,))]
     return sorted(path.relative_to(output).as_posix() for path in paths if path.is_file())

@@ -1,4 +1,4 @@
-"""Where two answers differ: what is left of their log-probabilities when all that they have in common is taken out.
+"""Differences between two answers: the tokens that they do not share.
 
 Both answers of a guided pair end alike, and a loss over all tokens pushes the end token of the rejected one down with
 the rest, so that answers grow. The span loss counts the differing stretches alone. RLHF-V's dense DPO (Yu et al., CVPR
@@ -21,10 +21,11 @@ Stretches = tuple[tuple[Span, ...], tuple[Span, ...]]
 
 
 def recorded(chosen: str, rejected: str, generated: Sequence[Span], cuts: Sequence[int]) -> Stretches | None:
-    """The stretches that were generated anew, and what stood in their places, in characters.
+    """The character ranges that were generated, and the ranges that they replaced.
 
     Args:
-        generated: spans of the rejected answer. cuts: where each of them begins in the chosen one.
+        generated: spans of the rejected answer.
+        cuts: where each of them begins in the chosen one.
 
     Returns:
         None where the record does not explain the difference, as after a yes was swapped for a no.
@@ -54,7 +55,7 @@ def recorded(chosen: str, rejected: str, generated: Sequence[Span], cuts: Sequen
 
 
 def found(chosen: Sequence[int], rejected: Sequence[int]) -> Stretches:
-    """The stretches in which two token sequences differ, by the longest matching blocks; in tokens."""
+    """The token ranges in which two sequences differ, by longest matching blocks."""
     blocks = SequenceMatcher(None, chosen, rejected, autojunk=False).get_opcodes()
     changed = [block for block in blocks if block[0] != "equal"]
     return tuple(Span(block[1], block[2]) for block in changed), tuple(Span(block[3], block[4]) for block in changed)

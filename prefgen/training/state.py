@@ -1,4 +1,4 @@
-"""What a training run is made of: what to train on what, and what stands ready before the first step."""
+"""The job of a training run and its prepared state."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ from prefgen.training.rows import Item, Reader, Sample
 
 @dataclass(frozen=True)
 class Job:
-    """What to train on what.
+    """Data, model and settings of a training run.
 
     Attributes:
-        runs: folders of finished runs, or with purely online answers SFT data. source: how that is read.
-        config: the command's options, as TOML. command: for the model card.
+        runs: folders of finished runs, or with purely online answers SFT data.
+        source: how that is read.
+        config: the command's options, as TOML.
+        command: for the model card.
         report_to: ``none``, or a logger of transformers: tensorboard, wandb, trackio …
-        online: answers that the policy makes meanwhile; None trains on the stored ones. judge: a served annotator.
+        online: answers that the policy makes meanwhile; None trains on the stored ones.
+        judge: a served annotator.
         reference: folder of the reference; None: that of the records. Runs may share one.
         engines: makers of engines from packages above this one, see `prefgen.engines.build.build`.
     """
@@ -53,7 +56,7 @@ class Job:
     engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] = field(default_factory=dict)
 
     def opened(self) -> list[Stored | References]:
-        """What is trained on.
+        """The opened runs or SFT input.
 
         Raises:
             UsageError: it cannot be, or only with options that take no stored pairs.
@@ -71,16 +74,17 @@ class Job:
 
     @property
     def records(self) -> Path:
-        """Folder of all that is not the model."""
+        """Folder of everything but the model."""
         return saved.records(self.output)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run before its first step.
+    """A run before its first step: model and tokenized samples.
 
     Attributes:
-        samples: all of them. held_out: numbers of those that are not trained on.
+        samples: all of them.
+        held_out: numbers of those that are not trained on.
         dropped: rows that are in no sample.
         separate: why answers are read in separate sequences; empty where they stand behind one prompt.
         steps: optimizer steps.
@@ -96,12 +100,12 @@ class Prepared:
 
     @property
     def trained_on(self) -> list[int]:
-        """Numbers of the samples that are trained on."""
+        """Indices of the training samples."""
         return sorted(set(range(len(self.samples))) - set(self.held_out))
 
 
 class Items(torch.utils.data.Dataset[Item]):
-    """Samples with their pixels, prepared when they are asked for; the reference joins them when it is known."""
+    """Samples with their pixels, prepared on access; reference log-probabilities are added when known."""
 
     def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[Sample]) -> None:
         self.runs = runs
@@ -114,11 +118,11 @@ class Items(torch.utils.data.Dataset[Item]):
         return len(self._samples)
 
     def __getitem__(self, number: int) -> Item:
-        """One sample by its number."""
+        """A sample by its index."""
         return self.shown(number, number)
 
     def rows(self, sample: Sample) -> list[dict[str, Any]]:
-        """The stored rows that a sample was made of."""
+        """The stored rows of a sample."""
         run, row = sample.place
         return list(self.runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())
 
@@ -130,6 +134,6 @@ class Items(torch.utils.data.Dataset[Item]):
         return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
 
     def spare(self) -> Pixels | None:
-        """The pictures of the first sample that has any."""
+        """The pictures of the first sample with any."""
         pixels = (self[number].pixels for number in range(len(self)))
         return next((own for own in pixels if own.expansions), None)

@@ -1,4 +1,4 @@
-"""Runs over a grid of settings, each in a folder of its own, and one table of what they did to held-out samples.
+"""Training runs over a grid of settings, one folder each, and a table of their held-out metrics.
 
 The reference is computed once for all. A run that is finished is not repeated, one that was stopped goes on, and one
 whose loss became no number is said to have. Of all models the best is kept: those of a grid would fill a disk.
@@ -66,19 +66,19 @@ Axes = Mapping[str, tuple[float, ...]]
 
 
 class Watch(Protocol):
-    """Who is told how a sweep goes."""
+    """Receives the progress of a sweep."""
 
     def begin(self, name: str, steps: int, samples: int) -> None:
-        """A run begins or goes on."""
+        """A run starts or resumes."""
 
     def reference(self, done: int) -> None:
-        """So many samples have been read for the reference."""
+        """The reference of so many samples is computed."""
 
     def add(self, metrics: Metrics) -> None:
-        """A step was made, or the held-out samples were measured."""
+        """Metrics of a step or of held-out samples."""
 
     def say(self, text: str) -> None:
-        """Something is worth a line."""
+        """A message to print."""
 
 
 @dataclass(frozen=True)
@@ -95,25 +95,25 @@ class Point:
 
     @property
     def result(self) -> Metrics | None:
-        """The last metrics; empty if the loss became no number, None while the run has not ended."""
+        """The last metrics; empty if the loss was not a number, None if the run has not ended."""
         if job_.finished(self.job):
             return job_.result(self.job)
         return {} if (self.job.records / _FAILED).exists() else None
 
     @property
     def has_model(self) -> bool:
-        """Whether its model, or adapter, is there."""
+        """Whether its model or adapter exists."""
         return any(self.job.output.glob("*.safetensors"))
 
     @property
     def order(self) -> tuple[float, float]:
-        """The best of the runs that have ended comes first, those without figures last."""
+        """Sort key: ended runs by held-out metrics, best first, those without metrics last."""
         metrics = self.result or {}
         return -metrics.get(_SHOWN["accuracy"], -math.inf), metrics.get(_SHOWN["loss"], math.inf)
 
 
 def parse(given: Sequence[str], loss: Loss) -> dict[str, tuple[float, ...]]:
-    """The grid that ``paper`` and ``name=value,value`` span; what is named replaces the paper's values.
+    """The grid of ``paper`` and ``name=value,value``; named values replace the paper's.
 
     Raises:
         UsageError: one cannot be read, or names no axis.
@@ -140,7 +140,8 @@ def points(job: Job, axes: Axes, config: Callable[[Mapping[str, Any]], str] = la
     """Every run of a grid, the last axis changing fastest.
 
     Args:
-        job: what they have in common. config: the options of a run as TOML, given those that are not the command's.
+        job: what they have in common.
+        config: the options of a run as TOML, given those that are not the command's.
 
     Raises:
         UsageError: a setting makes no sense, nothing is held out, or the epochs are swept and have no effect.
@@ -180,7 +181,7 @@ def _point(job: Job, settings: Mapping[str, float], config: Callable[[Mapping[st
 
 
 def check_drift(runs: Sequence[Point], prepared: Prepared) -> None:
-    """See that those that are finished were made with the settings that are in force.
+    """Check that finished runs have the current settings.
 
     Raises:
         CorruptRun: naming what differs.
@@ -199,12 +200,13 @@ def run(
     *,
     keep_all: bool = False,
 ) -> list[Point]:
-    """Make every run that has not ended. Writes ``sweep.json`` and a README.md with the table after each.
+    """Run every point that has not ended. Writes ``sweep.json`` and a README.md with the table after each.
 
     The model is loaded anew for every run: training may leave nothing behind.
 
     Args:
-        rows: what `prepare` read for `job`. keep_all: delete no model.
+        rows: what `prepare` read for `job`.
+        keep_all: delete no model.
 
     Returns:
         The runs, the best first.
@@ -242,7 +244,7 @@ def _train(point: Point, rows: Iterable[Sample | Dropped], watch: Watch, stop: A
 
 
 def _settle(job: Job, runs: Sequence[Point], *, keep_all: bool) -> list[Point]:
-    """Order what has ended, write it down, and delete the models that are not to be kept."""
+    """Rank ended runs, write the table, and delete models that are not kept."""
     ended = sorted((point for point in runs if point.result is not None), key=lambda point: point.order)
     for point in [] if keep_all else ended[1:]:
         if point.has_model:
@@ -257,7 +259,7 @@ def _settle(job: Job, runs: Sequence[Point], *, keep_all: bool) -> list[Point]:
 
 
 def table(ended: Sequence[Point]) -> list[list[str]]:
-    """Headings, then the cells of each run."""
+    """Header and cells of each run."""
     settings = list(ended[0].settings)
     lines = [[*settings, *_SHOWN, "steps"]]
     for point in ended:
@@ -269,7 +271,7 @@ def table(ended: Sequence[Point]) -> list[list[str]]:
 
 
 def _page(job: Job, ended: Sequence[Point], planned: int) -> str:
-    """README.md of a sweep."""
+    """The README.md of a sweep."""
     head, *lines = table(ended)
     best = f"`{ended[0].name}`, with its model" if ended[0].has_model else f"`{ended[0].name}`"
     return "\n".join(

@@ -1,4 +1,4 @@
-"""transformers' `Trainer` with an own loss, own parameter groups and the names of TRL's metrics.
+"""A subclass of transformers' `Trainer` with prefgen's losses, parameter groups and TRL's names of metrics.
 
 All else is the `Trainer`'s: accumulation, schedule, clipping, checkpoints with the states of optimizer, schedule and
 random numbers, and loggers.
@@ -58,7 +58,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         self._measured: dict[str, list[float]] = defaultdict(list)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
-        """The batches of a step; whatever the loss is divided by is known without counting tokens."""
+        """The batches of a step; the loss needs no count of tokens."""
         if self._supply is None:
             return list(islice(epoch_iterator, num_batches)), None
         left = self.state.max_steps - self.state.global_step
@@ -98,7 +98,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         return loss_B.mean() if share is None else loss_B.sum() / share
 
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
-        """AdamW; the projector has its own rate."""
+        """AdamW, with an own learning rate for the projector."""
         groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
         for name, parameter in self._policy.trained():
             groups[is_projector(name)].append(parameter)
@@ -118,7 +118,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         return loss, None, None
 
     def log(self, logs: dict[str, float], *args: Any) -> None:
-        """Add what all processes measured since the last time."""
+        """Log, with the metrics of all processes since the last call."""
         each = processes.gathered(dict(self._measured))
         self._measured.clear()
         prefix = "eval_" if "eval_loss" in logs else ""  # every step is logged before anything held out is measured
@@ -127,11 +127,11 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         super().log({**logs, **means, **(self._supply.measured() if self._supply else {})}, *args)
 
     def trained(self) -> dict[str, torch.Tensor]:
-        """The weights that are trained, whole and on the CPU; every process has to ask for them."""
+        """The full trained weights on the CPU; all processes must call this."""
         return {name: processes.whole(weight) for name, weight in self._policy.trained()}
 
     def save_model(self, output_dir: str, *args: Any, **settings: Any) -> None:
-        """A checkpoint's weights: those that are trained.
+        """Save a checkpoint's trained weights.
 
         The `Trainer` saves whole models under their published names and then does not find them by those of the model
         in memory: a resumed run would start from the first weights, with nothing but a warning.
@@ -146,7 +146,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
                 self._supply.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
-        """Read what `save_model` wrote."""
+        """Load what `save_model` wrote."""
         saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
         for name, weight in self._policy.trained():
             processes.assign(weight, saved[name])
@@ -157,11 +157,11 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             self._supply.load(Path(resume_from_checkpoint))
 
     def _get_output_dir(self, *args: Any, **settings: Any) -> str:
-        """Where the `Trainer` writes a checkpoint."""
+        """The folder in which the `Trainer` writes a checkpoint."""
         return str(checkpoints.staging(Path(self.args.output_dir)))
 
     def _save_checkpoint(self, *args: Any, **settings: Any) -> None:
-        """Write a checkpoint aside, and let it count when every process has written its part."""
+        """Write a checkpoint to the staging folder, and complete it when every process has written its part."""
         folder = Path(self.args.output_dir)
         if self.args.should_save:
             checkpoints.clear(folder)
@@ -172,12 +172,12 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             checkpoints.complete(folder)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted."""
+        """Zero: operations are not counted."""
         return 0
 
     @torch.no_grad()
     def _measure(self, found: list[list[torch.Tensor]], answers: Answers) -> None:
-        """One value a sample, under TRL's names; ``logps/end`` is the chosen answers' end token's."""
+        """One value per sample, under TRL's names; ``logps/end`` is of the chosen answers' end token."""
         scale = self._objective.scale
         shares_BR = weights(self._objective.gamma, answers.present)
         chosen_B = scale * (answers.chosen - answers.chosen_ref)
@@ -195,7 +195,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
 
 
 def gather(items: Sequence[Item], found: Sequence[Sequence[torch.Tensor]], *, rewards: bool = False) -> Answers:
-    """Sums over the tokens, each with its weight.
+    """Weighted sums over tokens.
 
     Args:
         found: log-probabilities of each answer's tokens, (T,), or with `rewards` its reward, (1,).

@@ -1,1 +1,1 @@
-"""Looking at pairs in a browser: a static page of a sample, and a local server for all rows."""
+"""The viewer of pairs: a static page of a sample, and a local server for all rows."""

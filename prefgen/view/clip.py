@@ -1,4 +1,4 @@
-"""What CLIP's image processor makes of a picture, without CLIP: enough to show and to measure noise on it."""
+"""CLIP's image preprocessing, without CLIP, to show noise on the encoder's input."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MEAN, _STD = (np.array(values, dtype=np.float32) for values in ((0.4815, 0.4578
 
 
 def encoder_input(picture: PIL.Image.Image, side: int = SIDE) -> npt.NDArray[np.float32]:
-    """The central square at `side` pixels, normalised; float32 (3, side, side)."""
+    """The central square at `side` pixels, normalized; float32 (3, side, side)."""
     square = np.asarray(PIL.ImageOps.fit(picture, (side, side), PIL.Image.Resampling.BICUBIC), dtype=np.float32) / 255
     return np.asarray(((square - _MEAN) / _STD).transpose(2, 0, 1), dtype=np.float32)
 
 
 def as_picture(values: npt.NDArray[np.float32]) -> PIL.Image.Image:
-    """Colours of an encoder's input, (3, height, width), as far as a screen can show them."""
+    """An encoder's input as colors, (3, height, width), clipped to what a screen shows."""
     return PIL.Image.fromarray(((values.transpose(1, 2, 0) * _STD + _MEAN).clip(0, 1) * 255).astype(np.uint8))

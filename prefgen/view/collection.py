@@ -1,4 +1,4 @@
-"""All rows of a data set: their scalar columns in memory, everything else read from disk when it is looked at."""
+"""All rows of a data set: scalar columns in memory, other columns read on demand."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ _ROWS_AT_ONCE = 5000
 
 @dataclass(frozen=True)
 class Query:
-    """Which rows to show, and in which order. An empty string, or None, asks for nothing.
+    """Filter and order of rows. An empty string or None means no condition.
 
     Attributes:
         search: part of a text, id or source id, in any case.
-        iteration: as text, ``1``, or empty. flag, method, source, licence: to have.
+        iteration: as text, ``1``, or empty.
+        flag, method, source, licence: to have.
         vote: ``good``, ``bad`` or ``tie``; ``any``: with a vote, ``none``: without one.
         low, high: range of the similarity; rows without one are outside of any range.
         sort: one of `SORTS`; ``length`` is that of the rejected answer by that of the chosen one.
@@ -57,7 +58,7 @@ class Query:
 
 @dataclass(frozen=True)
 class _Group:
-    """A Parquet row group, read as a whole or not at all. `start` is the position of its first row."""
+    """A Parquet row group, read as a whole. `start` is the position of its first row."""
 
     path: Path
     number: int
@@ -65,7 +66,7 @@ class _Group:
 
 
 class Collection:
-    """The rows of a data set by position. May be used from several threads.
+    """The rows of a data set by position. Thread-safe.
 
     Raises:
         UsageError: if there are no rows, or the columns are not prefgen's.
@@ -117,7 +118,7 @@ class Collection:
             yield kept.append_column("edit", pa.array(edits, pa.float32())).append_column("length", lengths)
 
     def select(self, query: Query, votes: Mapping[str, str] | None = None) -> npt.NDArray[np.int64]:
-        """Positions of the rows asked for, in the order asked for; equal rows stay in their order.
+        """Positions of the matching rows in the requested order; the sort is stable.
 
         Args:
             votes: the vote about each row id.
@@ -153,7 +154,7 @@ class Collection:
         return positions[::-1] if query.descending else positions
 
     def page_of(self, row_id: str, positions: npt.NDArray[np.int64], count: int) -> int:
-        """Where the page of `count` of these rows starts that a row is on; -1 where it is none of them."""
+        """Start of the page of `count` of these rows that contains a row; -1 if none does."""
         place = pc.index(self.index["id"], row_id).as_py()
         found = np.flatnonzero(positions == place)
         return int(found[0]) // count * count if place >= 0 and len(found) else -1
@@ -166,15 +167,15 @@ class Collection:
         return np.concatenate(found)
 
     def row(self, position: int) -> dict[str, Any]:
-        """The columns of one row that are shown; of the images only the names."""
+        """The shown columns of a row; of images only the names."""
         return self._one(position, self._texts)
 
     def images(self, position: int) -> list[dict[str, Any]]:
-        """The encoded images of one row, ``bytes`` and ``path`` each; those that are rejected stand last."""
+        """The encoded images of a row, ``bytes`` and ``path`` each, rejected ones last."""
         return shown_images(self._one(position, self._images))
 
     def _one(self, position: int, read: Any) -> dict[str, Any]:
-        """One row of the group that `read` reads. Readers of the same group wait for each other and share it."""
+        """One row of the group that `read` reads. Concurrent readers of a group share one read."""
         if not 0 <= position < self.rows:
             raise IndexError(f"row {position} of {self.rows}")
         place = bisect.bisect_right(self._starts, position) - 1
@@ -196,11 +197,11 @@ class Collection:
 
 
 def shown_images(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row's images and, behind them, those that are rejected in their place."""
+    """A row's images, followed by its rejected images."""
     return [*row["images"], *(row["rejected_images"] or ())]
 
 
 def _numpy(condition: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """A condition as booleans; unknown is no."""
+    """A condition as booleans; null is False."""
     values: npt.NDArray[np.bool_] = np.asarray(pc.fill_null(condition, False))
     return values

@@ -1,4 +1,4 @@
-"""The two answers of a pair, cut into stretches that a page can mark."""
+"""The two answers of a pair, split into marked ranges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Part = tuple[str, int]
 def parts(
     chosen: str, rejected: str, spans: Iterable[tuple[int, int]] = (), swaps: Iterable[tuple[int, int]] = ()
 ) -> tuple[list[Part], list[Part]]:
-    """Both answers as stretches of text with a sum of marks each; the texts, joined, are the answers.
+    """Both answers as ranges of text with marks; joined, the texts are the answers.
 
     `CHANGED` words are not in the other answer. `GENERATED` stretches, given by `spans`, were written by the model, and
     `SWAPPED` ones are exchanged yes/no words; both are offsets into `rejected`. What lies outside of it is ignored.
@@ -44,7 +44,7 @@ def parts(
 
 
 def _close_gaps(marks: bytearray, tokens: Sequence[re.Match[str]]) -> None:
-    """White space between two changed words belongs to the change: single spaces are equal almost anywhere."""
+    """Treat white space between two changed words as changed."""
     for left, gap, right in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if gap.group().isspace() and marks[left.start()] & CHANGED and marks[right.start()] & CHANGED:
             _set(marks, gap.start(), gap.end(), CHANGED)

@@ -1,4 +1,4 @@
-"""A contact sheet of what diffusion noise leaves of a picture: N = 0 … 1000 in every noise space.
+"""A contact sheet of a picture under diffusion noise: N = 0 … 1000 in every noise space.
 
 The same N is a mild blur of colour in one space and close to a blind image in another, which published step numbers do
 not say. So every picture carries its correlation with the clean input of the vision encoder, measured on single values
@@ -30,11 +30,12 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 @dataclass(frozen=True)
 class Noised:
-    """A picture under noise.
+    """A noised picture and its measures.
 
     Attributes:
         values: what the vision encoder receives, float32 (3, side, side).
-        correlation: with the clean input, over all values. patch_correlation: over the means of 14 x 14 patches.
+        correlation: with the clean input, over all values.
+        patch_correlation: over the means of 14 x 14 patches.
     """
 
     space: NoiseSpace
@@ -47,7 +48,7 @@ class Noised:
 def measure(
     picture: PIL.Image.Image, space: NoiseSpace, steps: int, seed: int = 0, schedule: Schedule = "paper"
 ) -> Noised:
-    """Noise a picture and compare it with the clean one, both as the encoder receives them."""
+    """Noise a picture and compare it with the clean one, both as encoder inputs."""
     clean = clip.encoder_input(picture)
     values = noised(picture, space, steps, seed, schedule)
     return Noised(space, steps, values, _correlation(values, clean), _correlation(_patches(values), _patches(clean)))
@@ -56,7 +57,7 @@ def measure(
 def noised(
     picture: PIL.Image.Image, space: NoiseSpace, steps: int, seed: int, schedule: Schedule = "paper"
 ) -> npt.NDArray[np.float32]:
-    """What the encoder receives of a noised picture, float32 (3, side, side)."""
+    """The encoder's input for a noised picture, float32 (3, side, side)."""
     if space == "encoder":
         return visibility.add_noise(clip.encoder_input(picture), steps, seed, schedule)
     raw = (
@@ -74,7 +75,7 @@ def png(cells: Sequence[Noised]) -> bytes:
 
 
 def sheet(cells: Sequence[Noised]) -> PIL.Image.Image:
-    """The cells in a table: a row for each space, a column for each N, in the order in which they come."""
+    """The cells as a table: one row per space, one column per N."""
     spaces = list(dict.fromkeys(cell.space for cell in cells))
     steps = list(dict.fromkeys(cell.steps for cell in cells))
     width, height = _CELL + _GAP, _CELL + _CAPTION + _GAP
@@ -95,7 +96,7 @@ def sheet(cells: Sequence[Noised]) -> PIL.Image.Image:
 
 
 def measure_all(picture: PIL.Image.Image, seed: int = 0, schedule: Schedule = "paper") -> list[Noised]:
-    """Every space at every step of `STEPS` that the schedule has; its last one in place of a later one."""
+    """Every space at every step of `STEPS` that the schedule has; a later one becomes its last step."""
     last = visibility.last_step(schedule)
     return [measure(picture, space, min(step, last), seed, schedule) for space in NOISE_SPACES for step in STEPS]
 
@@ -108,5 +109,5 @@ def _patches(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    """Pearson's."""
+    """Pearson's correlation coefficient."""
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])

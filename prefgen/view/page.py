@@ -1,4 +1,4 @@
-"""The page, as one HTML file that asks nobody else for anything.
+"""The viewer's page, as one self-contained HTML file.
 
 Nothing that comes from data is ever markup: rows travel as JSON in a block that no script engine runs and are put on
 the page as text nodes, everything else goes through Jinja's escaping, and the policy in the page's head forbids every
@@ -35,14 +35,14 @@ _SCRIPTS = ("source.js", "cards.js", "page.js")
 
 @dataclass(frozen=True)
 class Page:
-    """HTML, and the policy that a server should send along with it."""
+    """HTML with its content security policy."""
 
     html: str
     policy: str
 
 
 def preview(out: Path, rows: int = SAMPLE_ROWS) -> str:
-    """A page of `rows` rows, evenly spread over the data set, with their pictures in it.
+    """A page of `rows` rows at even distances, with their pictures.
 
     Raises:
         UsageError: if there are no pairs in `out`.
@@ -59,7 +59,7 @@ def preview(out: Path, rows: int = SAMPLE_ROWS) -> str:
 
 
 def render(out: Path, collection: Collection, data: Mapping[str, Any]) -> Page:
-    """The page over `data`; what it holds is said in ``assets/source.js``."""
+    """The page over `data`, whose form is described in ``assets/source.js``."""
     live = bool(data["live"])
     style = _asset("view.css")
     scripts = [_asset(name) for name in _SCRIPTS]
@@ -97,13 +97,13 @@ def render(out: Path, collection: Collection, data: Mapping[str, Any]) -> Page:
 
 
 def _choices(values: list[str]) -> list[str]:
-    """Values to choose from, where there are some and not too many for a list."""
+    """Values of a selection list, if there are some and not too many."""
     named = [value for value in values if value]
     return named if len(values) > 1 and len(named) <= _CHOICES_MAX else []
 
 
 def _figure10(out: Path, collection: Collection) -> tuple[float, ...]:
-    """Figure 10; it needs the run's plan, which a data set that was copied without its state lacks."""
+    """Figure 10, which needs the run's plan; empty for a data set without it."""
     if not Layout(out).plan.exists():
         return ()
     columns = (collection.index[name].chunks for name in ("iteration", "similarity"))
@@ -119,5 +119,5 @@ def _digest(text: str) -> str:
 
 
 def _inert_json(value: object) -> str:
-    """JSON in ASCII that cannot end the script block it stands in."""
+    """ASCII JSON that cannot end its script block."""
     return json.dumps(value).translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&"})

@@ -1,4 +1,4 @@
-"""Small plots as SVG, drawn here so that a page needs nothing from elsewhere. Colours come from the page's classes."""
+"""Small SVG plots for self-contained pages. Colors come from the page's classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BINS = 30
 
 
 def plots(collection: Collection, non_similar: Sequence[float]) -> list[Markup]:
-    """What is worth seeing of all rows together; a plot of nothing is left out.
+    """Plots of all rows; those without values are left out.
 
     Args:
         non_similar: figure 10 of the paper, see `prefgen.card.summary`.
@@ -37,7 +37,7 @@ def plots(collection: Collection, non_similar: Sequence[float]) -> list[Markup]:
 
 
 def histogram(title: str, series: Sequence[tuple[str, npt.NDArray[np.generic]]], low: float, high: float) -> Markup:
-    """Overlaid histograms with common bins; what lies beyond the ends counts in the last bin."""
+    """Overlaid histograms with common bins; outliers count in the last bin."""
     counts = [np.histogram(np.clip(values, low, high), bins=_BINS, range=(low, high))[0] for _, values in series]
     most = max(int(count.max()) for count in counts)
     width = (_WIDTH - _LEFT - _RIGHT) / _BINS
@@ -57,7 +57,7 @@ def histogram(title: str, series: Sequence[tuple[str, npt.NDArray[np.generic]]],
 
 
 def bars(title: str, shares: Sequence[float]) -> Markup:
-    """One bar for each share in [0, 1], with its figure."""
+    """A bar with its figure for each share in [0, 1]."""
     width = (_WIDTH - _LEFT - _RIGHT) / len(shares)
     shapes = []
     for place, share in enumerate(shares):

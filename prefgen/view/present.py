@@ -1,4 +1,4 @@
-"""Rows and pictures as the page shows them."""
+"""Rows and pictures in the form that the page shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Address = Callable[[int, int, bool], str]
 
 
 def present(collection: Collection, position: int, address: Address) -> dict[str, Any]:
-    """A row as JSON types; text stays text, to be put on the page as such."""
+    """A row as JSON types; texts are not escaped, as the page inserts them as text."""
     row = collection.row(position)
     meta = json.loads(row["meta"])
     seen = restriction.view(row, meta.get("options", {}))
@@ -53,7 +53,7 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
 
 
 def picture(collection: Collection, position: int, place: int, *, noisy: bool, side: int) -> bytes:
-    """A picture of a row as WebP of at most `side` pixels; a grey square where it cannot be decoded.
+    """A picture of a row as WebP of at most `side` pixels; a gray square if it cannot be decoded.
 
     Raises:
         IndexError: if the row has no such image.

@@ -1,4 +1,4 @@
-"""What the model could see of a row's pictures, drawn again from the row's own record.
+"""The restricted view of a row's pictures, recomputed from the row's record.
 
 Masks and noise are seeded by (run seed, sample id, iteration), so nothing but the method's options is needed. A mask
 can be laid over the picture where there is one picture in one square grid of tokens, as LLaVA-1.5 makes it; its image
@@ -25,14 +25,14 @@ from prefgen.visibility import View
 
 @dataclass(frozen=True)
 class Mask:
-    """A square grid of image tokens. `kept` are the places, row by row, of those that could be attended to."""
+    """A square grid of image tokens. `kept` are the visible ones, row by row."""
 
     side: int
     kept: tuple[int, ...]
 
 
 def view(row: Mapping[str, Any], options: Mapping[str, Any]) -> View | None:
-    """The view of the accepted answer; None for a method without one, or options that this version does not know."""
+    """The view of the accepted answer; None for methods without one, or unknown options."""
     kind = METHODS.get(row["method"])
     if kind is None or not issubclass(kind, Restricting):
         return None
@@ -43,7 +43,7 @@ def view(row: Mapping[str, Any], options: Mapping[str, Any]) -> View | None:
 
 
 def mask(row: Mapping[str, Any], seen: View | None, images: int) -> Mask | None:
-    """The mask as a grid; None where there is none, no square one, or not the one that the row's counts tell of."""
+    """The mask as a grid; None if there is none, it is not square, or it contradicts the row's counts."""
     side = math.isqrt(row["image_tokens"])
     if seen is None or not seen.masks or images != 1 or not side or side**2 != row["image_tokens"]:
         return None
@@ -52,13 +52,14 @@ def mask(row: Mapping[str, Any], seen: View | None, images: int) -> Mask | None:
 
 
 def noisy(picture: PIL.Image.Image, seen: View, index: int, image_tokens: int) -> PIL.Image.Image:
-    """The picture under the noise of the row.
+    """The picture under the row's noise.
 
     Exact for noise on pixels. For noise on the encoder's input it is what CLIP's image processor makes of the picture:
     the central square at the size that the number of tokens tells, normalised, noised, and turned back into colours.
 
     Args:
-        index: position of the picture in its prompt. image_tokens: of all pictures together.
+        index: position of the picture in its prompt.
+        image_tokens: of all pictures together.
     """
     seed = seeds.derive(seen.noise_seed, "", index, "image")
     if seen.noise_space != "encoder":

@@ -1,4 +1,4 @@
-"""The page over all rows, served to this machine, or where it is asked for to others.
+"""The viewer's server of all rows, by default for this machine only.
 
 The address holds a random token, so another user or a page of another site cannot guess it; a request that names
 another host (a rebound DNS name) or comes from another origin is refused.
@@ -64,23 +64,23 @@ class Server(ThreadingHTTPServer):
         self._host = socket.gethostname() if host in ("0.0.0.0", "") else host
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up while it is answered is no error; everything else is shown."""
+        """Ignore closed connections and print other errors."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     @property
     def host(self) -> str:
-        """Where it listens."""
+        """The address it listens at."""
         return f"{self._host}:{self.server_address[1]}"
 
     @property
     def tunnel(self) -> str:
-        """The command by which another machine reaches a page that is served to this one only."""
+        """The SSH command by which another machine can reach the page."""
         port = self.server_address[1]
         return f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}"
 
     def knows(self, host: str) -> bool:
-        """Whether a request's `Host` is a name of this machine, or an address, which no DNS server can rebind."""
+        """Whether a request's `Host` is a name of this machine or an IP address, which cannot be rebound by DNS."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             return name in self.names or bool(ipaddress.ip_address(name))
@@ -89,7 +89,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """What to open in a browser; whoever knows it can look and vote."""
+        """The address to open; anyone who knows it can read and vote."""
         return f"http://{self.host}/{self.token}/"
 
 
@@ -107,10 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what is looked at is nobody's business, and the address holds the token."""
+        """Log nothing: the address holds the token."""
 
     def _answer(self, respond: Callable[[str, dict[str, str]], None]) -> None:
-        """Check who asks, then answer; what is wrong with a request is its sender's to mend."""
+        """Check the request's origin, then answer; faulty requests get a client error."""
         place = urlsplit(self.path)
         _, token, *rest = [*place.path.split("/", 2), ""][:3]
         host = self.headers.get("Host", "")
@@ -193,7 +193,7 @@ def _address(position: int, place: int, noisy: bool) -> str:
 
 
 def _vote(body: bytes) -> dict[str, Any]:
-    """A vote as the page sends it.
+    """Parse a vote from the page.
 
     Raises:
         UsageError: if it is none.

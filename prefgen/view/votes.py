@@ -1,4 +1,4 @@
-"""Votes about pairs, kept as CSV that a spreadsheet can open without running anything."""
+"""Votes on pairs, as a CSV file that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 @dataclass(frozen=True)
 class Vote:
-    """What somebody thinks of a pair.
+    """A vote on a pair.
 
     Attributes:
         vote: ``good``: chosen is the better answer; ``bad``: it is not; ``tie``.
@@ -37,7 +37,7 @@ HEADER = [field.name for field in fields(Vote)]
 
 
 class Votes:
-    """A CSV file of votes, one a line, that only grows; of several about a row the last one counts.
+    """An append-only CSV file of votes, one per line; the last one about a row counts.
 
     A last line without its end is of a vote that was cut off while it was written: it is not counted, and the next vote
     takes its place.
@@ -48,7 +48,7 @@ class Votes:
         self._lock = threading.Lock()
 
     def current(self) -> dict[str, str]:
-        """The vote about each row id.
+        """The current vote by row id.
 
         Raises:
             UsageError: if the file is none of ours.
@@ -96,11 +96,11 @@ class Votes:
 
 
 def _whole(content: bytes) -> int:
-    """How much of a file are whole lines."""
+    """Length of the complete lines of a file."""
     return content.rfind(b"\n") + 1
 
 
 def harmless(cell: str) -> str:
-    """A cell on one line that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
+    """A cell as one line that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
     cell = cell.replace("\n", " ")
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-import pytest
 import yaml
 
 from prefgen.card import readme, samples
-from prefgen.cli.session import finalize_run
-from prefgen.cli.transfer import run_check
-from prefgen.errors import CorruptRun
+from prefgen.errors import ExitCode
 from prefgen.formats.exporting import export
 from prefgen.linting import lint
 from prefgen.records import Pair
@@ -21,6 +18,7 @@ from prefgen.rundir import schema
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import Plan, RunDirectory
 from prefgen.rundir.verify import verify
+from tests.cli.runs import called
 from tests.handmade import FINGERPRINT, PROVENANCE, drop, finished_run, outcomes, pair, plan, work_through
 from tests.select import runs
 from tests.select.runs import stored
@@ -115,7 +113,7 @@ def test_two_runs_of_one_name_give_their_own_rows_through_one_cache(tmp_path: Pa
 
 
 def test_an_older_card_is_rewritten_by_finalize_and_warned_of_by_check(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     out = finished_run(tmp_path / "out")
     head, rest = "---\n", readme.render(out, "prefgen run").partition("---\n")[2]
@@ -123,14 +121,11 @@ def test_an_older_card_is_rewritten_by_finalize_and_warned_of_by_check(
     with RunDirectory.join(out) as run:
         run.replace_card(head + block + rest)
     assert verify(out).problems == ()
-    run_check(out, "trl", None, None, None, json=False)
-    assert "configs" in capsys.readouterr().err
-    finalize_run(out, json=False, quiet=False)
+    assert "configs" in called("check", out, "--with", "trl").stderr
+    assert called("finalize", out).returncode == 0
     assert verify(out).problems == ()
     assert parsed((out / "README.md").read_text())[1] == parsed(head + rest)[1]
-    capsys.readouterr()
-    run_check(out, "trl", None, None, None, json=False)
-    assert "configs" not in capsys.readouterr().err
+    assert "configs" not in called("check", out, "--with", "trl").stderr
 
 
 def test_a_damaged_run_gets_no_new_manifest(tmp_path: Path) -> None:
@@ -139,8 +134,9 @@ def test_a_damaged_run_gets_no_new_manifest(tmp_path: Path) -> None:
         run.replace_card("---\nconfigs: []\n---\n")
     shard = next((out / "data").iterdir())
     shard.write_bytes(shard.read_bytes()[:-20])
-    with pytest.raises(CorruptRun, match="problems"):
-        finalize_run(out, json=False, quiet=False)
+    told = called("finalize", out)
+    assert told.returncode == ExitCode.CORRUPT
+    assert "problems" in told.stderr
     assert "configs" in (out / "README.md").read_text()
 
 

@@ -19,6 +19,7 @@ OPTIONS_OF_BDHS = [
     "--allow-urls",
     "--attention",
     "--base-model",
+    "--chat-template",
     "--base-url",
     "--batch-size",
     "--batch-tokens",
@@ -87,6 +88,7 @@ OPTIONS_OF_BDHS = [
 HUB = {"--dataset-config", "--dataset-revision"}
 ENGINE = {
     "--base-model",
+    "--chat-template",
     "--base-url",
     "--engine",
     "--engine-arg",

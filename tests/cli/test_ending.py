@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from prefgen.cli.ending import Manner, finish
+from prefgen.card.summary import summarise
+from prefgen.cli.terminal import finish
 from prefgen.console import Console
 from prefgen.errors import TooManyDropped
 from prefgen.records import Outcome
@@ -34,14 +35,15 @@ def finished(out: Path, dropped: int, pairs: int, reason: str = "ANSWER_TIE") ->
 def test_a_judge_of_no_use_is_said_to_be(
     dropped: int, pairs: int, told: bool, reason: str, advice: tuple[str, ...], tmp_path: Path
 ) -> None:
-    manner = Manner("prefgen", "", 0.1, json=False, quiet=True)
+    out = finished(tmp_path / "out", dropped, pairs, reason)
     with pytest.raises(TooManyDropped, match=f"{dropped} of 8 rows were dropped") as raised:
-        finish(finished(tmp_path / "out", dropped, pairs, reason), manner, Console(quiet=True))
+        finish(out, summarise(out), Console(quiet=True), json=False, max_dropped=0.1)
     assert all((words in str(raised.value)) == told for words in advice)
 
 
 def test_flags_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    finish(finished(tmp_path / "out", 0, 3), Manner("prefgen", "", 1.0, json=False, quiet=True), Console(quiet=True))
+    out = finished(tmp_path / "out", 0, 3)
+    finish(out, summarise(out), Console(quiet=True), json=False)
     shown = capsys.readouterr().out
     assert "3, no image token was visible" in shown
     assert "flag own" in shown

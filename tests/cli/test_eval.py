@@ -25,7 +25,17 @@ from tests.trainers.sets import SCENES
 __all__ = ["server"]  # the fixture
 COUNT = 12
 ASKING = {
-    *("--answers", "--base-model", "--base-url", "--batch-size", "--device", "--dtype", "--engine", "--engine-arg"),
+    *(
+        "--answers",
+        "--base-model",
+        "--base-url",
+        "--chat-template",
+        "--batch-size",
+        "--device",
+        "--dtype",
+        "--engine",
+        "--engine-arg",
+    ),
     *("--engine-key-env", "--help", "--image-root", "--json", "--limit", "--max-new-tokens", "--model", "--output"),
     *("--quiet", "--revision", "--seed"),
 }
@@ -40,7 +50,17 @@ OPTIONS = {
     "mmhal": ASKING | JUDGED | {"--questions", "--with-image"},
     "llava-bench": ASKING | JUDGED | {"--context", "--questions", "--reference"},
     "compare": {"--help", "--json", "--seed"},
-    "scenes": {"--base-model", "--batch-size", "--device", "--help", "--json", "--limit", "--model", "--seed"},
+    "scenes": {
+        "--base-model",
+        "--chat-template",
+        "--batch-size",
+        "--device",
+        "--help",
+        "--json",
+        "--limit",
+        "--model",
+        "--seed",
+    },
 }
 MODEL = ("--model", SCENES / "model", "--device", "cpu")
 

@@ -129,6 +129,12 @@ TABLE: dict[str, Row] = {
         for name in ("dropout-ntp", "blind", "weakened", "contrastive", "append")
     },
     "rank": made("rank", *FAKE, "--by", "similarity"),
+    "sentences": Row(
+        lambda given, out: (
+            *made("sentences", *FAKE).words(given, out),
+            *("--objects", given / "objects.json", "--words", given / "words.txt"),
+        )
+    ),
     "corrupt": Row(lambda given, out: (*made("corrupt", *asked(given)).words(given, out),)),
     "demo": Row(lambda given, out: ("demo", "--limit", "3", "-o", out)),
     "import": selected(lambda given: ("import", "ms-swift", given / "swift")),
@@ -208,6 +214,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         done = called("bdhs", *FAKE, "-i", source, "--seed", seed, *SMALL, "-o", folder / name)
         assert done.returncode == 0, done.stderr
     assert called("export", folder / "one", "--to", "ms-swift", "-o", folder / "swift").returncode == 0
+    (folder / "words.txt").write_text("circle\nsquare\n")  # words of the fake engine
+    pictures = [{"id": number, "file_name": f"{number:012d}.jpg"} for number in range(7)]
+    circles = [{"image_id": number, "category_id": 1} for number in range(7)]
+    listed = {"images": pictures, "annotations": circles, "categories": [{"id": 1, "name": "circle"}]}
+    (folder / "objects.json").write_text(json.dumps(listed))
     with RunDirectory.open(folder / "unfinished", plan()) as run:
         for shard in run.pending():
             run.commit(shard, outcomes(run.plan.shards[shard]), PROVENANCE, seconds=0.5)

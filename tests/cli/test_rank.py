@@ -15,7 +15,15 @@ from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 OPTIONS_OF_RANK = [
-    *("--base-model", "--dataset-config", "--dataset-revision", "--engine-arg", "--engine-key-env", "--engine-timeout"),
+    *(
+        "--base-model",
+        "--chat-template",
+        "--dataset-config",
+        "--dataset-revision",
+        "--engine-arg",
+        "--engine-key-env",
+        "--engine-timeout",
+    ),
     *("--answer-kind", "--answer-pattern", "--tolerance", "--unparsed"),
     *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
     *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),

@@ -25,6 +25,7 @@ OPTIONS = [
     "--base-model",
     "--batch-size",
     "--beta",
+    "--chat-template",
     "--config",
     "--device",
     "--dry-run",

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from prefgen.cli import spreading
-from prefgen.cli.spreading import Spread
 from prefgen.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.build import Identity, build
@@ -26,7 +24,8 @@ from prefgen.rundir.layout import Layout, Plan
 from prefgen.rundir.shards import RunDirectory
 from prefgen.rundir.verify import verify
 from prefgen.rundir.writers import Part
-from prefgen.runner import launch
+from prefgen.runner import distribution, launch
+from prefgen.runner.distribution import Distribution
 from prefgen.runner.launch import Filling, Job
 from prefgen.runner.local import LocalWorkers
 from prefgen.runner.reporter import Progress
@@ -162,24 +161,24 @@ ARRAY = {"SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRA
     ],
 )
 def test_what_a_launcher_says(environment: dict[str, str], part: Part) -> None:
-    assert Spread.of({"shard": None, "workers": 1, "ray": None}, environment).part == part
-    assert Spread.of({"shard": "1/7", "workers": 1, "ray": None}, environment).part == Part(1, 7)
+    assert Distribution.of(None, 1, None, environment).part == part
+    assert Distribution.of("1/7", 1, None, environment).part == Part(1, 7)
 
 
 @pytest.mark.parametrize(
-    ("options", "environment", "named"),
+    ("workers", "ray", "environment", "named"),
     [
-        ({"shard": None, "workers": 0, "ray": None}, {}, "--workers 0"),
-        ({"shard": None, "workers": 2, "ray": "auto"}, {}, "--workers is for this machine"),
-        ({"shard": None, "workers": 1, "ray": None}, {"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x"),
-        ({"shard": None, "workers": 1, "ray": None}, {"RANK": "2", "WORLD_SIZE": "2"}, "2/2"),
+        (0, None, {}, "--workers 0"),
+        (2, "auto", {}, "--workers is for this machine"),
+        (1, None, {"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x"),
+        (1, None, {"RANK": "2", "WORLD_SIZE": "2"}, "2/2"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(
-    options: dict[str, object], environment: dict[str, str], named: str
+    workers: int, ray: str | None, environment: dict[str, str], named: str
 ) -> None:
     with pytest.raises(UsageError, match=named):
-        Spread.of(options, environment)
+        Distribution.of(None, workers, ray, environment)
 
 
 def test_a_run_with_a_judge_is_not_spread(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +204,7 @@ def test_each_worker_has_gpus_or_cores_of_its_own(monkeypatch: pytest.MonkeyPatc
         devices.shares(6, "cuda")
     with pytest.raises(UsageError, match="cuda:1 is one device"):
         devices.shares(2, "cuda:1")
-    spreading.take_own_gpus(EngineConfig(device="cuda"), {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})  # torchrun's
+    distribution.take_own_gpus(EngineConfig(device="cuda"), {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})  # torchrun's
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,7"
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))

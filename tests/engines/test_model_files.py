@@ -45,7 +45,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty weights": (lambda at: cut(at / "model.safetensors", 0), "SafetensorError.*download it again"),
     "other weights": (lambda at: of_text(at / "config.json", intermediate_size=128), "RuntimeError"),
     "deep config": (lambda at: (at / "config.json").write_text('{"model_type": "llava", "x": ' + DEEP), "Recursion"),
-    "config is a list": (lambda at: (at / "config.json").write_text("[1]"), "model_type"),
+    "config is a list": (lambda at: (at / "config.json").write_text("[1]"), "download it again"),
     "wrong type": (lambda at: of_text(at / "config.json", hidden_size="x"), "expected int, got str"),
     "config no text": (lambda at: (at / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json|decode"),
     "tokenizer": (lambda at: (at / "tokenizer.json").write_text('{"a": 1}'), "KeyError: 'added_tokens'"),
@@ -55,6 +55,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda at: (at / "model.safetensors").unlink(), "it has no weights"),
     "pickles": (lambda at: (at / "model.safetensors").rename(at / "pytorch_model.bin"), "pickles.*save_pretrained"),
     "original LLaVA": (lambda at: edit(at / "config.json", mm_vision_tower="openai/clip"), "llava-hf/.*convert"),
+    "original LLaVA 1.6": (
+        lambda at: edit(at / "config.json", mm_vision_tower="openai/clip", model_type="llava_llama"),
+        "llava-hf/.*convert",
+    ),
+    "own code": (
+        lambda at: edit(at / "config.json", model_type="internvl_chat", auto_map={"AutoConfig": "own.Config"}),
+        "brings code of its own: name its conversion.*--trust-remote-code",
+    ),
+    "newer type": (
+        lambda at: edit(at / "config.json", model_type="llava_9"),
+        "'llava_9', which transformers .* a newer",
+    ),
     "GGUF": (lambda at: (at / "config.json").rename(at / "q4.gguf"), "llama.cpp's.*--engine openai"),
     "no config": (lambda at: (at / "config.json").unlink(), "has no config.json: it is no model's folder"),
     "one level up": (lambda at: nested(at), "has no config.json; checkpoint-8 in it has"),

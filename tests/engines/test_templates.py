@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,22 @@ import pytest
 from typer.testing import CliRunner
 
 from prefgen.cli import app
-from prefgen.engines import templates
+from prefgen.engines import build, templates
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import vision
+from prefgen.engines.hf import loading, vision
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.preview import preview
 from prefgen.engines.templates import ChatTemplate
 from prefgen.errors import ModelUnreachable, RowError, UsageError
+from prefgen.evaluate.scenes import measure
 from prefgen.records import Slot, Turn
 from prefgen.requests import Completion, Generate, Sampling
 from prefgen.visibility import View
+from tests.cli.runs import called
 from tests.engines import tiny
 from tests.engines.test_loading import save
+from tests.handmade import sample
+from tests.trainers.sets import SCENES
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there a stär \ud800?"}]}]
 HOSTILE = {
@@ -110,8 +115,6 @@ def test_a_model_that_refuses_everything_ends_before_the_run(tmp_path: Path) -> 
     loaded = tiny.llava()
     loaded.processor.chat_template = "{{ raise_exception('Not today') }}"
     folder = save(loaded, tmp_path / "model")
-    from tests.handmade import sample
-
     with pytest.raises(UsageError, match=r"none of the first 2 samples can be asked: .* Not today"):
         preview(EngineConfig(str(folder)), [sample(), sample()])
     result = CliRunner().invoke(app, ["doctor", str(folder)])
@@ -154,3 +157,77 @@ def test_a_processor_that_fails_is_no_traceback(monkeypatch: pytest.MonkeyPatch)
 def test_a_row_error_crosses_processes() -> None:
     sent = pickle.loads(pickle.dumps(RowError("IMG_REFUSED", "too wide")))
     assert (sent.reason, sent.detail, str(sent)) == ("IMG_REFUSED", "too wide", "IMG_REFUSED: too wide")
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> tuple[Path, Path]:
+    """A model's folder without a chat template, and a file with one of another prompt."""
+    loaded = tiny.llava()
+    loaded.processor.chat_template = None
+    given = tmp_path / "vicuna.jinja"
+    given.write_text("Look at this. " + tiny.CHAT_TEMPLATE)
+    return save(loaded, tmp_path / "model"), given
+
+
+def test_a_template_of_ones_own_is_used_and_pins_the_run(without: tuple[Path, Path]) -> None:
+    folder, given = without
+    plain = EngineConfig(str(folder), device="cpu")
+    with pytest.raises(UsageError, match="has no chat template: give one by --chat-template FILE"):
+        preview(plain, [sample()])
+    config = replace(plain, chat_template=given)
+    assert preview(config, [sample()]).prompt.startswith("Look at this. ")
+    loaded = loading.load(config)
+    assert loaded.revision == build.identify(config, (Generate,)).model_revision
+    assert loaded.revision.startswith(f"{loading.pin(plain)} with chat template sha256:")
+    assert loaded.weights_revision == loading.pin(plain)
+    given.write_text("Look at that. " + tiny.CHAT_TEMPLATE)
+    assert loading.pin(config) != loaded.revision
+
+
+def test_a_template_of_ones_own_is_rendered_under_limits(
+    without: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, given = without
+    monkeypatch.setattr(templates, "DEADLINE_S", 1)
+    given.write_text(HOSTILE["loops"][0])
+    config = EngineConfig(str(folder), chat_template=given)
+    own = ChatTemplate(loading.load_processor(config), "some/model")
+    for ask in (lambda: preview(config, [sample()]), lambda: measure.prompt(own, "How many?")):
+        with pytest.raises(ModelUnreachable, match=r"longer than 1 s; .*--chat-template FILE"):
+            ask()
+
+
+def test_a_template_of_ones_own_is_of_the_policy_alone(without: tuple[Path, Path]) -> None:
+    config = EngineConfig(str(without[0]), chat_template=without[1], annotator="other", also=("further@main",))
+    assert build.annotator(config).chat_template is None
+    assert [each.chat_template for each in build.further(config)] == [None]
+    assert build.annotator(replace(config, annotator="")).chat_template == without[1]
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"], ids=["missing", "empty", "blank", "no text"])
+def test_a_file_without_a_template_is_named(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "t.jinja"
+    if content is not None:
+        file.write_bytes(content)
+    config = EngineConfig(str(save(tiny.llava(), tmp_path / "model")), chat_template=file)
+    for ask in (loading.pin, loading.load_processor):
+        with pytest.raises(UsageError, match=rf"--chat-template {file} (cannot be read|is empty)"):
+            ask(config)
+
+
+def test_a_server_has_a_template_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--chat-template is for a model that is loaded here"):
+        EngineConfig("m", "openai", base_url="http://localhost:8000/v1", chat_template=tmp_path / "t.jinja")
+
+
+def test_a_run_goes_on_with_the_template_that_it_began_with(tmp_path: Path) -> None:
+    own = (SCENES / "model" / "chat_template.jinja").read_text()
+    given = tmp_path / "t.jinja"
+    given.write_text(own)
+    asked = ("bdhs", "--input", SCENES / "llava_instruct.json", "--similarity-model", "minilm", "--limit", "1")
+    command = (*asked, "--model", SCENES / "model", "--chat-template", given, "--output", tmp_path / "out")
+    assert called(*command).returncode in (0, 3, 9)
+    given.write_text("Look. " + own)
+    changed = called(*command)
+    assert changed.returncode == 6
+    assert "model_revision" in changed.stderr

@@ -265,7 +265,7 @@ def granite4_vision() -> LoadedModel:
     """Features added in several layers of the decoder, each by a query former of its own."""
     tokenizer = tiny.tokenizer("<image>")
     config = transformers.Granite4VisionConfig(
-        vision_config={"model_type": "siglip_vision_model", **VISION, "vision_use_head": False},
+        vision_config={"model_type": "siglip_vision_model", **VISION, "hidden_size": 64, "vision_use_head": False},
         text_config={
             "model_type": "granite4_vision_text",
             "vocab_size": len(tokenizer),
@@ -280,11 +280,11 @@ def granite4_vision() -> LoadedModel:
         spatial_target_layers=[0, 1, 0, 1],
         qformer_config={
             "model_type": "blip_2_qformer",
-            "hidden_size": 32,
+            "hidden_size": 64,  # the encoder's, with heads of 64 numbers: newer versions put in both themselves
             "num_hidden_layers": 1,
-            "num_attention_heads": 2,
+            "num_attention_heads": 1,
             "intermediate_size": 64,
-            "encoder_hidden_size": 32,
+            "encoder_hidden_size": 64,
         },
     )
     return zoo._built("Granite4Vision", config, _anyres("Granite4Vision", config, tokenizer, downsample_rate="1/2"))

@@ -81,3 +81,18 @@ def test_write_gives_the_committed_files(tmp_path: Path, monkeypatch: pytest.Mon
     assert json.loads((tmp_path / "llava_instruct.json").read_text()) == ROWS[:5]
     assert (tmp_path / "heldout.json").read_bytes() == (FOLDER / "heldout.json").read_bytes()
     assert len(list((tmp_path / "images").iterdir())) == 5
+    assert (tmp_path / "words.txt").read_bytes() == (FOLDER / "words.txt").read_bytes()
+    written, known = (json.loads((place / "instances.json").read_text()) for place in (tmp_path, FOLDER))
+    assert written["images"] == known["images"][:5]
+    assert written["annotations"] == known["annotations"][: len(written["annotations"])]
+
+
+def test_the_listed_objects_are_those_that_the_captions_tell_of() -> None:
+    known = json.loads((FOLDER / "instances.json").read_text())
+    listed: dict[str, set[str]] = {}
+    for annotation in known["annotations"]:
+        name = known["categories"][annotation["category_id"]]["name"]
+        listed.setdefault(f"{annotation['image_id']:012d}.jpg", set()).add(name)
+    captions = [row for row in ROWS if "image" in row and len(row["conversations"][1]["value"]) > 80]
+    assert len(captions) > 200
+    assert all(shapes_in(row["conversations"][1]["value"]) <= listed[row["image"]] for row in captions)

@@ -13,7 +13,7 @@ from prefgen.records import Image, Pair
 from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import Plan, RunDirectory
 from prefgen.rundir.verify import verify
-from prefgen.select import Selection, SelectJob, write
+from prefgen.select import Selection, SelectJob, fill
 from tests import handmade
 from tests.handmade import PROVENANCE, ask, card, sample
 
@@ -44,9 +44,16 @@ def table(out: Path) -> pa.Table:
     return pa.concat_tables([pq.read_table(path) for path in sorted((out / "data").iterdir())])
 
 
+def write(job: SelectJob) -> None:
+    """Make the run of a selection."""
+    with RunDirectory.open(job.output, job.plan()) as run:
+        fill(job, run)
+        run.finalize(card)
+
+
 def written(selection: Selection, out: Path, shard_size: int = 4) -> list[dict[str, Any]]:
     """The rows of the run that a selection makes, which must be in order."""
-    write(SelectJob("test", {}, selection, out, shard_size), lambda run: run.finalize(card))
+    write(SelectJob("test", {}, selection, out, shard_size))
     found = verify(out)
     assert not found.problems, found.problems
     rows: list[dict[str, Any]] = table(out).to_pylist()

@@ -7,18 +7,13 @@ import pytest
 from prefgen.errors import CorruptRun
 from prefgen.rundir.layout import Layout
 from prefgen.rundir.shards import RunDirectory
-from prefgen.select import Amount, SelectJob, mix, write
+from prefgen.select import Amount, SelectJob, mix
 from tests.cli.runs import data_digests
-from tests.handmade import card
-from tests.select.runs import pair, stored
+from tests.select.runs import pair, stored, write
 
 
 class Killed(Exception):
     pass
-
-
-def finalize(run: RunDirectory) -> None:
-    run.finalize(card)
 
 
 def test_a_killed_selection_ends_with_the_bytes_of_an_unbroken_one(
@@ -28,7 +23,7 @@ def test_a_killed_selection_ends_with_the_bytes_of_an_unbroken_one(
     second = stored(tmp_path / "b", [pair(number, rejected="A fish.") for number in range(20)])
     selection = mix([(first, Amount()), (second, Amount(rows=10))], 0)
     jobs = [SelectJob("mix", {"seed": 0}, selection, tmp_path / name, 4) for name in ("whole", "broken")]
-    write(jobs[0], finalize)
+    write(jobs[0])
     commit = RunDirectory.commit_rows
 
     def killed(self: RunDirectory, shard: int, *arguments: object) -> None:
@@ -38,10 +33,10 @@ def test_a_killed_selection_ends_with_the_bytes_of_an_unbroken_one(
 
     monkeypatch.setattr(RunDirectory, "commit_rows", killed)
     with pytest.raises(Killed):
-        write(jobs[1], finalize)
+        write(jobs[1])
     monkeypatch.undo()
     assert len(Layout(tmp_path / "broken").read_commits()) == 3
-    write(jobs[1], finalize)
+    write(jobs[1])
     assert data_digests(tmp_path / "whole") == data_digests(tmp_path / "broken")
 
 
@@ -61,6 +56,6 @@ def test_other_inputs_are_refused(tmp_path: Path) -> None:
         job = SelectJob("mix", {"seed": 1}, mix([(run, Amount())], 1), tmp_path / "out", 4)
         if number:
             with pytest.raises(CorruptRun, match=r"input\.0\.manifest_sha256"):
-                write(job, finalize)
+                write(job)
         else:
-            write(job, finalize)
+            write(job)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,28 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(data: Path, tmp_
     assert done.stderr.count("17 samples") == 1
     assert done.stderr.count(f"{STEPS} steps of 4 samples") == 1
     assert_same(one, two)
+
+
+@pytest.mark.slow
+def test_machines_that_share_no_disk_are_told_so_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "prefgen", "train", "dpo", data, *HALVES, "--output", "out"]
+    nodes = []
+    for rank in range(2):
+        folder = tmp_path / str(rank)
+        (folder / "out" / "training").mkdir(parents=True)
+        (folder / "out" / "training" / "config.toml").touch()  # of an earlier try
+        own = {"RANK": rank, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**ENVIRONMENT, "PYTHONPATH": os.getcwd(), **{name: str(value) for name, value in own.items()}}
+        words = list(map(str, command))
+        nodes.append(subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True))
+    said = [node.communicate(timeout=300)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [2, 2], said
+    assert "process 1 on" in said[1]
+    assert "must be on a disk that all machines share" in said[1]
+    assert "error" not in said[0]
 
 
 @pytest.mark.slow

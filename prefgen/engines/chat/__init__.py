@@ -1,1 +1,1 @@
-"""Chat models behind an API: paid calls that are bought once, within a budget, and never hold up other engines."""
+"""Chat models behind an API: each reply is paid for once, within a budget, while other engines go on working."""

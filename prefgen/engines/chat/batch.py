@@ -1,4 +1,4 @@
-"""All requests at once: files of requests, and what comes back.
+"""Batch APIs: writes all requests to files, submits them and reads the results.
 
 Requests are written to files under OUT/.prefgen/batches and noted in the ledger with what they may cost; a service
 answers them (`prefgen.engines.chat.services`). Each step is noted before the next, so a run that dies takes its batches
@@ -30,19 +30,20 @@ PENDING = "BATCH_PENDING"
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """What one batch may hold."""
+    """Limits of one batch."""
 
     requests: int = 50_000
     bytes: int = 200_000_000
 
 
 class Lines:
-    """An engine that answers from the ledger, and writes down what it cannot answer.
+    """An engine that answers from the ledger and writes all other requests to batch files.
 
     Such a request fails with `PENDING`, so its flow ends for now; it is run again when the answer is there.
 
     Attributes:
-        written: requests in the files. short: whether more would have been, but for the budget.
+        written: requests in the files.
+        short: whether more would have been, but for the budget.
     """
 
     def __init__(self, config: JudgeConfig, ledger: Ledger, folder: Path, limits: BatchLimits) -> None:
@@ -58,7 +59,7 @@ class Lines:
         self._size = 0
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Answer or write down."""
+        """Answer a request from the ledger, or write it to the file."""
         if not isinstance(request, Chat):
             raise TypeError(f"this engine answers Chat requests, not {type(request).__name__}")
         key = wire.key(request, self._config)
@@ -68,12 +69,12 @@ class Lines:
         self._replies.append((ticket, reply or RowError(PENDING)))
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """What was submitted since."""
+        """Replies to the requests submitted since the last call."""
         replies, self._replies = self._replies, []
         return replies
 
     def flush(self) -> None:
-        """Write the file that is being filled, and what it may cost, for good."""
+        """Close the file that is being filled and store its reservation."""
         if not self._lines:
             return
         content = b"".join(self._lines)
@@ -109,7 +110,7 @@ class Lines:
 
 
 class Answers(Lines):
-    """The same when everything has been asked: a question without an answer is a bug."""
+    """An engine that answers from the ledger when everything has been asked; a missing reply is a bug."""
 
     def _put(self, key: str, request: Chat) -> None:
         raise RuntimeError(f"request {key} was not in any batch")
@@ -139,11 +140,11 @@ class Batches:
         return Lines(self._config, self._ledger, self._folder, self._limits)
 
     def answers(self) -> Answers:
-        """An engine for when everything has been asked."""
+        """An engine for the last round, which answers from the ledger only."""
         return Answers(self._config, self._ledger, self._folder, self._limits)
 
     def run(self, lines: Lines | None = None) -> None:
-        """Submit what was written down, wait for every batch that is not finished, and keep the answers.
+        """Submit the files that were written, wait for every open batch, and store the replies.
 
         Args:
             lines: what the last round wrote; None at the start, when an earlier process may have left batches.
@@ -170,7 +171,7 @@ class Batches:
             raise ModelUnreachable("the batches came back without a single answer; repeat the command to ask again")
 
     def _answered(self, file: str, batch: str) -> int:
-        """Wait for a batch and keep what it brings; the number of requests that will not have to be asked again."""
+        """Wait for a batch and store its replies; returns the number of requests that are settled."""
         try:
             return self._store(file, self._service.results(batch))
         except UsageError:  # refused as a whole: whatever was wrong, it will be another batch
@@ -194,11 +195,11 @@ class Batches:
         return sum(one.reply is not None for one in ended.values())
 
     def _bound(self, line: dict[str, Any]) -> wire.Usage:
-        """What the usage of a request can be, at most; roughly, from its line."""
+        """Upper bound of a request's usage, estimated from its line."""
         return wire.Usage(len(json.dumps(line)) + self._price.image_tokens, line["body"]["max_tokens"])
 
     def _read(self, key: str, line: Mapping[str, Any], call: int, reserved: float, bound: wire.Usage) -> Ended:
-        """How one request ended."""
+        """The outcome of one request."""
         response = line.get("response") or {}
         status = response.get("status_code")
         if status != 200:

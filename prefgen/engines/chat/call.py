@@ -1,4 +1,4 @@
-"""One attempt at one call, through the official SDK, and what its failure means.
+"""One attempt at one API call through the official SDK, and the classification of its failure.
 
 The SDK's own retries are off: how often to ask, and when, is decided in `prefgen.engines.chat.exchange` alone.
 """
@@ -35,7 +35,7 @@ Kind = Literal[
 
 
 class Trouble(Exception):
-    """An attempt that brought no answer.
+    """A failed attempt.
 
     Args:
         kind: ``rejected`` is this request, for what it holds; ``refused`` is everything under this key.
@@ -49,7 +49,7 @@ class Trouble(Exception):
 
 
 class _Bounded(openai.DefaultAsyncHttpxClient):
-    """Reads no reply beyond `REPLY_BYTES_MOST`."""
+    """An HTTP transport that stops reading a reply at `REPLY_BYTES_MOST`."""
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         response = await super().send(request, stream=True, **options)
@@ -75,7 +75,7 @@ class _BoundedStream(httpx.AsyncByteStream):
 
 
 class Caller:
-    """Sends bodies to one server with one key. Must be made and used inside one event loop."""
+    """Sends request bodies to one server with one key. Create and use it inside one event loop."""
 
     def __init__(self, config: JudgeConfig) -> None:
         self._key = api_key(config)
@@ -88,7 +88,7 @@ class Caller:
         )
 
     async def __call__(self, body: dict[str, Any], timeout_s: float) -> bytes:
-        """The body of the answer, of status 200.
+        """The body of a reply with status 200.
 
         Raises:
             Trouble: for everything else.
@@ -128,7 +128,7 @@ class Caller:
         return Trouble("unknown-model" if status == 404 else "rejected", detail)
 
     def _clean(self, error: BaseException) -> str:
-        """An error's words without the key, short, on one line."""
+        """An error's message without the key, shortened to one line."""
         words = "".join(character if character.isprintable() else " " for character in str(error))
         told = " ".join(words.split()) or type(error).__name__
         # A word such as EMPTY, which stands in for a key at servers of one's own, is no secret.
@@ -140,7 +140,7 @@ class Caller:
 
 
 def api_key(config: JudgeConfig) -> str:
-    """The key of the environment; servers of one's own often need none.
+    """The key from the environment; local servers often need none.
 
     Raises:
         UsageError: if OpenAI is to be asked without a key, or it cannot be one.
@@ -152,7 +152,7 @@ def api_key(config: JudgeConfig) -> str:
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds that ``Retry-After`` asks for; None if it says nothing sensible.
+    """Seconds that a ``Retry-After`` header asks for; None if it cannot be read.
 
     A date counts from the server's own ``Date``, so that the clock of this machine does not matter.
     """

@@ -1,4 +1,4 @@
-"""Which judge to ask, and within what limits."""
+"""Configuration of a judge: its model, address, prices and limits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ class JudgeConfig:
         judge_url: base URL of an OpenAI-compatible server.
         api_key_env: environment variable that holds the key.
         concurrency: requests in flight at most; the window starts small, grows while answers come and halves at a 429.
-        rpm: requests a minute at most. tpm: tokens a minute, those to be generated included.
-        request_timeout: seconds one attempt may take. request_deadline: seconds all attempts at a request may take.
+        rpm: requests a minute at most.
+        tpm: tokens a minute, those to be generated included.
+        request_timeout: seconds one attempt may take.
+        request_deadline: seconds all attempts at a request may take.
         max_cost: dollars that this run may cost, all its invocations together.
         price_in: dollars per million tokens read, `price_out` per million generated; None takes the table's.
         reasoning_effort: how much a reasoning model is to think; None leaves it to the server. Tokens for it
@@ -69,11 +71,6 @@ class JudgeConfig:
     batch_files: bool = options.option(False, help="Write requests to files, for vllm run-batch.", panel=options.JUDGE)
 
     def __post_init__(self) -> None:
-        """Check the limits.
-
-        Raises:
-            UsageError: naming the option and its value.
-        """
         options.check(self)
         if (self.price_in is None) != (self.price_out is None):
             raise UsageError("--price-in and --price-out go together")
@@ -83,7 +80,7 @@ class JudgeConfig:
 
     @property
     def hidden_tokens(self) -> int:
-        """Tokens of reasoning that a reply may take beside its text."""
+        """Upper bound of the reasoning tokens of a reply."""
         return EFFORTS[self.reasoning_effort or "none"]
 
     @property
@@ -99,10 +96,11 @@ class JudgeConfig:
 
 @dataclass(frozen=True)
 class Patience:
-    """How failures are met; times in seconds.
+    """Retry settings; times in seconds.
 
     Attributes:
-        tries: attempts at a request that meets server or network errors. malformed_tries: that gets unusable replies.
+        tries: attempts at a request that meets server or network errors.
+        malformed_tries: that gets unusable replies.
         backoff_first: wait before the second attempt, doubled each time up to `backoff_most`, times a random 0.5 … 1.
         breaker_after: failures in a row, of all requests, after which only one probe per `breaker_probe` is sent;
             after `breaker_gives_up` the run stops.

@@ -1,4 +1,4 @@
-"""The engine: a background thread in which requests wait for the network, so that nobody else has to."""
+"""The engine for `Chat` requests: an event loop in a background thread, so that no other engine waits."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ class ChatEngine:
 
     @property
     def calls(self) -> int:
-        """Calls made so far, by this process."""
+        """Number of calls that this process has made."""
         return self._exchange.calls
 
     def hold(self, calls: int | None) -> None:
-        """Make no more than so many calls in all; None lets them go on."""
+        """Limit the number of calls in all; None removes the limit."""
         self._loop.call_soon_threadsafe(self._exchange.hold, calls)
 
     def held(self) -> list[Chat]:
-        """Requests that are held back, if nothing else is under way; else none."""
+        """Number of requests held back by the limit if no call is in flight, else 0."""
         held = list(self._exchange.held)
         return held if self._exchange.waiting == self._pending else []
 
@@ -72,14 +72,14 @@ class ChatEngine:
         return self._exchange.last
 
     def submit(self, ticket: int, request: Request) -> None:
-        """Start asking."""
+        """Start a request."""
         if not isinstance(request, Chat):
             raise TypeError(f"this engine answers Chat requests, not {type(request).__name__}")
         self._pending += 1
         self._loop.call_soon_threadsafe(self._start, ticket, request)
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """What has been answered since; does not wait.
+        """Replies that have arrived since the last call; does not wait.
 
         Raises:
             PrefgenError: if the judge cannot be asked any more.
@@ -94,12 +94,12 @@ class ChatEngine:
         return replies
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for an answer; False if none is to be expected."""
+        """Wait for a reply; False if none is expected."""
         self._next = self._take(timeout_s)
         return self._pending > 0
 
     def close(self) -> None:
-        """Send nothing more, let what is being sent be answered, and stop."""
+        """Send no more requests, wait for those in flight, and stop the thread."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._stop()
 

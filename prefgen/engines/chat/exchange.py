@@ -1,4 +1,4 @@
-"""From a request to its reply, whatever it takes: first the ledger, then budget, limits, the call and its retries.
+"""The exchange of a request for its reply: ledger, budget, limits, the call and its retries, in this order.
 
 What the failures of a call lead to (``tries`` and times: `prefgen.engines.chat.config.Patience`):
 
@@ -101,7 +101,7 @@ class Exchange:
         self._over: BaseException | None = None  # why nothing more is sent
 
     async def answer(self, request: Chat) -> Message:
-        """The reply, from the ledger or from the server.
+        """The reply, from the ledger or the server.
 
         Raises:
             RowError: if this request cannot be answered.
@@ -128,7 +128,7 @@ class Exchange:
         return kept
 
     def hold(self, calls: int | None) -> None:
-        """Make no more than so many calls in all until this is called with None."""
+        """Limit the number of calls in all until this is called with None."""
         self._calls_most = calls
         if calls is None:
             self._released.set()
@@ -137,7 +137,7 @@ class Exchange:
 
     @property
     def waiting(self) -> int:
-        """Requests that `hold` keeps from being sent, and those that are queued behind one of them."""
+        """Number of requests held back by `hold`, and of those queued behind them."""
         return len(self.held) + self._queued
 
     @property
@@ -145,7 +145,7 @@ class Exchange:
         return self._calls_most is None or self.calls < self._calls_most
 
     async def _allowed(self, request: Chat) -> None:
-        """Wait while no further call is to be made."""
+        """Wait while the limit of calls is reached."""
         while not self._is_allowed:
             self.held.append(request)
             try:
@@ -154,7 +154,7 @@ class Exchange:
                 self.held.remove(request)
 
     async def close(self) -> None:
-        """Send nothing more; what is being sent may still be answered, and is kept."""
+        """Send no more requests; replies to those in flight are still stored."""
         self._over = self._over or asyncio.CancelledError()
         for task in self._tasks - self._calling:
             task.cancel()
@@ -167,7 +167,7 @@ class Exchange:
         await self._writer.idle()
 
     async def _insist(self, key: str, request: Chat) -> Message | RowError:
-        """Try until there is an answer, or none to be expected."""
+        """Retry until there is a reply, or a failure that no retry can mend."""
         loop, patience = asyncio.get_running_loop(), self._patience
         deadline: float | None = None
         failures = tries = malformed = 0
@@ -227,13 +227,13 @@ class Exchange:
             await asyncio.sleep(wait)
 
     def _bound(self, request: Chat) -> wire.Usage:
-        """What the request can use at most."""
+        """Upper bound of the request's usage."""
         return bound_of(request, self._config, self._price.image_tokens)
 
     async def _attempt(
         self, key: str, request: Chat, dialect: wire.Dialect, bound: wire.Usage, left: float
     ) -> Message | RowError | None:
-        """Reserve, note, send, settle, note. None if the judge has to be asked in another form.
+        """Make one call: reserve, record, send, settle, record. None if the request must be sent in another form.
 
         Raises:
             Trouble: where there is no answer.
@@ -280,7 +280,7 @@ class Exchange:
         return reply
 
     def _checked(self, message: Message, model: str) -> Message | RowError:
-        """The message, if it comes from the right model.
+        """The message, if the asked model has sent it.
 
         Raises:
             UsageError: if the very first does not.
@@ -292,11 +292,11 @@ class Exchange:
         return RowError("REPLY_MODEL", f"answered by {model}")
 
     def _is_known(self, request: Chat) -> bool:
-        """Whether it is known how this server is to be asked."""
+        """Whether the form in which this server takes requests is known."""
         return self._greeted.is_set() and (self._form_known or not request.schema)
 
     def _is_form_wrong(self, request: Chat, dialect: wire.Dialect, reply: Message) -> bool:
-        """Whether a complete reply is no JSON although that was asked for, and another form may do better.
+        """Whether a complete reply is not JSON as asked, and another form of request may help.
 
         The first reply that can be read, or the last form there is, settles it for the run.
         """
@@ -321,14 +321,14 @@ class Exchange:
         return True
 
     def _settle(self) -> None:
-        """Keep what was found out for the run."""
+        """Store the form that the server accepts for the rest of the run."""
         self._form_known = True
         self._ledger.keep(_DIALECT, json.dumps(vars(self._dialect)))
         if self._dialect.format != "json_schema":
             self._say(f"judge: {_FORM[self._dialect.format]}")
 
     def _simpler(self, request: Chat, used: wire.Dialect, trouble: Trouble) -> bool:
-        """Whether to ask again in simpler words."""
+        """Whether to send the request again in a simpler form."""
         if self._dialect == used:
             self._dialect = used.without(trouble.detail)
             vague = self._dialect == used and not self._greeted.is_set() and "reasoning_effort" not in trouble.detail
@@ -337,7 +337,7 @@ class Exchange:
         return self._dialect != used
 
     def _rejected(self, trouble: Trouble) -> RowError:
-        """A request that the server will not have.
+        """The error for a request that the server rejects.
 
         Raises:
             UsageError: if it had none so far.
@@ -364,7 +364,7 @@ class Exchange:
         return backoff * (0.5 + self._jitter.random() / 2)
 
     def _be_throttled(self, trouble: Trouble, wait: float, left: float) -> None:
-        """Everyone waits.
+        """Slow all requests down after a 429.
 
         Raises:
             Stopped: if that would take longer than a request may.
@@ -378,7 +378,7 @@ class Exchange:
         self._pause.extend(wait)
 
     def _given_up(self, trouble: Trouble) -> RowError:
-        """The row's end, if the others get their answers.
+        """The error that drops the row, if other requests are being answered.
 
         Raises:
             ModelUnreachable: if nobody ever got one.
@@ -391,7 +391,7 @@ class Exchange:
 
 
 def _trouble(failed: wire.Failed) -> Trouble:
-    """What an error means that came with status 200; whether it was charged is not known."""
+    """The failure for an error that came with status 200; it may have been charged."""
     kinds: dict[int, Kind] = {401: "refused", 402: "quota", 403: "refused", 404: "unknown-model", 429: "throttled"}
     status = failed.status or 500
     kind: Kind = kinds.get(status, "rejected" if 400 <= status < 500 and status not in (408, 409) else "server")
@@ -399,12 +399,12 @@ def _trouble(failed: wire.Failed) -> Trouble:
 
 
 def _is_about_form(complaint: str) -> bool:
-    """Whether a rejection that names no parameter of ours may be about the form of the reply."""
+    """Whether a rejection that names none of our parameters may be about the form of the reply."""
     return any(word in complaint.lower() for word in ("format", "schema", "grammar", "guided", "extra", "structured"))
 
 
 def bound_of(request: Chat, config: JudgeConfig, image_tokens: int) -> wire.Usage:
-    """What a request can use at most, in whatever form it is asked."""
+    """Upper bound of a request's usage, in any form."""
     read = prompt_bound(request, image_tokens) + (wire.REMINDER_BYTES if request.schema else 0)
     return wire.Usage(read, request.sampling.max_new_tokens + config.hidden_tokens)
 
@@ -416,7 +416,7 @@ def _this_task() -> asyncio.Task[Any]:
 
 
 class _Writer:
-    """Writes to the ledger whatever came together since the last commit, one commit at a time."""
+    """Writes records to the ledger, all that have come since the last commit in one transaction."""
 
     def __init__(self, ledger: Ledger, threads: ThreadPoolExecutor | None) -> None:
         self._ledger, self._threads = ledger, threads
@@ -424,7 +424,7 @@ class _Writer:
         self._running: asyncio.Task[None] | None = None
 
     async def write(self, record: Sent | Ended) -> None:
-        """Returns when the record is on disk; it gets there even if the caller is cancelled."""
+        """Return when the record is on disk; it is written even if the caller is cancelled."""
         if self._threads is None:
             self._ledger.write([record])
             return

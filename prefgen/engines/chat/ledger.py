@@ -1,4 +1,6 @@
-"""The ledger: what was asked, what it may cost, what came back. Nothing is sent, and no reply used, before it is here.
+"""The ledger: an SQLite file of requests, reservations and replies.
+
+A request is recorded before it is sent, a reply before it is used.
 
 SQLite, one writer (the run's lock sees to that), synced at every commit; callers gather what is to be written and
 commit it together. A call without an end is one that a crash cut off: nobody knows whether it was charged, so it counts
@@ -35,7 +37,7 @@ End = Literal["answered", "failed", "doubtful"]
 
 @dataclass(frozen=True)
 class Sent:
-    """A call that is about to be made. `reserved`: dollars it may cost."""
+    """Record of a call before it is made. `reserved`: upper bound of its cost in dollars."""
 
     call: int
     key: str
@@ -44,7 +46,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a call ended. `cost`: dollars; `reply`: what to keep for its request, if anything."""
+    """Record of how a call ended. `cost`: dollars; `reply`: what is stored for its request, if anything."""
 
     call: int
     key: str
@@ -55,10 +57,12 @@ class Ended:
 
 @dataclass(frozen=True)
 class Bill:
-    """All invocations of a run together.
+    """Cost and counts of all invocations of a run.
 
     Attributes:
-        calls: attempts. answered: of them, those with a reply. doubtful: of unknown end, counted in full.
+        calls: attempts.
+        answered: of them, those with a reply.
+        doubtful: of unknown end, counted in full.
         dollars: 0 where no price is known.
     """
 
@@ -98,7 +102,7 @@ class Ledger:
             self._answered = {key for (key,) in self._do("SELECT key FROM replies")}
 
     def reply(self, key: str) -> Message | RowError | None:
-        """What was answered to a request, or that it never can be."""
+        """The stored reply to a request, or the reason why there is none."""
         if key not in self._answered:
             return None
         ((stored,),) = self._do("SELECT reply FROM replies WHERE key = ?", key)
@@ -111,12 +115,12 @@ class Ledger:
         return Message(**{**values, "how": tuple(values.get("how", ()))})
 
     def found(self, name: str) -> str | None:
-        """What was found out about the judge in an earlier call or invocation."""
+        """A fact about the judge that was stored in an earlier call or invocation."""
         kept = self._do("SELECT value FROM found WHERE name = ?", name)
         return kept[0][0] if kept else None
 
     def keep(self, name: str, value: str) -> None:
-        """Keep what was found out about the judge."""
+        """Store a fact about the judge."""
         self._do("INSERT OR REPLACE INTO found VALUES (?, ?)", name, value)
 
     def next_call(self) -> int:
@@ -125,7 +129,7 @@ class Ledger:
         return self._last_call
 
     def write(self, records: Iterable[Sent | Ended]) -> None:
-        """Store records for good, all or none."""
+        """Store records durably, all or none."""
         stored: list[str] = []
         self._do("BEGIN")
         for record in records:
@@ -144,12 +148,12 @@ class Ledger:
         return record.reply is not None
 
     def spent(self) -> float:
-        """Dollars of all calls so far; those of unknown end count in full."""
+        """Dollars of all calls so far; calls without a known end count with their full reservation."""
         ((dollars,),) = self._do("SELECT total(coalesce(cost, reserved)) FROM calls")
         return float(dollars)
 
     def bill(self) -> Bill:
-        """What it all came to."""
+        """Cost and counts of all calls."""
         (count,) = self._do(
             "SELECT count(*), total(ended = 'answered'), total(ended IS NULL OR ended = 'doubtful') FROM calls"
         )
@@ -164,11 +168,11 @@ class Ledger:
         yield from self._do("SELECT file, tag, batch FROM batches WHERE NOT done ORDER BY file")
 
     def put_batch(self, file: str, tag: str, batch: str | None = None, *, done: bool = False) -> None:
-        """Note where a batch stands."""
+        """Store the state of a batch."""
         self._do("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)", file, tag, batch, done)
 
     def open_calls(self, keys: Iterable[str]) -> dict[str, tuple[int, float]]:
-        """The latest call without an end of each of these requests: (number, reservation)."""
+        """The latest unfinished call of each of these requests: (number, reservation)."""
         wanted = set(keys)
         found = self._do("SELECT key, id, reserved FROM calls WHERE ended IS NULL ORDER BY id")
         return {key: (call, reserved) for key, call, reserved in found if key in wanted}
@@ -178,13 +182,13 @@ class Ledger:
         self._database.close()
 
     def _do(self, statement: str, *values: object) -> list[Any]:
-        """Execute a statement; its rows."""
+        """Execute a statement and return its rows."""
         with self._faults():
             return self._database.execute(statement, values).fetchall()
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Turn what SQLite raises into an error that names the file and what to do."""
+        """Convert SQLite errors to errors that name the file and what to do."""
         try:
             yield
         except sqlite3.ProgrammingError:  # a bug

@@ -1,4 +1,4 @@
-"""How fast to ask: a window that adapts, requests and tokens a minute, pauses, and a breaker for an outage.
+"""Rate limits: an adaptive window, requests and tokens per minute, pauses, and a circuit breaker for outages.
 
 All of it runs in one event loop and goes by that loop's clock, which is monotonic: setting the machine's clock changes
 nothing.
@@ -21,7 +21,7 @@ def _now() -> float:
 
 
 class Window:
-    """How many requests are in flight. An async context manager: inside, a request may be sent.
+    """Limit of requests in flight. An async context manager: a request may be sent inside.
 
     Until the first 429 every answer widens it by one; from then on a window full of answers does. A 429 halves it.
     """
@@ -55,11 +55,11 @@ class Window:
         self._admit()
 
     def answered(self) -> None:
-        """An answer came."""
+        """Note a reply, which may widen the window."""
         self.size = min(self._most, self.size + (1.0 / self.size if self._throttled else 1.0))
 
     def throttled(self, sent_at: float) -> None:
-        """A request that was sent at this time met a 429. Those of one burst count as one."""
+        """Note a 429 for a request sent at this time. Those of one burst count once."""
         if sent_at > self._halved_at:
             self.size, self._throttled, self._halved_at = max(1.0, self.size / 2), True, _now()
 
@@ -72,14 +72,14 @@ class Window:
 
 
 class Rate:
-    """So much a minute, evenly spread; None for no limit."""
+    """A limit per minute, spread evenly; None for no limit."""
 
     def __init__(self, per_minute: int | None) -> None:
         self._per_minute = per_minute
         self._free_at = float("-inf")
 
     async def take(self, amount: int) -> None:
-        """Wait for one's turn."""
+        """Wait for a slot."""
         if self._per_minute is None:
             return
         now = _now()
@@ -89,23 +89,23 @@ class Rate:
 
 
 class Pause:
-    """A wait that the server asked for; it holds for everyone."""
+    """A pause of all requests that the server asked for."""
 
     def __init__(self) -> None:
         self._until = float("-inf")
 
     def extend(self, seconds: float) -> None:
-        """Nobody sends for so long."""
+        """Pause all requests for this many seconds."""
         self._until = max(self._until, _now() + seconds)
 
     async def over(self) -> None:
-        """Wait for its end, which may move meanwhile."""
+        """Wait for the end of the pause, which may be extended meanwhile."""
         while (left := self._until - _now()) > 0:
             await asyncio.sleep(left)
 
 
 class Breaker:
-    """Stops asking a server that answers nobody: one probe now and then, until it is back or patience ends."""
+    """Circuit breaker: during an outage, sends one probe at intervals until the server answers or patience ends."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
@@ -115,22 +115,22 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is taken to be down."""
+        """Whether the server counts as down."""
         return self._opened_at is not None
 
     def answered(self) -> None:
-        """The server is there."""
+        """Note a reply: the server is up."""
         self._failures, self._opened_at = 0, None
 
     def failed(self) -> None:
-        """One more failure with no answer in between."""
+        """Note one more failure without a reply in between."""
         self._failures += 1
         if self._opened_at is None and self._failures >= self._patience.breaker_after:
             self._opened_at = _now()
             self._probe_at = self._opened_at + self._patience.breaker_probe
 
     async def closed(self) -> bool:
-        """Wait until asking makes sense again.
+        """Wait until requests may be sent again.
 
         Returns:
             Whether it is open still, and the caller's request is to be the probe.

@@ -1,4 +1,4 @@
-"""What a call costs, and that it never costs more than is left: reserve before sending, settle from the usage."""
+"""Prices and the budget: the cost of a call is reserved before it is sent and settled from its usage."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PRICES = {
 
 
 def price_of(config: JudgeConfig) -> Price | None:
-    """The judge's price: the user's, else the table's, else unknown. Halved for the Batch API.
+    """The judge's price: the user's, else the table's, else None. Half for the Batch API.
 
     Raises:
         UsageError: if there is a budget and no price to count by.
@@ -66,7 +66,7 @@ def price_of(config: JudgeConfig) -> Price | None:
 
 
 def prompt_bound(request: Chat, image_tokens: int) -> int:
-    """Tokens of a prompt, at most: no tokenizer makes more tokens than there are bytes."""
+    """Upper bound of a prompt's tokens: no tokenizer makes more tokens than bytes."""
     text = max(
         sum(len(turn.text.encode("utf-8", "surrogatepass")) + _TOKENS_PER_TURN for turn in turns)
         for turns in (request.turns, request.plain)
@@ -75,7 +75,7 @@ def prompt_bound(request: Chat, image_tokens: int) -> int:
 
 
 class Budget:
-    """Keeps the sum of what is spent and what may yet be spent under a ceiling.
+    """Keeps the sum of spent and reserved dollars below a ceiling.
 
     Args:
         ceiling: dollars; None for no limit.
@@ -90,7 +90,7 @@ class Budget:
         self._settled = asyncio.Event()
 
     async def reserve(self, dollars: float) -> None:
-        """Set dollars aside; waits while calls in flight may still turn out cheaper than they might have been.
+        """Reserve dollars; waits while calls in flight may settle below their reservations.
 
         Raises:
             BudgetReached: if they cannot be had even then.
@@ -106,16 +106,16 @@ class Budget:
         self.take(dollars)
 
     def fits(self, dollars: float) -> bool:
-        """Whether so much is left."""
+        """Whether this amount is left."""
         return self._ceiling is None or self.spent + self.reserved + dollars <= self._ceiling
 
     def take(self, dollars: float) -> None:
-        """Set dollars aside that fit."""
+        """Reserve dollars that are known to fit."""
         self.reserved += dollars
         self._open += 1
 
     def settle(self, reserved: float, cost: float) -> None:
-        """Replace a reservation by what was charged: 0 where nothing was, the reservation itself where nobody knows."""
+        """Replace a reservation by the charge: 0 if there was none, the reservation if it is unknown."""
         self._open -= 1
         self.reserved = self.reserved - reserved if self._open else 0.0  # so that rounding cannot add up
         self.spent += cost

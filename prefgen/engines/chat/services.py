@@ -1,4 +1,4 @@
-"""Who answers batches: OpenAI's Batch API, or whoever is handed the files."""
+"""Services that answer batch files: OpenAI's Batch API, or the user."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ class Service(Protocol):
     """Answers files of requests."""
 
     def submit(self, path: Path, tag: str) -> str:
-        """Hand a file over, unless that was done before; a name for it. `tag` is its content's."""
+        """Submit a file unless that was done before; returns its name. `tag` identifies its content."""
 
     def results(self, batch: str) -> list[dict[str, Any]]:
-        """Wait until a batch is over; the lines of its results, in any order, some may be missing.
+        """Wait until a batch is over; returns the lines of its results, in any order, some perhaps missing.
 
         Raises:
             UsageError: if it was refused as a whole.
         """
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release connections."""
 
 
 class BatchApi:
-    """OpenAI's Batch API: half the price, an answer within a day.
+    """OpenAI's Batch API: half the price, replies within a day.
 
     A batch that was created just before a kill is found again by the tag in its metadata.
 
     Args:
-        check: called while waiting; may raise. say: is told what is going on.
+        check: called while waiting; may raise.
+        say: is told what is going on.
         poll_s: seconds between two looks at a batch: the first, and the longest.
     """
 
@@ -59,7 +60,7 @@ class BatchApi:
         self._client = openai.OpenAI(api_key=api_key(config), base_url=config.judge_url, max_retries=0)
 
     def submit(self, path: Path, tag: str) -> str:
-        """Upload the file and create its batch, unless there is one; its id."""
+        """Upload the file and create its batch unless there is one; returns its id."""
         known = self._patiently(lambda: self._find(tag))
         if known is None:
             upload = self._patiently(lambda: self._client.files.create(file=path, purpose="batch")).id
@@ -69,7 +70,7 @@ class BatchApi:
         return known
 
     def results(self, batch: str) -> list[dict[str, Any]]:
-        """Wait until the batch is over; what it has brought, also where it expired."""
+        """Wait until the batch is over; returns its results, also of one that expired."""
         found = self._finished(batch)
         if found.status == "failed":
             told = "; ".join(error.message or "" for error in (found.errors.data if found.errors else None) or ())
@@ -109,7 +110,7 @@ class BatchApi:
         return [json.loads(line) for line in text.splitlines()]
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until the server answers.
+        """Retry until the server answers.
 
         Raises:
             UsageError: if it refuses. BudgetReached: for want of quota.
@@ -147,17 +148,17 @@ class BatchApi:
 
 
 class Files:
-    """Files that somebody else answers, such as `vllm run-batch`; the run stops until the results are there."""
+    """Files that the user has answered, for example by `vllm run-batch`; the run stops until the results exist."""
 
     def __init__(self, config: JudgeConfig) -> None:
         self._model = config.model
 
     def submit(self, path: Path, tag: str) -> str:
-        """Where its results are to stand."""
+        """The path at which the results are expected."""
         return str(path.with_suffix(_RESULTS))
 
     def results(self, batch: str) -> list[dict[str, Any]]:
-        """The lines of the file, if it is there.
+        """The lines of the result file, if it exists.
 
         Raises:
             Stopped: with what to do for every file that lacks its results.
@@ -175,4 +176,4 @@ class Files:
         raise Stopped(told, ExitCode.TERMINATED)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no connection is open."""

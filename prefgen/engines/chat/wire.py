@@ -1,4 +1,4 @@
-"""Requests and replies as they go over the wire: the OpenAI Chat Completions format, read strictly."""
+"""Requests and replies in the OpenAI Chat Completions format, validated strictly."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _FILTERED = {"content_filter", "safety", "blocked", "prohibited_content", "recit
 
 
 class Malformed(Exception):
-    """A reply that is not of the agreed form. Its message says why, without the reply's content."""
+    """A reply of another form. The message says why, without the reply's content."""
 
 
 class Failed(Exception):
-    """An error that a server or gateway reports with status 200: its own words, and the status it means, if known."""
+    """An error reported with status 200: the server's message, and the status it means, if known."""
 
     def __init__(self, words: str, status: int | None) -> None:
         super().__init__(words)
@@ -40,11 +40,12 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server understands of the format.
+    """The parts of the format that a server supports.
 
     Attributes:
         format: how a schema is imposed; ``prompt`` asks for JSON in the prompt alone, ``plain`` for none.
-        limit: what the limit of tokens is called. seed, sampling: whether those options are taken.
+        limit: what the limit of tokens is called.
+        seed, sampling: whether those options are taken.
     """
 
     format: Format = "json_schema"
@@ -53,7 +54,7 @@ class Dialect:
     sampling: bool = True
 
     def without(self, complaint: str) -> Dialect:
-        """The dialect of a server that rejected this one with these words; the same if they are about nothing of it."""
+        """The dialect that a rejection with this message calls for; the same if the message is about something else."""
         format_, limit, seed, sampling = self.format, self.limit, self.seed, self.sampling
         if "reasoning_effort" in complaint:
             return self  # asked for by the user, who is to be told
@@ -69,7 +70,7 @@ class Dialect:
 
 
 def key(request: Chat, config: JudgeConfig) -> str:
-    """What a reply is kept under: a digest of the question and whom it was put to, whatever the dialect."""
+    """The ledger key of a reply: a digest of the question and the judge, independent of the dialect."""
     asked = {
         "model": config.model,
         "turns": [
@@ -107,7 +108,7 @@ def body(request: Chat, config: JudgeConfig, dialect: Dialect) -> dict[str, Any]
 
 
 def _turns(request: Chat, format_: Format) -> tuple[Turn, ...]:
-    """The conversation as a server is given it that takes the schema in this form."""
+    """The messages of a request, for a server that takes the schema in this form."""
     if not request.schema or format_ == "json_schema":
         return request.turns
     if format_ == "plain":
@@ -135,7 +136,7 @@ def _utf8(text: str) -> str:
 
 
 def _data_url(image: Image) -> str:
-    """The picture's own bytes where any server takes them as they are; else as an upright PNG."""
+    """The picture as a data URL: its own bytes where any server accepts them, else an upright PNG."""
     data = image.data
     mime = next((mime for magic, mime in _MIME.items() if data.startswith(magic)), "")
     if not mime or b"Exif" in data[:4096]:
@@ -147,7 +148,7 @@ def _data_url(image: Image) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that are charged. `reasoning_tokens` of those generated are not shown."""
+    """Charged tokens. `reasoning_tokens` are those generated tokens that are not shown."""
 
     prompt_tokens: int
     tokens: int
@@ -155,7 +156,7 @@ class Usage:
 
 
 def read(content: bytes, bound: Usage) -> tuple[Message, Usage | None, str]:
-    """What a server answered with status 200.
+    """Parse a reply with status 200.
 
     Args:
         bound: what the request can have used at most.
@@ -196,7 +197,7 @@ def read(content: bytes, bound: Usage) -> tuple[Message, Usage | None, str]:
 
 
 def _failure(reply: object) -> Failed | None:
-    """The error that a body of status 200 reports in place of an answer."""
+    """The error that a body with status 200 reports instead of a reply."""
     if not isinstance(reply, dict):
         return None
     choices = reply.get("choices")
@@ -219,7 +220,7 @@ def _failure(reply: object) -> Failed | None:
 
 
 def _text(content: object) -> tuple[str, tuple[str, ...]]:
-    """The text of a message's content, a string or a list of parts.
+    """The text of a message's content, which is a string or a list of parts.
 
     Raises:
         Malformed: if it is neither.
@@ -244,7 +245,7 @@ def _text(content: object) -> tuple[str, tuple[str, ...]]:
 
 
 def _finish(stated: str) -> str:
-    """The API's word for why a reply ended; a server's own word where it is none of those known."""
+    """Why a reply ended, in the API's terms; a server's own term where it is unknown."""
     word = stated.lower()
     for known, words in (("stop", _STOPPED), ("length", _CUT), ("content_filter", _FILTERED)):
         if word in words:
@@ -270,7 +271,7 @@ def _usage(stated: object, bound: Usage) -> Usage | None:
 
 
 def same_model(asked: str, answered: str) -> bool:
-    """Whether a reply comes from the model that was asked for: by its name, or by the name of a snapshot of it."""
+    """Whether a reply comes from the asked model, by its name or by the name of a snapshot of it."""
     return not answered or answered == asked or answered.startswith(f"{asked}-")
 
 

@@ -1,1 +1,1 @@
-"""The transformers engine: a VLM in this process, with image tokens hidden, in a running batch."""
+"""The transformers engine: batched generation with hidden image tokens, in this process."""

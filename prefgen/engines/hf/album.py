@@ -1,4 +1,4 @@
-"""The images of a shard, for methods that show a sample another one's."""
+"""The images of a shard, for methods that need an image of another sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefgen.requests import Borrow, Borrowed, Reply, Request
 
 
 class Album:
-    """Answers `Borrow` with an image of these samples, each different image as likely as any other."""
+    """Answers `Borrow` with an image of these samples, each different image with equal probability."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples
@@ -25,14 +25,14 @@ class Album:
         self._pending[ticket] = request
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Answer all of them."""
+        """Answer all queued requests."""
         answered = [(ticket, self._answer(request)) for ticket, request in self._pending.items()]
         self._pending.clear()
         return answered
 
     @cached_property
     def _images(self) -> dict[str, Image]:
-        """By digest; made for the first request only, since most methods have none."""
+        """The images by digest; computed at the first request, as most methods make none."""
         return {image.sha256: image for sample in self._samples for image in sample.loaded_images}
 
     def _answer(self, request: Borrow) -> Reply | RowError:

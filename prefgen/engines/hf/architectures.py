@@ -1,4 +1,4 @@
-"""Which architectures the transformers engine was tried with, and what was measured of each.
+"""Table of model types: those proven by tests, measured exceptions, and types that are refused.
 
 One generic path serves all: the model's own processor expands an image into its tokens, its own `get_image_features`
 makes what stands in their places. An entry of `FAMILIES` is a measured exception or a reason to refuse; what the types
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """A model type, and how it departs from the generic path.
+    """A model type and its exceptions from the generic path.
 
     Attributes:
         title: its name in tables.
@@ -28,7 +28,8 @@ class Family:
         token_types: names of model inputs that say which tokens are an image's.
         encoder_outputs: its forward pass is handed what the encoder made, and puts it in place itself.
         features: where the encoder's output has the image features, empty where those of deepstack are all;
-            features_listed: one tensor an image, in a list. deepstack_layers: layers that it names beside them.
+        features_listed: one tensor an image, in a list.
+        deepstack_layers: layers that it names beside them.
         state: kinds of layers with a running state, where hiding a token is removing it.
     """
 
@@ -146,12 +147,12 @@ def untried() -> list[str]:
 
 
 def supported() -> list[str]:
-    """Model types of the table of exceptions that can be used."""
+    """Usable model types of the table of exceptions."""
     return [model_type for model_type, family in FAMILIES.items() if not family.refused]
 
 
 def table() -> list[tuple[str, ...]]:
-    """The table of architectures: one row each, its head first."""
+    """The table of architectures, one row each, header first."""
     rows: list[tuple[str, ...]] = [
         ("architecture", "`model_type`", "drop = mask", "preserve", "images", "training", "note")
     ]
@@ -166,7 +167,7 @@ def table() -> list[tuple[str, ...]]:
 
 
 def training(family: Family) -> str:
-    """How answers are read in training: behind one prompt, or in sequences of their own."""
+    """How answers are read in training: packed behind one prompt, or in separate sequences."""
     if family.mrope or family.image_blocks or family.state:
         return "separate"
     return "packed, separate with a window" if _WINDOW in family.note else "packed"

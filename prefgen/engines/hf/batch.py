@@ -1,4 +1,4 @@
-"""A batch that stays full: finished rows leave it, others take their places, and nobody waits for the longest.
+"""Continuous batching: finished sequences leave the batch and waiting ones take their slots.
 
 Keys and values stand in buffers of so many places and slots. A step writes one slot instead of copying all of them, and
 a new row is written into the place of a finished one. On a GPU the buffers stay where they are, so that a step can be
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
-    """Buffers of one layer, (P, heads, S, size) each; the next slot to be written is `slot`, (1,)."""
+    """Key/value buffers of one layer, (P, heads, S, size) each; `slot`, (1,), is the next slot to write."""
 
     def __init__(self, places: int, slots: int, like: Any, slot: torch.Tensor) -> None:
         super().__init__(slots)
@@ -40,18 +40,18 @@ class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one token of every row; under autocast keys and values may come in types of their own."""
+        """Write one token of every row; under autocast, keys and values may have different data types."""
         self.keys.index_copy_(2, self.slot, key_states.to(self.keys.dtype))
         self.values.index_copy_(2, self.slot, value_states.to(self.values.dtype))
         return self.keys, self.values
 
     def get_seq_length(self) -> torch.Tensor:
-        """Slots that are taken."""
+        """Number of used slots."""
         return self.slot[0]
 
 
-class _Unheard:
-    """Tokens on their way from the device; (P,)."""
+class _PendingTokens:
+    """Tokens whose copy from the device is pending, (P,)."""
 
     def __init__(self, token_P: torch.Tensor) -> None:
         on_gpu = token_P.device.type == "cuda"
@@ -60,14 +60,14 @@ class _Unheard:
         self._there = torch.cuda.current_stream().record_event() if on_gpu else None
 
     def tokens(self) -> list[int]:
-        """The tokens, once they are there."""
+        """The tokens; waits for the copy."""
         if self._there is not None:
             self._there.synchronize()
         return self._host.tolist()
 
 
 class RunningBatch:
-    """Rows that are decoded together.
+    """The batch of rows that are decoded together.
 
     Attributes:
         places: rows at most.
@@ -105,30 +105,30 @@ class RunningBatch:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all rows and buffers."""
         self._rows: list[Row | None] = []
         self._starts: list[int] = []  # first slot of each place's row
         self._end = 0  # slots that are taken
         self._cache: Cache | None = None
         self._chooser = Chooser(self._vocabulary, [], self._loaded.device)
-        self._unheard: _Unheard | None = None
+        self._pending_tokens: _PendingTokens | None = None
         self._replay: Callable[[], torch.Tensor] | None = None
 
     @property
     def active(self) -> list[Row]:
-        """The rows that are still going."""
+        """The rows that are not finished."""
         return [row for row in self._rows if _going(row)]
 
     def fits(self, rows: int, longest: int) -> bool:
-        """Whether so many rows have their places, the longest of so many tokens."""
+        """Whether so many rows fit, the longest of this many tokens."""
         return rows == 1 or (rows <= self.places and rows * _slots(longest) <= self._tokens)
 
     @torch.inference_mode()
     def admit(self, rows: list[Row]) -> None:
-        """Read the prompts of new rows, give them free places and draw their first tokens."""
+        """Prefill new rows, put them into free slots and draw their first tokens."""
         read = decoding.prefill(self._loaded, rows, preserve=self._preserve)
         width = read.attention.shape[1]
-        self._hear()
+        self._collect_tokens()
         self._make_room(len(rows), width, read)
         first = Chooser(self._vocabulary, [row.continuation for row in rows], self._loaded.device)
         token_B = first.choose(read.logits)
@@ -138,11 +138,11 @@ class RunningBatch:
             self._rows[place] = row
             self._starts[place] = self._end - width + start
         self._write(read, self._index(places), token_B)
-        self._seat()
+        self._activate()
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One more token for every row.
+        """Decode one token for every row.
 
         On a GPU it is heard one step later, while the GPU is at the next: a row that is finished by then has drawn one
         token that nobody reads.
@@ -150,29 +150,29 @@ class RunningBatch:
         self._make_room()
         token_P = self.forward()
         self._end += 1
-        unheard = self._unheard
-        self._unheard = _Unheard(token_P)
+        pending = self._pending_tokens
+        self._pending_tokens = _PendingTokens(token_P)
         if not self._fixed:
-            self._hear()
-        elif unheard:
-            self._chooser.push(unheard.tokens())
+            self._collect_tokens()
+        elif pending:
+            self._chooser.push(pending.tokens())
 
-    def _hear(self) -> None:
-        """Hand the tokens of the last step to their rows."""
-        if self._unheard:
-            self._chooser.push(self._unheard.tokens())
-            self._unheard = None
+    def _collect_tokens(self) -> None:
+        """Append the tokens of the last step to their rows."""
+        if self._pending_tokens:
+            self._chooser.push(self._pending_tokens.tokens())
+            self._pending_tokens = None
 
     @torch.inference_mode()
     def forward(self) -> torch.Tensor:
-        """The next token of every place, (P,), on the device; nobody is told. The second step is recorded."""
+        """The next token of every slot, (P,), on the device. The second step is recorded as a CUDA graph."""
         if self._records and self._warm and self._replay is None:
             self._record()
         self._warm = True
         return self._replay() if self._replay else self._advance()
 
     def _advance(self) -> torch.Tensor:
-        """One forward pass and draw. All that it changes stands on the device, so that it can be replayed."""
+        """One forward pass and draw. All state it changes is on the device, so that it can be replayed."""
         self._position += 1
         self._mask.index_fill_(-1, self._slot, 0.0)
         logits_PV = self._loaded.model(
@@ -188,7 +188,7 @@ class RunningBatch:
         return self._token[:, 0]
 
     def _record(self) -> None:
-        """Record a step as a CUDA graph; a model whose step cannot be recorded runs as it is."""
+        """Record a step as a CUDA graph; a model whose step cannot be recorded runs without."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
@@ -206,7 +206,7 @@ class RunningBatch:
         self._replay = replay
 
     def _make_room(self, count: int = 0, width: int = 0, read: Prefilled | None = None) -> None:
-        """See that there are free places for `count` rows of `width` slots, and a free slot behind all rows."""
+        """Ensure free places for `count` rows of `width` slots, and one free slot after all rows."""
         active = [place for place, row in enumerate(self._rows) if _going(row)]
         end = max([width] + [self._end - self._starts[place] for place in active])  # as far left as they can stand
         needed = max(1, len(active) + count)
@@ -227,7 +227,7 @@ class RunningBatch:
         self, active: list[int], end: int, read: Prefilled | None, places: int | None = None, slots: int | None = None
     ) -> None:
         """Move the active rows to the first places, their last slot to `end`; into new buffers if sizes are given."""
-        self._hear()
+        self._collect_tokens()
         index, count = self._index(active), len(active)
         width = max([self._end - self._starts[place] for place in active], default=0)
         old = slice(self._end - width, self._end)
@@ -250,10 +250,10 @@ class RunningBatch:
         self._rows = [self._rows[place] for place in active] + [None] * free
         self._end = end
         self._slot.fill_(end)
-        self._seat()
+        self._activate()
 
     def _allocate(self, places: int, slots: int, like: list[Any], read: Prefilled | None) -> None:
-        """New buffers, all of them free."""
+        """Allocate new, empty buffers."""
         device, dtype = self._loaded.device, self._loaded.dtype
         kind = (read.position if read else self._position[..., 0]).shape[:-1]  # four numbers a token under M-RoPE
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
@@ -264,7 +264,7 @@ class RunningBatch:
         self._replay, self._warm = None, False
 
     def _write(self, read: Prefilled, index: torch.Tensor, token_B: torch.Tensor) -> None:
-        """Write rows whose prompts have been read into their places."""
+        """Write prefilled rows into their places."""
         low = torch.finfo(self._mask.dtype).min
         where = slice(self._end - read.attention.shape[1], self._end)
         hidden = (read.attention == 0)[:, None, None]
@@ -277,8 +277,8 @@ class RunningBatch:
                 getattr(layer, part)[index, :, where] = getattr(held, part)
                 setattr(held, part, None)
 
-    def _seat(self) -> None:
-        """Draw for the rows that are here now."""
+    def _activate(self) -> None:
+        """Set up token draws for the current rows."""
         if not self._chooser.seat([row.continuation if row else None for row in self._rows]):
             self._replay, self._warm = None, False
 
@@ -291,5 +291,5 @@ def _going(row: Row | None) -> TypeGuard[Row]:
 
 
 def _slots(width: int) -> int:
-    """Slots for rows of so many tokens."""
+    """Number of slots for rows of so many tokens."""
     return -(-(width + ROOM) // ROOM) * ROOM

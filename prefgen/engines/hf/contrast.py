@@ -1,4 +1,4 @@
-"""Contrastive decoding: two views of the same prompts, fed the same tokens, their next-token logits combined.
+"""Contrastive decoding: two views of the same prompt are decoded together and their logits combined.
 
 Both views of all rows are one batch that no row leaves before the last is finished: a place of `RunningBatch` has one
 view and goes on alone.
@@ -27,8 +27,10 @@ def generate(
     """Finish the rows' continuations, in place.
 
     Args:
-        rows: of `Contrast` requests. others: the same rows under the views that they are contrasted with.
-        drop: take hidden image tokens out of the sequence, otherwise mask them. preserve: keep tokens' own positions.
+        rows: of `Contrast` requests.
+        others: the same rows under the views that they are contrasted with.
+        drop: take hidden image tokens out of the sequence, otherwise mask them.
+        preserve: keep tokens' own positions.
     """
     groups = [list(range(len(rows)))] if drop else vision.alike(row.pixels for row in rows)
     for group in groups:
@@ -39,7 +41,7 @@ def generate(
 
 
 def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], read: Prefilled) -> None:
-    """Draw tokens until all rows are finished; `read` holds each twice, and both get the same tokens."""
+    """Draw tokens until all rows are finished; `read` holds each row twice, and both copies get the same tokens."""
     chooser = Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     requests = [row.continuation.request for row in rows]
     contrasts = [request for request in requests if isinstance(request, Contrast)]
@@ -63,7 +65,7 @@ def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], read: 
 
 
 def combine(seen_BV: torch.Tensor, other_BV: torch.Tensor, requests: Sequence[Contrast]) -> torch.Tensor:
-    """What is drawn from, float32 (B, V), as in the code of VCD (arXiv 2311.16922).
+    """The combined logits, float32 (B, V), as in the code of VCD (arXiv 2311.16922).
 
     Args:
         seen_BV: under each request's view, -inf where a token must not be drawn.

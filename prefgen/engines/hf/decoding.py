@@ -1,4 +1,4 @@
-"""From rows to what a model reads: sequences without their hidden tokens, padded, and read with what they share.
+"""Model inputs of a batch: sequences without their hidden tokens, padded, with shared prefixes prefilled once.
 
 Shapes: B rows, L prompt tokens (padded on the left), V vocabulary.
 """
@@ -22,13 +22,14 @@ _IMAGE_TYPES = ("token_type_ids", "mm_token_type_ids")  # 1 where an image's tok
 
 @dataclass(frozen=True)
 class Row:
-    """One request, ready for a batch.
+    """A request as a sequence of the batch.
 
     Attributes:
         ids: token ids of prompt and prefix, every image expanded.
         positions: of these tokens, see `vision.positions`; (tokens,) or (4, tokens).
-        pixels: what the model receives for the images. features: (visible image tokens, hidden) computed from them, on
-            the model's device; None where stock `generate` will.
+        pixels: what the model receives for the images.
+        features: (visible image tokens, hidden) computed from them, on the model's device; None where stock `generate`
+            will.
         visible: bool (image tokens of all images,).
     """
 
@@ -42,18 +43,18 @@ class Row:
 
     @property
     def length(self) -> int:
-        """Tokens that can be attended to."""
+        """Number of tokens that can be attended to."""
         return len(self.ids) - len(self.visible) + int(self.visible.sum())
 
     @property
     def group(self) -> tuple[object, ...]:
-        """Equal for rows whose prompts begin alike: the same conversation, images and view."""
+        """Equal for rows with the same conversation, images and view."""
         request = self.continuation.request
         return (request.prompt, request.images, request.view)
 
     @property
     def max_new_tokens(self) -> int:
-        """Limit of what is generated."""
+        """Limit of generated tokens."""
         return self.continuation.request.sampling.max_new_tokens
 
 
@@ -85,12 +86,11 @@ class Tokens:
     positions: npt.NDArray[np.int64]
 
     def __getitem__(self, part: slice | npt.NDArray[np.bool_]) -> Tokens:
-        """Some of the sequence."""
         return Tokens(self.ids[part], self.attention[part], self.positions[..., part])
 
 
 def whole_sequence(row: Row, image_token_id: int) -> Tokens:
-    """The row with its hidden image tokens masked, every token at its own position."""
+    """The row with all image tokens, the hidden ones masked, every token at its own position."""
     ids = np.array(row.ids, dtype=np.int64)
     attention = np.ones(len(ids), dtype=np.int64)
     attention[ids == image_token_id] = row.visible
@@ -98,7 +98,7 @@ def whole_sequence(row: Row, image_token_id: int) -> Tokens:
 
 
 def kept_sequence(row: Row, image_token_id: int, *, preserve: bool) -> Tokens:
-    """The row without its hidden image tokens; positions count what is left unless they are preserved.
+    """The row without its hidden image tokens; positions are compact unless they are preserved.
 
     Coordinates (M-RoPE) are always preserved: there is nothing to count.
     """
@@ -129,7 +129,7 @@ def pad(sequences: list[Tokens], pad_id: int, device: torch.device, *, right: bo
 
 
 def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
-    """Model inputs of a batch without its hidden tokens: what stands in their places, mask and positions."""
+    """Model inputs of a batch without its hidden tokens: embeddings, mask and positions."""
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     padded = pad(sequences, pad_id(loaded), loaded.device)
     kept = [row.features for row in rows if row.features is not None]
@@ -142,7 +142,7 @@ def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> d
 
 
 def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
-    """Model inputs of a batch as stock transformers takes them: full sequences from pixels, hidden tokens masked.
+    """Model inputs of a batch as stock transformers takes them: full sequences with pixels, hidden tokens masked.
 
     The rows' pixels must be `vision.alike`.
     """
@@ -158,7 +158,7 @@ def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> di
 
 
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which tokens are an image's, for models that treat those otherwise; by the processor where it knows of more."""
+    """Token types for models that treat image tokens differently, from the processor where it gives them."""
     found = {}
     for name in loaded.family.token_types:
         made = getattr(loaded.processor, f"create_{name}", None) if name not in _IMAGE_TYPES else None
@@ -170,11 +170,13 @@ def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Te
 
 @dataclass(frozen=True)
 class Prefilled:
-    """A batch whose prompts have been read.
+    """A batch after prefill.
 
     Attributes:
-        logits: next-token logits, (B, V). cache: keys and values, B rows.
-        attention: (B, slots of the cache). position: of the last token, (B,), or (4, B) under M-RoPE.
+        logits: next-token logits, (B, V).
+        cache: keys and values, B rows.
+        attention: (B, slots of the cache).
+        position: of the last token, (B,), or (4, B) under M-RoPE.
     """
 
     logits: torch.Tensor
@@ -184,7 +186,7 @@ class Prefilled:
 
 
 def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
-    """Read the prompts of a batch; what rows of one sample have in common is read once.
+    """Prefill the prompts of a batch; what rows of one sample share is computed once.
 
     The sentences of a sample are completed after growing stretches of the same answer. The longest is prefilled; the
     others take a copy of its keys and values, hide what lies behind the last token they share with it, and read only
@@ -225,7 +227,7 @@ def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefille
 
 
 def _new_cache(loaded: LoadedModel) -> dict[str, Any]:
-    """An empty cache as `generate` makes one: not every model of a type that is not listed makes its own."""
+    """An empty cache as `generate` makes it; some models do not create one themselves."""
     if loaded.family.is_listed:
         return {}
     cache = transformers.DynamicCache(config=loaded.model.config.get_text_config(decoder=True))
@@ -233,7 +235,7 @@ def _new_cache(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
-    """Read the prompts of a batch with their hidden tokens; the rows' pixels must be `vision.alike`."""
+    """Prefill the prompts of a batch with their hidden tokens masked; the rows' pixels must be `vision.alike`."""
     inputs = masked_inputs(loaded, rows, preserve=preserve)
     output = loaded.model(**inputs, **_new_cache(loaded), use_cache=True, logits_to_keep=1)
     positions = inputs["position_ids"]
@@ -241,7 +243,7 @@ def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> P
 
 
 def _leaders(rows: list[Row]) -> list[int]:
-    """For each row the longest one of the same prompt, images and view, by index."""
+    """For each row the index of the longest row with the same prompt, images and view."""
     longest: dict[object, int] = {}
     for index, row in enumerate(rows):
         leader = longest.setdefault(row.group, index)
@@ -251,7 +253,7 @@ def _leaders(rows: list[Row]) -> list[int]:
 
 
 def _shared(row: Tokens, leader: Tokens) -> int:
-    """Number of leading tokens that both have; one is always left to be read."""
+    """Number of leading tokens that both share; one token is always left to compute."""
     most = min(len(row.ids) - 1, len(leader.ids))
     differs = np.flatnonzero(row.ids[:most] != leader.ids[:most])
     return int(differs[0]) if len(differs) else most

@@ -1,4 +1,4 @@
-"""The devices of this machine and their memory. Needs torch alone."""
+"""The devices of this machine, their memory and speed. Needs only torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefgen.errors import UsageError
 
 
 def describe() -> list[str]:
-    """Every device, in words."""
+    """Descriptions of all devices."""
     found = [f"cpu: {os.cpu_count()} cores, {free_bytes('cpu') / 2**30:.1f} GiB of memory free"]
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
@@ -23,7 +23,7 @@ def describe() -> list[str]:
 
 
 def speed(device: str) -> tuple[float, float]:
-    """Floating-point operations and bytes a second that a device manages: a matrix product, and a copy in memory.
+    """Measured floating-point operations and bytes per second of a device, from a matrix product and a copy.
 
     In the data type that ``auto`` stands for there; a fraction of a second.
     """
@@ -37,7 +37,7 @@ def speed(device: str) -> tuple[float, float]:
 
 
 def _fastest(device: str, work: Callable[[], object], times: int = 4) -> float:
-    """Seconds of the fastest of some rounds; the first one warms up."""
+    """Seconds of the fastest of several rounds; the first one is a warm-up."""
     seconds = []
     for _ in range(times):
         started = time.perf_counter()
@@ -49,7 +49,7 @@ def _fastest(device: str, work: Callable[[], object], times: int = 4) -> float:
 
 
 def free_bytes(device: str) -> int:
-    """Memory that can be had on a device now."""
+    """Free memory of a device."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
     meminfo = Path("/proc/meminfo")
@@ -60,7 +60,7 @@ def free_bytes(device: str) -> int:
 
 
 def shares(processes: int, device: str) -> list[Mapping[str, str]]:
-    """Environment variables that give each of so many processes GPUs, or processor cores, of its own.
+    """Environment variables that give each of several processes its own GPUs or cores.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -84,7 +84,7 @@ def shares(processes: int, device: str) -> list[Mapping[str, str]]:
 
 
 def _visible() -> list[str]:
-    """The GPUs that may be used here, as CUDA_VISIBLE_DEVICES names them."""
+    """The usable GPUs, in the terms of CUDA_VISIBLE_DEVICES."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name for name in named.split(",") if name]

@@ -1,4 +1,4 @@
-"""The transformers engine: batched generation under restricted image access.
+"""The transformers engine: batched generation with restricted access to the image.
 
 Two ways to hide image tokens, equal in a causal decoder, since nothing ever reads a hidden token:
 
@@ -46,7 +46,7 @@ Key = tuple[tuple[Image, ...], View]  # the images of a prompt, and what may be 
 
 @dataclass
 class Restricted:
-    """The images of a prompt under one view, waiting for the requests that share them.
+    """The images of a prompt under one view, and the requests that share them.
 
     Attributes:
         pixels: what the vision encoder receives.
@@ -61,7 +61,7 @@ class Restricted:
 
 
 def refuse_mask(family: Family, config: EngineConfig) -> None:
-    """Refuse `--attention mask` where a running state has seen a masked token all the same.
+    """Refuse `--attention mask` for models with a running state, which a mask does not hide tokens from.
 
     Raises:
         UsageError: naming the layers.
@@ -130,7 +130,7 @@ class TransformersEngine:
                 self._pictures.want(key)
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Generate until so many rows are finished that their samples' next requests are worth asking for."""
+        """Generate until enough rows are finished to make the next requests of their samples worth asking for."""
         self._replies = []
         while self._queue or self._waiting or self._running.active:
             if (_WORTH + 1) * len(self._running.active) <= _WORTH * self._running.places:
@@ -148,7 +148,7 @@ class TransformersEngine:
         return self._replies
 
     def _grouped(self, rows: list[Row]) -> deque[list[Row]]:
-        """Rows that share a prompt, to be read once; the longest first, since their buffers fit the others."""
+        """Rows grouped by shared prompt, to be prefilled once; the longest first, so that buffers fit the others."""
         groups: dict[object, list[Row]] = {}
         for row in rows:
             groups.setdefault((self._kind(row), row.group), []).append(row)
@@ -159,7 +159,7 @@ class TransformersEngine:
         return deque(sorted(groups.values(), key=place, reverse=True))
 
     def prepare(self) -> list[Row]:
-        """Take the oldest requests from the queue, their images encoded and their prompts tokenised.
+        """Take the oldest requests from the queue, encode their images and tokenize their prompts.
 
         Those that the chat template refuses go to `refused`.
         """
@@ -179,7 +179,7 @@ class TransformersEngine:
         return rows
 
     def header(self, prompt: tuple[Turn, ...]) -> Header:
-        """The rendered prompt; kept while requests share it."""
+        """The rendered prompt, cached while requests share it."""
         if prompt not in self._headers:
             if len(self._headers) > 4 * self._config.batch_size:
                 self._headers.clear()
@@ -187,7 +187,7 @@ class TransformersEngine:
         return self._headers[prompt]
 
     def _encode(self, requests: list[Generate]) -> None:
-        """Preprocess every (images, view) that is new, and run the vision encoder unless stock `generate` will."""
+        """Preprocess every new (images, view), and run the vision encoder unless stock `generate` will."""
         wanted = dict.fromkeys(key for request in requests for key in _keys(request))
         missing = [key for key in wanted if key not in self._restricted and key not in self._spoilt]
         pixels = []
@@ -247,11 +247,11 @@ class TransformersEngine:
         return fits
 
     def _kind(self, row: Row) -> tuple[bool, bool, bool]:
-        """What rows that are worked on together have in common: scored, contrasted, hidden tokens dropped, or not."""
+        """What rows of one batch must share: scored or not, contrasted or not, hidden tokens dropped or masked."""
         return row.ticket in self._scores, isinstance(row.continuation.request, Contrast), self._drops(row)
 
     def _next(self) -> list[Row]:
-        """The next waiting rows, of one kind, that fit beside those in the batch; none while too few would fit.
+        """The next waiting rows of one kind that fit into the batch; none while too few fit.
 
         Rows that share a prompt enter together: in parts, each part would read it again.
         """
@@ -277,7 +277,7 @@ class TransformersEngine:
         return [row for _ in taken for row in self._waiting.popleft()]
 
     def _size(self, row: Row) -> int:
-        """Tokens that the row has so far; those that it hides count where they are only masked.
+        """Number of tokens of the row so far; hidden ones count if they are masked and not dropped.
 
         A contrasted row is two, and one of them may see everything.
         """
@@ -286,7 +286,7 @@ class TransformersEngine:
         return (row.length if self._drops(row) else len(row.ids)) + len(row.continuation.ids)
 
     def _fill(self) -> None:
-        """Let waiting rows into the batch; rows that are scored, contrasted or masked are answered at once."""
+        """Move waiting rows into the batch; scored, contrasted and masked rows are answered at once."""
         rows = self._next()
         if not rows:
             return
@@ -310,13 +310,13 @@ class TransformersEngine:
         self._reply()
 
     def _other(self, row: Row) -> Row:
-        """The same row as it stands under the view that it is contrasted with."""
+        """The same row under the view that it is contrasted with."""
         request = row.continuation.request
         assert isinstance(request, Contrast)
         return self._row(row.ticket, replace(request, view=request.against))
 
     def _score(self, rows: list[Row], *, preserve: bool) -> None:
-        """Read given answers and reply; the rows are the last that wait for a reply."""
+        """Score given answers and add their replies."""
         requests = [self._scores[row.ticket] for row in rows]
         jobs = [
             scoring.job(self._prompts, self.header(request.prompt), row, request)
@@ -328,7 +328,7 @@ class TransformersEngine:
             self._answered(row, reply)
 
     def _step(self) -> None:
-        """One more token for every row of the batch."""
+        """Decode one token for every row of the batch."""
         try:
             self._running.step()
         except torch.OutOfMemoryError:
@@ -336,7 +336,7 @@ class TransformersEngine:
         self._reply()
 
     def _reply(self) -> None:
-        """Take the rows that are finished for replies."""
+        """Add replies for the finished rows."""
         done = [row for row in self._unanswered if row.continuation.finish is not None]
         if done:
             self._unanswered = [row for row in self._unanswered if row.continuation.finish is None]
@@ -350,7 +350,7 @@ class TransformersEngine:
         self.release(row.continuation.request)
 
     def _shrink(self) -> None:
-        """Memory ran out: everything that is under way starts again, with the same draws, in batches half as large."""
+        """After out-of-memory: restart all rows, with the same draws, in batches half as large."""
         self._running.clear()
         torch.cuda.empty_cache()
         rows, self._unanswered = self._unanswered, []
@@ -364,7 +364,7 @@ class TransformersEngine:
         self._waiting = self._grouped(rows) + self._waiting
 
     def release(self, request: Generate) -> None:
-        """Forget the features of a request that is answered, unless others wait for them."""
+        """Free the features of an answered request, unless others need them."""
         for key in _keys(request):
             self._outstanding[key] -= 1
             if not self._outstanding[key]:

@@ -1,4 +1,4 @@
-"""What `prefgen doctor` says of a model before its weights are read: its prompt and its size."""
+"""Facts about a model for `prefgen doctor`, found before its weights are loaded: architecture, prompt, size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VISION = re.compile(r"vision|visual")  # how every architecture calls its tower
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the configuration tells.
+    """Facts from a model's configuration.
 
     Attributes:
         name: the class that transformers would load.
@@ -48,7 +48,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Prompting:
-    """What the processor and its chat template make of a question about one picture.
+    """The prompt that the processor and its chat template make of a question about one picture.
 
     Attributes:
         image_tokens: of the picture, of all `tokens` of the prompt.
@@ -67,7 +67,7 @@ class Prompting:
 
 
 def architecture(config: EngineConfig) -> Architecture:
-    """Look at a model's configuration alone.
+    """Read a model's configuration.
 
     Raises:
         UsageError: if the architecture cannot be used.
@@ -100,7 +100,7 @@ def architecture(config: EngineConfig) -> Architecture:
 
 
 def prompting(config: EngineConfig, width: int, height: int) -> Prompting:
-    """Render and tokenise a question about a drawn picture, without any weights.
+    """Render and tokenize a question about a drawn picture, without weights.
 
     Raises:
         UsageError: if the processor has no chat template, or one that loses the picture.

@@ -1,4 +1,4 @@
-"""Loading a vision-language model with transformers: safetensors only, no remote code, its revision pinned."""
+"""Loading of vision-language models with transformers: safetensors only, no remote code, pinned revision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
-from prefgen.engines import adapters, model_files
+from prefgen.engines import adapters, model_files, templates
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import probing
@@ -22,13 +22,14 @@ from prefgen.engines.hf.architectures import Family
 from prefgen.errors import ModelUnreachable
 
 _HOST_TOKENS = 32768
+_TEMPLATED = " with chat template "
 # A weight file larger than this is known by its size, its beginning and its end.
 _HASH_WHOLE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and all that belongs to it.
+    """A model with its processor, family and device.
 
     Attributes:
         model: an image-text-to-text model in eval mode.
@@ -45,16 +46,21 @@ class LoadedModel:
     dtype: torch.dtype
     adapter: Adapter | None = None
 
+    @property
+    def weights_revision(self) -> str:
+        """The revision of the weights alone, of an adapter its base's."""
+        return self.revision.partition(_TEMPLATED)[0].rpartition(" on ")[2]
+
     @cached_property
     def image_token_id(self) -> int:
-        """Id of the placeholder that stands for one image feature."""
+        """Id of the placeholder token of one image feature."""
         found = probing.image_token_id(self.model.config)
         assert found is not None  # see `probing.why_not`
         return found
 
     @cached_property
     def image_token(self) -> str:
-        """The placeholder as it is spelled."""
+        """The placeholder token as text."""
         return spell(self.processor, self.image_token_id)
 
     @cached_property
@@ -64,7 +70,7 @@ class LoadedModel:
 
     @cached_property
     def window(self) -> int | None:
-        """Tokens that a layer with a sliding window looks back on, by their place in the sequence; None without one."""
+        """Size in tokens of the smallest sliding attention window; None without one."""
         config = self.model.config.get_text_config()
         kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
         sizes = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
@@ -73,14 +79,14 @@ class LoadedModel:
 
     @cached_property
     def eos_ids(self) -> set[int]:
-        """Every token that ends an answer, by the generation configuration and the tokenizer."""
+        """Ids of all tokens that end an answer, from the generation configuration and the tokenizer."""
         configured = self.model.generation_config.eos_token_id
         ids = set(configured) if isinstance(configured, list) else {configured}
         return {int(token) for token in {*ids, self.processor.tokenizer.eos_token_id} if token is not None}
 
 
 def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) -> LoadedModel:
-    """Load a model from a folder or the Hub, and check first that its architecture is known.
+    """Load a model from a folder or the Hub, after checking that its architecture is supported.
 
     Args:
         quantization: how transformers quantises its weights; None: not.
@@ -116,7 +122,7 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
 
 
 def read_config(config: EngineConfig) -> Any:
-    """The model's configuration, of an adapter its base's.
+    """The model's configuration; for an adapter, that of its base.
 
     Raises:
         ModelUnreachable: if it cannot be read.
@@ -126,15 +132,15 @@ def read_config(config: EngineConfig) -> Any:
     model_files.check_layout(base.model, of)
     here = "" if Path(base.model).is_dir() else " (there is no folder of that name)"
     with model_files.reading(f"model {base.model}{here}{of} cannot be loaded"):
-        found = transformers.AutoConfig.from_pretrained(
+        settings, _ = transformers.PretrainedConfig.get_config_dict(base.model, revision=base.revision)
+        model_files.check_config(base.model, settings, trusted=base.trust_remote_code)
+        return transformers.AutoConfig.from_pretrained(
             base.model, revision=base.revision, trust_remote_code=base.trust_remote_code
         )
-    model_files.check_config(base.model, found)
-    return found
 
 
 def load_processor(config: EngineConfig) -> Any:
-    """The model's processor, its tokenizer padding on the left: right padding gives LLaVA-NeXT garbage in batches.
+    """The model's processor, with padding on the left: LLaVA-NeXT generates garbage with right padding.
 
     Raises:
         ModelUnreachable: if it cannot be read.
@@ -153,12 +159,14 @@ def load_processor(config: EngineConfig) -> Any:
                 "processor_config.json or preprocessor_config.json is missing"
             )
         _complete(processor, settings)
+        if config.chat_template is not None:
+            processor.chat_template = templates.read(config.chat_template)
         processor.tokenizer.padding_side = "left"
     return processor
 
 
 def _complete(processor: Any, config: Any) -> None:
-    """Take from the model's configuration what processors saved before 2025 lack: how many tokens an image becomes."""
+    """Set what processors saved before 2025 lack, from the model's configuration: the number of tokens of an image."""
     if not hasattr(processor, "patch_size") or not hasattr(processor, "vision_feature_select_strategy"):
         return
     if processor.vision_feature_select_strategy is None:
@@ -170,7 +178,7 @@ def _complete(processor: Any, config: Any) -> None:
 
 
 def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
-    """A processor put together from its parts, all but the one for videos."""
+    """A processor built from its parts, without the one for videos."""
     processor_class = processor_class_from_name(PROCESSOR_MAPPING_NAMES[read_config(config).model_type])
     settings, _ = processor_class.get_processor_dict(config.model, **source)
     loaders = {
@@ -183,7 +191,7 @@ def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
 
 
 def pictures_only(processor_class: Any) -> Any:
-    """The class of a processor of pictures and videos without its part for videos, for which None may be given."""
+    """A subclass of a processor of pictures and videos that accepts None for the video part."""
     parts = [attribute for attribute in processor_class.get_attributes() if attribute != "video_processor"]
     members = {
         "get_attributes": classmethod(lambda _: parts),
@@ -194,7 +202,7 @@ def pictures_only(processor_class: Any) -> Any:
 
 
 class _NoVideo:
-    """Stands for the part for videos: processors ask for settings of it even if there is no video."""
+    """Stands for the video part: processors read its settings even without a video."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -202,7 +210,7 @@ class _NoVideo:
 
 
 class _PartsThatAreThere(transformers.ProcessorMixin):  # type: ignore[misc]  # transformers has no types
-    """What a processor's own `__init__` hands its parts on to; some hand on the one for videos first."""
+    """The base of a processor that passes only the parts that exist to `__init__`; some pass the video part first."""
 
     def __init__(self, *parts: Any, **settings: Any) -> None:
         super().__init__(
@@ -212,14 +220,14 @@ class _PartsThatAreThere(transformers.ProcessorMixin):  # type: ignore[misc]  # 
 
 
 def _pictures_only_restored(processor_class: Any, state: dict[str, Any]) -> Any:
-    """What was pickled, to be sent to another process."""
+    """Unpickle such a processor in another process."""
     made = object.__new__(pictures_only(processor_class))
     made.__dict__.update(state)
     return made
 
 
 def image_token_of(config: EngineConfig, processor: Any) -> str:
-    """The placeholder of one image feature as it is spelled; no weight is read.
+    """The placeholder of one image feature as text; no weight is loaded.
 
     Raises:
         UsageError: if the model cannot be used. ModelUnreachable: if it cannot be read.
@@ -232,12 +240,12 @@ def image_token_of(config: EngineConfig, processor: Any) -> str:
 
 
 def spell(processor: Any, token_id: int) -> str:
-    """A token as it is spelled in a text."""
+    """A token as text."""
     return str(processor.tokenizer.convert_ids_to_tokens(token_id))
 
 
 def token_budget(loaded: LoadedModel) -> int:
-    """Tokens whose keys and values a batch may hold: those that fit into a third of what the weights leave.
+    """Number of tokens whose keys and values a batch may hold: a third of the memory that the weights leave.
 
     By the device's size, not by what is free, so that a resumed run has the same batches. A third, since they are
     copied when the batch changes, and prompts are read beside them.
@@ -250,7 +258,7 @@ def token_budget(loaded: LoadedModel) -> int:
 
 
 def kv_bytes(config: Any, dtype: torch.dtype) -> int:
-    """Bytes of the keys and values of one token, in all layers of a model with this configuration."""
+    """Bytes of keys and values per token, over all layers of a model with this configuration."""
     text = config.get_text_config()
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
@@ -258,39 +266,45 @@ def kv_bytes(config: Any, dtype: torch.dtype) -> int:
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` is the GPU if there is one."""
+    """The device that ``auto`` stands for: the GPU if there is one."""
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def device_kind(device: str) -> str:
-    """What the device is called, without its index."""
+    """A device's type, without its index."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def torch_dtype(dtype: Dtype, device: str) -> str:
-    """The data type that ``auto`` stands for, by name."""
+    """Name of the data type that ``auto`` stands for."""
     if dtype == "auto":
         return "float32" if device == "cpu" else "bfloat16"
     return dtype
 
 
 def pin(config: EngineConfig) -> str:
-    """What pins the model of a configuration: its revision; of an adapter, ``on`` and its base's behind it.
+    """The identity of a configuration's model: its revision; for an adapter, followed by ``on`` and its base's.
+
+    A chat template in place of the model's own follows, by its digest.
 
     Raises:
-        ModelUnreachable: if there is no such model.
+        UsageError: the chat template cannot be read. ModelUnreachable: there is no such model.
     """
     adapter, base = adapters.find(config), adapters.base_of(config)
     own = adapter.commit if adapter else ""
     if adapter is None or not own:
         own = revision_of(config.model, config.revision)
-    return own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
+    pinned = own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
+    if config.chat_template is None:
+        return pinned
+    digest = hashlib.sha256(templates.read(config.chat_template).encode()).hexdigest()
+    return f"{pinned}{_TEMPLATED}sha256:{digest}"
 
 
 def revision_of(name: str, revision: str | None = None) -> str:
-    """What pins a model: the Hub's commit, or ``sha256:`` and a digest of a local folder.
+    """A model's revision: the Hub's commit, or ``sha256:`` and a digest of a local folder.
 
     Raises:
         ModelUnreachable: if there is no such model.
@@ -303,7 +317,7 @@ def revision_of(name: str, revision: str | None = None) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """SHA-256 over names and contents of a model's files; of a huge file its size, first and last 64 MiB."""
+    """SHA-256 over names and contents of a model's files; of very large files only size, first and last 64 MiB."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md"):
         size = path.stat().st_size
@@ -317,7 +331,7 @@ def digest_folder(folder: Path) -> str:
 
 
 def cache_argument(model: Any, cache: Any) -> dict[str, Any]:
-    """The key/value cache as a keyword argument of the model's forward pass, under the name that it has there."""
+    """The key/value cache as a keyword argument of the model's forward pass, under the model's own name for it."""
     return {_cache_name(model.__class__): cache}
 
 
@@ -327,5 +341,5 @@ def _cache_name(model_class: type) -> str:
 
 
 def cache_of(output: Any) -> Any:
-    """The key/value cache that a forward pass returned, under either of its names."""
+    """The key/value cache that a forward pass returned, under either name."""
     return output["cache"] if "cache" in output else output["past_key_values"]

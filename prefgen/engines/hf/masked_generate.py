@@ -1,4 +1,4 @@
-"""Stock `generate` over the full sequence, hidden tokens masked: slow and exact, what dropping is tested against."""
+"""Stock `generate` with hidden tokens masked: the slow reference that dropping is tested against."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row]
 
 
 def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
-    """One call of stock `generate`; the rows' pixels can be put behind each other."""
+    """One call of stock `generate`; the rows' pixels must have one shape."""
     inputs = decoding.masked_inputs(loaded, rows, preserve=preserve)
     if not (preserve or loaded.family.mrope):
         del inputs["position_ids"]  # `generate` counts what the mask leaves
@@ -39,7 +39,7 @@ def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row
 
 
 class _Force(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
-    """Leaves `generate` no choice but the token that was drawn."""
+    """A logits processor that leaves only the token that was drawn."""
 
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
@@ -50,7 +50,7 @@ class _Force(LogitsProcessor):  # type: ignore[misc]  # transformers has no type
 
 
 class _Finished(StoppingCriteria):  # type: ignore[misc]  # transformers has no types
-    """Tells `generate` which rows are finished."""
+    """A stopping criterion that marks finished rows."""
 
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser

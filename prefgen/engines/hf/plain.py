@@ -1,4 +1,4 @@
-"""Decoding with the model's own cache: no row leaves the batch before the last is finished.
+"""Decoding with the model's own cache: the batch ends when its last row is finished.
 
 For layers that carry a running state from token to token, which has no places that another row could take as keys and
 values have in `RunningBatch`. And for masked rows of types that no table lists: their own `generate` may number tokens
@@ -21,7 +21,8 @@ def generate(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, dr
     """Finish the rows' continuations, in place.
 
     Args:
-        drop: take hidden image tokens out of the sequence, otherwise mask them. preserve: keep tokens' own positions.
+        drop: take hidden image tokens out of the sequence, otherwise mask them.
+        preserve: keep tokens' own positions.
     """
     groups = [list(range(len(rows)))] if drop else vision.alike(row.pixels for row in rows)
     for group in groups:

@@ -1,4 +1,4 @@
-"""Decoding and preprocessing pictures ahead of the model.
+"""Decoding and preprocessing of pictures in the background, ahead of the model.
 
 In processes beside a GPU, which otherwise waits for Python; in threads beside a CPU, whose cores the model needs.
 """
@@ -34,12 +34,12 @@ Key = tuple[tuple[Image, ...], View]
 
 
 def default_workers(device: torch.device) -> int:
-    """Processes that pay on this machine; 0 for threads."""
+    """Number of worker processes that pay off on this machine; 0 for threads."""
     return min(_PROCESSES, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
 
 
 class Preprocessing:
-    """Makes `vision.Pixels` in the order in which they were asked for, some time before they are taken.
+    """Makes `vision.Pixels` in the order of the requests, ahead of their use.
 
     Args:
         workers: processes; 0 for threads of this one.
@@ -62,12 +62,12 @@ class Preprocessing:
         weakref.finalize(self, _close, processes, temporary)
 
     def want(self, key: Key) -> None:
-        """Ask for the images of a prompt under a view; each is taken once."""
+        """Request the images of a prompt under a view; each is taken once."""
         self._asked.append(key)
         self._begin()
 
     def take(self, key: Key) -> vision.Pixels:
-        """Wait for what was asked for."""
+        """Wait for a requested result."""
         if key not in self._started:
             self._asked.remove(key)
             self._started[key] = self._submit(key)
@@ -88,7 +88,7 @@ def _close(processes: ProcessPoolExecutor, folder: tempfile.TemporaryDirectory[s
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pixels in a file: through a pipe they would hold up the process that waits for them."""
+    """Pixels in a file, since a pipe would block the process that waits for them."""
 
     path: Path | None
     expansions: tuple[str, ...]
@@ -119,7 +119,7 @@ def _start_worker(folder: Path, dtype: torch.dtype) -> None:
 
 
 def _store(key: Key) -> _Stored:
-    """In a worker."""
+    """Preprocess and store pixels, in a worker process."""
     assert _worker is not None
     pixels = vision.preprocess(_worker.processor, *key)
     if not pixels.inputs:

@@ -1,4 +1,4 @@
-"""What a run will send to its model, told from the processor alone, before any weight is read."""
+"""Token counts of a run for its plan, from the processor alone, before weights are loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Preview:
 
     Attributes:
         prompt: the first sample's prompt as the model sees it; the first that its chat template does not refuse.
-        image_tokens: image tokens of a prompt. text_tokens: the other tokens of prompt and reference answer.
+        image_tokens: image tokens of a prompt.
+        text_tokens: the other tokens of prompt and reference answer.
     """
 
     prompt: str
@@ -28,7 +29,7 @@ class Preview:
 
 
 def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
-    """Tokenise some samples, images loaded.
+    """Tokenize some samples whose images are loaded.
 
     Raises:
         ModelUnreachable: if the processor cannot be read.

@@ -1,4 +1,4 @@
-"""How a model that no table lists takes images, positions and token types: found out from its code and configuration.
+"""Probing of unlisted model types: how they take images, positions and token types, from code and configuration.
 
 What is found out here is a claim; `prefgen.engines.hf.proof` shows on the model's own weights that it is true.
 """
@@ -21,7 +21,7 @@ _ENCODED = "mm_encoder_outputs"
 
 
 def listed(config: Any, name: str) -> Family:
-    """What can be said of a model by its configuration alone.
+    """The family of a model as far as its configuration tells.
 
     Raises:
         UsageError: if it cannot be used, whatever its weights.
@@ -53,7 +53,7 @@ def why_not(config: Any) -> str:
 
 
 def image_token_id(config: Any) -> int | None:
-    """Id of the placeholder that stands for one image feature, by the configuration; None if it names none."""
+    """Id of the placeholder token of one image feature, from the configuration; None if it names none."""
     found = getattr(config, "image_token_id", None)
     if found is None:
         found = getattr(config, "image_token_index", None)
@@ -61,7 +61,7 @@ def image_token_id(config: Any) -> int | None:
 
 
 def state_kinds(config: Any) -> tuple[str, ...]:
-    """Kinds of layers that carry a running state from token to token, such as linear attention."""
+    """Kinds of layers with a running state, such as linear attention."""
     text = config.get_text_config()
     kinds = getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or []
     return tuple(sorted(_STATES.intersection(kinds)))
@@ -76,7 +76,7 @@ def _note(kinds: tuple[str, ...]) -> str:
 
 
 def completed(family: Family, model: Any, processor: Any) -> Family:
-    """What the model's code and one encoded picture tell of a type that is not listed.
+    """The family of an unlisted type, completed from the model's code and one encoded picture.
 
     Raises:
         UsageError: if it cannot be handed encoded images.
@@ -98,19 +98,19 @@ def completed(family: Family, model: Any, processor: Any) -> Family:
 
 
 def _parameters(model: Any) -> set[str]:
-    """Names of what the forward pass takes, the inner model's included."""
+    """Names of the parameters of the forward pass, including the inner model's."""
     parts = (model, getattr(model, "model", model))
     return {name for part in parts for name in inspect.signature(part.forward).parameters}
 
 
 def _attends_both_ways(config: Any) -> bool:
-    """Whether the decoder lets the tokens of an image attend to each other in both directions."""
+    """Whether image tokens attend to each other in both directions."""
     return getattr(config.get_text_config(), "use_bidirectional_attention", None) in ("vision", "all", True)
 
 
 @torch.inference_mode()
 def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
-    """In which form the encoder hands over its features, seen on a grey picture."""
+    """The form in which the encoder returns features, found with a gray picture."""
     shown = processor(
         text=[placeholder_of(processor)], images=[[PIL.Image.new("RGB", (64, 64), "gray")]], return_tensors="pt"
     )
@@ -134,11 +134,11 @@ def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
 
 
 def placeholder_of(processor: Any) -> str:
-    """What stands for an image in a rendered prompt: the token of a feature, or in some processors another one."""
+    """The placeholder of an image in a rendered prompt: the token of a feature, or in some processors another one."""
     return str(getattr(processor, "image_placeholder_token", None) or processor.image_token)
 
 
 def encoder_of(model: Any) -> tuple[Any, set[str]]:
-    """The method that encodes images, and the names of what it takes: the outer model may leave them to the inner."""
+    """The method that encodes images, of the outer or inner model, and the names of its parameters."""
     methods = [part.get_image_features for part in (model, model.model) if hasattr(part, "get_image_features")]
     return methods[0], {name for method in methods for name in inspect.signature(method).parameters}

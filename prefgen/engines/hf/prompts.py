@@ -1,4 +1,4 @@
-"""From a conversation and the beginning of an answer to token ids, through the model's own chat template."""
+"""Rendering of a conversation and an answer's prefix to token ids, with the model's own chat template."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LITERAL = regex.compile("\ue002(\\d+)\ue003")
 
 @dataclass(frozen=True)
 class Header:
-    """A rendered prompt: all that stands before the answer, and what follows it.
+    """A rendered prompt up to the answer, and the text that follows an answer.
 
     Attributes:
         opening: ends where a model starts to answer (``ASSISTANT:``).
@@ -36,7 +36,7 @@ class Header:
 
 
 class Prompts:
-    """Renders and tokenises prompts.
+    """Renders and tokenizes prompts.
 
     Text of the data that spells a special token (``<image>``, ``</s>`` …) is encoded as the plain characters it is.
     """
@@ -72,11 +72,11 @@ class Prompts:
         return {"type": "text", "text": self._escape(part)} if isinstance(part, str) else {"type": "image"}
 
     def _escape(self, data: str) -> str:
-        """Replace special tokens in data by placeholders."""
+        """Replace special tokens in user text by placeholders."""
         return self._special.sub(lambda match: f"\ue002{self._specials.index(match.group())}\ue003", data)
 
     def encode(self, header: Header, prefix: str, expansions: Sequence[str] = ()) -> list[int]:
-        """Token ids of the prompt and the beginning of its answer.
+        """Token ids of the prompt and the answer's prefix.
 
         Args:
             prefix: what the answer already says; if empty, the model starts the answer.
@@ -89,11 +89,11 @@ class Prompts:
         return self._expanded(header, rendered, expansions)
 
     def encode_whole(self, header: Header, answer: str, expansions: Sequence[str] = ()) -> list[int]:
-        """Token ids of the prompt, a whole answer and what the template puts behind it. Arguments as for `encode`."""
+        """Token ids of the prompt, a whole answer and the template's text after it. Arguments as for `encode`."""
         return self._expanded(header, header.continuing + self._escape(answer) + header.closing, expansions)
 
     def _expanded(self, header: Header, rendered: str, expansions: Sequence[str]) -> list[int]:
-        """Token ids of a rendered conversation, every image expanded."""
+        """Token ids of a rendered conversation with every image expanded."""
         parts = rendered.split(self._placeholder)
         if len(parts) != len(expansions) + 1:
             raise UsageError(
@@ -108,7 +108,7 @@ class Prompts:
         return [*self._before(seen), *self._tokens(whole[len(seen) :], start=False)]
 
     def _tokens(self, rendered: str, *, start: bool) -> list[int]:
-        """Token ids of a stretch of a prompt, the first one or a later one."""
+        """Token ids of a part of a prompt, the first or a later one."""
         bos = self.tokenizer.bos_token
         add_special = start and not (bos and rendered.startswith(bos))
         pieces = _LITERAL.split(rendered)

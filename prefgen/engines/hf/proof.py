@@ -1,4 +1,4 @@
-"""Proof on a model's own weights that what this engine feeds it is right; made before the first row, and remembered.
+"""Proof on a model's own weights that the engine's inputs are right; made before the first row, and cached.
 
 Three claims, each against a forward pass of stock transformers, within what rounding explains in the data type:
 
@@ -53,15 +53,17 @@ FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeE
 
 @dataclass(frozen=True)
 class Proof:
-    """What was found of a model.
+    """Result of the comparison for a model.
 
     Attributes:
         attention: how image tokens are hidden: as asked for, or ``mask`` where dropping is not masking.
         refused: why it cannot be used; empty if it can.
-        stock: largest difference of the logits of a whole prompt. drop: of dropping and masking. mask: of a mask over
-            other content. -1.0 where it was not measured.
-        effect: largest difference that hiding makes at all. tolerance: what rounding explains. kept: image tokens that
-            stayed visible.
+        stock: largest difference of the logits of a whole prompt.
+        drop: of dropping and masking.
+        mask: of a mask over other content. -1.0 where it was not measured.
+        effect: largest difference that hiding makes at all.
+        tolerance: what rounding explains.
+        kept: image tokens that stayed visible.
         outgrown: the prompt is longer than a sliding window of the model, where rows are masked anyway.
     """
 
@@ -77,12 +79,12 @@ class Proof:
 
     @property
     def drops(self) -> bool:
-        """Whether dropping was shown to be masking."""
+        """Whether dropping equals masking."""
         return 0 <= self.drop <= self.tolerance
 
 
 def ensure(loaded: LoadedModel, config: EngineConfig) -> Proof:
-    """The proof for a model, remembered from before or made now.
+    """The proof for a model, from the cache or made now.
 
     Raises:
         UsageError: the model cannot be used, with what was found.
@@ -96,7 +98,7 @@ def ensure(loaded: LoadedModel, config: EngineConfig) -> Proof:
 
 
 def remembered(config: EngineConfig) -> Proof | None:
-    """The proof of an earlier run; no weight is read.
+    """The cached proof of a model; no weight is loaded.
 
     Raises:
         UsageError: the model cannot be used. ModelUnreachable: there is no such model.
@@ -158,7 +160,7 @@ def _prove(loaded: LoadedModel, config: EngineConfig, shown: Image) -> Proof:
 
 
 def _fallen_back(loaded: LoadedModel, hidden: Row, whole: Row, found: Proof, *, preserve: bool) -> Proof:
-    """Whether a mask hides what dropping does not reproduce: hidden tokens of other content must not matter."""
+    """Whether masking is exact where dropping is not: the content of hidden tokens must have no effect."""
     assert whole.features is not None
     known = torch.from_numpy(hidden.visible).to(whole.features.device)
     other = torch.where(known[:, None], whole.features, whole.features.flip(0) + whole.features.std())
@@ -180,7 +182,7 @@ def _fallen_back(loaded: LoadedModel, hidden: Row, whole: Row, found: Proof, *, 
 
 
 def _stock_inputs(loaded: LoadedModel, shown: Image) -> dict[str, Any]:
-    """The prompt as the model's own processor makes it, nothing of ours in it."""
+    """The prompt as the model's own processor makes it, without any code of this engine."""
     content = [{"type": "image"}, {"type": "text", "text": PROMPT[0].text}]
     template = ChatTemplate(loaded.processor, loaded.name)
     text = template.render([{"role": "user", "content": content}], add_generation_prompt=True)
@@ -199,13 +201,13 @@ def _stock_inputs(loaded: LoadedModel, shown: Image) -> dict[str, Any]:
 
 
 def _last(loaded: LoadedModel, inputs: dict[str, Any]) -> torch.Tensor:
-    """Next-token logits behind each row, (B, V), in float32."""
+    """Next-token logits after each row, (B, V), in float32."""
     logits: torch.Tensor = loaded.model(**inputs, use_cache=False).logits[:, -1]
     return logits.float()
 
 
 def _largest(difference: torch.Tensor) -> float:
-    """A number that is none counts as infinitely large."""
+    """Largest absolute value; NaN counts as infinite."""
     return float(difference.abs().nan_to_num(nan=float("inf")).max())
 
 
@@ -228,14 +230,14 @@ def picture(width: int, height: int) -> Image:
 
 
 def _folder() -> Path:
-    """Where proofs are kept."""
+    """The folder of cached proofs."""
     named = os.environ.get("PREFGEN_CACHE")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return (Path(named) if named else cache / "prefgen") / "proofs"
 
 
 def _file(config: EngineConfig, revision: str) -> Path:
-    """Where a proof is kept; the same where it holds: the same weights, numbers, versions and settings."""
+    """The cache file of a proof, named by weights, data type, versions and settings."""
     device = loading.resolve_device(config.device)
     made_by = (prefgen.__version__, transformers.__version__, torch.__version__)
     numbers = (loading.torch_dtype(config.dtype, device), loading.device_kind(device))
@@ -251,7 +253,7 @@ def _read(file: Path) -> Proof | None:
 
 
 def _write(file: Path, proof: Proof) -> None:
-    """Keep it for the next run, if the folder can be written."""
+    """Cache the proof, if the folder can be written."""
     part = file.with_suffix(f".{uuid.uuid4().hex}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Drawing the next token, and knowing when an answer is finished: shared by every way of generating."""
+"""Token draws and stopping rules, used by every way of generating."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEVER_ENDS = regex.compile(r"[\p{L}\p{N}\p{M} ,;:'’\-]*")
 
 
 def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
-    """The numbers that pick a request's tokens, one per token, in [0, 1)."""
+    """The uniform numbers in [0, 1) that choose a request's tokens, one per token."""
     return seeds.generator(seed).random(count)
 
 
@@ -51,7 +51,7 @@ def _draw(
     sampled: bool,
     nucleus: bool,
 ) -> torch.Tensor:
-    """`draw`, told whether any row is sampled at all, and any from a nucleus: asking a GPU would make it wait."""
+    """As `draw`, with flags for sampling and nucleus, since reading them from a GPU would block."""
     greedy_B = logits_BV.argmax(dim=-1)
     if not sampled:
         return greedy_B
@@ -71,7 +71,7 @@ def _draw(
 
 
 class Vocabulary:
-    """What an engine must know of the tokens: which end an answer, which are forbidden, which may end a sentence."""
+    """Token properties: which end an answer, which are forbidden, which may end a sentence."""
 
     def __init__(self, tokenizer: Any, size: int, eos_ids: set[int], image_token_id: int) -> None:
         self.tokenizer = tokenizer
@@ -84,17 +84,17 @@ class Vocabulary:
         self._may_end = np.array([not _NEVER_ENDS.fullmatch(piece) for piece in texts])
 
     def may_end(self, token_id: int) -> bool:
-        """Whether the token holds a character that could end a sentence."""
+        """Whether the token contains a character that can end a sentence."""
         return bool(self._may_end[token_id])
 
     def decode(self, ids: list[int]) -> str:
-        """Text of the tokens, exactly: nothing tidied, special tokens left out."""
+        """Exact text of the tokens, without clean-up or special tokens."""
         decoded: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return decoded
 
 
 class Continuation:
-    """One row of a batch while it is generated."""
+    """The generated part of one row."""
 
     def __init__(self, request: Generate, prefix: str, prompt_ids: list[int], vocabulary: Vocabulary) -> None:
         self.request = request
@@ -108,7 +108,7 @@ class Continuation:
         self.uniforms = uniforms(request.seed, request.sampling.max_new_tokens)
 
     def push(self, token_id: int) -> bool:
-        """Take the next token; True when the row is finished."""
+        """Append the next token; True when the row is finished."""
         self.ids.append(token_id)
         if token_id in self._vocabulary.eos_ids:
             self.finish = "eos"
@@ -119,16 +119,16 @@ class Continuation:
         return self.finish is not None
 
     def restart(self) -> None:
-        """Forget what was generated, so that the same draws can be made again."""
+        """Discard what was generated, so that the same draws are repeated."""
         self.ids, self.finish, self._must_look = [], None, False
 
     def text(self) -> str:
-        """What was generated, as it continues the prefix."""
+        """The generated text, as it continues the prefix."""
         decoded = self._vocabulary.decode(self._tail + self.ids)
         return decoded[len(self._tail_text) :]
 
     def completion(self, image_tokens: int, kept_tokens: int) -> Completion:
-        """The reply, once the row is finished."""
+        """The reply for a finished row."""
         generated = self.text()
         end = find_end(self.request, self._prefix, generated, final=True)
         if end is not None:
@@ -137,7 +137,7 @@ class Continuation:
         return Completion(generated, self.finish or "length", len(ids), image_tokens, kept_tokens, ids)
 
     def _sentence_ended(self, token_id: int) -> bool:
-        """Whether the sentence is over; looks at the text only from the first token on that could end one."""
+        """Whether the sentence is complete; looks only from the first token on that can end one."""
         if self.request.stop == "end":
             return False
         self._must_look = self._must_look or self._vocabulary.may_end(token_id)
@@ -145,7 +145,7 @@ class Continuation:
 
 
 def find_end(request: Generate, prefix: str, generated: str, *, final: bool) -> int | None:
-    """Where an answer ends by its request's rule; every engine asks here.
+    """Offset at which an answer ends by its request's rule; used by all engines.
 
     Args:
         prefix: the request's, as the model was given it.
@@ -161,7 +161,7 @@ def find_end(request: Generate, prefix: str, generated: str, *, final: bool) -> 
 
 
 class Chooser:
-    """Draws tokens for the rows that are still going, each from its own stream.
+    """Draws tokens for the unfinished rows, each from its own random stream.
 
     All that `choose` reads and writes stays on the device and in its place while `seat` says so, so that it can be part
     of a recorded step.
@@ -180,7 +180,7 @@ class Chooser:
         self.seat(continuations)
 
     def seat(self, continuations: Sequence[Continuation | None]) -> bool:
-        """Draw for these rows from now on; False if a recorded `choose` no longer holds."""
+        """Set the rows to draw for; False if a recorded `choose` is no longer valid."""
         self._continuations = continuations
         rows = [(place, row) for place, row in enumerate(continuations) if row]
         settings = [row.request.sampling for _, row in rows]
@@ -216,14 +216,14 @@ class Chooser:
         return token_B
 
     def allowed(self, logits_BV: torch.Tensor) -> torch.Tensor:
-        """The logits in float32, -inf where a token must not come next; (B, V)."""
+        """The logits in float32, with -inf for forbidden tokens; (B, V)."""
         drawn_B, _, _, least_B = self._others
         allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
         ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None], -torch.inf)
         return allowed_BV.index_copy_(-1, self._eos, ends_BE)
 
     def push(self, tokens: list[int]) -> None:
-        """Hand the tokens to their rows; those of finished rows are ignored."""
+        """Append the tokens to their rows; those of finished rows are ignored."""
         for continuation, token in zip(self._continuations, tokens, strict=True):
             if continuation and not continuation.finish:
                 continuation.push(token)

@@ -1,4 +1,4 @@
-"""Teacher forcing: what the model would have put in each place of a given answer, in one forward pass per batch.
+"""Teacher forcing: the model's predictions in every place of a given answer, in one forward pass per batch.
 
 An answer is read as the prefix of a request that generates nothing, so its row is tokenised, masked, noised and padded
 like any other. Logits are taken at the answer's places only: left padding brings all of them to the end.
@@ -25,7 +25,7 @@ _TAIL_TOKENS = 8  # of the prompt, decoded with the answer so that its first tok
 
 @dataclass(frozen=True)
 class Job:
-    """An answer to be read.
+    """An answer to score.
 
     Attributes:
         row: what the model reads; the answer's tokens are its last.
@@ -39,7 +39,7 @@ class Job:
 
 
 def as_prefix(request: Score) -> Generate:
-    """The answer as the beginning of one of which nothing is left to generate."""
+    """The request with the answer as its prefix and nothing to generate."""
     return Generate(
         prompt=request.prompt,
         images=request.images,
@@ -54,7 +54,7 @@ def as_prefix(request: Score) -> Generate:
 
 
 def job(prompts: Prompts, header: Header, row: Row, request: Score) -> Job:
-    """Find where the answer begins: behind what the prompt has in common with and without it.
+    """Find where the answer begins: after the tokens that the prompt has with and without it.
 
     The space before a first word belongs to the word's token where the tokenizer puts it there.
     """
@@ -68,10 +68,11 @@ def job(prompts: Prompts, header: Header, row: Row, request: Score) -> Job:
 
 @torch.inference_mode()
 def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop: bool, preserve: bool) -> list[Scored]:
-    """Read a batch of answers.
+    """Score a batch of answers.
 
     Args:
-        drop: take hidden image tokens out of the sequence, otherwise mask them. preserve: keep tokens' own positions.
+        drop: take hidden image tokens out of the sequence, otherwise mask them.
+        preserve: keep tokens' own positions.
     """
     groups = [list(range(len(jobs)))] if drop else vision.alike(job.row.pixels for job in jobs)
     scored: dict[int, Scored] = {}
@@ -86,7 +87,7 @@ def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop:
 
 
 def _scored(vocabulary: Vocabulary, job: Job, logits_TV: torch.Tensor) -> Scored:
-    """One answer from its logits, (T + 1, V): those that predict its tokens, then those behind its last."""
+    """The result for one answer from its logits, (T + 1, V): one row per token, and one after the last."""
     logits_TV, ids, request = logits_TV.float(), job.answer_ids, job.request
     logps_T = logits_TV[:-1].log_softmax(-1).gather(-1, logits_TV.new_tensor(ids, dtype=torch.int64)[:, None])[:, 0]
     drawn = _draw(vocabulary, request, logits_TV)
@@ -104,7 +105,7 @@ def _scored(vocabulary: Vocabulary, job: Job, logits_TV: torch.Tensor) -> Scored
 
 
 def _draw(vocabulary: Vocabulary, request: Score, logits_TV: torch.Tensor) -> list[int]:
-    """A token for every place, each from its own uniform number."""
+    """A token for every place, each chosen by its own uniform number."""
     forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=logits_TV.device)
     allowed_TV = logits_TV.index_fill(-1, forbidden, -torch.inf)
     uniform_T = torch.from_numpy(seeds.generator(request.seed).random(len(allowed_TV))).to(allowed_TV.device)

@@ -1,4 +1,4 @@
-"""What a model takes of a device, told from its size or its configuration: weights, arithmetic, keys and values."""
+"""Size of a model: weights, arithmetic, keys and values, from its name or configuration."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _PATCHES_PER_TOKEN = 1.25  # LLaVA-1.6 cuts away the borders of its tiles: 2,885
 
 @dataclass(frozen=True)
 class Shape:
-    """A vision-language model.
+    """Dimensions of a vision-language model.
 
     Attributes:
-        parameters: of the language model without its table of input embeddings. vision_parameters: of the tower before.
+        parameters: of the language model without its table of input embeddings.
+        vision_parameters: of the tower before.
         patches: patches that the tower sees, for each image token.
         kv_bytes: keys and values of one token, in all layers.
         weight_bytes: all weights.
@@ -33,7 +34,7 @@ class Shape:
 
 
 def of_size(size: str) -> Shape:
-    """A model known by its size alone, such as ``7b``, in bf16: the usual proportions, LLaVA's vision tower.
+    """The shape of a model known only by its size, such as ``7b``, in bf16: usual proportions, LLaVA's vision tower.
 
     A decoder of depth L and width d has about ``12 L d^2`` parameters, and d is about 128 L. Each token has keys and
     values of d numbers in each layer, which grouped queries make fewer.
@@ -51,7 +52,7 @@ def of_size(size: str) -> Shape:
 
 
 def of_model(config: EngineConfig) -> Shape:
-    """A model's shape from its configuration; no weight is read.
+    """A model's shape from its configuration; no weight is loaded.
 
     Raises:
         UsageError: if its architecture cannot be used.

@@ -1,4 +1,4 @@
-"""Images to the features that stand in the language model's input, with noise where a view asks for it."""
+"""From images to the features in the language model's input, with noise where a view asks for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEXT_INPUTS = {"input_ids", "attention_mask", "text_replacement_offsets"}
 
 @dataclass
 class EncodedImages(ModelOutput):  # type: ignore[misc]  # transformers has no types
-    """Image features in the form that a model takes instead of pixels, whatever it does with them.
+    """Image features in the form that a model takes instead of pixels.
 
     Attributes:
         pooler_output, last_hidden_state: (image tokens, hidden), in a list where the model's own encoder returns one;
@@ -43,7 +43,7 @@ class EncodedImages(ModelOutput):  # type: ignore[misc]  # transformers has no t
 
 @dataclass(frozen=True)
 class Pixels:
-    """What the model receives for the images of one prompt, as its own processor makes it.
+    """The processor's output for the images of one prompt.
 
     Attributes:
         inputs: keyword arguments of the model: ``pixel_values`` and what belongs to it.
@@ -55,12 +55,12 @@ class Pixels:
     expansions: tuple[str, ...]
 
     def count(self, image_token: str) -> int:
-        """Image tokens of all images together."""
+        """Number of image tokens of all images."""
         return sum(expansion.count(image_token) for expansion in self.expansions)
 
     @property
     def shape(self) -> Hashable:
-        """Equal where the inputs of several prompts can be put behind each other."""
+        """Equal where the inputs of several prompts can be concatenated."""
         return tuple((name, values.shape[1:]) for name, values in sorted(self.inputs.items()))
 
 
@@ -98,7 +98,7 @@ def _is_images(name: str) -> bool:
 
 
 def _decode(image: Image, index: int, view: View) -> PIL.Image.Image:
-    """The picture, with noise if that belongs on its own pixels."""
+    """The picture, with noise if the view adds it to pixels."""
     picture = images.decode(image)
     if not view.noise_steps or view.noise_space == "encoder":
         return picture
@@ -109,7 +109,7 @@ def _decode(image: Image, index: int, view: View) -> PIL.Image.Image:
 
 
 def _noised(values: npt.NDArray[np.float32], count: int, view: View) -> npt.NDArray[np.float32]:
-    """Noise on the encoder's input: a draw for each image where they lie apart, one over all where they do not."""
+    """The encoder's input with noise: one draw for each image where they are separate, else one over all."""
     parts = values if len(values) == count else values[None]
     noised = [
         visibility.add_noise(part, view.noise_steps, _noise_seed(view, index), view.schedule)
@@ -119,12 +119,12 @@ def _noised(values: npt.NDArray[np.float32], count: int, view: View) -> npt.NDAr
 
 
 def _noise_seed(view: View, index: int) -> int:
-    """Every image of a prompt has noise of its own."""
+    """The noise seed of one image of a prompt."""
     return seeds.derive(view.noise_seed, "", index, "image")
 
 
 def alike(pixels: Iterable[Pixels]) -> list[list[int]]:
-    """Group prompts, by index, whose inputs can be put behind each other."""
+    """Group prompts, by index, whose inputs can be concatenated."""
     groups: dict[Hashable, list[int]] = {}
     for index, own in enumerate(pixels):
         groups.setdefault(own.shape, []).append(index)
@@ -159,7 +159,7 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
 
 
 def model_inputs(loaded: LoadedModel, pixels: list[Pixels]) -> dict[str, torch.Tensor]:
-    """Keyword arguments by which the model takes the images of prompts that are `alike`."""
+    """Keyword arguments with the images of prompts that are `alike`."""
 
     def on_device(values: torch.Tensor) -> torch.Tensor:
         return values.to(loaded.device, loaded.dtype if values.is_floating_point() else values.dtype)
@@ -168,7 +168,7 @@ def model_inputs(loaded: LoadedModel, pixels: list[Pixels]) -> dict[str, torch.T
 
 
 def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | None) -> dict[str, Any]:
-    """The model inputs by which features stand where the image tokens of a batch are.
+    """Model inputs with features in the places of the image tokens of a batch.
 
     Args:
         ids_BL: (batch, tokens), with as many image tokens as there are features.
@@ -199,7 +199,7 @@ def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | N
 
 
 def _encoded(family: Family, layers: list[torch.Tensor]) -> EncodedImages:
-    """Features of each layer, (image tokens, hidden), as the model's own encoder hands them over."""
+    """Features of each layer, (image tokens, hidden), as the model's own encoder returns them."""
     given: dict[str, Any] = {}
     if family.features:
         first = layers.pop(0)

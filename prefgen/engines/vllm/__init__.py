@@ -1,1 +1,1 @@
-"""The vLLM engine: the same restriction, drawn by vLLM's scheduler."""
+"""The vLLM engine: the same restricted images, scheduled by vLLM."""

@@ -1,4 +1,4 @@
-"""The draw of the transformers engine inside vLLM: one uniform number per token, from the request's own stream.
+"""Token draws of the transformers engine inside vLLM: one uniform number per token, from the request's own stream.
 
 vLLM loads this class by its name, in every process that samples.
 """
@@ -21,7 +21,7 @@ _DRAW = "prefgen_draw"  # key in a request's `extra_args`
 
 
 def params(request_seed: int, settings: Any, eos_ids: set[int]) -> SamplingParams:
-    """What vLLM is told of a request: it takes the likeliest token, and `Draw` leaves it one alone.
+    """The sampling parameters of a request for vLLM: greedy, over the one token that `Draw` leaves.
 
     Args:
         settings: `prefgen.requests.Sampling`.
@@ -42,7 +42,7 @@ def params(request_seed: int, settings: Any, eos_ids: set[int]) -> SamplingParam
 
 @dataclass(frozen=True)
 class _Row:
-    """A running request; `drawn` is vLLM's own list of what it has generated so far."""
+    """A running request; `drawn` is vLLM's own list of its generated tokens."""
 
     temperature: float
     top_p: float
@@ -51,18 +51,18 @@ class _Row:
 
 
 class Draw(LogitsProcessor):  # type: ignore[misc]  # vLLM is not seen by mypy
-    """Forbids what may never be generated, and leaves each sampled row the one token that its number picks."""
+    """A logits processor that masks forbidden tokens and leaves each sampled row only its drawn token."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         self._forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN], dtype=torch.int64, device=device)
         self._rows: dict[int, _Row] = {}
 
     def is_argmax_invariant(self) -> bool:
-        """No: it picks the token."""
+        """False: it decides the token."""
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        """Follow the requests as vLLM moves them about its batch."""
+        """Follow the requests as vLLM moves them in its batch."""
         if batch_update is None:
             return
         for index in batch_update.removed:
@@ -79,7 +79,7 @@ class Draw(LogitsProcessor):  # type: ignore[misc]  # vLLM is not seen by mypy
                 self._rows[source] = displaced
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, V) logits to logits that leave no choice, or for an all greedy batch to those of the allowed tokens."""
+        """(B, V) logits with one token left per row, or for a greedy batch with forbidden tokens masked."""
         allowed_BV = logits.index_fill_(-1, self._forbidden, -torch.inf)
         rows = [self._rows[index] for index in range(len(logits))]
         if not any(row.temperature for row in rows):

@@ -1,4 +1,4 @@
-"""The vLLM engine: vLLM holds the language model, transformers what turns pictures and ids into its input.
+"""The vLLM engine: vLLM runs the language model, transformers makes its input from pictures and ids.
 
 A request goes in as the embeddings of its kept tokens (`prompt_embeds`), so that dropping needs nothing of vLLM, and
 requests that begin alike share their blocks in its prefix cache, which knows embeddings by their digest. Handing over
@@ -49,18 +49,18 @@ _SETTINGS = {
 
 
 def prepare_environment() -> None:
-    """What vLLM reads from the environment when it is imported; what is set already stays."""
+    """Set the environment variables that vLLM reads at import; those already set stay."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
 
 
 def is_installed() -> bool:
-    """Whether vLLM is there to be imported, under whichever name it was distributed."""
+    """Whether vLLM can be imported, under any distribution name."""
     return importlib.util.find_spec("vllm") is not None
 
 
 def why_not(config: EngineConfig) -> str:
-    """Why vLLM cannot run this model as asked; empty if it can. Reads the model's configuration only.
+    """Why vLLM cannot run this model as configured; empty if it can. Reads only the model's configuration.
 
     Raises:
         ModelUnreachable: if it cannot be read.
@@ -85,7 +85,7 @@ def why_not(config: EngineConfig) -> str:
 
 
 def check(config: EngineConfig) -> None:
-    """Refuse what cannot work before any weight is read.
+    """Refuse configurations that cannot work, before weights are loaded.
 
     Raises:
         UsageError: naming the option and what to use instead.
@@ -111,7 +111,7 @@ def check(config: EngineConfig) -> None:
 
 
 def load_front(config: EngineConfig) -> LoadedModel:
-    """Load what stands before the language model: vision tower, projector, input embeddings. None of its layers.
+    """Load vision tower, projector and input embeddings, without the layers of the language model.
 
     Raises:
         UsageError: if the checkpoint stores one of these in a form that transformers does not read.
@@ -138,7 +138,7 @@ def load_front(config: EngineConfig) -> LoadedModel:
         loading.load_processor(config),
         family,
         config.model,
-        loading.revision_of(config.model, config.revision),
+        loading.pin(config),
         torch.device(device),
         dtype,
     )
@@ -189,7 +189,7 @@ def start(config: EngineConfig, front: LoadedModel) -> Any:
 
 
 def vocabulary_of(front: LoadedModel) -> Vocabulary:
-    """The tokens of a model whose layers are elsewhere."""
+    """The vocabulary of a model whose layers are in vLLM."""
     size = front.model.config.get_text_config().vocab_size
     return Vocabulary(front.processor.tokenizer, size, front.eos_ids, front.image_token_id)
 
@@ -216,7 +216,7 @@ class VllmEngine:
 
     @classmethod
     def load(cls, config: EngineConfig) -> VllmEngine:
-        """Load both halves of a model.
+        """Load both parts of a model.
 
         Raises:
             UsageError: for a model or setting that this engine cannot take.
@@ -238,14 +238,14 @@ class VllmEngine:
         self._submitted += 1
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
-        """Step until some requests are finished; the others go on at the next call, with new ones beside them."""
+        """Step until some requests are finished; the others continue at the next call."""
         replies = self._refill()
         while self._running and not replies:
             replies = self._step() + self._refill()
         return replies
 
     def _refill(self) -> list[tuple[int, Reply | RowError]]:
-        """Hand rows to vLLM until it has all that it can run at a time; what it cannot take is answered at once."""
+        """Pass rows to vLLM up to its limit; rows that it cannot take are answered with an error."""
         refused: list[tuple[int, Reply | RowError]] = []
         while len(self._running) < self._limit and (self._prepared or self._submitted):
             if not self._prepared:
@@ -276,7 +276,7 @@ class VllmEngine:
         self._running[str(row.ticket)] = row
 
     def _step(self) -> list[tuple[int, Reply | RowError]]:
-        """One token for every running request; the replies of those that it finishes."""
+        """Decode one token for every running request; returns the replies of those that finish."""
         replies: list[tuple[int, Reply | RowError]] = []
         ended: list[str] = []
         for output in self._core.step():
@@ -298,7 +298,7 @@ class VllmEngine:
 
 @contextmanager
 def _whole(config: EngineConfig) -> Iterator[str]:
-    """Where vLLM finds an adapter merged into its base, while it reads the weights; empty for a whole model.
+    """A folder with the adapter merged into its base, which vLLM loads; empty for a whole model.
 
     vLLM would take LoRA as it is, but no projector that was trained beside it, and no other kind of adapter.
     """
@@ -326,7 +326,7 @@ def _embeds(front: LoadedModel, row: Row) -> torch.Tensor:
 
 
 def _lora(config: EngineConfig) -> Any:
-    """The adapter that `default_mm_loras` names for pictures: vLLM sees none, so it is asked for by request."""
+    """The adapter that `default_mm_loras` names for pictures, set per request since vLLM sees no pictures."""
     path = (engine_args.parse(config.engine_args).get("default_mm_loras") or {}).get("image")
     if path is None:
         return None

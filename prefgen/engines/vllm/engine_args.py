@@ -1,4 +1,4 @@
-"""`--engine-arg k=v`: options of vLLM's own, as they were typed and as vLLM takes them. Imports nothing of it."""
+"""`--engine-arg k=v`: parsing of vLLM's own arguments, without importing vLLM."""
 
 from __future__ import annotations
 
@@ -83,6 +83,6 @@ def _value(written: str) -> Any:
 
 
 def recorded(given: Sequence[str]) -> dict[str, str]:
-    """The arguments that can change output, each as canonical JSON: what a run is pinned to."""
+    """The arguments that can change output, as canonical JSON, for the run's fingerprint."""
     parsed = parse(given)
     return {name: json.dumps(parsed[name], sort_keys=True) for name in sorted(parsed) if name not in _HARMLESS}

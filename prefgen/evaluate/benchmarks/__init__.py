@@ -1,1 +1,1 @@
-"""Benchmarks of trained models: answers first, scores second, and two models compared."""
+"""Benchmarks of models: answers, scores, and comparisons of two models."""

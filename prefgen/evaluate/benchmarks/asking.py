@@ -1,4 +1,4 @@
-"""Answers of a model to a benchmark's questions, written as they come, so that a stopped run goes on where it was."""
+"""Answers of a model to a benchmark's questions, written as they arrive, so that a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ ANSWERS, SETTINGS, LOCK = "answers.jsonl", "settings.json", ".lock"
 
 @dataclass(frozen=True)
 class Task:
-    """How a model is asked.
+    """Settings of asking a model.
 
     Attributes:
-        output: folder of the answers. root: where pictures are.
-        suffix: added to every question. max_new_tokens: limit of an answer. Decoding is greedy.
+        output: folder of the answers.
+        root: where pictures are.
+        suffix: added to every question.
+        max_new_tokens: limit of an answer. Decoding is greedy.
     """
 
     engine: EngineConfig
@@ -44,7 +46,7 @@ class Task:
     max_new_tokens: int = 512
 
     def sample(self, question: Question) -> Sample | Dropped:
-        """What the model is shown, or why it cannot be."""
+        """The sample of a question, or a `Dropped` with the reason."""
         slots = (Slot.IMAGE,) if question.image else ()
         images = (ImageRef(path=question.image),) if question.image else ()
         prompt = (Turn("user", (*slots, question.text + self.suffix)),)
@@ -62,7 +64,7 @@ class Task:
 
 @contextmanager
 def held(output: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Hold a folder of answers and scores.
+    """Lock a folder of answers and scores.
 
     Args:
         settings: what decides what is answered.
@@ -97,7 +99,7 @@ def _refuse_drift(file: Path, settings: Mapping[str, Any]) -> None:
 
 
 def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str, Any]:
-    """What decides what is answered.
+    """The settings that affect answers.
 
     Raises:
         UsageError: the model is of no use. ModelUnreachable: it cannot be found.
@@ -118,7 +120,7 @@ def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str,
 
 
 def answered(output: Path) -> set[tuple[str, str]]:
-    """Keys of the questions that have their answer; a last line that was cut off is taken away.
+    """Keys of the answered questions; an incomplete last line is removed.
 
     Raises:
         CorruptRun: another line is damaged.
@@ -150,10 +152,11 @@ def answer(
     check: Callable[[], None] = lambda: None,
     engines: Engines | None = None,
 ) -> dict[str, int]:
-    """Have every question answered that is not yet.
+    """Ask every question that has no answer yet.
 
     Args:
-        advance: told how many questions are done, in all. check: called while waiting; may raise.
+        advance: told how many questions are done, in all.
+        check: called while waiting; may raise.
         engines: that answer; None builds those of the task.
 
     Returns:
@@ -198,7 +201,7 @@ def answer(
 
 
 def _line(question: Question, reply: Completion) -> dict[str, Any]:
-    """As LLaVA's scripts write it, and where it belongs."""
+    """An answer in the format of LLaVA's scripts, with its question's key."""
     return {
         "question_id": question.id,
         "questions": question.file,

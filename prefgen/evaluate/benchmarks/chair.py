@@ -1,4 +1,4 @@
-"""CHAIR: objects that a caption names and its picture does not hold. Rohrbach et al., EMNLP 2018, arXiv:1809.02156.
+"""CHAIR: objects that a caption names and the picture does not contain. Rohrbach et al., EMNLP 2018, arXiv:1809.02156.
 
 The truth of a picture are the categories of its instances and those that its ground-truth captions name. Then
 
@@ -31,10 +31,11 @@ _DIGITS = re.compile(r"(\d+)(?=\.[A-Za-z]+$|$)")
 
 @dataclass
 class Truth:
-    """What pictures hold.
+    """Objects of the pictures.
 
     Attributes:
-        names: file name of each picture, by its id. objects: its categories.
+        names: file name of each picture, by its id.
+        objects: its categories.
     """
 
     names: dict[int, str] = field(default_factory=dict)
@@ -43,10 +44,11 @@ class Truth:
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and what it counts for.
+    """A caption and its counts.
 
     Attributes:
-        mentioned: categories, one for each mention. invented: of them, those that the picture does not hold.
+        mentioned: categories, one for each mention.
+        invented: of them, those that the picture does not hold.
     """
 
     picture: int
@@ -91,7 +93,7 @@ def truth(instances: Sequence[Path], captions: Sequence[Path], words: Vocabulary
 
 
 def _coco(path: Path, keys: Sequence[str], inside: str) -> dict[str, Any]:
-    """A file of COCO's annotations.
+    """Read a file of COCO's annotations.
 
     Args:
         inside: key of every annotation.
@@ -109,7 +111,7 @@ def _coco(path: Path, keys: Sequence[str], inside: str) -> dict[str, Any]:
 
 
 def captions_of(path: Path, known: Truth) -> tuple[dict[int, str], int]:
-    """Captions by picture, and how many are of pictures without truth.
+    """Captions by picture, and the number of captions of unknown pictures.
 
     A picture is named by ``image_id`` (a number, or a file name with it), ``image`` or ``question_id``.
 
@@ -142,7 +144,7 @@ def captions_of(path: Path, known: Truth) -> tuple[dict[int, str], int]:
 
 
 def judge(picture: int, text: str, true: set[str], words: Vocabulary) -> Caption:
-    """What a caption counts for."""
+    """The counts of a caption."""
     mentioned = tuple(words.mentions(text))
     invented = tuple(name for name in mentioned if name not in true)
     named = {*mentioned}
@@ -154,7 +156,7 @@ def judge(picture: int, text: str, true: set[str], words: Vocabulary) -> Caption
 
 
 def figures(sums: Sums) -> Figures:
-    """Figures of sums of counts: fractions, and words of a caption."""
+    """Fractions and words per caption, from sums of counts."""
     invented, mentions, hallucinated, captions, right, true, named, words = (float(value) for value in sums)
     return {
         "chair_i": share(invented, mentions),
@@ -182,7 +184,7 @@ def score(captions: Sequence[Caption], words: Vocabulary, seed: int = 0) -> dict
 
 
 def items(captions: Sequence[Caption]) -> list[Mapping[str, Any]]:
-    """A line for each caption."""
+    """A record for each caption."""
     return [
         {
             "id": str(one.picture),

@@ -1,4 +1,4 @@
-"""Words for the 80 objects of COCO, and which of them a text names.
+"""Words for COCO's 80 object categories, and the categories that a text mentions.
 
 The words are ours: for every category the ways in which English captions commonly name it. Numbers computed with them
 are comparable with each other, not with those of another list: give that with ``--synonyms``, a line for each category,
@@ -161,10 +161,11 @@ def tokens(text: str) -> list[str]:
 
 
 class Vocabulary:
-    """Words and the categories that they name.
+    """Words and their categories.
 
     Args:
-        categories: by word or words, as they stand in text. name: of where they are from, for the record.
+        categories: by word or words, as they stand in text.
+        name: of where they are from, for the record.
 
     Raises:
         UsageError: a word names two categories.
@@ -185,7 +186,7 @@ class Vocabulary:
         self._most = max(map(len, self._named))
 
     def mentions(self, text: str) -> list[str]:
-        """The categories that a text names, one for each mention, in order."""
+        """The categories that a text mentions, once per mention, in order."""
         words = tokens(text)
         found: list[str] = []
         at = 0
@@ -202,14 +203,14 @@ class Vocabulary:
 
 
 def own() -> Vocabulary:
-    """Our words for COCO's 80 categories."""
+    """The built-in words for COCO's categories."""
     lines = WORDS.replace("\n ", " ").strip().splitlines()
     parsed = {name.strip(): _words(words) for name, _, words in (line.partition(":") for line in lines)}
     return Vocabulary(parsed, "prefgen", _words(NOT_MEANT.replace("\n", " ")))
 
 
 def read(path: Path) -> Vocabulary:
-    """A list of the user's.
+    """The words of a user's file.
 
     Raises:
         UsageError: it cannot be read, or a word names two categories.

@@ -1,4 +1,4 @@
-"""Two models on one benchmark, item by item: differences with paired intervals, and McNemar's test of who is right."""
+"""Comparison of two models on one benchmark: paired differences with intervals, and McNemar's test."""
 
 from __future__ import annotations
 

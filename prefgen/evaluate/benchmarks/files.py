@@ -1,4 +1,4 @@
-"""Questions and answers of benchmarks as files: JSON lines, or one JSON list.
+"""Files of benchmark questions and answers: JSON Lines, or one JSON list.
 
 Answers are those of LLaVA's scripts, ``{"question_id": …, "text": …}``, those of POPE, ``{"question": …, "answer":
 …}`` in the order of the questions, or this program's own, which also name the file of the question.
@@ -22,7 +22,8 @@ class Question:
     """One question of a benchmark.
 
     Attributes:
-        file: name of its file; `id` is its own there. image: file name of its picture; empty if it has none.
+        file: name of its file; `id` is its own there.
+        image: file name of its picture; empty if it has none.
         row: all that its line holds.
     """
 
@@ -34,7 +35,7 @@ class Question:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from all others."""
+        """Unique key of the question."""
         return self.file, self.id
 
 
@@ -100,7 +101,8 @@ class Answers:
     """Answers by question.
 
     Attributes:
-        texts: by `Question.key`. foreign: answers that have no question.
+        texts: by `Question.key`.
+        foreign: answers that have no question.
     """
 
     texts: Mapping[tuple[str, str], str]
@@ -130,7 +132,7 @@ def answers(paths: Sequence[Path], asked: Sequence[Question]) -> Answers:
 
 
 def _read(path: Path, among: Sequence[Question], found: dict[tuple[str, str], str]) -> int:
-    """Add the answers of a file; returns how many have no question."""
+    """Add the answers of a file; returns the number of answers without a question."""
     rows = rows_of(path)
     in_order = "question_id" not in rows[0]
     if in_order and len(rows) != len(among):

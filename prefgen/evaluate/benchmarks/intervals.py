@@ -1,4 +1,4 @@
-"""95% intervals by a bootstrap over pictures, and paired tests of two models on the same items.
+"""95% bootstrap intervals over pictures, and paired tests of two models.
 
 Questions about one picture are not independent, so pictures are drawn, with all that was asked about them. A figure is
 computed of sums over pictures, so that one draw of pictures serves all figures.
@@ -20,7 +20,7 @@ RESAMPLES = 1000
 
 
 def drawn(pictures: int, seed: int, resamples: int = RESAMPLES) -> Sums:
-    """How often each picture is in each resample, (R, P)."""
+    """Number of times each picture is in each resample, (R, P)."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples).astype(np.float64)
 
@@ -29,14 +29,16 @@ def intervals(counts: Sums, figures: Callable[[Sums], Figures], weights: Sums) -
     """The 2.5th and 97.5th percentile of each figure.
 
     Args:
-        counts: of each picture, (P, C). figures: of sums over pictures, (C,). weights: of `drawn`.
+        counts: of each picture, (P, C).
+        figures: of sums over pictures, (C,).
+        weights: of `drawn`.
     """
     found = [figures(sums) for sums in weights @ counts]
     return {name: percentiles([each[name] for each in found]) for name in figures(counts.sum(axis=0))}
 
 
 def percentiles(values: Sequence[float | None]) -> Interval | None:
-    """The middle 95% of the values that there are."""
+    """The middle 95% of the values, ignoring NaN."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -45,12 +47,12 @@ def percentiles(values: Sequence[float | None]) -> Interval | None:
 
 
 def share(part: float, whole: float) -> float | None:
-    """A fraction; None of nothing."""
+    """A fraction; None if the denominator is 0."""
     return float(part / whole) if whole else None
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value that two models are equally often right, of the items that one alone has right."""
+    """Exact two-sided p-value of McNemar's test, from the numbers of items that only one model has right."""
     count = only_first + only_second
     if not count:
         return 1.0
@@ -61,7 +63,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def differences(
     one: Sums, other: Sums, figures: Callable[[Sums], Figures], weights: Sums
 ) -> dict[str, tuple[float, Interval] | None]:
-    """Figures of the other minus those of the one, on the same pictures: value and interval.
+    """Figures of the other model minus those of the first, on the same pictures: value and interval.
 
     Args:
         one: counts of each picture, (P, C); `other` likewise, in the same order.
@@ -81,7 +83,7 @@ def _minus(one: float | None, other: float | None) -> float | None:
 
 
 def by_picture(items: Sequence[tuple[str, Sequence[float]]]) -> tuple[list[str], Sums]:
-    """Counts of items, each with its picture, summed by picture in order of their first item: names, (P, C)."""
+    """Counts of items summed by picture: names in order of first occurrence, (P, C)."""
     sums: dict[str, Sums] = {}
     for picture, counts in items:
         values = np.array(counts, dtype=np.float64)
@@ -90,5 +92,5 @@ def by_picture(items: Sequence[tuple[str, Sequence[float]]]) -> tuple[list[str],
 
 
 def rounded(figures: Mapping[str, float | None], digits: int = 6) -> Figures:
-    """Figures as they are written."""
+    """Figures rounded for output."""
     return {name: None if value is None else round(value, digits) for name, value in figures.items()}

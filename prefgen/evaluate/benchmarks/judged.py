@@ -1,4 +1,4 @@
-"""Benchmarks whose answers a chat model judges: MMHAL-Bench and LLaVA-Bench (In-the-Wild), in prompts of our own.
+"""Benchmarks judged by a chat model, with our own prompts: MMHAL-Bench and LLaVA-Bench (In-the-Wild).
 
 MMHAL (Sun et al., arXiv:2309.14525): rows ``{"question_type", "image_content", "question", "gt_answer", …}``, the
 answer as ``model_answer`` or in a file of answers. The judge rates each from 0 to 6; below 3 it hallucinates. ``score``
@@ -40,10 +40,12 @@ BENCH_PLACES = ("question", "context", "reference", "answer")
 
 @dataclass(frozen=True)
 class Case:
-    """An answer that is to be judged.
+    """An answer to judge.
 
     Attributes:
-        kind: category of the question. picture: what tells pictures apart. image: the picture itself, to be shown.
+        kind: category of the question.
+        picture: what tells pictures apart.
+        image: the picture itself, to be shown.
         places: what fills the prompt.
     """
 
@@ -56,7 +58,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge said of a case. `values`: rating, or both scores; None where it cannot be read."""
+    """The judge's verdict on a case. `values`: rating, or both scores; None if unreadable."""
 
     case: Case
     values: tuple[float, ...] | None
@@ -65,13 +67,13 @@ class Verdict:
 
 
 def ratings(text: str) -> tuple[float, ...] | None:
-    """The one rating of a reply."""
+    """The only rating in a reply."""
     found = {*_RATING.findall(text)}
     return (float(found.pop()),) if len(found) == 1 else None
 
 
 def both_scores(text: str) -> tuple[float, ...] | None:
-    """The two numbers that a reply begins with."""
+    """The two numbers at the start of a reply."""
     found = _NUMBERS.match(text)
     return (float(found[1]), float(found[2])) if found else None
 
@@ -89,7 +91,8 @@ def ask(
     """Have every case judged.
 
     Args:
-        read: the verdict of a reply's text. engines: answer `Chat`.
+        read: the verdict of a reply's text.
+        engines: answer `Chat`.
 
     Raises:
         PrefgenError: the judge cannot be asked any more; its replies are in the ledger.
@@ -121,13 +124,13 @@ def ask(
 
 
 def mmhal_counts(verdict: Verdict) -> tuple[float, ...]:
-    """Rating, whether it hallucinates, whether it could be read, 1."""
+    """Counts of a verdict: rating, hallucinated, readable, 1."""
     rating = verdict.values[0] if verdict.values else 0.0
     return rating, float(rating < 3), float(verdict.values is not None), 1.0, rating if verdict.values else 0.0
 
 
 def mmhal_figures(sums: Sums) -> Figures:
-    """The official score and hallucination rate, and the score of the replies that could be read."""
+    """The official score and hallucination rate, and the score over readable replies."""
     rating, hallucinated, read, count, rating_read = (float(value) for value in sums)
     return {
         "score": share(rating, count),
@@ -138,14 +141,14 @@ def mmhal_figures(sums: Sums) -> Figures:
 
 
 def bench_counts(verdict: Verdict) -> tuple[float, ...]:
-    """Both scores as published and as read, whether they could be, 1."""
+    """Counts of a verdict: both scores as published and as read, readable, 1."""
     first, second = verdict.values or (-1.0, -1.0)
     read = verdict.values is not None
     return first, second, first if read else 0.0, second if read else 0.0, float(read), 1.0
 
 
 def bench_figures(sums: Sums) -> Figures:
-    """The model's score by the reference's."""
+    """The model's score relative to the reference's."""
     first, second, first_read, second_read, read, count = (float(value) for value in sums)
     return {
         "relative_score": share(second, first),
@@ -161,7 +164,7 @@ def score(
     figures: Callable[[Sums], Figures],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures with intervals, and those of each kind of question."""
+    """All figures with intervals, also by kind of question."""
     pictures, counts = by_picture([(one.case.picture, counts_of(one)) for one in verdicts])
     kinds = list(dict.fromkeys(one.case.kind for one in verdicts))
     of_kinds = {}
@@ -179,7 +182,7 @@ def score(
 
 
 def items(verdicts: Sequence[Verdict], counts_of: Callable[[Verdict], tuple[float, ...]]) -> list[Mapping[str, Any]]:
-    """A line for each case."""
+    """A record for each case."""
     return [
         {
             "id": one.case.id,
@@ -195,14 +198,14 @@ def items(verdicts: Sequence[Verdict], counts_of: Callable[[Verdict], tuple[floa
 
 
 def _is_right(verdict: Verdict) -> bool:
-    """Not hallucinated; or at least as good as the reference."""
+    """Whether the answer is not hallucinated, or at least as good as the reference."""
     if verdict.values is None:
         return False
     return verdict.values[0] >= 3 if len(verdict.values) == 1 else verdict.values[1] >= verdict.values[0]
 
 
 def mmhal_cases(rows: Sequence[Mapping[str, Any]], answers: Mapping[str, str], name: str) -> list[Case]:
-    """The cases of MMHAL's file; a row's id is its place.
+    """The cases of MMHAL's file; a row's id is its position.
 
     Raises:
         UsageError: a row is of another form, or has no answer.

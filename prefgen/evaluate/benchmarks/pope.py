@@ -1,4 +1,4 @@
-"""POPE: is there such an object in the picture? Li et al., EMNLP 2023, arXiv:2305.10355.
+"""POPE: yes/no questions about objects in pictures. Li et al., EMNLP 2023, arXiv:2305.10355.
 
 Questions are JSON lines ``{"question_id": …, "image": …, "text": …, "label": "yes" or "no"}``, a file for each way in
 which absent objects were chosen. Parsers of an answer:
@@ -51,7 +51,7 @@ FIGURES = ("accuracy", "precision", "recall", "f1", "yes_ratio", "unparsed")
 
 @dataclass(frozen=True)
 class Judged:
-    """An answer and what it counts for."""
+    """An answer and its counts."""
 
     question: Question
     said: Said
@@ -60,19 +60,19 @@ class Judged:
 
 
 def official(answer: str) -> Said:
-    """The published rule."""
+    """Parse an answer by the published rule."""
     words = answer.split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "no", "not"} & {*words} else "yes"
 
 
 def strict(answer: str) -> Said:
-    """The first word."""
+    """Parse an answer by its first word."""
     found = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
     return _said(found[1]) if found else ""
 
 
 def lenient(answer: str) -> Said:
-    """Words anywhere, else what is denied or affirmed."""
+    """Parse an answer by yes or no anywhere, else by what it denies or affirms."""
     if first := strict(answer):
         return first
     words = {word.lower() for word in _WORD.findall(answer)}
@@ -91,7 +91,7 @@ _RULES: Mapping[Parser, Callable[[str], Said]] = {"official": official, "strict"
 
 
 def judge(question: Question, answer: str, parser: Parser) -> Judged:
-    """What an answer counts for. Under ``official`` one without any yes or no counts as unparsed, and as a yes."""
+    """The counts of an answer. Under ``official``, one without yes or no counts as unparsed and as yes."""
     said = _RULES[parser](answer)
     label = label_of(question)
     unparsed = not said or (parser == "official" and not re.search(r"\b(?:yes|no|not)\b", answer, re.IGNORECASE))
@@ -108,7 +108,7 @@ def judge(question: Question, answer: str, parser: Parser) -> Judged:
 
 
 def label_of(question: Question) -> Said:
-    """The truth.
+    """The label of a question.
 
     Raises:
         UsageError: there is none.
@@ -122,7 +122,7 @@ def label_of(question: Question) -> Said:
 
 
 def figures(sums: Sums) -> Figures:
-    """Figures of sums of counts, as fractions."""
+    """Fractions from sums of counts."""
     tp, fp, tn, fn, yes, unparsed, count = (float(value) for value in sums)
     precision, recall = share(tp, tp + fp), share(tp, tp + fn)
     return {
@@ -136,7 +136,7 @@ def figures(sums: Sums) -> Figures:
 
 
 def score(judged: Sequence[Judged], parser: Parser, seed: int = 0) -> dict[str, Any]:
-    """Figures of every file and their means, with intervals; the same pictures are drawn for all files."""
+    """Figures of every file and their means, with intervals over the same resampled pictures."""
     names = list(dict.fromkeys(one.question.file for one in judged))
     pictures, _ = by_picture([(one.question.image, one.counts) for one in judged])
     places = {picture: place for place, picture in enumerate(pictures)}

@@ -1,1 +1,1 @@
-"""The scenes: a world of drawn pictures whose truth is known, and how well a model knows it."""
+"""The scenes: drawn pictures with known truth, and measures of a model on them."""

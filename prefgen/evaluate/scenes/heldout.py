@@ -1,4 +1,4 @@
-"""Scenes to measure models on, from the unbiased world: each is drawn again from its seed, with its questions."""
+"""Held-out scenes of the unbiased world, redrawn from their seeds, with their questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures hallucination of a model on the held-out scenes, against the exact truth.
+"""Hallucination of a model on the held-out scenes, measured against the exact truth.
 
 Greedy decoding with the stock ``generate`` of transformers. Intervals are 95% bootstrap intervals over scenes.
 """
@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from rich.table import Table
 
+from prefgen.errors import RowError, UsageError
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout
 from prefgen.evaluate.scenes.metrics import Interval, Tally
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
+
+    from prefgen.engines.templates import ChatTemplate
 
 CAPTION_TOKENS, ANSWER_TOKENS = 200, 40  # longest reply, in tokens
 BATCH_SIZE = 64
@@ -32,14 +35,22 @@ Responder = Callable[[Sequence[Image.Image], Sequence[str], int], list[str]]
 
 
 def responder(model: PreTrainedModel, processor: ProcessorMixin, batch_size: int = BATCH_SIZE) -> Responder:
-    """A responder that asks a transformers vision-language model greedily, in batches."""
+    """A responder that asks a transformers vision-language model, greedily and in batches.
+
+    Raises:
+        UsageError: it has no chat template.
+    """
     import torch
+
+    from prefgen.engines.templates import ChatTemplate
+
+    template = ChatTemplate(processor, str(model.name_or_path))
 
     def respond(pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int) -> list[str]:
         replies: list[str] = []
         for start in range(0, len(questions), batch_size):
             chunk = slice(start, start + batch_size)
-            prompts = [prompt(processor, question) for question in questions[chunk]]
+            prompts = [prompt(template, question) for question in questions[chunk]]
             inputs = processor(images=list(pictures[chunk]), text=prompts, padding=True, return_tensors="pt")
             inputs = inputs.to(model.device, dtype=model.dtype)
             with torch.inference_mode():
@@ -80,7 +91,7 @@ def as_json(figures: dict[str, Interval]) -> str:
 
 
 def as_table(figures: dict[str, Interval], title: str) -> Table:
-    """The figures as a table for a terminal; ratios in percent, lengths as they are."""
+    """The figures as a table for a terminal; ratios in percent."""
     table = Table("figure", "value", "95% interval", "of", title=title)
     for name, figure in figures.items():
         scale, digits = (1, 2) if name in ("caption_sentences", "caption_words") else (100, 1)
@@ -89,7 +100,14 @@ def as_table(figures: dict[str, Interval], title: str) -> Table:
     return table
 
 
-def prompt(processor: ProcessorMixin, question: str) -> str:
-    """A question about a picture in the model's chat template."""
+def prompt(template: ChatTemplate, question: str) -> str:
+    """A question about a picture in the model's chat template.
+
+    Raises:
+        UsageError: the template refuses it.
+    """
     content = [{"type": "image"}, {"type": "text", "text": question}]
-    return str(processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))
+    try:
+        return template.render([{"role": "user", "content": content}], add_generation_prompt=True)
+    except RowError as error:
+        raise UsageError(f"the model cannot be asked about a picture: {error.detail}") from error

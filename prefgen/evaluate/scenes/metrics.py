@@ -1,4 +1,4 @@
-"""Reads captions and answers with the grammar's own words, and turns them into figures. No torch, no model.
+"""Metrics of captions and answers, parsed with the grammar's own words. No torch, no model.
 
 Every figure is a ratio of two sums over scenes (hallucinated mentions over mentions, right answers over questions), so
 one bootstrap over scenes gives all the intervals.

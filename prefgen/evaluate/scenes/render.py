@@ -1,4 +1,4 @@
-"""Draws a scene with Pillow: faint shapes on a noise background, stored as JPEG.
+"""Rendering of scenes with Pillow: faint shapes on a noise background, stored as JPEG.
 
 Perception has to be uncertain, or a small model simply sees and its language prior never gets a say. Two things make it
 so: a coarse-grained noise background, and an opacity drawn per object that ranges from nearly invisible to clear.
@@ -28,7 +28,7 @@ SUPERSAMPLE = 4
 
 @dataclass(frozen=True)
 class Look:
-    """How hard a picture is to see."""
+    """Visibility settings of a picture."""
 
     opacity: tuple[float, float] = (0.11, 0.65)  # uniform, per object
     noise: float = 0.40  # background brightness is uniform in [0, noise], 1 is white
@@ -41,7 +41,7 @@ LOOK = Look()
 
 
 def photo(scene: Scene, look: Look = LOOK, scale: int = 1) -> Image.Image:
-    """The picture as a reader of the data set gets it: drawn, stored as JPEG, decoded. RGB, 64*scale square."""
+    """The picture as a reader of the data set gets it: drawn, encoded as JPEG, decoded. RGB, 64*scale square."""
     return Image.open(io.BytesIO(jpeg(scene, look, scale))).convert("RGB")
 
 
@@ -53,7 +53,7 @@ def jpeg(scene: Scene, look: Look = LOOK, scale: int = 1) -> bytes:
 
 
 def draw(scene: Scene, look: Look = LOOK, scale: int = 1) -> np.ndarray:
-    """The picture before JPEG, uint8 (64*scale, 64*scale, 3). Depends on the scene's seed and index alone."""
+    """The picture before JPEG, uint8 (64*scale, 64*scale, 3), determined by the scene's seed and index."""
     rng = scene.rng(RENDER_STREAM)
     side = IMAGE_SIZE * scale
     grains = IMAGE_SIZE // look.grain

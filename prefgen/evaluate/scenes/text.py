@@ -1,4 +1,4 @@
-"""The grammar: captions, questions and answers about a scene, always true, in varied wording.
+"""Captions, questions and answers about a scene, always true, in varied wording.
 
 One thing is one sentence. The wording varies (verb, order, name of the place, an opening that counts, a closing
 relation), so that two true captions of a picture differ in words while a wrong one differs in meaning.
@@ -99,7 +99,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mix:
-    """What a conversation is made of."""
+    """Composition of a conversation."""
 
     caption_probability: float = 0.5
     questions_after_caption: tuple[int, int] = (0, 2)  # inclusive range

@@ -1,4 +1,4 @@
-"""The world behind the scenes: what can be in a picture, and how likely.
+"""The distribution of scenes: what can be in a picture, and how likely it is.
 
 A scene is a 3x3 grid; a *thing* is one shape in one colour that occupies one to three cells, and no shape occurs in two
 things of a scene, so "what colour is the circle?" always has one answer. The training world is biased on purpose: every

@@ -27,7 +27,7 @@ from prefgen.sources.turns import transposed
 
 @dataclass(frozen=True)
 class Bpo:
-    """Reads one chosen answer with its typed negatives."""
+    """Reader of one chosen answer with its typed negatives."""
 
     name: ClassVar[str] = "bpo"
     licence: str = "other"

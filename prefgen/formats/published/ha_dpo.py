@@ -47,7 +47,7 @@ Descriptions = Literal["one", "all"]
 
 @dataclass(frozen=True)
 class HaDpo:
-    """Reads the descriptions and the yes/no questions.
+    """Reader of descriptions and yes/no questions.
 
     Attributes:
         image_data: Visual Genome's ``image_data.json``; None looks for it beside SRC.

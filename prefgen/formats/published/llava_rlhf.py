@@ -26,7 +26,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class LlavaRlhf:
-    """Reads the 10k human preferences of LLaVA-RLHF."""
+    """Reader of the 10k human preferences of LLaVA-RLHF."""
 
     name: ClassVar[str] = "llava-rlhf"
     licence: str = "apache-2.0"

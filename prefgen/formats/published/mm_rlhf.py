@@ -28,7 +28,7 @@ FILE = "dpo_pairs.jsonl"
 
 @dataclass(frozen=True)
 class MmRlhf:
-    """Reads the pairs of MM-RLHF that are about pictures."""
+    """Reader of the image pairs of MM-RLHF."""
 
     name: ClassVar[str] = "mm-rlhf"
     licence: str = "other"

@@ -31,7 +31,7 @@ FILES = ("POVID_preference_data_for_VLLMs_version_1.json", "POVID_preference_dat
 
 @dataclass(frozen=True)
 class Povid:
-    """Reads POVID and what shares its shape."""
+    """Reader of POVID and of sets in its form."""
 
     name: ClassVar[str] = "povid"
     licence: str = "cc-by-4.0"

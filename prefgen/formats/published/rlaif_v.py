@@ -25,7 +25,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class RlaifV:
-    """Reads RLAIF-V."""
+    """Reader of RLAIF-V."""
 
     name: ClassVar[str] = "rlaif-v"
     licence: str = "cc-by-nc-4.0"

@@ -25,7 +25,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class RlhfV:
-    """Reads RLHF-V."""
+    """Reader of RLHF-V."""
 
     name: ClassVar[str] = "rlhf-v"
     licence: str = "cc-by-nc-4.0"
@@ -45,7 +45,7 @@ class RlhfV:
 
 
 def named_image(columns: Mapping[str, Any]) -> object:
-    """The embedded picture, under the file name that stands in a column of its own."""
+    """The embedded picture with the file name from its own column."""
     (image,) = needed(columns, "image")
     if isinstance(image, dict) and image.get("bytes") and not image.get("path"):
         return {**image, "path": columns.get("image_path")}

@@ -18,7 +18,7 @@ from prefgen.sources import SourceOptions
 
 @dataclass(frozen=True)
 class Seva:
-    """Reads SeVa."""
+    """Reader of SeVa."""
 
     name: ClassVar[str] = "seva"
     licence: str = "other"

@@ -42,7 +42,7 @@ ASPECTS = {
 
 @dataclass(frozen=True)
 class VLFeedback:
-    """Pairs of the four rated answers.
+    """Reader of VLFeedback, which makes pairs of four rated answers.
 
     Attributes:
         pairing: ``all`` pairs with different ratings, or the best answer with the worst or with a random worse one.

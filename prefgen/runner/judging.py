@@ -1,9 +1,8 @@
-"""Judges: the engines of a run with one among them, what it has cost in the end, and how good it is."""
+"""Judges in a run: the engines, the final cost, and the measured accuracy."""
 
 from __future__ import annotations
 
 import dataclasses
-import json as json_
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,9 +12,10 @@ from prefgen.console import Console
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig, Engines
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.errors import TooManyDropped, UsageError
+from prefgen.errors import UsageError
 from prefgen.estimate import costs
 from prefgen.evaluate import judge
+from prefgen.evaluate.judge import Accuracy
 from prefgen.methods.verdicts import Comparer
 from prefgen.requests import Annotate, Chat, Generate
 from prefgen.rundir.layout import Layout
@@ -23,6 +23,7 @@ from prefgen.rundir.reader import Stored
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner import launch
 from prefgen.runner.launch import Job
+from prefgen.runner.reporter import Reporter
 from prefgen.signals import Interrupts
 from prefgen.view.votes import Votes
 
@@ -36,9 +37,9 @@ _FINISHING = "what was asked for is waited for and kept"
 def engines(
     job: Job,
     directory: RunDirectory,
-    talk: Console,
+    console: Console,
 ) -> Iterator[Engines]:
-    """What answers a job's requests while it runs. With the Batch API, everything has been answered when it starts."""
+    """The engines of a job. With the Batch API, all replies are in the ledger before the first shard."""
     local = build.build(job.engine, job.method.asks, others=job.engines)
     if not job.judged or job.judge is None:
         yield local
@@ -53,44 +54,42 @@ def engines(
             if job.judge.batch_api or job.judge.batch_files:
                 with (
                     Interrupts(finishing=_FINISHING) as interrupts,
-                    closing(_service(job.judge, interrupts, talk)) as service,
+                    closing(_service(job.judge, interrupts, console)) as service,
                 ):
                     batches = Batches(job.judge, ledger, at.batches, service)
                     launch.ask_in_batches(job, directory, local, batches)
                 yield {**local, Chat: batches.answers()}
             else:
-                with closing(ChatEngine(job.judge, ledger, say=_sayer(talk))) as asked:
+                with closing(ChatEngine(job.judge, ledger, say=_sayer(console))) as asked:
                     yield {**local, Chat: asked}
         finally:
-            talk.print(costs.describe(ledger.bill(), job.judge), highlight=False)
+            console.print(costs.describe(ledger.bill(), job.judge), highlight=False)
 
 
-def _service(judge: JudgeConfig, interrupts: Interrupts, talk: Console) -> Service:
+def _service(judge: JudgeConfig, interrupts: Interrupts, console: Console) -> Service:
     from prefgen.engines.chat.services import BatchApi, Files
 
-    return Files(judge) if judge.batch_files else BatchApi(judge, interrupts.check, _sayer(talk))
+    return Files(judge) if judge.batch_files else BatchApi(judge, interrupts.check, _sayer(console))
 
 
-def _sayer(talk: Console) -> Callable[[str], None]:
-    """Prints words as they are."""
+def _sayer(console: Console) -> Callable[[str], None]:
+    """A function that prints text unformatted."""
 
     def say(words: str) -> None:
-        talk.print(words, highlight=False, markup=False)
+        console.print(words, highlight=False, markup=False)
 
     return say
 
 
-def test_judge(
+def measure(
     run: Path,
     against: Path | None,
     comparer: Comparer,
     asked: Callable[[], EngineConfig | JudgeConfig],
     limit: int | None,
-    *,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """Have a run's pairs judged and print how good the judge is.
+    reporter: Reporter,
+) -> Accuracy:
+    """Have a run's pairs judged, and measure the judge's accuracy.
 
     Args:
         against: votes about the pairs; None takes the chosen answers for the better ones.
@@ -98,10 +97,9 @@ def test_judge(
         limit: judge the first so many pairs.
 
     Raises:
-        UsageError: if there is nothing to compare with.
-        TooManyDropped: if no pair could be judged.
+        UsageError: there is nothing to compare with.
     """
-    talk, stored = Console(stderr=True, quiet=quiet), Stored(run)
+    stored = Stored(run)
     labels = Votes(against).current() if against is not None else None
     if labels is not None and not set(labels.values()) & {"good", "bad"}:
         raise UsageError(f"{against} has no vote that says which answer is better")
@@ -110,23 +108,20 @@ def test_judge(
             f"prompt {comparer.prompt.name}: the chosen answer of a run is its reference, so $reference tells the "
             "verdict"
         )
-    with _comparing(asked(), Layout(run), talk) as engines, Interrupts(finishing=_FINISHING) as interrupts:
-        found = judge.tally(judge.judge(stored, comparer, engines, limit, interrupts.check), labels)
-    if json:
-        Console().print_json(json_.dumps(dataclasses.asdict(found)))
-    else:
-        Console().print(costs.render_accuracy(found))
-    if not found.pairs:
-        raise TooManyDropped(f"no pair of {run} was judged, or none has a label")
+    opened = _comparing(asked(), Layout(run), reporter.console)
+    with opened as engines, Interrupts(finishing=_FINISHING) as interrupts:
+        return judge.tally(judge.judge(stored, comparer, engines, limit, interrupts.check), labels)
 
 
 @contextmanager
-def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, talk: Console) -> Iterator[Engines]:
-    """Who compares: an annotator here, or a judge elsewhere, whose replies are kept beside the run."""
+def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, console: Console) -> Iterator[Engines]:
+    """The comparing model: a local annotator, or a judge behind an API with a ledger beside the run."""
     if isinstance(asked, EngineConfig):
         if not asked.annotator:
             raise UsageError("--annotator is missing: the model that compares; or --by api, for a judge on a server")
-        config = dataclasses.replace(build.annotator(asked), base_model=asked.base_model)
+        config = dataclasses.replace(
+            build.annotator(asked), base_model=asked.base_model, chat_template=asked.chat_template
+        )
         build.hush(config, (Generate,))
         build.identify(config, (Generate,))
         yield {Annotate: build.build(config, (Generate,))[Generate]}
@@ -136,7 +131,7 @@ def _comparing(asked: EngineConfig | JudgeConfig, at: Layout, talk: Console) -> 
 
     with closing(Ledger(at.judgements)) as ledger:
         try:
-            with closing(ChatEngine(asked, ledger, say=_sayer(talk))) as engine:
+            with closing(ChatEngine(asked, ledger, say=_sayer(console))) as engine:
                 yield {Chat: engine}
         finally:
-            talk.print(costs.describe(ledger.bill(), asked), highlight=False)
+            console.print(costs.describe(ledger.bill(), asked), highlight=False)

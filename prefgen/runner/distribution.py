@@ -1,4 +1,4 @@
-"""Which shards this process fills, and with how many others."""
+"""Distribution of a run's shards over processes: `--shard`, `--workers`, `--ray`, variables of torchrun and SLURM."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from prefgen.cli import judging
 from prefgen.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.rundir.schema import Provenance
 from prefgen.rundir.shards import RunDirectory
-from prefgen.rundir.writers import Part
-from prefgen.runner import launch
+from prefgen.rundir.writers import WHOLE, Part
+from prefgen.runner import judging, launch
 from prefgen.runner.launch import Job
 from prefgen.runner.reporter import Progress
 from prefgen.runner.task import Task
@@ -26,37 +25,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How a run is spread.
+class Distribution:
+    """How a run is distributed.
 
     Attributes:
-        part: the shards that are filled from here. why: where that was found, if no option said it.
-        workers: processes on this machine that fill them. ray: address of the cluster that does so instead.
+        part: the shards that are filled from here.
+        why: where that was found, if no option said it.
+        workers: processes on this machine that fill them.
+        ray: address of the cluster that does so instead.
     """
 
-    part: Part
-    why: str
-    workers: int
-    ray: str | None
+    part: Part = WHOLE
+    why: str = ""
+    workers: int = 1
+    ray: str | None = None
 
     @staticmethod
-    def of(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Spread:
-        """What the options say, and of the part, where they say nothing, the environment.
+    def of(
+        shard: str | None, workers: int, ray: str | None, environment: Mapping[str, str] = os.environ
+    ) -> Distribution:
+        """The distribution from the options; the part from the environment if no option states it.
+
+        Args:
+            shard: ``i/n``.
 
         Raises:
             UsageError: for numbers that cannot be.
         """
-        if options["workers"] < 1:
-            raise UsageError(f"--workers {options['workers']} must be at least 1")
-        if options["ray"] and options["workers"] > 1:
+        if workers < 1:
+            raise UsageError(f"--workers {workers} must be at least 1")
+        if ray and workers > 1:
             raise UsageError("--workers is for this machine; --ray has as many workers as the cluster has room for")
-        part, why = Part.parse(options["shard"]) if options["shard"] else None, ""
+        part, why = Part.parse(shard) if shard else None, ""
         if part is None:
             part, why = _part_of(environment)
-        return Spread(part, why, options["workers"], options["ray"])
+        return Distribution(part, why, workers, ray)
 
     def check(self, job: Job) -> None:
-        """Refuse what cannot be spread.
+        """Refuse runs that cannot be distributed.
 
         Raises:
             UsageError: if a judge is asked.
@@ -68,60 +74,64 @@ class Spread:
                 + (f", and unset {self.why} or give --shard 0/1" if self.why else "")
             )
 
-    def announce(self, talk: Console) -> None:
-        """Say which part this is."""
+    def announce(self, console: Console) -> None:
+        """Print which part this process fills."""
         if not self.part.whole:
             by = f" (by {self.why})" if self.why else ""
-            talk.print(f"part {self.part} of the shards is filled from here{by}", highlight=False)
+            console.print(f"part {self.part} of the shards is filled from here{by}", highlight=False)
+
+
+ALONE = Distribution()
+"""One process fills all shards."""
 
 
 @contextmanager
-def cluster(spread: Spread, config: EngineConfig) -> Iterator[Cluster | None]:
-    """The Ray cluster that is to do the work, if one is."""
-    if spread.ray is None:
+def cluster(distribution: Distribution, config: EngineConfig) -> Iterator[Cluster | None]:
+    """The Ray cluster that does the work, if any."""
+    if distribution.ray is None:
         yield None
         return
     from prefgen.runner.ray_ import Cluster
 
-    with Cluster(spread.ray, config) as connected:
-        yield connected
+    with Cluster(distribution.ray, config) as found:
+        yield found
 
 
 def fill(
-    spread: Spread,
-    there: Cluster | None,
+    distribution: Distribution,
+    connected: Cluster | None,
     job: Job,
     directory: RunDirectory,
     constants: Provenance,
     progress: Progress,
-    talk: Console,
+    console: Console,
 ) -> None:
-    """Have the pending shards of a part filled: here, by processes of this machine, or in a cluster.
+    """Fill the pending shards of a part: in this process, in worker processes, or in a cluster.
 
     Raises:
         Stopped: by a signal.
     """
-    if spread.workers == 1 and there is None:
-        with judging.engines(job, directory, talk) as engines, Interrupts() as interrupts:
+    if distribution.workers == 1 and connected is None:
+        with judging.engines(job, directory, console) as engines, Interrupts() as interrupts:
             launch.Filling(job, directory, engines, constants).work(directory.pending(), progress, interrupts)
         return
 
     def say(words: str) -> None:
-        talk.print(words, highlight=False, markup=False)
+        console.print(words, highlight=False, markup=False)
 
     task = Task(job, directory.plan, constants)
-    if there is not None:
+    if connected is not None:
         from prefgen.runner.ray_ import RayWorkers
 
-        RayWorkers(there, task, directory, progress, say).work()
+        RayWorkers(connected, task, directory, progress, say).work()
         return
     from prefgen.runner.local import LocalWorkers
 
-    LocalWorkers(task, directory, shares(spread.workers, job.engine), progress, say).work()
+    LocalWorkers(task, directory, shares(distribution.workers, job.engine), progress, say).work()
 
 
 def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
-    """What each of so many processes on this machine has in its environment.
+    """Environment variables of each of several processes on this machine.
 
     Raises:
         UsageError: if there are not enough GPUs.
@@ -134,14 +144,14 @@ def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
 
 
 def take_own_gpus(config: EngineConfig, environment: Mapping[str, str] = os.environ) -> None:
-    """Where torchrun started several processes on this machine, leave each the GPUs that are its own."""
+    """Under torchrun, limit this process to its own GPUs."""
     rank, size = environment.get("LOCAL_RANK"), environment.get("LOCAL_WORLD_SIZE")
     if rank is not None and size is not None:
         os.environ.update(shares(int(size), config)[int(rank)])
 
 
 def _part_of(environment: Mapping[str, str]) -> tuple[Part, str]:
-    """The part that a launcher's variables name, and these variables."""
+    """The part of this process by a launcher's variables, and these variables."""
 
     def number(name: str, default: int) -> int:
         value = environment.get(name, "")

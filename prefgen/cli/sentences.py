@@ -1,0 +1,126 @@
+"""`prefgen sentences`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from prefgen.cli import options as o
+from prefgen.cli.params import Draft, command, without
+from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
+from prefgen.evaluate.benchmarks import chair, coco_objects
+from prefgen.evaluate.benchmarks.coco_objects import Vocabulary
+from prefgen.methods import prompts
+from prefgen.methods.sentence_checks import ByGain, ByJudge, ByObjects, Checker, ObjectLists
+from prefgen.methods.sentences import Sentences
+from prefgen.options import check, option, shared
+from prefgen.sources import SourceOptions
+
+_COCO_PREFIX = re.compile(r"\ACOCO_\w+?\d{4}_")
+
+
+@dataclass(frozen=True)
+class Checking:
+    """Who says whether a sentence holds.
+
+    Attributes:
+        check: kind of checker, see `prefgen.methods.sentence_checks`.
+        objects: column of the rows with a list of names, or a file of COCO's instances.
+        words: file of words for objects, a line for each: its name, other words behind it, separated by commas.
+    """
+
+    check: Literal["objects", "judge", "image-gain"] = option("objects", help="Who checks a sentence")
+    objects: str = option(
+        "objects", help="objects: column with a picture's objects, or a file of COCO's instances (.json)."
+    )
+    words: Path | None = option(None, help="objects: words for them, a line each, commas between; else COCO's 80.")
+    verified_from: float = option(
+        ByGain.verified_from, help="image-gain: nats per token from which on a sentence is verified."
+    )
+    hallucinated_to: float = option(
+        ByGain.hallucinated_to, help="image-gain: nats per token up to which it is hallucinated."
+    )
+    seed: int = shared(0)
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            UsageError: naming the option and its value.
+        """
+        check(self)
+
+    def checker(self, prompt: Path | None) -> Checker:
+        """The checker, its files read.
+
+        Raises:
+            UsageError: a file cannot be read, or is none of its kind.
+        """
+        if self.check == "judge":
+            return ByJudge(prompts.load("sentence", prompt), self.seed)
+        if self.check == "image-gain":
+            return ByGain(self.verified_from, self.hallucinated_to)
+        words = _Words(coco_objects.read(self.words) if self.words else coco_objects.own(), _digest(self.words))
+        lists = _listed(Path(self.objects), words) if self.objects.endswith(".json") else ObjectLists(self.objects)
+        return ByObjects(words, lists)
+
+
+@dataclass(frozen=True)
+class _Words:
+    vocabulary: Vocabulary
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.vocabulary.name}{self.digest}"
+
+    def mentions(self, text: str) -> list[str]:
+        """The objects that a text names."""
+        return self.vocabulary.mentions(text)
+
+
+def _listed(path: Path, words: _Words) -> ObjectLists:
+    """The objects of the pictures in a file of COCO's instances."""
+    truth = chair.truth([path], [], words.vocabulary)
+    by_picture = {name: frozenset(truth.objects[number]) for number, name in truth.names.items()}
+    # The pictures of 2014 are called COCO_train2014_000000000009.jpg there, and without that elsewhere.
+    by_picture |= {_COCO_PREFIX.sub("", name): objects for name, objects in by_picture.items()}
+    return ObjectLists("", f"{path.name}{_digest(path)}", by_picture)
+
+
+def _digest(path: Path | None) -> str:
+    return f" sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" if path else ""
+
+
+@command
+def sentences(
+    ctx: typer.Context,
+    input: o.Input,
+    output: o.Output,
+    source: SourceOptions,
+    method: Draft[Sentences],
+    checking: Draft[Checking],
+    engine: Annotated[
+        EngineConfig, without("also", "annotator", "annotator_revision", "attention", "positions", "similarity_model")
+    ],
+    judge: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
+    run: o.RunOptions,
+    prompt: o.Prompt = None,
+) -> None:
+    """Pair a true and an invented next sentence of the policy (2507.12455).
+
+    Both follow the same true beginning; the true one joins it, and so on to the end of the answer. Train on these pairs
+    with `prefgen train dpo --loss-mask spans`.
+
+    Example: prefgen sentences -i llava_instruct.json -m llava-hf/llava-1.5-7b-hf --objects instances_train2017.json
+    --turns first -o out
+    """
+    from prefgen.cli import terminal
+
+    made = method.make(checker=checking.make().checker(prompt))
+    terminal.make(ctx, made, input, source, engine, output, run, judge.make())
