@@ -387,7 +387,7 @@ def _reason(why: str) -> str:
 
 
 def _columns(outcome: Outcome | Sampled) -> Row | str:
-    """The columns of a row that describe a pair's answers, or sampled ones; for a dropped sample its reason and detail."""
+    """The columns of a row that describe a pair's or sampled answers; for a dropped sample its reason and detail."""
     if isinstance(outcome, Sampled):
         return {
             "texts": list(outcome.texts),
