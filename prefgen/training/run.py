@@ -30,7 +30,7 @@ from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, Usage
 from prefgen.records import Dropped
 from prefgen.training import card, checkpoints, online, processes, reference, reward, rollouts, saved
 from prefgen.training.callbacks import Asked, Log, Metrics, Stop, Watch
-from prefgen.training.config import Optimisation
+from prefgen.training.config import Objective, Optimisation
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.model import attach, loaded_for, save
 from prefgen.training.rows import Reader, Sample, held_out, pictures
@@ -245,7 +245,8 @@ def _train(
     kinds = {"rm": reward.RewardPolicy, "ppo": rollouts.ValuePolicy}
     torch.manual_seed(settings.seed)  # a head's first weights are drawn
     policy = kinds.get(job.objective.loss, Policy)(model, loaded, packed=packed, spare=spare)
-    supply = held.enter_context(online.supply(job, prepared, model, partial(rollouts.read, policy)))
+    with checkpoints.environment(job.output):
+        supply = held.enter_context(online.supply(job, prepared, model, partial(rollouts.read, policy)))
     why_stop = supply.why_stop if supply else str
     logs = [Log(job.records, told), Watch(say)] if processes.first() else []
     trainer = PreferenceTrainer(
@@ -383,7 +384,8 @@ def check_drift(job: Job, prepared: Prepared) -> None:
     if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
         # Earlier versions recorded the address as well, in front of the model; a server may move.
         before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]
-    differing = [name for name in settings if settings[name] != before.get(name)]
+    usual = dataclasses.asdict(Objective())  # what a version without an option did
+    differing = [name for name in settings if settings[name] != before.get(name, usual.get(name))]
     if differing:
         raise CorruptRun(
             f"{job.output} was begun with other settings ({', '.join(differing)}): give another --output, or delete it"
