@@ -2,14 +2,12 @@
 
     python examples/compare_methods.py --output /tmp/methods --limit 80
 
-Runs each method, then `prefgen compare`, and prints the table in Markdown. A finished run is not made again.
+Runs each method, compares the runs, and prints the table in Markdown. A finished run is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,18 +20,19 @@ sys.path.insert(0, str(SCENES))
 
 from scenes import instruct_scene  # noqa: E402
 
+import prefgen  # noqa: E402
+from prefgen.engines import build  # noqa: E402
+from prefgen.evaluate.compare import compare  # noqa: E402
 from prefgen.evaluate.scenes.metrics import colours_in, shapes_in, yes_or_no  # noqa: E402  # the scenes are scripts, no package
+from prefgen.methods import BASELINES  # noqa: E402
+from prefgen.requests import Score  # noqa: E402
 
-MODEL = ["--model", str(SCENES / "model")]
+MODEL = prefgen.EngineConfig(str(SCENES / "model"), similarity_model="minilm")
 METHODS = {
-    "bdhs-attn": ["bdhs"],
-    "bdhs-noise": ["bdhs", "--variant", "noise", "--noise-space", "encoder"],
-    "povid": ["povid", "--noise-space", "encoder"],
-    "dropout-ntp": ["baseline", "dropout-ntp"],
-    "blind": ["baseline", "blind"],
-    "weakened": ["baseline", "weakened"],
-    "contrastive": ["baseline", "contrastive"],
-    "append": ["baseline", "append"],
+    "bdhs-attn": prefgen.BDHS(),
+    "bdhs-noise": prefgen.BDHS(variant="noise", noise_space="encoder"),
+    "povid": prefgen.Povid(noise_space="encoder"),
+    **{name: method() for name, method in BASELINES.items()},
 }
 TRUTHS = {
     "object": "names a shape that the chosen answer does not and the scene does not have",
@@ -44,11 +43,10 @@ TRUTHS = {
 
 def run(name: str, output: Path, limit: int) -> Path:
     """Run one method."""
-    out = output / name
-    command = [sys.executable, "-m", "prefgen", *METHODS[name], "--input", str(SCENES / "llava_instruct.json"), *MODEL]
-    command += ["--similarity-model", "minilm", "--limit", str(limit), "--output", str(out), "--quiet"]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return out
+    source = prefgen.SourceOptions(limit=limit)
+    rows = str(SCENES / "llava_instruct.json")
+    made = prefgen.build(METHODS[name], input=rows, model=MODEL, source=source, output=output / name)
+    return made.path
 
 
 def truths(out: Path) -> dict[str, float]:
@@ -78,19 +76,16 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=80)
     arguments = parser.parse_args()
     outs = [run(name, arguments.output, arguments.limit) for name in METHODS]
-    command = [sys.executable, "-m", "prefgen", "compare", *map(str, outs), *MODEL, "--json"]
-    compared = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    compared = compare(outs, build.build(MODEL, (Score,))[Score])
     print(f"| run | pairs | non-similar | edited | length | log-prob | {' | '.join(TRUTHS)} | tokens | seconds |")
     print(f"| --- |{' --- |' * (7 + len(TRUTHS))}")
-    for one, out in zip(compared["runs"], outs, strict=True):
-        cells = [one["run"], f"{one['pairs']} of {one['planned']}", f"{one['non_similar']:.1%}"]
-        cells += [f"{one['edit_share']:.0%}", f"{one['length_ratio']:.2f}", f"{one['fluency']:.2f}"]
+    for one, out in zip(compared.runs, outs, strict=True):
+        cells = [one.run, f"{one.pairs} of {one.planned}", f"{one.non_similar:.1%}"]
+        cells += [f"{one.edit_share:.0%}", f"{one.length_ratio:.2f}", f"{one.fluency:.2f}"]
         cells += [f"{share:.0%}" for share in truths(out).values()]
-        cells += [f"{one['tokens']:.1f}", f"{one['seconds']:.2f}"]
+        cells += [f"{one.tokens:.1f}", f"{one.seconds:.2f}"]
         print(f"| {' | '.join(cells)} |")
-    print(
-        f"\n{compared['samples']} samples in common, log-prob of their chosen answers {compared['chosen_fluency']:.2f}"
-    )
+    print(f"\n{compared.samples} samples in common, log-prob of their chosen answers {compared.chosen_fluency:.2f}")
 
 
 if __name__ == "__main__":

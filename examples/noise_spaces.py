@@ -16,9 +16,6 @@ the reference after each iteration of BDHS, and without an image.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +23,8 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 
+from prefgen import BDHS, EngineConfig, SourceOptions
+from prefgen.evaluate import tune
 from prefgen.view import noise
 from prefgen.visibility import NOISE_SPACES
 
@@ -115,16 +114,6 @@ def measure(picture: PIL.Image.Image) -> None:
             print(f"| {space} | {steps} | {found.correlation:+.2f} | {found.patch_correlation:+.2f} | {similar:.2f} |")
 
 
-def non_similar(limit: int, *options: str) -> list[float]:
-    """Share of answers not similar to the reference after each iteration, by `prefgen tune bdhs` on the scenes."""
-    command = [sys.executable, "-m", "prefgen", "tune", "bdhs", "--json", "--limit", str(limit)]
-    command += ["--input", str(SCENES / "llava_instruct.json"), "--model", str(SCENES / "model")]
-    command += ["--similarity-model", "minilm", *options]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    found: list[float] = json.loads(done.stdout)["trials"][0]["non_similar"]
-    return found
-
-
 def main() -> None:
     """Draw, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,14 +127,16 @@ def main() -> None:
     measure(picture)
     if arguments.scenes:
         print("\n| BDHS on the scenes | iteration 1 | 2 | 3 | 4 | 5 |\n| --- | --- | --- | --- | --- | --- |")
-        settings = {"no image (ρ = 1)": ("--rho", "1")}
-        for space in NOISE_SPACES:
-            for steps in ("300", "500"):
-                settings[f"{space}, N = {steps}"] = ("--noise-steps", steps, "--noise-space", space)
-        for name, options in settings.items():
-            plot = ("--output", str(arguments.output / "tuned.svg"))
-            shares = " | ".join(f"{share:.1%}" for share in non_similar(arguments.scenes, *options, *plot))
-            print(f"| {name} | {shares} |", flush=True)
+        methods = [("no image (ρ = 1)", BDHS(rho=1))] + [
+            (f"{space}, N = {steps}", BDHS(variant="noise", noise_space=space, noise_steps=steps))
+            for space in NOISE_SPACES
+            for steps in (300, 500)
+        ]
+        model = EngineConfig(str(SCENES / "model"), similarity_model="minilm")
+        rows = str(SCENES / "llava_instruct.json"), SourceOptions(limit=arguments.scenes)
+        for trial in tune.pilot(methods, *rows, model):
+            shares = " | ".join(f"{share:.1%}" for share in trial.non_similar)
+            print(f"| {trial.setting} | {shares} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,54 @@ text byte for byte: the pieces of a split, white space included, re-join to the 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
-
-import regex
-import sentencex
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from prefgen.records import Span
 
+if TYPE_CHECKING:
+    import regex
+
 Splitter = Literal["sentencex", "newline", "none"]
 SPLITTERS: tuple[Splitter, ...] = ("sentencex", "newline", "none")
+
+
+class Pattern:
+    """A regular expression of the package `regex`, compiled on first use: help texts need none.
+
+    Args:
+        pattern: as `regex.compile` takes it.
+    """
+
+    def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
+        self.pattern = pattern
+        self._ignore_case = ignore_case
+
+    @cached_property
+    def _compiled(self) -> regex.Pattern[str]:
+        import regex
+
+        return regex.compile(self.pattern, regex.IGNORECASE if self._ignore_case else 0)
+
+    def search(self, text: str) -> regex.Match[str] | None:
+        """The first match."""
+        return self._compiled.search(text)
+
+    def match(self, text: str) -> regex.Match[str] | None:
+        """The match at the start."""
+        return self._compiled.match(text)
+
+    def findall(self, text: str) -> list[str]:
+        """All matches, as text."""
+        found: list[str] = self._compiled.findall(text)
+        return found
+
+    def finditer(self, text: str) -> Iterator[regex.Match[str]]:
+        """All matches."""
+        return self._compiled.finditer(text)
+
 
 _SORRY = (
     r"(?:(?:I['’]m|I am)\s+(?:(?:very|so|really|truly|terribly)\s+)?sorry|(?:so )?sorry|I apologi[sz]e|"
@@ -31,7 +69,7 @@ _PICTURE = (
     r"(?:images?|pictures?|photos?|photographs?|files?|attachments?|visuals?|media|links?|urls?)\b"
     r"(?!\s+(?:of|on|in|with|behind|hanging)\b)"
 )
-BOILERPLATE = regex.compile(
+BOILERPLATE = Pattern(
     rf"\A\s*(?:{_SORRY}{_UNABLE}(?:(?:view|access|process|analy[sz]e|open|assist|help)\b(?! (?:but|noticing)\b)|"
     rf"see\s+{_PICTURE})|"
     rf"{_UNABLE}(?:(?:view|see|access|process|analy[sz]e|open)(?: or \w+)?\s+{_PICTURE}|"
@@ -40,28 +78,29 @@ BOILERPLATE = regex.compile(
     r"(?:message|input|prompt|question|query|request) (?:is|was|may be|might be|has been|got) "
     r"(?:empty|blank|incomplete|missing|cut off)\b|"
     r"(?=.{0,120}\Z)[^\n\r]*\bhow (?:can|may) I (?:assist|help) you(?: today)?\s*[?.!]*\s*\Z)",
-    regex.IGNORECASE,
+    ignore_case=True,
 )
 """An answer that is boilerplate of a chat service: it cannot see or help, or the message is empty. In English."""
-REFUSAL = regex.compile(
+REFUSAL = Pattern(
     rf"{BOILERPLATE.pattern}|"
     r"\b(I['’]m sorry|I am sorry|I apologi[sz]e|I (can ?not|can['’]t|am unable to|am not able to)|"
     r"I['’]m (unable|not able) to|as an AI|as a language model|I (do not|don['’]t) have (access|the ability))\b",
-    regex.IGNORECASE,
+    ignore_case=True,
 )
 """Words of a model that does not answer, in English."""
-_LINE = regex.compile(r"[^\n\r]*(?:\r\n|\n|\r|\Z)")
-_LIST_MARKER = regex.compile(r"\s*(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]\s*\Z")
+_LINE = Pattern(r"[^\n\r]*(?:\r\n|\n|\r|\Z)")
+_LIST_MARKER = Pattern(r"\s*(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]\s*\Z")
 # Abbreviations that sentencex takes for a sentence end although a number or a lower-case word follows.
-_ABBREVIATED = regex.compile(r"(?:\A|[\s(])(?:approx|ca|cf|est|fig|incl|max|min|resp|vs)\.[ \t]+\Z", regex.IGNORECASE)
-_CONTINUES = regex.compile(r"[\p{Ll}\d]")
-_YES_NO_WORD = regex.compile(r"\A\s*(yes|no)(?![\w-])", regex.IGNORECASE)
-_YES_NO_PAPER = regex.compile(r"\A[\s]*(Yes|yes|No|no)")  # algorithm 1, line 12, as printed
-_WORD = regex.compile(r"\S+")
+_ABBREVIATED = Pattern(r"(?:\A|[\s(])(?:approx|ca|cf|est|fig|incl|max|min|resp|vs)\.[ \t]+\Z", ignore_case=True)
+_CONTINUES = Pattern(r"[\p{Ll}\d]")
+_YES_NO_WORD = Pattern(r"\A\s*(yes|no)(?![\w-])", ignore_case=True)
+_YES_NO_PAPER = Pattern(r"\A[\s]*(Yes|yes|No|no)")  # algorithm 1, line 12, as printed
+_WORD = Pattern(r"\S+")
 # Scripts written without spaces between words: there, a cut may fall between any two characters.
-_SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
-_LETTER = regex.compile(r"\w")
-_LAST_LETTER = regex.compile(r"(?r)\w")
+_SPACELESS = Pattern(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_LETTER = Pattern(r"\w")
+_LAST_LETTER = Pattern(r"(?r)\w")
+_CLUSTER = Pattern(r"\X")
 _OPPOSITE = {"yes": "no", "no": "yes"}
 
 
@@ -149,6 +188,8 @@ def _continues(previous: str, piece: str) -> bool:
 
 
 def _boundaries(line: str, language: str) -> list[dict[str, int]]:
+    import sentencex
+
     boundaries: list[dict[str, int]] = sentencex.get_sentence_boundaries(language, line)
     return boundaries
 
@@ -225,7 +266,7 @@ def cut_points(body: str) -> tuple[int, ...]:
 
 def _points_in_spaceless(word: str, start: int) -> list[int]:
     """Boundaries of grapheme clusters inside a word, beside a character of a script without spaces."""
-    clusters: list[str] = regex.findall(r"\X", word)
+    clusters: list[str] = _CLUSTER.findall(word)
     points, offset = [], 0
     for left, right in itertools.pairwise(clusters):
         offset += len(left)

@@ -78,6 +78,7 @@ class Commands(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._listing = False
+        self._leading = True  # whether options stand before the command
         for name, entry in COMMANDS.items():
             self.commands[name] = TyperCommand(
                 name, callback=None, help=entry.help, rich_help_panel=entry.group, hidden=not entry.group
@@ -88,6 +89,19 @@ class Commands(TyperGroup):
         if self._listing or cmd_name not in COMMANDS:
             return self.commands.get(cmd_name)
         return load(cmd_name)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the options before the command."""
+        self._leading = args[:1] == [] or args[0] not in COMMANDS
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options; those with a value alone, where the first argument is the command.
+
+        Typer imports pydantic to coerce an option that is not given, and `prefgen COMMAND --help` needs none.
+        """
+        known = super().get_params(ctx)
+        return known if self._leading else [each for each in known if each.default is not None]
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command. Ctrl-C ends any command with the exit code of an interrupted run.

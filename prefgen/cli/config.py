@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +74,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _read_toml(text: str, path: Path) -> object:
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -119,6 +119,8 @@ def check_keys(values: Mapping[str, Any], known: list[str], path: Path) -> dict[
 
 
 def _suggestion(name: str, known: list[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -26,13 +26,13 @@ def demo(
     from prefgen.console import Console
     from prefgen.demo import FOLDER
 
-    talk = Console(stderr=True, quiet=quiet)
+    console = Console(stderr=True, quiet=quiet)
     command = ["--input", FOLDER / "llava_instruct.json", "--model", FOLDER / "model", "--similarity-model", "minilm"]
     command += ["--output", output, *(["--limit", limit] if limit is not None else []), *(["--quiet"] if quiet else [])]
-    talk.print(f"prefgen bdhs {' '.join(map(str, command))}\n", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"prefgen bdhs {' '.join(map(str, command))}\n", markup=False, highlight=False, soft_wrap=True)
     group: Any = ctx.find_root().command
     group.get_command(ctx, "bdhs").main(list(map(str, command)), prog_name="prefgen bdhs", standalone_mode=False)
-    talk.print(
+    console.print(
         f"\nLook at the pairs:       prefgen view {output}      (or open {output}/preview.html)\n"
         f"What could be learned:   prefgen lint {output}\n"
         f"Train on them:           prefgen train dpo {output} --model {FOLDER / 'model'} --output aligned",

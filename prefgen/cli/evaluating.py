@@ -224,7 +224,7 @@ def _answers(
             "unanswered": {"ANSWER_MISSING": missing} if missing else {},
         }
         return dict(read.texts), told
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     root = options["image_root"] or options["questions"][0].parent
     if not root.is_dir():
         raise UsageError(f"--image-root {root} is not a folder")
@@ -232,16 +232,16 @@ def _answers(
     build.hush(config, (Generate,))
     config, why = build.resolve(config, (Generate,))
     if why:
-        talk.print(f"engine auto   {config.engine}: {why}", markup=False)
+        console.print(f"engine auto   {config.engine}: {why}", markup=False)
     match, links = options.get("image_match", "exact"), options.get("follow_links", False)
     task = Task(config, output, ImageRoot((root,), match, links), options["suffix"], options["max_new_tokens"])
     settings = asking.settings(task, asked, benchmark)
     with asking.held(output, settings), Interrupts() as interrupts:
         before = len(asking.answered(output))
         if before:
-            talk.print(f"{before:,} of {len(asked):,} questions are answered already")
+            console.print(f"{before:,} of {len(asked):,} questions are answered already")
         failed = asking.answer(
-            task, asked, lambda done: talk.print(f"{done:,} of {len(asked):,} answered"), interrupts.check
+            task, asked, lambda done: console.print(f"{done:,} of {len(asked):,} answered"), interrupts.check
         )
     found = files.answers([output / asking.ANSWERS], asked).texts
     return dict(found), {"model": options["model"], "revision": settings["model_revision"], "unanswered": failed}
@@ -301,13 +301,13 @@ def rewards(options: Options, engine: EngineConfig) -> None:
     if options["json"]:
         Console().print_json(json.dumps(dataclasses.asdict(found)))
         return
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     for name in found.unrecorded:
-        talk.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
+        console.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
     for name, count in found.seen.items():
-        talk.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
+        console.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
     for reason, count in found.dropped.items():
-        talk.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
+        console.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
     table = Table("reward", *found.seen, box=None)
     for name, cells in found.cells.items():
         table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
@@ -326,13 +326,13 @@ def _judge(options: Options) -> Iterator[Any]:
     from prefgen.estimate import costs
 
     config = build_options(JudgeConfig, options)
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     with closing(Ledger(options["output"] / "judge.sqlite")) as ledger:
         try:
-            with closing(ChatEngine(config, ledger, say=lambda words: talk.print(words, markup=False))) as engine:
+            with closing(ChatEngine(config, ledger, say=lambda words: console.print(words, markup=False))) as engine:
                 yield engine
         finally:
-            talk.print(costs.describe(ledger.bill(), config))
+            console.print(costs.describe(ledger.bill(), config))
 
 
 def _write(output: Path, scores: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
@@ -352,11 +352,11 @@ def _show(
     rows: Mapping[str, Mapping[str, Any]], figures: Sequence[str], scores: Mapping[str, Any], options: Options
 ) -> None:
     """Print the table and what was left out."""
-    talk = Console(stderr=True, quiet=options["quiet"], highlight=False)
+    console = Console(stderr=True, quiet=options["quiet"], highlight=False)
     for reason, count in scores["unanswered"].items():
-        talk.print(f"{count:,} questions have no answer and are left out: {reason}", style="yellow")
+        console.print(f"{count:,} questions have no answer and are left out: {reason}", style="yellow")
     if scores.get("foreign_answers"):
-        talk.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
+        console.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
     if options["json"]:
         Console().print_json(_text(scores))
         return

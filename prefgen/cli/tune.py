@@ -51,7 +51,6 @@ def tune(
 
     from prefgen import durable
     from prefgen.console import Console
-    from prefgen.engines import build
     from prefgen.evaluate import tune as tuning
 
     check_choice("--method", method, (BDHS.name,))
@@ -65,18 +64,11 @@ def tune(
         return {"variant": variant, name: value}
 
     methods = [(_setting(name, value), constants.make(**tried(value))) for value in values]
-    engine_config, _ = build.resolve(engine, BDHS.asks)
-    build.hush(engine_config, BDHS.asks)
-    for _, each in methods:
-        build.check_view(engine_config, each.view("", 1))
-    build.settle_similarity(engine_config, BDHS.asks, recorded=False)
-    build.identify(engine_config, BDHS.asks)
-    samples = _samples(input, source)
-    talk, data = Console(stderr=True), Console()
+    console, data = Console(stderr=True), Console()
     trials = []
-    for trial in tuning.run(methods, samples, build.build(engine_config, BDHS.asks)):
+    for trial in tuning.pilot(methods, input, source, engine):
         trials.append(trial)
-        talk.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
+        console.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
     durable.put(output, tuning.plot(trials).encode())
     chosen = tuning.recommend(trials)
     told = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
@@ -116,37 +108,11 @@ def _setting(name: str, value: float) -> str:
     return {"rho": f"ρ = {value:g}", "keep_tokens": f"{value:g} tokens", "noise_steps": f"N = {value:g}"}[name]
 
 
-def _samples(input: list[str], source: Any) -> list[Any]:
-    """The samples of the pilot, with loaded images.
-
-    Raises:
-        UsageError: if there is none.
-    """
-    from prefgen import sources
-    from prefgen.errors import UsageError
-    from prefgen.images import load_images
-    from prefgen.records import Sample
-    from prefgen.sources.reasons import Reasons, listed, note
-
-    root = source.root(input)
-    rows = (load_images(row, root, None) if isinstance(row, Sample) else row for row in sources.read(input, source))
-    samples: list[Sample] = []
-    reasons: Reasons = {}
-    for row in rows:
-        if isinstance(row, Sample):
-            samples.append(row)
-        else:
-            note(reasons, row)
-    if not samples:
-        raise UsageError(
-            f"{sources.shown(input)} has no row with an answer and an image that is there:\n{listed(reasons)}"
-        )
-    return samples
-
-
 def _command(ctx: typer.Context, name: str, value: object) -> str:
     """The `prefgen bdhs` command with this value and all given options."""
     import shlex
+
+    from prefgen.addresses import redact
 
     left_out = ("method", "output", "limit", "sample", "json", "rho", "keep_tokens", "noise_steps")
     words = ["prefgen", "bdhs"]
@@ -157,4 +123,4 @@ def _command(ctx: typer.Context, name: str, value: object) -> str:
             for item in given if isinstance(given, list) else [given]:
                 words += [flag] if item is True else [flag, str(item)]
     words += ["--variant", "noise"] if name == "noise_steps" else []
-    return shlex.join([*words, f"--{name.replace('_', '-')}", str(value), "--output", "out"])
+    return redact(shlex.join([*words, f"--{name.replace('_', '-')}", str(value), "--output", "out"]))

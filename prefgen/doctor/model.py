@@ -7,6 +7,7 @@ from prefgen.engines import adapters
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import devices, inspect, loading
 from prefgen.engines.hf import proof as proof_
+from prefgen.engines.hf.architectures import remarks
 from prefgen.engines.hf.inspect import Architecture, Prompting
 from prefgen.engines.vllm import engine
 from prefgen.errors import PrefgenError
@@ -34,8 +35,8 @@ def findings(config: EngineConfig, width: int, height: int) -> list[Finding]:
 def _architecture(built: Architecture) -> list[Finding]:
     text = f"{built.family.title} ({built.name}), {built.parameters / 1e6:,.1f} million parameters"
     found = [Finding("ok", "architecture", text)]
-    if built.family.note:
-        found.append(Finding("note", "", built.family.note))
+    if note := remarks(built.family):
+        found.append(Finding("note", "", note))
     return found
 
 

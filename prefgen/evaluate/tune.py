@@ -18,12 +18,19 @@ from statistics import mean
 
 from rich.table import Table
 
+from prefgen import sources
 from prefgen.card import summary
 from prefgen.driver import drive
-from prefgen.engines.base import Engines
+from prefgen.engines import build
+from prefgen.engines.base import EngineConfig, Engines
+from prefgen.errors import UsageError
+from prefgen.images import load_images
 from prefgen.linting.answers import BLUR
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Outcome, Pair, Sample
+from prefgen.sources import SourceOptions
+from prefgen.sources.finding import Inputs
+from prefgen.sources.reasons import Reasons, listed, note
 
 MARK = b"prefgen tune"  # in the head of every drawing
 NEAR_BEST = 0.03  # of the share: two rows of a pilot of 60
@@ -63,6 +70,49 @@ class Trial:
     def level(self) -> float:
         """Mean of `non_similar` over the iterations."""
         return mean(self.non_similar) if self.non_similar else 0.0
+
+
+def pilot(
+    methods: Sequence[tuple[str, BDHS]], input: Inputs, source: SourceOptions, config: EngineConfig
+) -> Iterator[Trial]:
+    """Run each value on the samples of an input, with the models loaded once.
+
+    Args:
+        methods: each with its setting in words.
+
+    Raises:
+        UsageError: the input has no usable row, or the engine cannot run a method.
+    """
+    config, _ = build.resolve(config, BDHS.asks)
+    build.hush(config, BDHS.asks)
+    for _, method in methods:
+        build.check_view(config, method.view("", 1))
+    build.settle_similarity(config, BDHS.asks, recorded=False)
+    build.identify(config, BDHS.asks)
+    samples = _samples(input, source)
+    yield from run(methods, samples, build.build(config, BDHS.asks))
+
+
+def _samples(input: Inputs, source: SourceOptions) -> list[Sample]:
+    """The samples of an input, with loaded images.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    root = source.root(input)
+    samples: list[Sample] = []
+    reasons: Reasons = {}
+    for row in sources.read(input, source):
+        loaded = load_images(row, root, None) if isinstance(row, Sample) else row
+        if isinstance(loaded, Sample):
+            samples.append(loaded)
+        else:
+            note(reasons, loaded)
+    if not samples:
+        raise UsageError(
+            f"{sources.shown(input)} has no row with an answer and an image that is there:\n{listed(reasons)}"
+        )
+    return samples
 
 
 def run(methods: Sequence[tuple[str, BDHS]], samples: Sequence[Sample], engines: Engines) -> Iterator[Trial]:

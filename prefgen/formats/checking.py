@@ -88,7 +88,7 @@ def check(
         raise UsageError(f"{src} has no rows")
     version = installed.version(loader)
     if version is not None:
-        with redirect_stdout(sys.stderr):  # trainers talk
+        with redirect_stdout(sys.stderr):  # trainers print
             found = list(installed.broken(loader, src, data_files(src), columns, processor, loaded))
         problems += [Problem(row, f"{trainer} {version}: {detail}") for row, detail in found]
     if processor is not None:

@@ -193,11 +193,11 @@ def _answers(values: Mapping[str, Any], sharegpt: bool) -> Iterator[str]:
 
 def _order(messages: object) -> Iterator[str]:
     roles = [_role(message) for message in messages] if isinstance(messages, list) else []
-    talk = roles[1:] if roles[:1] == ["system"] else roles
-    if len(talk) % 2 == 0:
-        yield f"{len(talk)} turns before the answer; with ranking their number must be odd"
-    elif [_ROLES.get(role) for role in talk] != [place % 2 for place in range(len(talk))]:
-        yield f"turns should alternate, the user first: {', '.join(talk)[:100]}"
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if len(spoken) % 2 == 0:
+        yield f"{len(spoken)} turns before the answer; with ranking their number must be odd"
+    elif [_ROLES.get(role) for role in spoken] != [place % 2 for place in range(len(spoken))]:
+        yield f"turns should alternate, the user first: {', '.join(spoken)[:100]}"
 
 
 def _media(values: Mapping[str, Any], texts: list[str]) -> Iterator[str]:

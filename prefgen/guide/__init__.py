@@ -12,7 +12,7 @@ from prefgen.errors import UsageError
 FOLDER = Path(__file__).parent
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)  # for the tests of the pages
 TOPICS = (
-    *("install", "data-in", "bdhs", "methods", "judges", "engines", "train", "evaluate", "scale"),
+    *("install", "data-in", "bdhs", "methods", "judges", "engines", "architectures", "train", "evaluate", "scale"),
     *("data-out", "quality", "promises", "options", "scenes", "code", "adding"),
 )
 """Pages in the order in which one may want to read them."""

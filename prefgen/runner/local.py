@@ -231,7 +231,7 @@ def _work(task: Task, link: Connection) -> None:
         with Interrupts((signal.SIGTERM,), finishing="") as interrupts:
             filling.work(parent.shards(), parent, interrupts)
     except (Stopped, KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):
-        return  # told to stop, or nobody is left to work for
+        return  # asked to stop, or the parent is gone
     except PrefgenError as error:
         parent.send(_Failed(error))
     except Exception:  # noqa: BLE001  # a bug: the parent shows it and ends

@@ -88,6 +88,8 @@ def parse(text: str) -> Condition:
         raise UsageError(
             f"{text[:200]!r} is no condition: {error}; e.g. similarity < 0.9 and method == 'bdhs'"
         ) from error
+    if isinstance(tree, ast.Tuple | ast.List):
+        raise UsageError(f"{text[:200]!r} is a list, which every row meets: numbers have a point, conditions and, or")
     return Condition(text, tuple(sorted(compiler.columns)), test)
 
 

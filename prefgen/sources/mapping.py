@@ -27,7 +27,7 @@ _NO_TEXTS = (
     "split",
     "type",
     "category",
-)  # strings that nobody asks or says
+)  # strings that are no question or answer
 
 
 @lru_cache(maxsize=8)

@@ -290,8 +290,8 @@ def check_order(turns: Sequence[Turn]) -> None:
         RowError: ``ROW_SHAPE``.
     """
     roles = [turn.role for turn in turns]
-    talk = roles[1:] if roles[:1] == ["system"] else roles
-    if not talk or talk != [("user", "assistant")[place % 2] for place in range(len(talk))]:
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if not spoken or spoken != [("user", "assistant")[place % 2] for place in range(len(spoken))]:
         raise RowError("ROW_SHAPE", f"turns should alternate, the user first; found {', '.join(roles)[:100]}")
 
 

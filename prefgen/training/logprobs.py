@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from prefgen.engines.hf import vision
+from prefgen.engines.hf import probing, vision
 from prefgen.engines.hf.decoding import Tokens, pad, pad_id, token_types
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.proof import FAULTS, TOLERANCE
@@ -125,6 +125,7 @@ class Policy(torch.nn.Module):
         present = {type(module).__name__ for module in model.modules()}
         self._no_split_modules = sorted(present & set(loaded.model._no_split_modules))  # what FSDP shards one by one
         self._loaded = loaded
+        _ = loaded.readout  # found out before the model is shared out over processes
         self._packed = packed
         self._spare = spare
 
@@ -196,7 +197,7 @@ def states(
             "attention_mask": _block_mask(sequences, loaded),
             "causal_rows": min(len(item.sample.prompt) for item in items),
         }
-    hidden_BLH = loaded.model.model(**inputs, use_cache=False).last_hidden_state
+    hidden_BLH = probing.hidden_states(loaded.model, inputs)
     line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
     place_N = [place for line in sequences for place in line.places]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
@@ -240,7 +241,7 @@ def _features(
     """
     seeing = [number for number, item in enumerate(items) if item.pixels.expansions]
     pixels = [items[number].pixels for number in seeing]
-    calls = len(vision.alike(pixels))
+    calls = len(vision.alike(loaded.family, pixels))
     idle = [0 * part.sum() for _ in range(most(calls) - calls) if spare for part in vision.encode(loaded, [spare])]
     if not seeing:
         return None, sum(idle, 0.0)
@@ -263,10 +264,10 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
 
 def logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
     """Log-probabilities of the targets, (N,), from the output layer."""
-    head = loaded.model.get_output_embeddings()
+    head, readout = loaded.model.get_output_embeddings(), loaded.readout
 
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(head(hidden).float(), target, reduction="none").neg()
+        return torch.nn.functional.cross_entropy(readout(head(hidden).float()), target, reduction="none").neg()
 
     count = most(-(-len(found.target_N) // _CHUNK))
     chunks = zip(torch.tensor_split(found.hidden_NH, count), torch.tensor_split(found.target_N, count), strict=True)

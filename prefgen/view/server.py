@@ -111,8 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, respond: Callable[[str, dict[str, str]], None]) -> None:
         """Check the request's origin, then answer; faulty requests get a client error."""
-        place = urlsplit(self.path)
-        _, token, *rest = [*place.path.split("/", 2), ""][:3]
+        path, _, query = self.path.partition("?")
+        _, token, *rest = [*path.split("/", 2), ""][:3]
         host = self.headers.get("Host", "")
         known = self.server.knows(host) and self.headers.get("Origin", f"http://{host}") == f"http://{host}"
         if not known or not secrets.compare_digest(token.encode(), self.server.token.encode()):
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
             return
         try:
-            respond(rest[0], {name: values[-1] for name, values in parse_qs(place.query).items()})
+            respond(rest[0], {name: values[-1] for name, values in parse_qs(query).items()})
         except EnvironmentFault as error:
             self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, error)
         except (PrefgenError, ValueError, LookupError, TypeError) as error:

@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+import filelock
+
 from prefgen.errors import EnvironmentFault, UsageError
 
 VOTES = ("good", "bad", "tie")
@@ -39,8 +41,8 @@ HEADER = [field.name for field in fields(Vote)]
 class Votes:
     """An append-only CSV file of votes, one per line; the last one about a row counts.
 
-    A last line without its end is of a vote that was cut off while it was written: it is not counted, and the next vote
-    takes its place.
+    Several processes may add to it. A last line without its end is of a vote that was cut off while it was written: it
+    is not counted, and the next vote takes its place.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,9 +83,9 @@ class Votes:
         order = "rejected first" if rejected_first else "chosen first"
         values = astuple(Vote(id, source_id, vote, "yes" if blind else "no", order, now))
         try:
-            with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, filelock.FileLock(self.path.with_suffix(".lock")):
                 self.current()  # a file that is none of ours is left alone
-                self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.path.touch()
                 with self.path.open("r+b") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
                     raw.truncate(_whole(raw.read()))

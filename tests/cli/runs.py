@@ -32,7 +32,8 @@ def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = ["prefgen", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
-    with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
+    shown = patch.dict(os.environ, {"NO_COLOR": "1", "COLUMNS": "100"})
+    with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err), shown:
         try:
             main()
         except SystemExit as ended:

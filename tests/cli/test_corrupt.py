@@ -15,56 +15,9 @@ import pytest
 
 from prefgen.engines.chat.ledger import Ledger
 from prefgen.methods import prompts
-from tests.cli.runs import called, data_digests, prefgen, start, write_input
+from tests.cli.runs import called, data_digests, start, write_input
 from tests.engines.chat.test_batch import BatchServer
 from tests.judge import MODEL, Act, Judge, Script, after, asked_about, completion, corrupted, fail, good, say
-
-OPTIONS_OF_CORRUPT = [
-    *(
-        "--allow-urls",
-        "--api-key-env",
-        "--attempts",
-        "--dataset-config",
-        "--dataset-revision",
-        "--batch-api",
-        "--batch-files",
-        "--checks",
-        "--concurrency",
-        "--config",
-    ),
-    *(
-        "--device",
-        "--dry-run",
-        "--follow-links",
-        "--help",
-        "--columns",
-        "--roles",
-        "--image-match",
-        "--keep-refusals",
-        "--question",
-        "--image-root",
-        "--input",
-        "--json",
-        "--judge",
-        "--judge-url",
-        "--keep-going",
-        "--kinds",
-    ),
-    *("--length-ratio", "--license", "--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--output"),
-    *(
-        "--price-in",
-        "--price-out",
-        "--prompt",
-        "--quiet",
-        "--ray",
-        "--reasoning-effort",
-        "--reply",
-        "--request-deadline",
-        "--request-timeout",
-    ),
-    *("--rpm", "--sample", "--seed", "--shard", "--shard-size", "--similarity-model", "--similarity-threshold"),
-    *("--split", "--temperature", "--top-p", "--tpm", "--turns", "--with-image", "--workers"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +31,6 @@ def arguments(source: Path, judge: Judge, *options: str | Path) -> list[str | Pa
 
 def corrupt(source: Path, out: Path, judge: Judge, *options: str | Path) -> subprocess.CompletedProcess[str]:
     return called(*arguments(source, judge, "-o", out, *options))
-
-
-def test_the_options_are_the_agreed_ones() -> None:
-    """A change here is a change of the public surface: it belongs into the changelog."""
-    shown = prefgen("corrupt", "--help").stdout
-    options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Data ─")[2]))
-    assert sorted(options | {"--help"}) == sorted(OPTIONS_OF_CORRUPT)
 
 
 def test_a_run_ends_with_shards_that_verify(source: Path, tmp_path: Path) -> None:

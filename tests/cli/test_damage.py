@@ -40,6 +40,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "llamafactory": ("export", "RUN", "--to", "llamafactory", "-o", "OUT"),
     "view": ("view", "RUN", "--static", "OUT"),
     "check": ("check", "RUN", "--with", "ms-swift"),
+    "compare": ("compare", "SOUND", "RUN"),
+    "push": ("push", "RUN", "me/pairs", "--dry-run"),
+    "judge": ("judge", "RUN", "--by", "api", "--judge", "m", "--judge-url", "http://127.0.0.1:9/v1", "--limit", "1"),
+    "mmpr": ("export", "RUN", "--to", "mmpr", "-o", "OUT"),
+    "unpaired": ("export", "RUN", "--to", "unpaired", "-o", "OUT"),
+    "argilla": ("export", "RUN", "--to", "argilla", "-o", "OUT"),
+    "jsonl": ("export", "RUN", "--to", "jsonl", "-o", "OUT"),
+    "import": ("import", "jsonl", "RUN", "-o", "OUT"),
+    "resume": ("mix", "SOUND:3", "-o", "RUN"),
 }
 
 

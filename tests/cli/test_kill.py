@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs import data_digests, prefgen, start, write_input
+from tests.cli.runs import called, data_digests, prefgen, start, write_input
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 
@@ -43,12 +43,12 @@ def run_with_kills(arguments: list[str], out: Path, kills: int, rng: random.Rand
 
 def check(arguments: list[str], tmp_path: Path, kills: int, shards: int) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    reference = prefgen(*arguments, "-o", unbroken)
+    reference = called(*arguments, "-o", unbroken)
     assert reference.returncode == 0, reference.stderr
     assert run_with_kills(arguments, broken, kills, random.Random(0), shards) == kills
     assert data_digests(unbroken)
     assert data_digests(broken) == data_digests(unbroken)
-    assert prefgen("verify", broken).returncode == 0
+    assert called("verify", broken).returncode == 0
 
 
 def fake(source: Path, shard_size: int) -> list[str]:
@@ -90,7 +90,7 @@ def test_sigterm_commits_what_is_in_flight_and_the_same_command_goes_on(tmp_path
     assert process.returncode == 75, output
     assert "the same command goes on" in output
     assert 3 <= committed(tmp_path / "out") < 300
-    assert prefgen("verify", tmp_path / "out").returncode == 0
+    assert called("verify", tmp_path / "out").returncode == 0
     resumed = prefgen(*arguments, "-o", tmp_path / "out")
     assert resumed.returncode == 0
     assert "resuming" in resumed.stderr

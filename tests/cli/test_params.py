@@ -18,7 +18,7 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.cli.renamed import Command
 from prefgen.errors import UsageError
 from prefgen.options import check, option, shared
-from tests.cli.runs import prefgen
+from tests.cli.runs import called
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +155,7 @@ def test_the_list_says_of_a_command_what_its_own_help_says(name: str) -> None:
 
 
 def test_commands_are_listed_in_groups() -> None:
-    shown = prefgen("--help").stdout
+    shown = called("--help").stdout
     for group in ("Make pairs", "Data", "Look", "Train", "Check"):
         assert f"─ {group} ─" in shown
     assert shown.index(" bdhs ") < shown.index("─ Data ─") < shown.index(" import ") < shown.index("─ Look ─")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prefgen.rundir.verify import verify
-from tests.cli.runs import ENVIRONMENT, prefgen
+from tests.cli.runs import ENVIRONMENT, called
 from tests.handmade import finished_run, plan
 from tests.hub import TOKEN, Hub
 
@@ -107,7 +107,7 @@ def test_no_token_is_said(hub: Hub, out: Path) -> None:
 
 
 def test_a_dry_run_lists_and_sends_nothing(out: Path) -> None:
-    shown = prefgen("push", out, "me/pairs", "--dry-run")
+    shown = called("push", out, "me/pairs", "--dry-run")
     assert shown.returncode == 0
     assert "README.md" in shown.stdout.splitlines()
     assert ".prefgen/lock" not in shown.stdout.splitlines()

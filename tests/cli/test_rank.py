@@ -10,60 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tests.cli.runs import called, prefgen
+from tests.cli.runs import called
 from tests.judge import MODEL, Judge, corrupted
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
-OPTIONS_OF_RANK = [
-    *(
-        "--base-model",
-        "--chat-template",
-        "--dataset-config",
-        "--dataset-revision",
-        "--engine-arg",
-        "--engine-key-env",
-        "--engine-timeout",
-    ),
-    *("--answer-kind", "--answer-pattern", "--tolerance", "--unparsed"),
-    *("--allow-urls", "--also", "--annotator", "--annotator-revision", "--api-key-env", "--base-url", "--batch-size"),
-    *("--batch-tokens", "--by", "--candidates", "--chosen", "--concurrency", "--config", "--device", "--dry-run"),
-    *(
-        "--dtype",
-        "--engine",
-        "--follow-links",
-        "--help",
-        "--columns",
-        "--roles",
-        "--image-match",
-        "--image-workers",
-        "--keep-refusals",
-        "--question",
-        "--image-root",
-        "--input",
-        "--json",
-        "--judge",
-        "--judge-url",
-        "--keep-going",
-        "--license",
-    ),
-    *("--limit", "--max-cost", "--max-dropped", "--max-new-tokens", "--min-margin", "--model", "--no-image"),
-    *(
-        "--order",
-        "--output",
-        "--pairs",
-        "--price-in",
-        "--price-out",
-        "--prompt",
-        "--quiet",
-        "--ray",
-        "--reasoning-effort",
-        "--reward-model",
-    ),
-    "--request-deadline",
-    *("--request-timeout", "--revision", "--rpm", "--sample", "--seed", "--shard", "--shard-size"),
-    *("--similarity-model", "--split", "--temperature", "--top-p", "--tpm", "--trust-remote-code", "--turns"),
-    *("--verdict-tokens", "--with-image", "--workers"),
-]
 
 
 def rank(out: Path, *options: str | Path, limit: int = 4) -> dict[str, Any]:
@@ -78,13 +28,6 @@ def rows(out: Path) -> list[dict[str, Any]]:
     table = pq.read_table(out / "data", columns=["chosen_response", "rejected_response", "variant", "meta"])
     made: list[dict[str, Any]] = table.to_pylist()
     return made
-
-
-def test_the_options_are_the_agreed_ones() -> None:
-    """A change here is a change of the public surface: it belongs into the changelog."""
-    shown = prefgen("rank", "--help").stdout
-    options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Data ─")[2]))
-    assert sorted(options | {"--help"}) == sorted(OPTIONS_OF_RANK)
 
 
 def test_ranked_by_similarity_to_the_reference(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_machine_that_is_killed_loses_nothing(
     assert "was lost" in said
     assert f"{ROWS}/{ROWS} rows" in said
     assert data_digests(out) == unbroken
-    assert prefgen("verify", out).returncode == 0
+    assert called("verify", out).returncode == 0
 
 
 def test_a_machine_killed_under_a_real_model_loses_nothing(nodes: Any, tmp_path: Path) -> None:

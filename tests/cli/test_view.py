@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs import prefgen, start, write_input
+from tests.cli.runs import called, start, write_input
 from tests.handmade import finished_run
 
 
@@ -17,11 +17,11 @@ def out(tmp_path: Path) -> Path:
 
 def test_a_static_page_of_a_sample(out: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    done = prefgen("view", out, "--static", page, "--rows", "3")
+    done = called("view", out, "--static", page, "--rows", "3")
     assert (done.returncode, done.stdout) == (0, "")
     assert "3 of 12 pairs" in page.read_text()
-    assert prefgen("view", out, "--static", tmp_path / "page.html" / "page.html").returncode == 8
-    assert prefgen("view", tmp_path / "empty").returncode == 2
+    assert called("view", out, "--static", tmp_path / "page.html" / "page.html").returncode == 8
+    assert called("view", tmp_path / "empty").returncode == 2
 
 
 def test_a_server_until_ctrl_c(out: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_server_until_ctrl_c(out: Path) -> None:
 
 def test_a_run_leaves_a_preview(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = prefgen("bdhs", "-i", write_input(tmp_path / "in", 8), "-m", "none", "--engine", "fake", "-o", out)
+    done = called("bdhs", "-i", write_input(tmp_path / "in", 8), "-m", "none", "--engine", "fake", "-o", out)
     assert done.returncode == 0, done.stderr
     assert "8 of 8 pairs" in (out / "preview.html").read_text()
-    assert prefgen("verify", out).returncode == 0
+    assert called("verify", out).returncode == 0

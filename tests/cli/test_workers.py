@@ -33,7 +33,7 @@ from prefgen.runner.task import Task
 from prefgen.signals import Interrupts
 from prefgen.sources import SourceOptions
 from tests.cli.deadly import DeadlyTask, UnloadableTask
-from tests.cli.runs import called, data_digests, prefgen, start, write_input
+from tests.cli.runs import called, data_digests, start, write_input
 from tests.cli.test_kill import committed, fake, scenes
 
 ROWS = 100
@@ -281,7 +281,7 @@ def test_a_signal_to_the_parent_ends_all(number: signal.Signals, code: int, tmp_
     assert gone(workers)
     assert code < 0 or "the same command goes on" in said
     assert 3 <= committed(tmp_path / "out") < 300
-    assert prefgen("verify", tmp_path / "out").returncode == 0
+    assert called("verify", tmp_path / "out").returncode == 0
 
 
 def test_workers_on_the_scenes_give_the_same_bytes(tmp_path: Path) -> None:

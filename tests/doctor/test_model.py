@@ -10,7 +10,7 @@ from safetensors import safe_open
 from prefgen.doctor import Finding, model
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import inspect
-from tests.cli.runs import prefgen
+from tests.cli.runs import called
 from tests.engines import zoo
 
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
@@ -86,15 +86,15 @@ def test_a_prompt_that_outgrows_the_sliding_window_is_not_called_equal(tmp_path:
 
 def test_the_command_ends_with_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    works = prefgen("doctor", SCENES / "model", "--image-size", "64x64", "--json", "-o", tmp_path)
+    works = called("doctor", SCENES / "model", "--image-size", "64x64", "--json", "-o", tmp_path)
     assert works.returncode == 0, works.stderr
     found = {finding["about"]: finding for finding in json.loads(works.stdout)}
     assert found["drop = mask"]["level"] == found["output"]["level"] == "ok"
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    broken = prefgen("doctor", "-o", tmp_path / "file" / "out")
+    broken = called("doctor", "-o", tmp_path / "file" / "out")
     assert broken.returncode == 8
     assert "cannot be written" in " ".join(broken.stdout.split())
-    refused = prefgen("doctor", tmp_path, "--image-size", "64")
+    refused = called("doctor", tmp_path, "--image-size", "64")
     assert refused.returncode == 2
     assert "--image-size '64' is no size; write it like 640x480" in refused.stderr

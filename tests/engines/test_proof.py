@@ -18,7 +18,7 @@ from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate
 from tests.cli.runs import called, write_input
-from tests.engines import tiny, zoo, zoo_found
+from tests.engines import tiny, zoo_found
 from tests.engines.test_architectures import wanted
 from tests.engines.test_equivalence import answers
 from tests.engines.test_loading import save
@@ -103,19 +103,6 @@ def config(folder: Path, **settings: Any) -> EngineConfig:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PREFGEN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.mark.parametrize("positions", ["compact", "preserve"])
-@pytest.mark.parametrize("name", [*zoo.ZOO, *zoo_found.FOUND])
-def test_every_type_is_proven(name: str, positions: Any) -> None:
-    zoo.skip_unbuildable(name)
-    loaded: LoadedModel = {**zoo.ZOO, **zoo_found.FOUND}[name]()
-    found = proof.prove(loaded, EngineConfig("tiny", positions=positions))
-    assert not found.refused
-    assert 0 <= found.stock <= found.tolerance < 1e-3
-    assert found.effect > 10 * found.tolerance
-    assert found.attention == "drop"
-    assert found.drops or (loaded.family.state and found.drop == -1)
 
 
 def test_a_type_that_nobody_listed_is_proven_when_it_is_loaded(cache: Path, tmp_path: Path) -> None:

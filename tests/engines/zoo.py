@@ -6,13 +6,11 @@ Processors that also read videos get no part for those, as in an environment wit
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
@@ -21,6 +19,8 @@ from prefgen.engines.hf.loading import LoadedModel, pictures_only
 from tests.engines import tiny
 from tests.engines.tiny import TEXT, VISION
 
+WIDTH = TEXT["hidden_size"]
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
 _TURNS = "{% for message in messages %}"
 _END = "{% endfor %}"
 _CHATML_OPEN = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -91,6 +91,25 @@ def _built(architecture: str, config: Any, processor: Any) -> LoadedModel:
     return tiny.loaded(getattr(transformers, f"{architecture}ForConditionalGeneration"), config, processor, seed=0)
 
 
+def built(
+    kind: str,
+    tokenizer: PreTrainedTokenizerFast,
+    processor: Any,
+    vision: dict[str, Any],
+    text: dict[str, Any],
+    **config: Any,
+) -> LoadedModel:
+    """A model of a type, by what its configuration has besides the usual small sizes.
+
+    Args:
+        kind: `config.model_type`.
+    """
+    decoder = {"vocab_size": len(tokenizer), **TEXT, **_ends(tokenizer), **text}
+    settings = transformers.AutoConfig.for_model(kind, vision_config={**vision}, text_config=decoder, **config)
+    model_class = transformers.AutoModelForImageTextToText._model_mapping[type(settings)]
+    return tiny.loaded(model_class, settings, processor, seed=0)
+
+
 def _ids(tokenizer: PreTrainedTokenizerFast, *tokens: str) -> list[int]:
     return [tokenizer.convert_tokens_to_ids(token) for token in tokens]
 
@@ -99,7 +118,7 @@ def _ends(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     return {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
 
 
-def _crop(name: str = "CLIPImageProcessor", **settings: Any) -> Any:
+def crop(name: str = "CLIPImageProcessor", **settings: Any) -> Any:
     """An image processor that resizes to 32 x 32."""
     return getattr(transformers, name)(size={"height": 32, "width": 32}, **settings)
 
@@ -135,7 +154,7 @@ def llava_onevision() -> LoadedModel:
         vision_feature_select_strategy="full",
     )
     processor = pictures_only(transformers.LlavaOnevisionProcessor)(
-        _crop("LlavaOnevisionImageProcessor", image_grid_pinpoints=pinpoints),
+        crop("LlavaOnevisionImageProcessor", image_grid_pinpoints=pinpoints),
         tokenizer,
         None,
         num_image_tokens=16,
@@ -153,8 +172,7 @@ def _qwen(name: str, vision: dict[str, Any]) -> LoadedModel:
         vision_config={"depth": 2, "num_heads": 2, "patch_size": 8, **vision},
         text_config={
             "vocab_size": len(tokenizer),
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]},
-            "head_dim": 12,
+            "rope_parameters": MROPE,
             **TEXT,
             **_ends(tokenizer),
         },
@@ -174,7 +192,7 @@ def _qwen(name: str, vision: dict[str, Any]) -> LoadedModel:
 
 def qwen2_vl() -> LoadedModel:
     """As many patches as the image needs, merged two by two, at three-dimensional positions."""
-    return _qwen("Qwen2VL", {"embed_dim": 32, "hidden_size": 48})
+    return _qwen("Qwen2VL", {"embed_dim": 32, "hidden_size": WIDTH})
 
 
 def qwen2_5_vl() -> LoadedModel:
@@ -184,7 +202,7 @@ def qwen2_5_vl() -> LoadedModel:
         {
             "hidden_size": 32,
             "intermediate_size": 64,
-            "out_hidden_size": 48,
+            "out_hidden_size": WIDTH,
             "window_size": 32,
             "fullatt_block_indexes": [1],
         },
@@ -193,7 +211,7 @@ def qwen2_5_vl() -> LoadedModel:
 
 def qwen3_vl() -> LoadedModel:
     """The same with features of a middle layer added in the decoder."""
-    vision = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 48, "num_position_embeddings": 64}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": WIDTH, "num_position_embeddings": 64}
     return _qwen("Qwen3VL", {**vision, "deepstack_visual_indexes": [0]})
 
 
@@ -212,7 +230,7 @@ def internvl() -> LoadedModel:
         image_token_id=_ids(tokenizer, "<IMG_CONTEXT>")[0],
     )
     processor = pictures_only(transformers.InternVLProcessor)(
-        _crop("GotOcr2ImageProcessor", crop_to_patches=True, min_patches=1, max_patches=4),
+        crop("GotOcr2ImageProcessor", crop_to_patches=True, min_patches=1, max_patches=4),
         tokenizer,
         None,
         image_seq_length=4,
@@ -274,7 +292,6 @@ def gemma3(window: int = 512) -> LoadedModel:
         vision_config=transformers.SiglipVisionConfig(**VISION, vision_use_head=False),
         text_config=transformers.Gemma3TextConfig(
             vocab_size=len(tokenizer),
-            head_dim=12,
             sliding_window=window,
             layer_types=["sliding_attention", "full_attention"],
             **TEXT,
@@ -287,7 +304,7 @@ def gemma3(window: int = 512) -> LoadedModel:
         image_token_index=tokenizer.image_token_id,
     )
     processor = transformers.Gemma3Processor(
-        _crop("Gemma3ImageProcessor"), tokenizer, image_seq_length=4, chat_template=GEMMA
+        crop("Gemma3ImageProcessor"), tokenizer, image_seq_length=4, chat_template=GEMMA
     )
     loaded = _built("Gemma3", config, processor)
     torch.nn.init.normal_(loaded.model.model.multi_modal_projector.mm_input_projection_weight)  # zero at first: blind
@@ -323,10 +340,10 @@ def ovis2() -> LoadedModel:
         image_token_id=_ids(tokenizer, "<IMG_ATOM>")[0],
         visual_indicator_token_ids=_ids(tokenizer, *indicators),
         vocab_size=len(tokenizer),
-        hidden_size=48,
+        hidden_size=WIDTH,
     )
     processor = transformers.Ovis2Processor(
-        _crop("Ovis2ImageProcessor", crop_to_patches=True, max_patches=4),
+        crop("Ovis2ImageProcessor", crop_to_patches=True, max_patches=4),
         tokenizer,
         image_seq_length=4,
         chat_template=chatml("<image>\n"),
@@ -360,7 +377,7 @@ def aya_vision() -> LoadedModel:
         image_token_index=_ids(tokenizer, "<|IMG_PATCH|>")[0],
     )
     processor = transformers.AyaVisionProcessor(
-        _crop("GotOcr2ImageProcessor", crop_to_patches=True, min_patches=1, max_patches=4),
+        crop("GotOcr2ImageProcessor", crop_to_patches=True, min_patches=1, max_patches=4),
         tokenizer,
         patch_size=8,
         img_size=32,
@@ -397,12 +414,3 @@ ZOO: dict[str, Callable[[], LoadedModel]] = {
     "ovis2": ovis2,
     "aya_vision": aya_vision,
 }
-
-
-_NEED_TORCHVISION = {"pixtral", "mistral3", "gemma4", "lfm2_vl"}
-
-
-def skip_unbuildable(name: str) -> None:
-    """Skip the test if the processor of a model needs a package that is not installed."""
-    if name in _NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("its processor needs torchvision")

@@ -82,12 +82,16 @@ def test_method_and_format_pass_their_tests(copy: Path) -> None:
 @pytest.mark.slow
 def test_architecture_and_loss_pass_their_tests(copy: Path) -> None:
     run(
-        copy, "tests/engines/test_architectures.py", "tests/train/test_slic_squared.py", "tests/formats/test_listing.py"
+        copy,
+        "tests/engines/test_architectures.py",
+        "tests/engines/test_types.py",
+        "tests/train/test_slic_squared.py",
+        "tests/formats/test_listing.py",
     )
 
 
 def run(copy: Path, *tests: str) -> None:
-    wanted = "glimpse or verdicts or squared or mini_llava or table_of_architectures"
+    wanted = "glimpse or verdicts or squared or mini_llava or every_type_is_in_the_table"
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests, "-k", wanted]
     environment = {**os.environ, "PYTHONPATH": str(copy), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=500)

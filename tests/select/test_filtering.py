@@ -80,6 +80,8 @@ def test_no_division_by_zero() -> None:
         "images == 1",
         "similarty < 1",
         "b'x' == 1",
+        "similarity < 0,95",
+        "[]",
     ],
 )
 def test_everything_else_is_refused(text: str) -> None:

@@ -8,20 +8,21 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from prefgen.engines.hf import architectures, decoding, vision
+from prefgen.engines.hf import decoding, probing, vision
 from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.hf.probing import Readout
+from prefgen.errors import UsageError
 from prefgen.training import attention, processes
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.rows import Item
 from tests.engines import tiny
-from tests.engines.zoo import ZOO, skip_unbuildable
-from tests.engines.zoo_found import FOUND
+from tests.engines.small_models import ALL, make
+from tests.engines.zoo import ZOO
 from tests.train.pairs import REJECTED, item, row
 
 PACKED = ("llava", "llava_next", "internvl", "smolvlm", "idefics3", "llava_onevision", "ovis2")
 SEPARATE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3", "aya_vision")
 _SLOW = {"aria"}  # whose processor makes 980 x 980 of every picture
-ALL = {**ZOO, **{name: build for name, build in FOUND.items() if name not in _SLOW}}
 
 
 def stock(loaded: LoadedModel, given: Item) -> list[torch.Tensor]:
@@ -49,13 +50,12 @@ def items(loaded: LoadedModel) -> list[Item]:
     ]
 
 
-@pytest.mark.parametrize("name", [*PACKED, *SEPARATE, *(name for name in FOUND if name not in _SLOW)])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in _SLOW])
 def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str) -> None:
-    skip_unbuildable(name)
-    loaded = ALL[name]()
+    loaded = make(name)
     given = items(loaded)
     packed = not why_not_packed(loaded, given[0])
-    assert packed == (name in PACKED or (name in FOUND and architectures.training(loaded.family) == "packed"))
+    assert packed == (name in PACKED) or name not in (*PACKED, *SEPARATE)
     expected = [stock(loaded, each) for each in given]
     for batch in (given, given[:1]):  # padded, and not
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str)
 
 
 def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = FOUND["vipllava"]()
+    loaded = ALL["vipllava"]()
     given = items(loaded)[0]
     assert why_not_packed(loaded, given) == ""
     plain = attention.attend
@@ -86,6 +86,7 @@ def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monke
 def test_every_layer_reads_the_prompts_without_a_mask(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = ZOO[name]()
     given = items(loaded)
+    assert loaded.readout == Readout()  # found out by a forward pass of its own
     rows: list[int] = []
 
     def watched(*arguments: Any, **settings: Any) -> tuple[torch.Tensor, None]:
@@ -159,3 +160,22 @@ def test_what_is_encoded_because_another_process_has_more_pictures_has_no_effect
     torch.autograd.backward(torch.cat(found).sum())
     projector = loaded.model.model.multi_modal_projector
     assert all(weight.grad is not None and not weight.grad.any() for weight in projector.parameters())
+
+
+def test_logits_that_are_scaled_and_bent_are_found_out() -> None:
+    loaded = tiny.llava()
+    plain = loaded.model.forward
+
+    def bent(**inputs: Any) -> Any:
+        output = plain(**inputs)
+        output.logits = torch.tanh(output.logits * 0.5 / 3.0) * 3.0
+        return output
+
+    text = loaded.model.config.get_text_config()
+    text.final_logit_softcapping, text.logit_scale = 3.0, 0.5
+    assert probing.readout(loaded.model) == Readout()  # named, and not used
+    loaded.model.forward = bent
+    assert probing.readout(loaded.model) == Readout(0.5, 3.0)
+    text.logit_scale = 1.0
+    with pytest.raises(UsageError, match="its logits are not those of its output layer"):
+        probing.readout(loaded.model)

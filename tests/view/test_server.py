@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,17 @@ def test_bad_questions_get_a_reason(server: Server, path: str) -> None:
 @pytest.mark.parametrize("path", ["other", "../../etc/passwd", "rows/x"])
 def test_unknown_places(server: Server, path: str) -> None:
     assert ask(server, path)[0] == 404
+
+
+@pytest.mark.parametrize("address", ["http://[::1/x", "//[", "x", "/%00", "\xff"])
+def test_an_address_that_is_none_is_not_found_and_prints_nothing(
+    address: str, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = server.server_address[1]
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode("latin-1"))
+        assert connection.recv(100).startswith(b"HTTP/1.1 404")
+    assert capsys.readouterr().err == ""
 
 
 def test_whoever_does_not_know_the_token_gets_nothing(server: Server) -> None:

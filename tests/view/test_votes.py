@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from prefgen.errors import EnvironmentFault, UsageError
 from prefgen.view.votes import HEADER, Votes, harmless
+from tests import faults
 
 
 def test_votes_are_kept_and_the_last_one_counts(tmp_path: Path) -> None:
@@ -39,6 +41,43 @@ def test_a_vote_that_was_cut_off_costs_no_other(tmp_path: Path, cut: int) -> Non
     votes.add("c", "row\n3", "tie", blind=False, rejected_first=False)
     assert votes.current() == {"a": "good", "c": "tie"}
     assert len(votes.path.read_text().splitlines()) == 3
+
+
+def test_two_servers_over_one_run_lose_no_vote(tmp_path: Path) -> None:
+    servers = [Votes(tmp_path / "votes.csv") for _ in range(4)]
+
+    def vote(server: int) -> None:
+        for number in range(25):
+            servers[server].add(f"{server}-{number}", "row", "good", blind=False, rejected_first=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(vote, range(4)))
+    assert len(servers[0].current()) == 100
+    assert len(servers[0].path.read_text().splitlines()) == 101
+
+
+@pytest.mark.parametrize("fault", ["kill", "full"])
+def test_a_vote_is_whole_or_not_there_whatever_befalls_it(fault: faults.Fault, tmp_path: Path) -> None:
+    votes = Votes(tmp_path / "votes.csv")
+    votes.add("a", "row 1", "good", blind=False, rejected_first=False)
+    before = votes.path.read_bytes()
+
+    def add() -> int:
+        try:
+            votes.add("b", "row 2", "bad", blind=False, rejected_first=False)
+        except EnvironmentFault as error:
+            return int(error.exit_code)
+        return 0
+
+    steps = faults.run(add, tmp_path).steps
+    assert steps
+    for at in range(1, steps + 1):
+        votes.path.write_bytes(before)
+        broken = faults.run(add, tmp_path, fault, at)
+        assert broken.killed if fault == "kill" else broken.value == 8, (at, broken)
+        assert votes.current() in ({"a": "good"}, {"a": "good", "b": "bad"}), at
+        votes.add("c", "row 3", "tie", blind=False, rejected_first=False)
+        assert {**votes.current(), "b": "bad"} == {"a": "good", "b": "bad", "c": "tie"}, at
 
 
 def test_a_cut_header_is_written_again_and_a_foreign_file_left_alone(tmp_path: Path) -> None:

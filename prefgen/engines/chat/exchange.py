@@ -181,7 +181,7 @@ class Exchange:
                 await self._requests.take(1)
                 await self._pause.over()
                 if self._breaker.is_open:
-                    deadline = None  # an outage is nobody's fault
+                    deadline = None  # an outage does not count against the request
                     if not probing:
                         continue
                 if not self._is_allowed:
@@ -445,7 +445,7 @@ class _Writer:
             batch, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._threads, self._ledger.write, [record for record, _ in batch])
-            except Exception as error:  # noqa: BLE001  # whoever waits for it is told
+            except Exception as error:  # noqa: BLE001  # passed to the waiting request
                 for _, stored in batch:
                     if not stored.done():
                         stored.set_exception(error)

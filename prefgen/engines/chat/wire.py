@@ -57,7 +57,7 @@ class Dialect:
         """The dialect that a rejection with this message calls for; the same if the message is about something else."""
         format_, limit, seed, sampling = self.format, self.limit, self.seed, self.sampling
         if "reasoning_effort" in complaint:
-            return self  # asked for by the user, who is to be told
+            return self  # the user's choice: report the rejection
         if "max_completion_tokens" in complaint:
             limit = "max_completion_tokens"
         elif any(word in complaint for word in ("response_format", "json_schema", "json_object")):

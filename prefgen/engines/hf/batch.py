@@ -144,8 +144,8 @@ class RunningBatch:
     def step(self) -> None:
         """Decode one token for every row.
 
-        On a GPU it is heard one step later, while the GPU is at the next: a row that is finished by then has drawn one
-        token that nobody reads.
+        On a GPU the tokens are copied one step later, while the next step runs: a finished row has by then drawn one
+        token, which is discarded.
         """
         self._make_room()
         token_P = self.forward()

@@ -32,7 +32,7 @@ def generate(
         drop: take hidden image tokens out of the sequence, otherwise mask them.
         preserve: keep tokens' own positions.
     """
-    groups = [list(range(len(rows)))] if drop else vision.alike(row.pixels for row in rows)
+    groups = [list(range(len(rows)))] if drop else vision.alike(loaded.family, (row.pixels for row in rows))
     for group in groups:
         seen = [rows[index] for index in group]
         both = seen + [others[index] for index in group]

@@ -19,6 +19,7 @@ from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import probing
 from prefgen.engines.hf.architectures import Family
+from prefgen.engines.hf.probing import Readout
 from prefgen.errors import ModelUnreachable
 
 _HOST_TOKENS = 32768
@@ -76,6 +77,11 @@ class LoadedModel:
         sizes = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
         windows = [getattr(config, name, None) for kind, name in sizes.items() if kind in kinds]
         return min((int(window) for window in windows if window), default=None)
+
+    @cached_property
+    def readout(self) -> Readout:
+        """How its logits come from its output layer, which training calls by itself."""
+        return probing.readout(self.model)
 
     @cached_property
     def eos_ids(self) -> set[int]:

@@ -14,7 +14,7 @@ from prefgen.engines.hf.sampling import Chooser, Vocabulary
 @torch.inference_mode()
 def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
     """Finish the rows' continuations, in place."""
-    for group in vision.alike(row.pixels for row in rows):
+    for group in vision.alike(loaded.family, (row.pixels for row in rows)):
         _generate_masked(loaded, vocabulary, [rows[index] for index in group], preserve=preserve)
 
 

@@ -24,7 +24,7 @@ def generate(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, dr
         drop: take hidden image tokens out of the sequence, otherwise mask them.
         preserve: keep tokens' own positions.
     """
-    groups = [list(range(len(rows)))] if drop else vision.alike(row.pixels for row in rows)
+    groups = [list(range(len(rows)))] if drop else vision.alike(loaded.family, (row.pixels for row in rows))
     for group in groups:
         own = [rows[index] for index in group]
         _finish(

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import PIL.Image
 import torch
 import transformers
 
-from prefgen.engines.hf.architectures import FAMILIES, PROVEN, Family
+from prefgen.engines.hf import expansion
+from prefgen.engines.hf.architectures import FAMILIES, TITLES, Family
 from prefgen.errors import UsageError
 
-_STATES = {"linear_attention", "conv", "mamba", "mamba2", "recurrent"}
+_STATES = {"linear_attention", "conv", "mamba", "mamba2", "recurrent", "hybrid"}
+_PLAIN = {"full_attention", "attention", "sliding_attention", "chunked_attention", "moe"}
 _ENCODED = "mm_encoder_outputs"
 
 
@@ -29,12 +33,11 @@ def listed(config: Any, name: str) -> Family:
     family = FAMILIES.get(config.model_type)
     if family is None:
         refused = why_not(config)
-        known = PROVEN.get(config.model_type, Family(config.model_type))
-        family = Family(known.title, refused=refused, note=known.note, is_listed=False)
+        title = TITLES.get(config.model_type, config.model_type)
+        family = Family(title, refused=refused, is_listed=False)
     if family.refused:
         raise UsageError(f"model {name} cannot be used, since {family.title} is refused: {family.refused}")
-    kinds = state_kinds(config)
-    return dataclasses.replace(family, state=kinds, note=family.note or _note(kinds))
+    return dataclasses.replace(family, state=state_kinds(config))
 
 
 def why_not(config: Any) -> str:
@@ -49,6 +52,8 @@ def why_not(config: Any) -> str:
         return "its forward pass takes no encoded images"
     if image_token_id(config) is None:
         return "its configuration names no image token, so that its language model has none to hide"
+    if others := sorted(_layer_kinds(config) - _PLAIN - _STATES):
+        return f"its layers of kind {', '.join(others)} are none of those from which tokens are known to be hidden"
     return ""
 
 
@@ -61,18 +66,13 @@ def image_token_id(config: Any) -> int | None:
 
 
 def state_kinds(config: Any) -> tuple[str, ...]:
-    """Kinds of layers with a running state, such as linear attention."""
+    """Kinds of layers that carry a running state from token to token, such as linear attention."""
+    return tuple(sorted(_STATES & _layer_kinds(config)))
+
+
+def _layer_kinds(config: Any) -> set[str]:
     text = config.get_text_config()
-    kinds = getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or []
-    return tuple(sorted(_STATES.intersection(kinds)))
-
-
-def _note(kinds: tuple[str, ...]) -> str:
-    if not kinds:
-        return ""
-    return (
-        f"layers with a running state ({', '.join(kinds)}): a hidden token is removed, a mask would be something else"
-    )
+    return set(getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or [])
 
 
 def completed(family: Family, model: Any, processor: Any) -> Family:
@@ -84,12 +84,12 @@ def completed(family: Family, model: Any, processor: Any) -> Family:
     if family.is_listed:
         return family
     accepted = _parameters(model)
-    inner = getattr(model, "model", None)
+    inner = inner_of(model)
     if _ENCODED not in accepted or not hasattr(inner, "get_image_features"):
         raise UsageError(f"a model of type {family.title} cannot be used: its forward pass takes no encoded images")
     return dataclasses.replace(
         family,
-        mrope=hasattr(model.model, "get_rope_index"),
+        mrope=hasattr(inner, "get_rope_index"),
         token_types=tuple(sorted(name for name in accepted if name.endswith("token_type_ids"))),
         image_blocks=_attends_both_ways(model.config),
         encoder_outputs=True,
@@ -98,8 +98,8 @@ def completed(family: Family, model: Any, processor: Any) -> Family:
 
 
 def _parameters(model: Any) -> set[str]:
-    """Names of the parameters of the forward pass, including the inner model's."""
-    parts = (model, getattr(model, "model", model))
+    """Names of what the forward pass takes, the inner model's included."""
+    parts = (model, inner_of(model))
     return {name for part in parts for name in inspect.signature(part.forward).parameters}
 
 
@@ -110,10 +110,8 @@ def _attends_both_ways(config: Any) -> bool:
 
 @torch.inference_mode()
 def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
-    """The form in which the encoder returns features, found with a gray picture."""
-    shown = processor(
-        text=[placeholder_of(processor)], images=[[PIL.Image.new("RGB", (64, 64), "gray")]], return_tensors="pt"
-    )
+    """In which form the encoder hands over its features, seen on a grey picture."""
+    shown, _ = expansion.prepared(processor, [PIL.Image.new("RGB", (64, 64), "gray")])
     encode, wanted = encoder_of(model)
     weight = next(model.parameters())
     given = {
@@ -125,20 +123,94 @@ def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
     layers = getattr(output, "deepstack_features", None) or []
     places = ("pooler_output", "last_hidden_state") if not layers else ("pooler_output",)
     where = next((place for place in places if getattr(output, place, None) is not None), "")
+    features: Any = output[where] if where else []
+    listed = isinstance(features, list | tuple)
     return {
         "features": where,
-        "features_listed": isinstance(output[where], list | tuple) if where else True,
+        "features_listed": listed,
+        "features_stacked": not listed and features.ndim > 2,
         "deepstack": bool(layers),
         "deepstack_layers": tuple(layer[0] for layer in layers if isinstance(layer[0], int)),
+        "joins": _joins(encode, given, where) if where else True,
     }
 
 
-def placeholder_of(processor: Any) -> str:
-    """The placeholder of an image in a rendered prompt: the token of a feature, or in some processors another one."""
-    return str(getattr(processor, "image_placeholder_token", None) or processor.image_token)
+def _joins(encode: Any, given: dict[str, torch.Tensor], where: str) -> bool:
+    """Whether pictures put behind each other are encoded as alone; some processors pack those of a prompt as one."""
+    try:
+        both = encode(**{name: torch.cat([value, value]) for name, value in given.items()}, return_dict=True)[where]
+    except RuntimeError:
+        return False
+    return _tokens(both) == 2 * _tokens(encode(**given, return_dict=True)[where])
+
+
+def _tokens(features: Any) -> int:
+    parts = features if isinstance(features, list | tuple) else [features]
+    return sum(part.numel() // part.shape[-1] for part in parts)
+
+
+def inner_of(model: Any) -> Any:
+    """What stands below the output layer; the model itself where that is a part of its language model."""
+    return getattr(model, "model", model)
 
 
 def encoder_of(model: Any) -> tuple[Any, set[str]]:
-    """The method that encodes images, of the outer or inner model, and the names of its parameters."""
-    methods = [part.get_image_features for part in (model, model.model) if hasattr(part, "get_image_features")]
+    """The method that encodes images, and the names of what it takes: the outer model may leave them to the inner."""
+    parts = (model, inner_of(model))
+    methods = [part.get_image_features for part in parts if hasattr(part, "get_image_features")]
     return methods[0], {name for method in methods for name in inspect.signature(method).parameters}
+
+
+def hidden_states(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """What the output layer reads, (B, L, H)."""
+    inner = inner_of(model)
+    if inner is not model:
+        return inner(**inputs, use_cache=False).last_hidden_state  # type: ignore[no-any-return]  # transformers has no types
+    found: list[torch.Tensor] = []  # the output layer is a part of the language model
+    decoder = inner_of(model.get_decoder())
+    hook = decoder.register_forward_hook(lambda _, __, output: found.append(output.last_hidden_state))
+    try:
+        model(**inputs, use_cache=False, logits_to_keep=1)
+    finally:
+        hook.remove()
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What a model does to the numbers of its output layer to make logits of them.
+
+    Attributes:
+        factor: they are multiplied by it. cap: then bent by ``cap * tanh(x / cap)``; 0.0: not.
+    """
+
+    factor: float = 1.0
+    cap: float = 0.0
+
+    def __call__(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Logits, of the same shape."""
+        scaled = numbers * self.factor if self.factor != 1 else numbers
+        return torch.tanh(scaled / self.cap) * self.cap if self.cap else scaled
+
+
+@torch.no_grad()
+def readout(model: Any) -> Readout:
+    """Found out by reading a few tokens: a configuration may name a factor or a cap that its model does not use.
+
+    Raises:
+        UsageError: its logits are made in another way.
+    """
+    text = model.config.get_text_config()
+    factors = {1.0, *(float(getattr(text, name, None) or 1.0) for name in ("logit_scale", "output_multiplier"))}
+    caps = {0.0, float(getattr(text, "final_logit_softcapping", None) or 0.0)}
+    ids = torch.arange(8, device=next(model.parameters()).device)[None]
+    numbers = model.get_output_embeddings()(hidden_states(model, {"input_ids": ids})).float()
+    expected = model(input_ids=ids, use_cache=False).logits.float()
+    tried = {Readout(*each): float((Readout(*each)(numbers) - expected).abs().max()) for each in product(factors, caps)}
+    best = min(tried, key=lambda each: tried[each])
+    if tried[best] > 0.02 * max(1.0, float(expected.abs().max())):
+        raise UsageError(
+            f"a model of type {model.config.model_type} cannot be trained: its logits are not those of its output "
+            f"layer, neither as they are nor scaled; they differ by {tried[best]:.1e}"
+        )
+    return best

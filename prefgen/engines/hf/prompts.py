@@ -9,7 +9,7 @@ from typing import Any
 
 import regex
 
-from prefgen.engines.hf.probing import placeholder_of
+from prefgen.engines.hf import expansion
 from prefgen.engines.templates import ChatTemplate
 from prefgen.errors import UsageError
 from prefgen.records import Turn
@@ -44,13 +44,14 @@ class Prompts:
     def __init__(self, processor: Any, model_name: str) -> None:
         self._processor = processor
         self._model_name = model_name
-        self._placeholder = placeholder_of(processor)
+        self._placeholder = expansion.placeholder_of(processor)
         self.tokenizer = processor.tokenizer
         specials = {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}
         self._specials = sorted(specials, key=len, reverse=True)
         self._special = regex.compile("|".join(map(regex.escape, self._specials)))
         self._before = lru_cache(_REMEMBERED)(lambda text: self._tokens(text, start=True))
         self._template = ChatTemplate(processor, model_name)
+        self._rewrites = expansion.rewrites(processor)
 
     def header(self, prompt: tuple[Turn, ...]) -> Header:
         """Render a conversation whose last turn is the user's.
@@ -101,6 +102,8 @@ class Prompts:
                 f"{len(expansions)} images; its prompt: {header.opening[:200]!r}"
             )
         whole = "".join(text for pair in zip(parts, [*expansions, ""], strict=True) for text in pair)
+        if self._rewrites and expansions:
+            whole = expansion.rewritten(self._processor, rendered)
         seen = whole.rpartition(self._processor.image_token)[0]
         if not seen:
             return self._tokens(whole, start=True)

@@ -192,6 +192,7 @@ def _stock_inputs(loaded: LoadedModel, shown: Image) -> dict[str, Any]:
         images=[[images.decode(shown)]],
         add_special_tokens=not (bos and text.startswith(bos)),  # as `apply_chat_template` has it
         return_tensors="pt",
+        **({"return_mm_token_type_ids": True} if "mm_token_type_ids" in loaded.family.token_types else {}),
     )
     return {
         name: values.to(loaded.device, loaded.dtype if values.is_floating_point() else values.dtype)

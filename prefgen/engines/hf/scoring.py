@@ -74,7 +74,7 @@ def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop:
         drop: take hidden image tokens out of the sequence, otherwise mask them.
         preserve: keep tokens' own positions.
     """
-    groups = [list(range(len(jobs)))] if drop else vision.alike(job.row.pixels for job in jobs)
+    groups = [list(range(len(jobs)))] if drop else vision.alike(loaded.family, (job.row.pixels for job in jobs))
     scored: dict[int, Scored] = {}
     for group in groups:
         rows = [jobs[place].row for place in group]

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from prefgen import images, seeds, visibility
 from prefgen.engines import model_files
-from prefgen.engines.hf import probing
+from prefgen.engines.hf import expansion, probing
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import RowError
@@ -77,19 +77,14 @@ def preprocess(processor: Any, pictures: tuple[Image, ...], view: View) -> Pixel
     names = ", ".join(image.path[:200] for image in pictures)
     with model_files.reading(f"the model's processor fails at {names}", "`prefgen doctor MODEL` tries it on a drawing"):
         try:
-            output = processor(
-                text=[probing.placeholder_of(processor) * len(decoded)],
-                images=[decoded],
-                return_tensors="pt",
-                return_text_replacement_offsets=True,
-            )
+            output, expansions = expansion.prepared(processor, decoded)
         except ValueError as error:
             raise RowError("IMG_REFUSED", f"the model's processor refuses {names}: {error}") from error
-    expansions = tuple(found["replacement"] for found in output["text_replacement_offsets"][0])
     inputs = {name: torch.as_tensor(values) for name, values in output.items() if _is_images(name)}
     if view.noise_steps and view.noise_space == "encoder":
-        values = inputs["pixel_values"].numpy().astype(np.float32)
-        inputs["pixel_values"] = torch.from_numpy(_noised(values, len(decoded), view))
+        for name in [name for name, values in inputs.items() if "pixel_values" in name and values.is_floating_point()]:
+            values = inputs[name].to(torch.float32).numpy()
+            inputs[name] = torch.from_numpy(_noised(values, len(decoded), view))
     return Pixels(inputs, expansions)
 
 
@@ -123,11 +118,11 @@ def _noise_seed(view: View, index: int) -> int:
     return seeds.derive(view.noise_seed, "", index, "image")
 
 
-def alike(pixels: Iterable[Pixels]) -> list[list[int]]:
-    """Group prompts, by index, whose inputs can be concatenated."""
+def alike(family: Family, pixels: Iterable[Pixels]) -> list[list[int]]:
+    """Group prompts, by index, whose inputs can be put behind each other."""
     groups: dict[Hashable, list[int]] = {}
     for index, own in enumerate(pixels):
-        groups.setdefault(own.shape, []).append(index)
+        groups.setdefault(own.shape if family.joins or not own.inputs else index, []).append(index)
     return list(groups.values())
 
 
@@ -142,7 +137,7 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
         RuntimeError: if the encoder and the processor disagree about their number.
     """
     features: dict[int, torch.Tensor] = {}
-    for group in alike(pixels):
+    for group in alike(loaded.family, pixels):
         batch = [pixels[index] for index in group]
         encoder, known = probing.encoder_of(loaded.model)
         given = {name: values for name, values in model_inputs(loaded, batch).items() if name in known}
@@ -203,7 +198,9 @@ def _encoded(family: Family, layers: list[torch.Tensor]) -> EncodedImages:
     given: dict[str, Any] = {}
     if family.features:
         first = layers.pop(0)
-        given[family.features] = [first] if family.features_listed else first
+        given[family.features] = (
+            [first] if family.features_listed else first[None] if family.features_stacked else first
+        )
     listed: list[Any] = [[layer] for layer in layers]
     if family.deepstack_layers:
         listed = list(zip(family.deepstack_layers, listed, strict=True))
@@ -223,7 +220,7 @@ def positions(loaded: LoadedModel, ids: list[int], pixels: Pixels) -> npt.NDArra
         return np.tile(count, (4, 1))
     row = torch.tensor([ids], device=loaded.device)
     grid = pixels.inputs["image_grid_thw"].to(loaded.device)
-    found, _ = loaded.model.model.get_rope_index(
+    found, _ = probing.inner_of(loaded.model).get_rope_index(
         row, mm_token_type_ids=(row == loaded.image_token_id).int(), image_grid_thw=grid
     )
     return np.concatenate([count[None], found[:, 0].cpu().numpy()])
