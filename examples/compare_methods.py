@@ -45,7 +45,9 @@ def run(name: str, output: Path, limit: int) -> Path:
     """Run one method."""
     source = prefgen.SourceOptions(limit=limit)
     rows = str(SCENES / "llava_instruct.json")
-    made = prefgen.build(METHODS[name], input=rows, model=MODEL, source=source, output=output / name)
+    made = prefgen.build(
+        METHODS[name], input=rows, model=MODEL, source=source, output=output / name, reporter=prefgen.Silent()
+    )
     return made.path
 
 

@@ -24,15 +24,15 @@ _STORES = ("s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss", "oci", "oss", 
 
 
 def check(option: str, address: str) -> None:
-    """Check that an address is HTTP and holds no user or password.
+    """Check that an address is HTTP and holds no user, password or key.
 
     Raises:
         UsageError: naming the option; a password is not repeated.
     """
-    if _CREDENTIALS.search(address) or "@" in address.partition("?")[0]:
+    if redact(address) != address or "@" in address.partition("?")[0]:
         raise UsageError(
-            f"{option} must not hold a user or a password, since it is recorded: use --api-key-env, or OPENAI_API_KEY "
-            "for --engine openai"
+            f"{option} must not hold a user, a password or a key, since it is recorded: use --api-key-env, or "
+            "OPENAI_API_KEY for --engine openai"
         )
     if not address.startswith(("http://", "https://")):
         raise UsageError(f"{option} {address!r} must start with http:// or https://")

@@ -201,7 +201,7 @@ def import_set(
 
 
 def lint(run: Run | str | Path, *, truncated_chars: int = TRUNCATED_CHARS, exclude_images: Path | None = None) -> Lint:
-    """What a trainer could learn from a run without looking at the pictures.
+    """Check a run for shortcuts, duplicates and other flaws.
 
     Args:
         truncated_chars: pairs are also compared after this many characters, where a trainer may cut them off.
@@ -223,7 +223,7 @@ def train(
     optimisation: Optimisation | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, float]:
-    """Train a model on the pairs of runs, or go on with a training run that was stopped.
+    """Train a model on the pairs of runs, or resume a stopped training run.
 
     Args:
         model: folder or Hub id; it becomes the trained model's base.
@@ -255,7 +255,7 @@ def _path(run: Run | str | Path) -> Path:
 
 
 def _checked(output: str | Path, result: Summary | None) -> Run:
-    """The run, if it has a pair."""
+    """The run, after checking that it has a pair."""
     if result is not None:
         check_dropped(Path(output), result)
     return Run(output)

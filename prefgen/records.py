@@ -43,7 +43,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """What a run recorded of an image with this digest; fields as in `Image`."""
+    """A run's record of an image with this digest; fields as in `Image`."""
 
     sha256: str
     path: str = ""

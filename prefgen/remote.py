@@ -93,7 +93,7 @@ class RemoteFile:
         return RemoteFile(f"{self.address.rstrip('/')}/{name}")
 
     def kind(self) -> str | None:
-        """What is at the address: ``file``, ``directory`` or None."""
+        """The kind of the address: ``file``, ``directory`` or None."""
         try:
             return str(self._info()["type"])
         except FileNotFoundError:

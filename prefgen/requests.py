@@ -254,8 +254,29 @@ class Message:
     how: tuple[str, ...] = ()
 
 
-Request = Generate | Contrast | Score | Rate | Embed | Borrow | Chat
-Reply = Completion | Scored | Rated | Vector | Borrowed | Message
+@dataclass(frozen=True)
+class Detect:
+    """Look for an object in an image, by its name."""
+
+    image: Image
+    name: str
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What was found of an object.
+
+    Attributes:
+        scores: of each detector, that of its best box, in [0, 1].
+        found: whether it is there; None where the detectors disagree.
+    """
+
+    scores: tuple[float, ...]
+    found: bool | None
+
+
+Request = Generate | Contrast | Score | Rate | Embed | Borrow | Chat | Detect
+Reply = Completion | Scored | Rated | Vector | Borrowed | Message | Detected
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 Flows = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome | list[Outcome]]
 """A flow that may return an outcome for each of several rows, see `prefgen.methods.base.Several`."""

@@ -1,4 +1,4 @@
-"""A reward model as a function: what the RLOO and GRPO trainers of TRL take as it is.
+"""A reward model as a function, in the form that TRL's RLOO and GRPO trainers take.
 
     from prefgen.rewards import Reward
     trainer = trl.RLOOTrainer(model, reward_funcs=Reward("RM"), args=config, train_dataset=dataset)
@@ -29,7 +29,8 @@ class Reward:
         figures: mean and spread of its rewards of the answers that it was trained on.
 
     Args:
-        folder: of the reward model. device, dtype: as of every command.
+        folder: of the reward model.
+        device, dtype: as of every command.
         normalise: give rewards with mean 0 and spread 1, by `figures`.
     """
 
@@ -52,7 +53,8 @@ class Reward:
         """Rewards of completions.
 
         Args:
-            prompts: texts, or conversations of TRL's kind. completions: texts, or the assistant's message in a list.
+            prompts: texts, or conversations of TRL's kind.
+            completions: texts, or the assistant's message in a list.
             images: of each prompt a PIL image or a list of them, bytes or paths; None: of TRL's column ``image``.
             columns: all others are of no use.
 

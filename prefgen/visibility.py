@@ -25,7 +25,7 @@ NOISE_STEPS_MAX = 1000
 
 @dataclass(frozen=True)
 class View:
-    """What a request may see of its images. The default view shows everything.
+    """The part of its images that a request may see. The default view shows everything.
 
     Attributes:
         rho: share of image tokens that nothing may attend to, in [0, 1]; 0 shows all, 1 none.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefgen import addresses
 from prefgen.errors import CorruptRun, ModelUnreachable, UsageError
 from prefgen.rundir.layout import Layout, json_bytes
 from prefgen.rundir.verify import verify
@@ -108,6 +109,7 @@ def push(parcel: Package, *, public: bool) -> str:
     from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
     from huggingface_hub import errors as hub_errors
 
+    addresses.key("HF_TOKEN")  # a header of HTTP cannot hold every character
     api, name = HfApi(), parcel.repository
     try:
         api.create_repo(name, repo_type="dataset", private=not public, exist_ok=True, token=True)

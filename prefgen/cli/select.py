@@ -31,7 +31,7 @@ EXCLUDE = "Evaluation pictures that no row may have: a folder, or a file with a 
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """What the commands have in common that write rows of runs as another run.
+    """Options of the commands that write rows of runs as another run.
 
     Attributes:
         license: of the rows, for the dataset card; None for the strictest that a row is under.

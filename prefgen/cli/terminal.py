@@ -1,10 +1,10 @@
-"""What commands that fill a run directory have in common: their options as a job's, and their last words."""
+"""Commands that fill a run directory: from options to a job, and its final figures and messages."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -15,9 +15,10 @@ from prefgen.card.summary import Summary
 from prefgen.cli import config
 from prefgen.cli.options import RunOptions
 from prefgen.console import Console
-from prefgen.engines.base import EngineConfig
+from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.methods.base import Method
+from prefgen.requests import Request
 from prefgen.runner.distribution import Distribution
 from prefgen.runner.finishing import Card, check_dropped
 from prefgen.runner.launch import Job
@@ -35,14 +36,18 @@ def make(
     output: Path,
     run: RunOptions,
     judge: JudgeConfig | None = None,
+    engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] | None = None,
 ) -> None:
     """Run a method over an input, and print the figures.
+
+    Args:
+        engines: as in `prefgen.runner.launch.Job`.
 
     Raises:
         TooManyDropped: more rows were dropped than allowed, or there is no pair. Stopped: by a signal.
     """
     lock = config.lock(ctx)
-    job = Job(method, tuple(input), source, engine, output, run.shard_size, lock, judge, run.keep_going)
+    job = Job(method, tuple(input), source, engine, output, run.shard_size, lock, judge, run.keep_going, engines or {})
     reporter = Terminal(quiet=run.quiet)
     result = make_pairs(
         job, card(run.license), reporter, Distribution.of(run.shard, run.workers, run.ray), dry_run=run.dry_run
@@ -51,12 +56,12 @@ def make(
 
 
 def card(licence: str | None) -> Card:
-    """The card of a run that this command makes."""
+    """The data-set card's values for a run of this command."""
     return Card(redact(shlex.join(["prefgen", *sys.argv[1:]])), licence or "")
 
 
 def finish(out: Path, result: Summary | None, console: Console, *, json: bool, max_dropped: float = 1.0) -> None:
-    """Print the figures of a finished run, and what can be done with it; nothing where it is None.
+    """Print the figures of a finished run, and the next commands; nothing if the result is None.
 
     Raises:
         TooManyDropped: more rows were dropped than allowed, or there is no pair.

@@ -9,7 +9,20 @@ import numpy as np
 
 from prefgen import seeds
 from prefgen.errors import RowError
-from prefgen.requests import Completion, Embed, Generate, Rate, Rated, Reply, Request, Score, Scored, Vector
+from prefgen.requests import (
+    Completion,
+    Detect,
+    Detected,
+    Embed,
+    Generate,
+    Rate,
+    Rated,
+    Reply,
+    Request,
+    Score,
+    Scored,
+    Vector,
+)
 
 IMAGE_TOKENS = 64
 _WORDS = ("a", "the", "red", "blue", "small", "large", "circle", "square", "star", "sits", "stands", "above", "beside")
@@ -17,7 +30,7 @@ _DIMENSIONS = 256
 
 
 class FakeEngine:
-    """Answers `Generate`, `Contrast` and `Score` with seeded words, `Rate` and `Embed` with hashes of words.
+    """Answers `Generate`, `Contrast` and `Score` with seeded words, `Rate`, `Detect` and `Embed` with hashes of words.
 
     A reply depends on its request alone, so neither batch size nor order can change a run's output.
     """
@@ -40,6 +53,9 @@ class FakeEngine:
             return _generate(request)
         if isinstance(request, Score):
             return _score(request)
+        if isinstance(request, Detect):
+            score = _word_id(request.name) / 2**16
+            return Detected((score,), score >= 0.5)
         if isinstance(request, Rate):
             return Rated(_word_id(request.answer) / 2**16)
         if isinstance(request, Embed):

@@ -18,7 +18,7 @@ from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError
 from prefgen.methods.base import Method
 from prefgen.records import Sample
-from prefgen.requests import Annotate, Borrow, Chat, Contrast, Embed, Generate, Rate, Reply, Request, Score
+from prefgen.requests import Annotate, Borrow, Chat, Contrast, Detect, Embed, Generate, Rate, Reply, Request, Score
 
 WRITTEN_SHARE = 2 / 3
 """Tokens that are written when every sentence is cut and completed, by those of the reference: 15.2 of 23 on the scenes
@@ -78,7 +78,7 @@ def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens:
 def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callable[[str], float]) -> Work:
     noted = _ProgressRecord()
     engines: Mapping[type[Request], Engine] = {Borrow: Album([sample])} | dict.fromkeys(
-        (Embed, Generate, Contrast, Annotate, Score, Rate, Chat), noted
+        (Embed, Generate, Contrast, Annotate, Score, Rate, Chat, Detect), noted
     )
     for _ in drive([sample], method, engines):
         pass

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from prefgen import images
 from prefgen.driver import Asking, drive
 from prefgen.engines.base import Engines
-from prefgen.images import ImageRoot
+from prefgen.images import ImageRoot, load_images
 from prefgen.methods.verdicts import SWAPPED, Comparer, Comparison, Verdict
-from prefgen.records import Dropped, Image, ImageRef, Sample, Slot, Turn
+from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
 from prefgen.rundir.reader import Stored
 
 _COLUMNS = ("id", "images", "prompt", "chosen_response", "rejected_response", "source", "source_id", "turn")
@@ -73,8 +72,11 @@ def judge(
             replies = yield comparer.requests(sample, *answers[sample.id], "judge")
             return Judged(sample.id, comparer.read(*replies))
 
-        done = dict(drive([_sample(row) for row in batch], ask, engines, check))
-        yield from (done[index] for index in range(len(batch)))
+        samples = [_sample(row) for row in batch]
+        yield from (row for row in samples if isinstance(row, Dropped))
+        shown = [row for row in samples if isinstance(row, Sample)]
+        done = dict(drive(shown, ask, engines, check))
+        yield from (done[index] for index in range(len(shown)))
 
 
 def tally(judged: Iterable[Judged | Dropped], labels: Mapping[str, str] | None = None) -> Accuracy:
@@ -124,15 +126,12 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
         yield from table.select(_COLUMNS).to_pylist()
 
 
-def _sample(row: Mapping[str, Any]) -> Sample:
-    """The sample of a row's answers."""
+def _sample(row: Mapping[str, Any]) -> Sample | Dropped:
+    """The sample of a row's answers, or why a picture cannot be shown."""
     prompt = tuple(
         Turn(turn["role"], tuple(part["text"] if part["type"] == "text" else Slot.IMAGE for part in turn["content"]))
         for turn in row["prompt"]
     )
-    return Sample(row["id"], prompt, _pictures(row), None, row["source"], row["source_id"], row["turn"])
-
-
-def _pictures(row: Mapping[str, Any]) -> tuple[Image, ...]:
-    nowhere = ImageRoot(())
-    return tuple(images.load(ImageRef(data=image["bytes"]), nowhere) for image in row["images"])
+    pictures = tuple(ImageRef(data=image["bytes"]) for image in row["images"])
+    sample = Sample(row["id"], prompt, pictures, None, row["source"], row["source_id"], row["turn"])
+    return load_images(sample, ImageRoot(()), None)

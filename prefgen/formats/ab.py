@@ -1,4 +1,4 @@
-"""A/B labels: a prompt with two answers and which of them somebody preferred; no licence of their own.
+"""A/B labels: a prompt with two answers and a preference between them; no licence of their own.
 
 ::
 

@@ -57,7 +57,7 @@ def paired(
 
 
 def params(chosen: Rated, rejected: Rated) -> dict[str, object]:
-    """What a pair records of both answers."""
+    """The record of both answers' ratings in a pair."""
     found = {
         "chosen_model": chosen.model,
         "rejected_model": rejected.model,

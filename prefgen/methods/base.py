@@ -50,7 +50,7 @@ class Method(Protocol):
         """
 
     def rehearse(self, sample: Sample) -> Iterable[str]:
-        """What the first round asks for one sample, line by line, for a dry run; its images need not be loaded."""
+        """The first requests for one sample as text, for a dry run; its images need not be loaded."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-r"""The final answer of a text, found by a rule, and whether it is that of the reference.
+r"""Final answers of texts, found by rules, and their comparison with the reference.
 
 A text may state its final answer: the last match of a pattern, by default ``Final answer: …``, ``the answer is …`` or
 ``\boxed{…}``, as in MMPR (arXiv:2411.10442). Where it states none, the whole text is read, but only if it leaves no
@@ -58,7 +58,7 @@ class Final:
 
 @dataclass(frozen=True)
 class FinalAnswers:
-    """How final answers are found and compared.
+    """Rules that find and compare final answers.
 
     Attributes:
         kind: what they are; ``auto`` takes it from the reference.
@@ -86,7 +86,7 @@ class FinalAnswers:
             raise UsageError(f"--answer-pattern {self.pattern!r} has {groups} groups; it needs one: the final answer")
 
     def of_reference(self, text: str) -> Final | None:
-        """The final answer of a reference; None if it has none of the kind that is asked for."""
+        """The final answer of a reference; None if it has none of the requested kind."""
         stated = self._stated(text)
         kind = _kind_of(text if stated is None else stated) if self.kind == "auto" else self.kind
         found = self.read(text, kind)
@@ -94,7 +94,7 @@ class FinalAnswers:
         return None if is_sentence and self.kind == "auto" else found
 
     def read(self, text: str, kind: Kind) -> Final | None:
-        """The final answer of a text, of this kind; None if there is none, or more than one could be meant."""
+        """The final answer of a text, of this kind; None if there is none or it is ambiguous."""
         text = reading.answer(text).text
         stated = self._stated(text)
         said = _plain(text if stated is None else stated)
@@ -120,7 +120,7 @@ class FinalAnswers:
         return abs(value - right) <= Fraction(str(self.tolerance)) * abs(right)
 
     def _stated(self, text: str) -> str | None:
-        """What the text states as its final answer."""
+        """The stated final answer of the text."""
         matches = list((re.compile(self.pattern) if self.pattern else _STATED).finditer(text))
         groups = [group for group in matches[-1].groups() if group] if matches else []
         return groups[0] if groups else None

@@ -108,7 +108,7 @@ class _Ranked:
         return ("unparsed",) if self.finals and self.finals[1 + loser] is None else ()
 
     def record(self, loser: int) -> dict[str, object]:
-        """What that pair records of the final answers that decided."""
+        """The pair's record of the final answers that decided."""
         if not self.finals or (true := self.finals[0]) is None:
             return {}
         return {
@@ -219,7 +219,7 @@ class Rank:
         return Comparer(by, self.prompt, self.with_image, max_new_tokens=self.verdict_tokens, seed=self.seed)
 
     def final_answers(self) -> FinalAnswers:
-        """How final answers are found and compared."""
+        """Rules that find and compare final answers."""
         return FinalAnswers(self.answer_kind, self.answer_pattern, self.tolerance)
 
     def __call__(self, sample: Sample) -> Flows:

@@ -4,6 +4,8 @@ One interface, `Checker`: a part of a flow that asks what it needs and returns a
 
 - ``objects``: the objects that the sentence names, by a list of words, against a list of the picture's objects. Any
   that the picture lacks makes it hallucinated; a sentence that names none is neutral.
+- ``detector``: the objects that it names are looked for in the picture by open-vocabulary detectors. One that no
+  detector finds makes it hallucinated; one about which they disagree leaves it unclear.
 - ``judge``: a chat model that sees the picture is asked about each sentence, with what was said before.
 - ``image-gain``: how much likelier the policy finds the sentence with the picture than without, in nats per token.
 """
@@ -20,7 +22,7 @@ from prefgen.errors import RowError
 from prefgen.methods import replies
 from prefgen.methods.prompts import Template, question
 from prefgen.records import Image, ImageRef, Sample, Slot, Turn
-from prefgen.requests import Chat, Message, Reply, Request, Sampling, Score, Scored
+from prefgen.requests import Chat, Detect, Detected, Message, Reply, Request, Sampling, Score, Scored
 from prefgen.visibility import View
 
 Verdict = Literal["verified", "hallucinated", "neutral", "unclear"]
@@ -41,7 +43,7 @@ _VERDICTS: Mapping[str, Verdict] = {"supported": "verified", "contradicted": "ha
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found out about a sentence.
+    """Result of a sentence's check.
 
     Attributes:
         told: why, as JSON types; recorded with the pair.
@@ -87,7 +89,8 @@ class ObjectLists:
 
     Attributes:
         column: of the rows, with a list of names; "" where they are in a file.
-        file: its name and digest. by_picture: the objects of each picture, by file name.
+        file: its name and digest.
+        by_picture: the objects of each picture, by file name.
     """
 
     column: str = "objects"
@@ -137,8 +140,52 @@ def _of_objects(named: frozenset[str], listed: set[str]) -> Checked:
 
 
 @dataclass(frozen=True)
+class ByDetectors:
+    """Objects named, looked for in the picture.
+
+    Attributes:
+        detectors: names and revisions of the detectors.
+    """
+
+    words: Words
+    detectors: str
+    asks: ClassVar[tuple[type[Request], ...]] = (Detect,)
+
+    def __str__(self) -> str:
+        return f"detector, {self.detectors}, words {self.words}"
+
+    def refuse(self, sample: Sample) -> None:
+        """It can check any."""
+
+    def check(self, sample: Sample, context: str, sentences: Sequence[str], round_: int) -> Checking:
+        """Looks for each object in each of the pictures."""
+        named = [frozenset(self.words.mentions(sentence)) for sentence in sentences]
+        objects = sorted(frozenset[str]().union(*named))
+        looked = [Detect(image, name) for name in objects for image in sample.loaded_images]
+        replies = cast("tuple[Detected, ...]", (yield tuple(looked)))
+        found: dict[str, list[Detected]] = {name: [] for name in objects}
+        for request, reply in zip(looked, replies, strict=True):
+            found[request.name].append(reply)
+        return [_of_detectors({name: found[name] for name in sorted(names)}) for names in named]
+
+
+def _of_detectors(found: Mapping[str, Sequence[Detected]]) -> Checked:
+    """The verdict on a sentence, by what was found of each object that it names in each picture."""
+    said = [{each.found for each in seen} for seen in found.values()]
+    told = {name: [round(score, 3) for each in seen for score in each.scores] for name, seen in found.items()}
+    if not found:
+        return Checked("neutral", told)
+    verdict: Verdict = "unclear"
+    if any(each == {False} for each in said):
+        verdict = "hallucinated"
+    elif all(True in each for each in said):
+        verdict = "verified"
+    return Checked(verdict, told, frozenset(found))
+
+
+@dataclass(frozen=True)
 class ByGain:
-    """What the picture adds to a sentence's likelihood.
+    """Checker by image gain: how much the picture adds to a sentence's likelihood.
 
     Attributes:
         verified_from: nats per token from which on a sentence is verified.
@@ -214,7 +261,7 @@ class ByJudge:
         return [_of_judge(cast(Message, message)) for message in (yield tuple(requests))]
 
     def ask(self, sample: Sample, context: str, sentence: str, purpose: str) -> Chat:
-        """What the judge is asked about a sentence."""
+        """The request to the judge about a sentence."""
         seed = seeds.derive(self.seed, sample.id, 1, purpose)
         turns = self.prompt.fill(
             question=question(sample), context=context.strip(), sentence=sentence.strip(), fence=f"{seed:016x}"

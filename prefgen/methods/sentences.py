@@ -14,7 +14,8 @@ The loss looks at the sentence alone (the paper's C-DPO) with ``prefgen train --
 Departures from the paper:
 
 1. The paper's checker is two open-vocabulary detectors that must agree about every object of a scene graph. Here
-   objects are found by a list of words, and who says whether they are there can be chosen.
+   objects are found by a list of words, and who says whether they are there can be chosen; for the paper's, give
+   ``--check detector`` and two detectors.
 2. Among verified sentences the paper prefers those that name an object of the context again; so does this, then the one
    drawn first. Of hallucinated sentences it takes the one drawn first.
 3. It ends where no sentence is verified, where the answer ends, or after `sentences`. A sentence that repeats one of
@@ -47,7 +48,8 @@ class Sentences:
         checker: who says whether a sentence holds.
         candidates: k: sentences drawn after each context.
         sentences: of an answer at most: rows planned for a prompt.
-        temperature, top_p: of the sentences. max_new_tokens: limit of a sentence.
+        temperature, top_p: of the sentences.
+        max_new_tokens: limit of a sentence.
         seed: the run's seed.
     """
 
@@ -71,7 +73,7 @@ class Sentences:
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
-        """The policy, and whoever checks."""
+        """The types of request to the policy and to the checker."""
         return (*self.checker.asks, Generate)
 
     @property
@@ -80,7 +82,7 @@ class Sentences:
         return self.sentences
 
     def __call__(self, sample: Sample) -> Flows:
-        """Draw, check, pair, go on behind what is verified."""
+        """Draw sentences, check them, make pairs, and continue after the verified one."""
         self.checker.refuse(sample)
         context, named = "", frozenset[str]()
         outcomes: list[Outcome] = []
@@ -145,7 +147,7 @@ class Sentences:
         return replace(Dropped.of(sample, reason, detail), iteration=round_)
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
-        """What is drawn and who checks."""
+        """Lines of the plan that describe the draws and the checker."""
         return (
             ("method", f"{self.name}, checked by {self.checker}"),
             ("sentences", f"{self.candidates} after each beginning, {self.sentences} times a prompt at most"),
@@ -157,7 +159,7 @@ class Sentences:
 
 
 def _candidates(context: str, drawn: Sequence[Completion]) -> list[str]:
-    """The different whole sentences that were drawn, with the space before them, none of them said before."""
+    """The different complete sentences that were drawn, with leading space, without repetitions of earlier ones."""
     said = {sentence.body.strip() for sentence in split_sentences(context)}
     texts = [completion.text.rstrip() for completion in drawn if completion.finish != "length"]
     texts = texts if context else [text.lstrip() for text in texts]
@@ -175,7 +177,7 @@ def _reason(true: list[int], false: list[int], texts: list[str], checked: list[C
 
 
 def _told(texts: list[str], checked: list[Checked]) -> list[dict[str, Any]]:
-    """What is recorded of each sentence."""
+    """The record of each sentence."""
     return [
         {"sentence": text.strip(), "verdict": found.verdict, "told": found.told}
         for text, found in zip(texts, checked, strict=True)

@@ -133,7 +133,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is the same for every row of one process. Fields are empty where they do not apply.
+    """Values that are the same for every row of one process. Fields are empty where they do not apply.
 
     Attributes:
         attention: how hidden image tokens are kept from the model, e.g. ``drop`` or ``mask``.

@@ -270,7 +270,7 @@ def render_plan(found: Survey, job: ImportJob) -> RenderableType:
 
 
 def _images(found: Survey) -> str:
-    """Where the pictures are, without entries that are zero."""
+    """Numbers of pictures by location, without zeros."""
     kinds = {
         f"{found.embedded:,} embedded": found.embedded,
         f"{found.missing.images:,} named, {found.missing.missing:,} not found": found.missing.images,

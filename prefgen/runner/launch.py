@@ -93,7 +93,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """What the progress display needs of a pair; sent between processes, so it holds no picture."""
+    """The part of a pair that the progress display needs; sent between processes, so it holds no picture."""
 
     tokens: int
     iteration: int
@@ -230,7 +230,7 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
 
 
 def provenance(job: Job, identity: Identity) -> Provenance:
-    """What every row records of its run."""
+    """The provenance that every row records."""
     fake = job.engine.engine == "fake"
     policy = of_policy(job.method.asks)
     embeds = Embed in job.method.asks and job.engine.similarity_model != NO_SIMILARITY

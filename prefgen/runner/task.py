@@ -17,7 +17,7 @@ from prefgen.runner.launch import Filling, Job, Made
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to fill shards of a run that another process has opened. Can be pickled."""
+    """Job, plan and provenance for a worker of a run that another process has opened. Can be pickled."""
 
     job: Job
     plan: Plan

@@ -129,7 +129,7 @@ class Objective:
 
     @property
     def scale(self) -> float:
-        """What a pair's margin is multiplied by: β; the margin of a reward model is that of its rewards."""
+        """Factor of a pair's margin: β, or 1 for reward models."""
         return 1.0 if self.loss == "rm" else self.beta
 
 
@@ -281,7 +281,7 @@ class Online:
 
     @property
     def falls_back(self) -> Fallback:
-        """What happens to a sample without a usable generated answer."""
+        """Fate of a sample without a usable generated answer."""
         return self.fallback or ("stored" if self.mix or self.averages else "drop")
 
     @property

@@ -1,4 +1,4 @@
-"""A reward model: the backbone with LoRA, and a linear head on the state of an answer's last token.
+"""Reward models: a backbone with LoRA, and a linear head on the hidden state of an answer's last token.
 
 Trained by -log σ(r(x, y+) - r(x, y-)), eq. 1 of arXiv 2407.02477 as it is meant, on the same items as every other loss:
 one prompt, all answers behind it. What is saved beside the adapter:
@@ -41,7 +41,7 @@ MEASURED = 512  # samples whose rewards the mean and spread are taken of
 
 
 class Head(torch.nn.Module):
-    """A hidden state to a reward, in float32."""
+    """A linear layer from a hidden state to a reward, in float32."""
 
     def __init__(self, hidden: int, device: torch.device) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Head(torch.nn.Module):
 
 
 class RewardPolicy(Policy):
-    """A backbone and its head as they are trained: what comes out is a reward for each answer, (1,)."""
+    """The trained backbone and head as a module from answers to rewards, (1,) each."""
 
     def __init__(self, model: torch.nn.Module, loaded: LoadedModel, **settings: Any) -> None:
         super().__init__(model, loaded, **settings)
@@ -90,7 +90,7 @@ def hidden_size(loaded: LoadedModel) -> int:
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean and spread of a reward over some answers, by which it is normalised.
+    """Mean and standard deviation of rewards, for normalization.
 
     Attributes:
         answers: how many they were.
@@ -102,16 +102,16 @@ class Figures:
 
     @classmethod
     def of(cls, rewards: Sequence[float]) -> Figures:
-        """Of these rewards; a spread of 0 divides by 1."""
+        """The figures of these rewards; a standard deviation of 0 becomes 1."""
         return cls(statistics.fmean(rewards), statistics.pstdev(rewards) or 1.0, len(rewards))
 
     def normalised(self, reward: float) -> float:
-        """The reward with mean 0 and spread 1."""
+        """The reward with mean 0 and standard deviation 1."""
         return (reward - self.mean) / self.std
 
 
 def measure(policy: RewardPolicy, items: Sequence[Item], batch_size: int) -> Figures:
-    """Mean and spread of the rewards of these items' answers."""
+    """Figures of the rewards of these items' answers."""
     trains = policy.training
     policy.eval()
     found: list[float] = []
@@ -128,12 +128,12 @@ def save(head: Head, figures: Figures, to: Path) -> None:
 
 
 def is_reward_model(folder: Path) -> bool:
-    """Whether a folder holds one."""
+    """Whether a folder holds a reward model."""
     return (folder / FIGURES).is_file()
 
 
 def revision(folder: Path) -> str:
-    """What pins a reward model: the digest of its head and of the weights beside it.
+    """Identity of a reward model: the digest of its head and adapter weights.
 
     Raises:
         UsageError: it is none.
@@ -145,7 +145,7 @@ def revision(folder: Path) -> str:
 
 
 class RewardModel:
-    """A saved reward model, ready to rate answers.
+    """A saved reward model as an engine.
 
     Attributes:
         figures: mean and spread of its rewards, as they were saved.
@@ -224,7 +224,7 @@ def engine(folder: Path, config: EngineConfig) -> RewardEngine:
 
 
 def pinned(method: Rank) -> tuple[Rank, Callable[[EngineConfig], RewardEngine]]:
-    """Ranking by a reward model with that model's name and digest in place of its folder, and its engine's maker.
+    """A ranking method with the reward model's name and digest instead of its folder, and a maker of its engine.
 
     Raises:
         UsageError: there is no reward model.

@@ -86,7 +86,7 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
 
 
 def _check_loss(job: Job) -> None:
-    """Refuse what reward models, and losses over sampled answers, have no use for.
+    """Refuse options that do not apply to reward models, or to losses over sampled answers.
 
     Raises:
         UsageError: naming it.
@@ -160,7 +160,7 @@ def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
 
 
 def _refuse_unshared(file: Path) -> None:
-    """See that every process sees a file that the first one has just written: it writes checkpoints for all of them.
+    """Check that every process sees the file system of the first one, which writes checkpoints for all.
 
     Raises:
         UsageError: this one does not.

@@ -88,6 +88,25 @@ def test_no_secret_of_an_address_is_kept_or_printed(tmp_path: Path) -> None:
     assert not [path for path in kept if b"hunter" in path.read_bytes()]
 
 
+@pytest.mark.parametrize(
+    "address", ["http://bob:pass@h/v1", "https://pass@h/v1", "http://h/v1?api_key=pass", "h?sig=pass"]
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("corrupt", "-i", "x", "--judge", "m", "-o", "o", "--judge-url"),
+        ("rank", "-i", "x", "-m", "m", "--by", "api", "--judge", "m", "-o", "o", "--judge-url"),
+        ("povid", "-i", "x", "-m", "m", "--engine", "openai", "-o", "o", "--base-url"),
+        ("compare", "x", "y", "-m", "m", "--engine", "openai", "--base-url"),
+    ],
+)
+def test_an_address_of_a_server_holds_no_secret(words: tuple[str, ...], address: str) -> None:
+    done = called(*words, address)
+    assert done.returncode == 2
+    assert "must" in done.stderr
+    assert "pass" not in done.stderr.replace("password", "")
+
+
 def test_several_inputs_on_the_command_line_and_in_its_lock(tmp_path: Path) -> None:
     local = write_input(tmp_path / "here", 20)
     rows = json.loads(local.read_text())

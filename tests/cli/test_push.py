@@ -100,6 +100,13 @@ def test_a_wrong_token_sends_nothing(hub: Hub, out: Path) -> None:
     assert "hf_other" not in refused.stderr
 
 
+def test_a_token_that_no_header_can_hold_is_said_and_not_shown(hub: Hub, out: Path) -> None:
+    refused = push(hub, out, token="hf_gehëim")
+    assert refused.returncode == 2
+    assert "$HF_TOKEN holds characters that no key has" in refused.stderr
+    assert "gehëim" not in refused.stderr
+
+
 def test_no_token_is_said(hub: Hub, out: Path) -> None:
     refused = push(hub, out, token="")
     assert refused.returncode == 2

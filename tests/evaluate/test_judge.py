@@ -15,6 +15,7 @@ from prefgen.records import Dropped
 from prefgen.rundir.reader import Stored
 from prefgen.view.votes import Votes
 from tests.cli.runs import called, write_input
+from tests.handmade import finished_run
 from tests.judge import MODEL, Act, Judge, corrupted, fail, say
 
 RIGHT, WRONG, FIRST, TIE = ("first", "second"), ("second", "first"), ("first", "first"), ("tie", "tie")
@@ -94,6 +95,15 @@ def test_a_judge_behind_an_api_is_tested_in_both_orders_and_paid_once(run: Path)
         assert json.loads(called(*command).stdout) == figures
         assert len(judge.bodies) - sent <= 2  # the row that was rejected
     assert called("verify", run).returncode == 0
+
+
+def test_pairs_whose_pictures_cannot_be_shown_are_counted(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run")  # of pictures of 4 x 3 pixels
+    with Judge(lambda _, body: corrupted(body)) as judge:
+        done = called("judge", run, "--by", "api", "--judge", MODEL, "--judge-url", judge.url, "--json")
+        assert judge.bodies == []
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["failed"] == {"IMG_TOO_SMALL": 12}
 
 
 def test_the_table_and_votes(run: Path, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from prefgen.driver import drive
 from prefgen.engines.base import Engine
 from prefgen.errors import RowError, UsageError
 from prefgen.methods import prompts
-from prefgen.methods.sentence_checks import ByGain, ByJudge, ByObjects, Checker, ObjectLists
+from prefgen.methods.sentence_checks import ByDetectors, ByGain, ByJudge, ByObjects, Checker, ObjectLists
 from prefgen.methods.sentences import Sentences
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Span, Turn
-from prefgen.requests import Chat, Completion, Generate, Message, Reply, Request, Score, Scored
+from prefgen.requests import Chat, Completion, Detect, Detected, Generate, Message, Reply, Request, Score, Scored
 from prefgen.training import spans
 
 ANIMALS = ("cat", "dog", "bird")
@@ -71,7 +71,7 @@ class Scripted:
 
 
 def run(method: Sentences, engine: Scripted, of: Sample | None = None) -> list[Outcome]:
-    engines: dict[type[Request], Engine] = dict.fromkeys((Generate, Chat, Score), engine)
+    engines: dict[type[Request], Engine] = dict.fromkeys((Generate, Chat, Score, Detect), engine)
     ((_, found),) = drive([of or sample()], method, engines)
     return found if isinstance(found, list) else [found]
 
@@ -155,6 +155,25 @@ def test_lists_of_a_file_go_by_the_pictures_name() -> None:
     lists = ObjectLists("", "list.json", {"x.png": frozenset({"bird"})})
     assert lists.of(sample()) == frozenset({"bird"})
     assert ObjectLists("", "list.json", {}).of(sample()) is None
+
+
+def test_detectors_look_for_each_object_once_and_must_agree() -> None:
+    def detected(request: Request) -> Reply:
+        assert isinstance(request, Detect)
+        assert request.image.path == "a/x.png"
+        return Detected((0.9, 0.1), {"cat": True, "bird": False, "dog": None}[request.name])
+
+    method = replace(METHOD, checker=ByDetectors(Words(), "one@1 and other@2"), candidates=6)
+    drawn = [" A cat and a dog.", " A bird and a dog.", " A cat.", " It is so.", " A cat sits.", " A bird."]
+    engine = Scripted({"": drawn}, detected)
+    pair = run(method, engine)[0]
+    assert isinstance(pair, Pair)
+    assert (pair.chosen, pair.rejected, pair.variant) == ("A cat.", "A bird and a dog.", "detector")
+    verdicts = [found["verdict"] for found in pair.record["verdicts"]]
+    assert verdicts == ["unclear", "hallucinated", "verified", "neutral", "verified", "hallucinated"]
+    looked = [request.name for request in engine.asked if isinstance(request, Detect)]
+    assert looked[:3] == ["bird", "cat", "dog"]
+    assert pair.record["verdicts"][2]["told"] == {"cat": [0.9, 0.1]}
 
 
 def judged(request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""What the transformers engine has to know of an architecture, and the names of those that it was tried with.
+"""Table of model types: those proven by tests, measured exceptions, and types that are refused.
 
 One generic path serves all: the model's own processor expands an image into its tokens, its own `get_image_features`
 makes what stands in their places. An entry of `FAMILIES` is a measured exception or a reason to refuse; of any other
@@ -122,7 +122,7 @@ TITLES: dict[str, str] = {
 
 
 def remarks(family: Family) -> str:
-    """What a user should know of a family, in a line; empty if nothing."""
+    """Remarks on a family for the guide's table, in one line; empty if there are none."""
     found = [family.note] if family.note else []
     if family.mrope:
         found.append("image tokens keep their row and column under both kinds of positions")

@@ -247,7 +247,7 @@ class TransformersEngine:
         return fits
 
     def _kind(self, row: Row) -> tuple[bool, bool, bool]:
-        """What rows of one batch must share: scored or not, contrasted or not, hidden tokens dropped or masked."""
+        """Key that rows of one batch share: scored or not, contrasted or not, hidden tokens dropped or masked."""
         return row.ticket in self._scores, isinstance(row.continuation.request, Contrast), self._drops(row)
 
     def _next(self) -> list[Row]:

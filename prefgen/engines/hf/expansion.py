@@ -1,4 +1,4 @@
-"""What a processor puts in the place of an image in a prompt: most say it; of others the text they tokenise is read."""
+"""Expansion of images in prompts: the tokens that a processor inserts, stated by it or read from its output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _APART = "\ue004"  # a private-use character between images, so that their expan
 
 
 def placeholder_of(processor: Any) -> str:
-    """What stands for an image in a rendered prompt: the token of a feature, or in some processors another one."""
+    """The placeholder of an image in a rendered prompt: the token of a feature, or in some processors another one."""
     return str(getattr(processor, "image_placeholder_token", None) or processor.image_token)
 
 

@@ -150,7 +150,7 @@ def _tokens(features: Any) -> int:
 
 
 def inner_of(model: Any) -> Any:
-    """What stands below the output layer; the model itself where that is a part of its language model."""
+    """The model below the output layer; the whole model if the output layer is inside its language model."""
     return getattr(model, "model", model)
 
 
@@ -162,7 +162,7 @@ def encoder_of(model: Any) -> tuple[Any, set[str]]:
 
 
 def hidden_states(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-    """What the output layer reads, (B, L, H)."""
+    """The input of the output layer, (B, L, H)."""
     inner = inner_of(model)
     if inner is not model:
         return inner(**inputs, use_cache=False).last_hidden_state  # type: ignore[no-any-return]  # transformers has no types
@@ -178,7 +178,7 @@ def hidden_states(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Readout:
-    """What a model does to the numbers of its output layer to make logits of them.
+    """Transformation of the output layer's numbers to logits.
 
     Attributes:
         factor: they are multiplied by it. cap: then bent by ``cap * tanh(x / cap)``; 0.0: not.

@@ -125,7 +125,7 @@ def yes_or_no(reply: str) -> str:
 
 
 def attribute_in(kind: str, reply: str) -> str:
-    """What a reply says about a colour ("red"), place ("4") or count ("two"): the first it names, "" for none."""
+    """The first colour ("red"), place ("4") or count ("two") in a reply, "" for none."""
     match kind:
         case "colour":
             found: Iterable[str] = _COLOUR.findall(reply)
