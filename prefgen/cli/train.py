@@ -95,7 +95,7 @@ def train(
         ),
     ],
 ) -> None:
-    """Train a model on runs: DPO, IPO, SLiC, SFT, a reward model, RLOO or PPO; with LoRA or whole.
+    """Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole.
 
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
