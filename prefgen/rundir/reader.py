@@ -114,10 +114,19 @@ def asked(row: Mapping[str, Any]) -> tuple[Turn, ...]:
 
 def loaded_images(row: Mapping[str, Any]) -> tuple[Image, ...]:
     """The images of the prompt, from the columns `images` and `meta`."""
-    described = json.loads(row["meta"])["images"]
+    return _loaded(row, "images")
+
+
+def rejected_images(row: Mapping[str, Any]) -> tuple[Image, ...]:
+    """The rejected images of a pair of pictures, from the columns `rejected_images` and `meta`."""
+    return _loaded(row, "rejected_images")
+
+
+def _loaded(row: Mapping[str, Any], column: str) -> tuple[Image, ...]:
+    described = json.loads(row["meta"])[column]
     return tuple(
         Image(image["bytes"], image["path"], known["width"], known["height"])
-        for image, known in zip(row["images"], described, strict=True)
+        for image, known in zip(row[column], described, strict=True)
     )
 
 

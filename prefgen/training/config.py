@@ -14,7 +14,7 @@ from prefgen.methods.base import parts
 from prefgen.methods.bdhs import BDHS
 from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
-from prefgen.options import check, check_choice, option, shared
+from prefgen.options import check, check_choice, flag, option, shared
 
 Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft", "rm", "rloo", "ppo"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
@@ -76,6 +76,8 @@ class Objective:
         label_smoothing: share of pairs taken to be the wrong way round (DPO only), in [0, 0.5).
         pair_weight: weight of the pair's own loss beside the two that may be added to it:
         quality_weight: weight of the loss that tells good from bad answers by themselves (DPO only; MPO: 0.2).
+        anchor_weight: weight of the loss that keeps the chosen answer's reward up (DPO only; mDPO).
+        anchor: δ of that loss, the reward that it aims beyond.
         sft_weight: weight of the chosen answer's negative log-likelihood per token.
         clip: ε of rloo and ppo: how far the policy may move from the one that sampled the answers.
         length_normalised: divide an answer's log-ratio by its number of tokens (IPO always does; ``ipo-sum`` never).
@@ -94,6 +96,10 @@ class Objective:
     quality_weight: float = option(
         0.0, help="dpo: weight of BCO, which tells good from bad answers by themselves.", panel=_OBJECTIVE, low=0
     )
+    anchor_weight: float = option(
+        0.0, help="dpo: weight of mDPO's anchor, which keeps the chosen reward up.", panel=_OBJECTIVE, low=0
+    )
+    anchor: float = option(0.0, help="dpo: δ, the reward that the anchor aims beyond.", panel=_OBJECTIVE)
     sft_weight: float = option(0.0, help="Weight of the chosen answer's NLL per token.", panel=_OBJECTIVE, low=0)
     length_normalised: bool = option(False, help="dpo, slic: log-ratios per token.", panel=_OBJECTIVE)
     clip: float = option(
@@ -111,8 +117,11 @@ class Objective:
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
         if not 0 < self.clip < 1:
             raise UsageError(f"--clip {self.clip:g} must be above 0 and below 1")
-        if self.quality_weight and self.loss != "dpo":
-            raise UsageError(f"--quality-weight belongs to dpo; {self.loss} has no rewards of one answer")
+        for name in ("quality_weight", "anchor_weight"):
+            if getattr(self, name) and self.loss != "dpo":
+                raise UsageError(f"{flag(name)} belongs to dpo; {self.loss} has no rewards of one answer")
+        if self.anchor and not self.anchor_weight:
+            raise UsageError("--anchor belongs to --anchor-weight, which is 0")
         if self.loss in ("sft", "rm", *SAMPLES) and (
             self.sft_weight or self.length_normalised or self.pair_weight != 1
         ):

@@ -182,8 +182,9 @@ def states(
         spare: see `Policy`.
         ends: the state of each answer's last token instead, which has read it whole.
     """
-    sequences = [line for number, item in enumerate(items) for line in _laid_out(loaded, number, item, packed, ends)]
-    features, idle = _features(loaded, items, sequences, most, spare)
+    prompts = [prompt for item in items for prompt in item.prompts]
+    sequences = [line for number, item in enumerate(prompts) for line in _laid_out(loaded, number, item, packed, ends)]
+    features, idle = _features(loaded, prompts, sequences, most, spare)
     padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
     inputs: dict[str, Any] = {
         **vision.merged(loaded, padded.ids, features),
@@ -195,7 +196,7 @@ def states(
         attention.install(loaded)
         inputs |= {
             "attention_mask": _block_mask(sequences, loaded),
-            "causal_rows": min(len(item.sample.prompt) for item in items),
+            "causal_rows": min(len(item.sample.prompt) for item in prompts),
         }
     hidden_BLH = probing.hidden_states(loaded.model, inputs)
     line_N = [number for number, line in enumerate(sequences) for _ in line.targets]

@@ -18,6 +18,10 @@ is an answer's log-ratio and Δ = r(y+) - r(y-) a pair's margin; β r(y) is what
 * The quality term of MPO (Wang et al., arXiv:2411.10442, eq. 4; BCO, Jung et al., arXiv:2404.04656) tells a good answer
   from a bad one by itself: -log σ(β r(y+) - δ) - log σ(δ - β r(y-)). δ is the mean of the rewards so far, over batches,
   as in TRL before it left δ out. MPO is 0.8 DPO + 0.2 quality + SFT.
+* The anchor of mDPO (Wang et al., arXiv:2406.11839) keeps the chosen answer likely: -log σ(β r(y+) - δ). mDPO adds it
+  to DPO of answers and to DPO of pictures, the same y+ under its picture and under a spoilt one, which is a pair here
+  as any other, r(y-) being that of the spoilt picture. With as many answers as pictures, its three terms weigh
+  alike at 0.5. Departure: a picture is spoilt once, where mDPO's trainer draws it anew, for policy and reference apart.
 """
 
 from __future__ import annotations
@@ -77,6 +81,8 @@ def losses(objective: Objective, answers: Answers, shift: float = 0.0) -> torch.
     loss_B = objective.pair_weight * loss_B
     if objective.quality_weight:
         loss_B = loss_B + objective.quality_weight * quality(objective, answers, shift)
+    if objective.anchor_weight:
+        loss_B = loss_B + objective.anchor_weight * anchor(objective, answers)
     if objective.sft_weight:
         loss_B = loss_B + objective.sft_weight * sft(answers)
     return loss_B
@@ -92,6 +98,12 @@ def quality(objective: Objective, answers: Answers, shift: float) -> torch.Tenso
     chosen_B, rejected_BR = rewards(objective, answers)
     worse_B = (weights(objective.gamma, answers.present) * logsigmoid(shift - rejected_BR)).sum(-1)
     return -logsigmoid(chosen_B - shift) - worse_B
+
+
+def anchor(objective: Objective, answers: Answers) -> torch.Tensor:
+    """The anchor, (B,), of the chosen answers."""
+    chosen_B, _ = rewards(objective, answers)
+    return -logsigmoid(chosen_B - objective.anchor)
 
 
 @torch.no_grad()

@@ -169,8 +169,9 @@ class Renewal:
             )
             return replace(item, sample=sample, reference=(), rollout=rollout)
         beside = stored if self._online.averages else []  # eq. 5
-        sample = self._reader.sample([*beside, {**stored[0], **made}], item.sample.place, item.pixels)
-        return replace(item, sample=sample, reference=())
+        row = {**stored[0], **made, "rejected_images": None}
+        sample = self._reader.sample([*beside, row], item.sample.place, item.pixels)
+        return Item(sample, item.pixels)
 
 
 class Supply:

@@ -19,7 +19,7 @@ from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.errors import RowError, UsageError
 from prefgen.records import Dropped, Image, Span, Turn
-from prefgen.rundir.reader import Stored, asked, loaded_images
+from prefgen.rundir.reader import Stored, asked, loaded_images, rejected_images
 from prefgen.select.keys import digests
 from prefgen.select.splitting import draws
 from prefgen.training import spans
@@ -48,17 +48,19 @@ class Sample:
         prompt: token ids before any answer, images expanded.
         place: run and row where its pictures are.
         answers: the chosen one, then the rejected ones.
+        rejected_prompt: of a pair of pictures, the prompt with the rejected ones; empty for pairs of answers.
     """
 
     id: str
     place: tuple[int, int]
     prompt: tuple[int, ...]
     answers: tuple[Answer, ...]
+    rejected_prompt: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
-        """Tokens of the prompt and its longest answer."""
-        return len(self.prompt) + max(len(answer.ids) for answer in self.answers)
+        """Tokens of the longest prompt and the longest answer."""
+        return max(len(self.prompt), len(self.rejected_prompt)) + max(len(answer.ids) for answer in self.answers)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,18 @@ class Item:
     """Log-probabilities of each answer's tokens under the reference, (T,) each; empty while they are not known."""
     rollout: Rollout | None = None
     """Of answers that the policy sampled."""
+    rejected_pixels: vision.Pixels | None = None
+    """Of a pair of pictures, the rejected ones."""
+
+    @property
+    def prompts(self) -> tuple[Item, ...]:
+        """The item by prompts: itself, or of a pair of pictures the chosen and the rejected side."""
+        if self.rejected_pixels is None:
+            return (self,)
+        sample = self.sample
+        chosen = replace(sample, answers=sample.answers[:1])
+        rejected = replace(sample, answers=sample.answers[1:], prompt=sample.rejected_prompt)
+        return Item(chosen, self.pixels), Item(rejected, self.rejected_pixels)
 
 
 class Reader:
@@ -137,7 +151,7 @@ class Reader:
         """
         first = rows[0]
         if any(row["rejected_images"] for row in rows):
-            raise RowError("REJECTED_BY_IMAGE", "the answers are the same; training on rejected images is not built in")
+            return self._of_pictures(rows, place, pixels)
         rows = [row for row in rows if row["method"] != METHOD]  # which has nothing rejected
         texts = [first["chosen_response"], *(row["rejected_response"] for row in rows)]
         if not all(text.strip() for text in texts):
@@ -150,6 +164,27 @@ class Reader:
         weights = self._weights(rows, header, expansions, len(prompt), ids)
         answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
         return self._fitting(Sample(first["id"], place, prompt, answers))
+
+    def _of_pictures(
+        self, rows: Sequence[dict[str, Any]], place: tuple[int, int], pixels: vision.Pixels | None
+    ) -> Sample:
+        """A pair of pictures: one answer under each. All tokens count, since the answers need not differ."""
+        if len(rows) > 1:
+            raise RowError(
+                "REJECTED_BY_IMAGE", "rejected images stand beside other rejected answers of a joined sample"
+            )
+        (row,) = rows
+        header = self._prompts.header(asked(row))
+        sides = (
+            (row["chosen_response"], pixels or self.pixels(loaded_images(row))),
+            (row["rejected_response"], self.pixels(rejected_images(row))),
+        )
+        if not all(text.strip() for text, _ in sides):
+            raise RowError("ANSWER_EMPTY", "an answer has no text")
+        found = [self._encoded(header, [text], shown.expansions) for text, shown in sides]
+        end = 0.0 if self._loss_mask == "no-eos" else 1.0
+        answers = tuple(Answer(ids, (1.0,) * (len(ids) - 1) + (end,)) for _, (ids,) in found)
+        return self._fitting(Sample(row["id"], place, found[0][0], answers, found[1][0]))
 
     def item(self, prompt: tuple[Turn, ...], pictures: tuple[Image, ...], texts: Sequence[str]) -> Item:
         """Any answers to a prompt, all of whose tokens count.

@@ -16,7 +16,7 @@ from prefgen.engines.hf.vision import Pixels
 from prefgen.errors import UsageError
 from prefgen.records import Dropped
 from prefgen.requests import Request
-from prefgen.rundir.reader import Stored, loaded_images
+from prefgen.rundir.reader import Stored, loaded_images, rejected_images
 from prefgen.sources import SourceOptions
 from prefgen.training import saved
 from prefgen.training.config import Objective, Online, Optimisation
@@ -128,10 +128,20 @@ class Items(torch.utils.data.Dataset[Item]):
 
     def shown(self, number: int, other: int) -> Item:
         """A sample with the pictures of another one."""
-        run, row = self._samples[other].place
+        sample, row = self._samples[number], self._row(other)
+        own = row if number == other or not sample.rejected_prompt else self._row(number)
+        return Item(
+            sample,
+            self.reader.pixels(loaded_images(row)),
+            self.reference[number] if self.reference else (),
+            self.reader.pixels(rejected_images(own)) if sample.rejected_prompt else None,
+        )
+
+    def _row(self, number: int) -> dict[str, Any]:
+        """The first stored row of a sample."""
+        run, row = self._samples[number].place
         (stored,) = self.runs[run].take([row]).to_pylist()
-        pixels = self.reader.pixels(loaded_images(stored))
-        return Item(self._samples[number], pixels, self.reference[number] if self.reference else ())
+        return dict(stored)
 
     def spare(self) -> Pixels | None:
         """The pictures of the first sample with any."""

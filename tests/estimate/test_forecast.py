@@ -18,6 +18,8 @@ from prefgen.estimate.outlook import lines as outlook_lines
 from prefgen.methods.base import Method
 from prefgen.methods.bdhs import BDHS
 from prefgen.methods.povid import Povid
+from prefgen.methods.sentence_checks import ByGain
+from prefgen.methods.sentences import Sentences
 from prefgen.records import Image, Sample, Slot, Turn
 
 RESULTS = Path(__file__).parent.parent.parent / "examples" / "benchmarks" / "results"
@@ -93,6 +95,13 @@ def test_work_is_what_the_requests_of_a_round_say() -> None:
     assert forced.written == 0
     assert forced.read == pytest.approx(noised.read, rel=0.05)
     assert of(BDHS(iterations=5)) == of(BDHS(iterations=1))  # a round's work; rounds are counted apart
+
+
+def test_whole_sentences_are_drawn_for_round_by_round() -> None:
+    method = Sentences(ByGain(), candidates=5, sentences=6)
+    assert of(method).written == pytest.approx(5 * 100 / 5)  # the reference has as many sentences
+    assert of(method) == of(dataclasses.replace(method, sentences=1))
+    assert workload.rounds(method) == workload.Rounds(1, 6 * workload.SENTENCES_SHARE, 6)
 
 
 def test_rounds_are_iterations() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.records import Image, Pair, Sample, Slot, Turn
+from prefgen.rundir.reader import rejected_images
 from prefgen.rundir.schema import Provenance, to_table
 from prefgen.training.config import LossMask
 from prefgen.training.rows import Item, Reader
@@ -40,4 +41,6 @@ def joined(*rows: dict[str, Any]) -> list[dict[str, Any]]:
 def item(loaded: LoadedModel, *rows: dict[str, Any], loss_mask: LossMask = "all", picture: int = 0) -> Item:
     """The rows as one sample, which shows the picture with this seed."""
     reader = Reader(loaded, loss_mask, 10_000)
-    return Item(reader.sample(rows), reader.pixels((tiny.picture(picture),) if rows[0]["images"] else ()))
+    others = reader.pixels(rejected_images(rows[0])) if rows[0]["rejected_images"] else None
+    pixels = reader.pixels((tiny.picture(picture),) if rows[0]["images"] else ())
+    return Item(reader.sample(rows), pixels, rejected_pixels=others)

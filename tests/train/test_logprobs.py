@@ -18,7 +18,7 @@ from prefgen.training.rows import Item
 from tests.engines import tiny
 from tests.engines.small_models import ALL, make
 from tests.engines.zoo import ZOO
-from tests.train.pairs import REJECTED, item, row
+from tests.train.pairs import CHOSEN, REJECTED, item, row
 
 PACKED = ("llava", "llava_next", "internvl", "smolvlm", "idefics3", "llava_onevision", "ovis2")
 SEPARATE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "gemma3", "aya_vision")
@@ -28,16 +28,19 @@ _SLOW = {"aria"}  # whose processor makes 980 x 980 of every picture
 def stock(loaded: LoadedModel, given: Item) -> list[torch.Tensor]:
     """One answer at a time through the published forward pass, pixels and all, without padding."""
     found = []
-    for answer in given.sample.answers:
-        ids = torch.tensor([[*given.sample.prompt, *answer.ids]])
+    for place, answer in enumerate(given.sample.answers):
+        pixels, prompt = given.pixels, given.sample.prompt
+        if place and given.rejected_pixels is not None:
+            pixels, prompt = given.rejected_pixels, given.sample.rejected_prompt
+        ids = torch.tensor([[*prompt, *answer.ids]])
         images = (ids == loaded.image_token_id).int()
-        inputs = vision.model_inputs(loaded, [given.pixels]) if given.pixels.inputs else {}
+        inputs = vision.model_inputs(loaded, [pixels]) if pixels.inputs else {}
         if loaded.family.mrope:
             inputs["mm_token_type_ids"] = images
         inputs |= decoding.token_types(loaded, ids)
         with torch.no_grad():
             logits = loaded.model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs).logits[0].float()
-        logps = logits.log_softmax(-1)[len(given.sample.prompt) - 1 : -1]
+        logps = logits.log_softmax(-1)[len(prompt) - 1 : -1]
         found.append(logps.gather(-1, torch.tensor(answer.ids)[:, None])[:, 0])
     return found
 
@@ -65,6 +68,21 @@ def test_answers_have_the_log_probabilities_of_sequences_of_their_own(name: str)
             for one, other in zip(ours, theirs, strict=True):
                 assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
                 assert float(one.sum()) == pytest.approx(float(other.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next", "qwen2_vl"])
+def test_each_side_of_a_pair_of_pictures_sees_its_own(name: str) -> None:
+    loaded = make(name)
+    given = [
+        item(loaded, row(rejected=CHOSEN, rejected_images=(tiny.picture(1, 96, 40),))),
+        item(loaded, row("Two.", "There is none."), picture=1),
+    ]
+    assert given[0].sample.answers[0] == given[0].sample.answers[1]
+    for ours, each in zip(token_logps(loaded, given, packed=not why_not_packed(loaded, given[0])), given, strict=True):
+        for one, other in zip(ours, stock(loaded, each), strict=True):
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    chosen, rejected = stock(loaded, given[0])
+    assert not torch.allclose(chosen, rejected, atol=1e-4)
 
 
 def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,12 @@ def test_the_quality_term_tells_good_from_bad_by_itself() -> None:
     )
 
 
+def test_the_anchor_keeps_the_chosen_reward_up() -> None:
+    # β r of the chosen answer is 0.1 * 2, and the pair's own margin 0.1 * 3.
+    found = losses(Objective(anchor_weight=0.5, anchor=0.3), PAIR)
+    assert float(found[0]) == pytest.approx(nll(0.3) + 0.5 * nll(0.2 - 0.3), abs=1e-6)
+
+
 def test_the_shift_is_the_mean_reward_of_the_batches_so_far() -> None:
     shift = Shift()
     for answers in (PAIR, TWO):
@@ -161,6 +167,8 @@ def test_losses_are_those_of_trl(loss: Any, smoothing: float) -> None:
         {"sft_weight": -1.0},
         {"loss": "slic", "quality_weight": 0.2},
         {"loss": "sft", "pair_weight": 0.8},
+        {"loss": "ipo", "anchor_weight": 1.0},
+        {"anchor": 0.1},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from prefgen.errors import RowError
 from prefgen.records import Span
+from prefgen.training.config import LossMask
 from prefgen.training.rows import Reader, Sample
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
-from tests.train.pairs import CHOSEN, REJECTED, row
+from tests.train.pairs import CHOSEN, REJECTED, joined, row
 
 PROMPT = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is there?"}]}]
 
@@ -99,9 +100,24 @@ def test_text_that_spells_special_tokens_stays_text() -> None:
         (row(), 30, "ROW_TOO_LONG"),
         (row(rejected=CHOSEN), 10_000, "REJECTED_EQUALS_CHOSEN"),
         (row(rejected=""), 10_000, "ANSWER_EMPTY"),
-        (row(rejected_images=(tiny.picture(1),)), 10_000, "REJECTED_BY_IMAGE"),
+        (row("", "", rejected_images=(tiny.picture(1),)), 10_000, "ANSWER_EMPTY"),
+        (row(rejected_images=(tiny.picture(1),)), 30, "ROW_TOO_LONG"),
     ],
 )
 def test_rows_that_cannot_be_trained_on_are_named(given: dict[str, Any], max_length: int, reason: str) -> None:
     with pytest.raises(RowError, match=reason):
         Reader(tiny.llava(), "all", max_length).sample([given])
+
+
+def test_rejected_images_stand_in_rows_of_their_own() -> None:
+    rows = joined(row(rejected_images=(tiny.picture(1),)), row(rejected=REJECTED[1]))
+    with pytest.raises(RowError, match="REJECTED_BY_IMAGE"):
+        Reader(tiny.llava(), "all", 10_000).sample(rows)
+
+
+@pytest.mark.parametrize(("loss_mask", "end"), [("all", 1.0), ("no-eos", 0.0), ("spans", 1.0), ("dense", 1.0)])
+def test_all_of_an_answer_counts_where_its_picture_is_rejected(loss_mask: LossMask, end: float) -> None:
+    loaded = tiny.llava()
+    found = Reader(loaded, loss_mask, 10_000).sample([row(rejected=CHOSEN, rejected_images=(tiny.picture(1),))])
+    assert found.answers[0] == found.answers[1]
+    assert found.answers[0].weights == (*[1.0] * (len(found.answers[0].ids) - 1), end)

@@ -264,6 +264,31 @@ def test_a_frozen_projector_stays_as_it_was(data: Path, tmp_path: Path) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before if "projector" in name)
 
 
+def test_pairs_of_pictures_are_trained_on_beside_pairs_of_answers(data: Path, tmp_path: Path) -> None:
+    source = ("-i", SCENES / "llava_instruct.json", "--limit", "4", "-o", tmp_path / "pictures")
+    assert called("povid", "--pairs", "image", "--distortion", "crop", *source).returncode == 0
+    given = replace(
+        job(data, tmp_path / "out", max_steps=6, grad_accum=1, batch_size=4),
+        runs=(data, tmp_path / "pictures"),
+        objective=Objective(anchor_weight=0.5),
+    )
+    prepared = prepare(given)
+    sides = [sample for sample in prepared.samples if sample.rejected_prompt]
+    assert len(sides) == 4
+    assert not prepared.dropped
+    steps = run(given)
+    assert steps[0]["loss"] == pytest.approx(1.5 * math.log(2), abs=1e-4)  # of the pair, and half of it for the anchor
+    items = [prepared.dataset[prepared.samples.index(sample)] for sample in sides]
+    trained = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "out").eval()
+    first = transformers.AutoModelForImageTextToText.from_pretrained(MODEL).eval()
+    margins = []
+    for model in (first, trained):
+        with torch.no_grad():
+            found = token_logps(replace(prepared.loaded, model=model), items, packed=True)
+        margins.append(sum(float(one.sum() - other.sum()) for one, other in found))
+    assert margins[1] > margins[0]  # the picture matters more
+
+
 def test_rows_that_do_not_fit_are_dropped_before_the_first_step(data: Path, tmp_path: Path) -> None:
     given = job(data, tmp_path / "out", max_length=130)
     prepared = prepare(given)
