@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from prefgen.records import Image, Outcome, Turn
 from prefgen.visibility import View
@@ -280,6 +280,52 @@ Reply = Completion | Scored | Rated | Vector | Borrowed | Message | Detected
 Flow = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome]
 Flows = Generator[tuple[Request, ...], tuple[Reply, ...], Outcome | list[Outcome]]
 """A flow that may return an outcome for each of several rows, see `prefgen.methods.base.Several`."""
+
+T = TypeVar("T", bound=Reply)
+Asking = Generator[tuple[Request, ...], tuple[Reply, ...], tuple[T, ...]]
+"""A part of a flow that asks for replies of one type: ``(reply,) = yield from generate(request)``."""
+
+
+def generate(*requests: Generate) -> Asking[Completion]:
+    """Have a model write, the policy or, for `Annotate`, the annotator."""
+    return _typed(Completion, (yield requests))
+
+
+def score(*requests: Score) -> Asking[Scored]:
+    """Have the policy score answers."""
+    return _typed(Scored, (yield requests))
+
+
+def rate(*requests: Rate) -> Asking[Rated]:
+    """Have a reward model rate answers."""
+    return _typed(Rated, (yield requests))
+
+
+def embed(*texts: str) -> Asking[Vector]:
+    """Have the similarity model embed texts."""
+    return _typed(Vector, (yield tuple(map(Embed, texts))))
+
+
+def borrow(*requests: Borrow) -> Asking[Borrowed]:
+    """Get pictures of other samples."""
+    return _typed(Borrowed, (yield requests))
+
+
+def chat(*requests: Chat) -> Asking[Message]:
+    """Have a judge answer."""
+    return _typed(Message, (yield requests))
+
+
+def detect(*requests: Detect) -> Asking[Detected]:
+    """Have a detector look for objects."""
+    return _typed(Detected, (yield requests))
+
+
+def _typed(kind: type[T], replies: tuple[Reply, ...]) -> tuple[T, ...]:
+    found = tuple(reply for reply in replies if isinstance(reply, kind))
+    if len(found) < len(replies):
+        raise TypeError(f"a request for {kind.__name__} was answered by {', '.join(map(str, map(type, replies)))}")
+    return found
 
 
 def of_policy(asks: Sequence[type[Request]]) -> bool:

@@ -81,6 +81,19 @@ def test_no_circle_between_files() -> None:
     assert sorted(reached) == []
 
 
+def test_a_word_names_one_class() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.name in ("Row", "Part", "Comparison"):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert places == {
+        "Row": ["sources/row.py"],
+        "Part": ["rundir/writers.py"],
+        "Comparison": ["methods/verdicts.py"],
+    }
+
+
 def test_verify_shares_nothing_with_the_writer() -> None:
     names = [
         name for node in ast.walk(ast.parse((PACKAGE / "rundir" / "verify.py").read_text())) for name in imported(node)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from prefgen.driver import drive
@@ -10,7 +11,7 @@ from prefgen.engines.fake import FakeEngine
 from prefgen.errors import RowError
 from prefgen.methods.bdhs import BDHS
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
-from prefgen.requests import Chat, Embed, Flow, Generate, Message, Reply, Request, Sampling
+from prefgen.requests import Chat, Embed, Flow, Generate, Message, Reply, Request, Sampling, Vector, embed
 
 
 def samples(count: int) -> list[Sample]:
@@ -149,3 +150,10 @@ def test_the_check_while_waiting_can_end_the_run() -> None:
     local = FakeEngine(2)
     with pytest.raises(KeyboardInterrupt):
         list(drive(samples(4), mixed, {Embed: local, Chat: Elsewhere(local)}, stop))
+
+
+def test_a_reply_of_another_type_is_named() -> None:
+    asked = embed("a", "b")
+    assert next(asked) == (Embed("a"), Embed("b"))
+    with pytest.raises(TypeError, match=r"a request for Vector was answered by .*Vector.*Message"):
+        asked.send((Vector(np.zeros(2, np.float32)), Message("no", "stop", 1, 1)))

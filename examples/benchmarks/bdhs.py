@@ -229,7 +229,7 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
     for ticket, request in enumerate(requests):
         engine.submit(ticket, request)
     rows = engine.prepare()
-    longest: dict[object, decode.Row] = {}
+    longest: dict[object, decode.BatchRow] = {}
     for row in rows:
         if row.group not in longest or row.length > longest[row.group].length:
             longest[row.group] = row
@@ -255,7 +255,7 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
     return Row("limit", setting, like.samples, seconds, like.tokens, _peak_gib(loaded.device), shares)
 
 
-def _decode_rate(loaded: LoadedModel, row: decode.Row, rows: int, steps: int = 12) -> float:
+def _decode_rate(loaded: LoadedModel, row: decode.BatchRow, rows: int, steps: int = 12) -> float:
     """Seconds per token of `rows` rows that are decoded together: forward passes and draws, nobody told."""
     request = row.continuation.request
     request = dataclasses.replace(

@@ -18,7 +18,7 @@ K = TypeVar("K")
 
 
 @dataclass(frozen=True)
-class Part:
+class OptionSubset:
     """The selected options of a dataclass.
 
     Attributes:
@@ -52,14 +52,14 @@ class Part:
         return {name: _changed(known[name], (self.changes or {}).get(name, {})) for name in names}
 
 
-def only(*names: str, **changes: Mapping[str, Any]) -> Part:
+def only(*names: str, **changes: Mapping[str, Any]) -> OptionSubset:
     """Annotation that selects these options of a dataclass, and changes some."""
-    return Part((*names, *(name for name in changes if name not in names)), changes=changes)
+    return OptionSubset((*names, *(name for name in changes if name not in names)), changes=changes)
 
 
-def without(*names: str, **changes: Mapping[str, Any]) -> Part:
+def without(*names: str, **changes: Mapping[str, Any]) -> OptionSubset:
     """Annotation that selects all other options of a dataclass, and changes some."""
-    return Part(without=names, changes=changes)
+    return OptionSubset(without=names, changes=changes)
 
 
 class Draft(Generic[T]):
@@ -151,10 +151,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def _group(hint: Any) -> _Group | None:
     """The options of an annotation; None for a plain Typer parameter."""
-    part = Part()
+    part = OptionSubset()
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
-        part = next((each for each in extras if isinstance(each, Part)), part)
+        part = next((each for each in extras if isinstance(each, OptionSubset)), part)
     if get_origin(hint) is Draft:
         (inside,) = get_args(hint)
         kinds = get_args(inside) or (inside,)

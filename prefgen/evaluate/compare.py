@@ -56,7 +56,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs in the order given.
 
     Attributes:
@@ -69,7 +69,7 @@ class Comparison:
     runs: tuple[Compared, ...]
 
 
-def compare(runs: Sequence[Path], policy: Engine | None = None, threshold: float = 0.97) -> Comparison:
+def compare(runs: Sequence[Path], policy: Engine | None = None, threshold: float = 0.97) -> RunComparison:
     """Measure finished runs.
 
     Args:
@@ -87,7 +87,7 @@ def compare(runs: Sequence[Path], policy: Engine | None = None, threshold: float
     if not common:
         raise UsageError("these runs have no sample in common: make them from the same input")
     chosen, *rejected = _fluency(stored[0], rows, common, policy) if policy else [None] * (1 + len(runs))
-    return Comparison(
+    return RunComparison(
         len(common),
         chosen,
         tuple(
@@ -148,7 +148,7 @@ def _fluency(
     return [mean(column) if column else None for column in found]
 
 
-def render(comparison: Comparison) -> Table:
+def render(comparison: RunComparison) -> Table:
     """The comparison as a table for the terminal."""
     table = Table(box=None)
     for heading in HEADINGS:
@@ -161,7 +161,7 @@ def render(comparison: Comparison) -> Table:
 HEADINGS = ("run", "method", "pairs", "non-similar", "edited", "length", "log-prob", "tokens", "seconds")
 
 
-def cells(comparison: Comparison) -> list[tuple[str, ...]]:
+def cells(comparison: RunComparison) -> list[tuple[str, ...]]:
     """A row of strings for each run, under `HEADINGS`."""
 
     def figure(value: float | None, form: str) -> str:

@@ -10,7 +10,7 @@ import regex
 
 from prefgen.linting import thresholds
 from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, Tally, shorten
-from prefgen.linting.rows import Row
+from prefgen.linting.rows import PairRow
 from prefgen.text import REFUSAL
 
 _YES_NO = re.compile(r"\s*(yes|no)\b", re.IGNORECASE)
@@ -45,7 +45,7 @@ class YesNo:
         self._said: Counter[tuple[str, str]] = Counter()
         self._rows = Tally()
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Count the first words of a pair."""
         chosen, rejected = _leading(row.chosen), _leading(row.rejected)
         if chosen or rejected:
@@ -88,7 +88,7 @@ class AnswerKinds:
     def __init__(self) -> None:
         self._found = {name: (Tally(), Tally()) for name in ("refusals", "blur-talk", "tags")}
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Look for each kind of phrase in both answers."""
         for name, pattern in (("refusals", REFUSAL), ("blur-talk", BLUR), ("tags", _TAG)):
             for tally, text in zip(self._found[name], (row.chosen, row.rejected), strict=True):
@@ -145,7 +145,7 @@ class UnknownWords:
         self._rejected_words: Counter[str] = Counter()
         self._examples: dict[str, Example] = {}  # of words that were unknown so far
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Count the words of a row."""
         chosen = _words(row.chosen)
         self._chosen_words.update(chosen)
@@ -190,7 +190,7 @@ class Scripts:
         self._mixed = Tally()
         self._scripts: Counter[str] = Counter()
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Compare the scripts of a pair."""
         chosen, rejected = script(row.chosen), script(row.rejected)
         self._scripts[chosen] += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from prefgen.linting.rows import Row
+from prefgen.linting.rows import PairRow
 
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
@@ -61,7 +61,7 @@ class Lint:
 class Check(Protocol):
     """A check, which sees every row once and then returns its findings."""
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Process a row; keep as little of it as possible."""
 
     def findings(self, rows: int) -> Iterable[Finding]:
@@ -75,7 +75,7 @@ class Tally:
         self.count = 0
         self._examples: list[Example] = []
 
-    def add(self, row: Row, text: str) -> None:
+    def add(self, row: PairRow, text: str) -> None:
         """Count a row; `text` is shown as the example."""
         self.count += 1
         if len(self._examples) < EXAMPLES:

@@ -11,7 +11,7 @@ import numpy as np
 
 from prefgen.linting import thresholds
 from prefgen.linting.findings import Finding, Tally
-from prefgen.linting.rows import Row
+from prefgen.linting.rows import PairRow
 
 _LETTERS = re.compile(r"[^\w]+")
 _TOKENS = re.compile(r"\w+|[^\w\s]")
@@ -25,7 +25,7 @@ class Identical:
         self._chars = truncated_chars
         self._equal, self._near, self._cut = Tally(), Tally(), Tally()
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Compare a pair in three ways; it counts under the first that applies."""
         if row.rejected_pictures not in ((), row.pictures):
             return  # a preference between pictures: the answers are meant to be equal
@@ -65,7 +65,7 @@ class Similarity:
         self._similar = Tally()
         self._values = array("f")
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Record a pair's similarity."""
         if row.similarity is None:
             return
@@ -96,7 +96,7 @@ class EditSize:
         self._shares = array("f")
         self._recorded = 0
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Measure a pair."""
         self._recorded += bool(row.spans)
         self._shares.append(edit_share(row.chosen, row.rejected, row.spans))

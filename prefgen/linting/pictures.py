@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from prefgen.linting import thresholds
 from prefgen.linting.findings import Finding, Tally
 from prefgen.linting.pairs import quantiles
-from prefgen.linting.rows import Row
+from prefgen.linting.rows import PairRow
 from prefgen.select import Excluded
 
 
@@ -24,7 +24,7 @@ class Repeats:
         self._pairs: set[bytes] = set()
         self._equal, self._again, self._asked_again = Tally(), Tally(), Tally()
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Record the digests of a row."""
         images = [bytes.fromhex(picture.sha256)[:8] for picture in row.pictures]
         if any(image in self._images for image in images):
@@ -80,7 +80,7 @@ class ImageSizes:
         self._small = Tally()
         self._without = Tally()
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Record the sizes of a row's images."""
         if not row.pictures:
             self._without.add(row, row.prompt)
@@ -118,7 +118,7 @@ class Leakage:
         self._excluded = excluded
         self._found = Tally()
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Compare digests and names."""
         for picture in (*row.pictures, *row.rejected_pictures):
             if self._excluded.holds(picture.name, picture.sha256):

@@ -43,7 +43,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Row:
+class PairRow:
     """A pair without its pictures.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row:
     imported: bool = False
 
 
-def read(out: Path) -> Iterator[Row]:
+def read(out: Path) -> Iterator[PairRow]:
     """All rows of a data set, in order.
 
     Raises:
@@ -83,9 +83,9 @@ def read(out: Path) -> Iterator[Row]:
                 yield from map(_row, batch.to_pylist())
 
 
-def _row(values: Mapping[str, Any]) -> Row:
+def _row(values: Mapping[str, Any]) -> PairRow:
     meta = json.loads(values["meta"])
-    return Row(
+    return PairRow(
         id=values["id"],
         prompt=values["instruction"].replace(IMAGE_TAG, "").strip(),
         chosen=values["chosen_response"],

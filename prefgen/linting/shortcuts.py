@@ -12,7 +12,7 @@ import numpy as np
 
 from prefgen.linting import thresholds
 from prefgen.linting.findings import EXAMPLES, Example, Finding, Tally, shorten
-from prefgen.linting.rows import Row
+from prefgen.linting.rows import PairRow
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +25,7 @@ class LengthBias:
         self._shorter, self._longer = Tally(), Tally()
         self._sums = np.zeros((2, 2))  # of words and of their squares, for chosen and rejected
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Count the words of a pair."""
         chosen, rejected = len(row.chosen.split()), len(row.rejected.split())
         self._sums += [[chosen, chosen**2], [rejected, rejected**2]]
@@ -82,7 +82,7 @@ class Detectability:
         # The pairs whose ids have the smallest digests: a sample that depends on nothing but the data.
         self._kept: list[tuple[int, str, str, str]] = []
 
-    def see(self, row: Row) -> None:
+    def see(self, row: PairRow) -> None:
         """Keep a pair if it is in the sample."""
         key = -int.from_bytes(hashlib.blake2b(row.id.encode(), digest_size=8).digest(), "little")
         limit = thresholds.CLASSIFIER_CHARS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from prefgen import options, seeds
 from prefgen.errors import RowError
 from prefgen.records import Dropped, Outcome, Pair, Sample
-from prefgen.requests import Embed, Flows, Reply, Request, Vector
+from prefgen.requests import Flows, Reply, Request, Vector, embed
 from prefgen.visibility import NOISE_STEPS_MAX, NoiseSpace, Schedule, View, alpha_bar, last_step
 
 Scalar = str | int | float | bool | None
@@ -191,7 +191,7 @@ def judged(pair: Pair) -> Generator[tuple[Request, ...], tuple[Reply, ...], Outc
     if not rejected or rejected == pair.chosen.strip():
         reason = "REJECTED_EQUALS_CHOSEN" if rejected else "REJECTED_EMPTY"
         return dataclasses.replace(Dropped.of(pair.sample, reason, ""), iteration=pair.iteration, tokens=pair.tokens)
-    chosen_vector, rejected_vector = cast("tuple[Vector, Vector]", (yield (Embed(pair.chosen), Embed(pair.rejected))))
+    chosen_vector, rejected_vector = yield from embed(pair.chosen, pair.rejected)
     truncated = ("embedder-truncated",) if chosen_vector.truncated or rejected_vector.truncated else ()
     similarity = cosine(chosen_vector, rejected_vector) if chosen_vector.values.size else None
     return dataclasses.replace(pair, similarity=similarity, flags=(*pair.flags, *truncated))

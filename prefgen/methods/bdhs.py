@@ -42,7 +42,7 @@ from prefgen import options, seeds, text
 from prefgen.methods import base
 from prefgen.methods.base import cosine, explain_view
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
-from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, Vector
+from prefgen.requests import Completion, Embed, Flow, Generate, Reply, Request, Sampling, embed, generate
 from prefgen.text import Cut, Sentence, Splitter
 from prefgen.visibility import NoiseSpace, Schedule, View
 
@@ -119,7 +119,7 @@ class BDHS:
             return Dropped.of(sample, "ANSWER_EMPTY", "BDHS needs a reference answer")
         chosen = sample.answer
         sentences = text.split_sentences(chosen, self.splitter, self.language)
-        (reference,) = cast("tuple[Vector]", (yield (Embed(chosen),)))
+        (reference,) = yield from embed(chosen)
         tokens = 0
         for i in range(1, self.iterations + 1):  # line 1
             view = self.view(sample.id, i)  # lines 2-4
@@ -129,7 +129,7 @@ class BDHS:
             else:
                 draft = yield from self._guided(sample, sentences, view, i)  # lines 8-17
             tokens += sum(completion.tokens for completion in draft.completions)
-            (vector,) = cast("tuple[Vector]", (yield (Embed(draft.answer),)))
+            (vector,) = yield from embed(draft.answer)
             similarity = cosine(vector, reference)  # line 18
             if similarity < self.similarity_threshold or last:  # lines 7, 19-21
                 return self._outcome(sample, draft, i, similarity, tokens, vector.truncated or reference.truncated)
@@ -190,7 +190,7 @@ class BDHS:
             )
             for k, (sentence, cut) in enumerate(zip(sentences, cuts, strict=True))
         )
-        replies = cast("tuple[Completion, ...]", (yield requests))  # line 15
+        replies = yield from generate(*requests)  # line 15
         return join(sentences, cuts, replies)
 
     def _unguided(self, sample: Sample, view: View, i: int) -> Generator[tuple[Request, ...], tuple[Reply, ...], Draft]:
@@ -206,7 +206,7 @@ class BDHS:
             sampling=Sampling(self.temperature, self.top_p, self.max_new_tokens),
             seed=self._seed(sample.id, i, "tokens"),
         )
-        (reply,) = cast("tuple[Completion]", (yield (request,)))
+        (reply,) = yield from generate(request)
         answer = reply.text.strip()
         return Draft(answer, (reply,), (Span(0, len(answer)),))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from prefgen import seeds
 from prefgen.methods.base import Method, judged, reference
 from prefgen.records import Pair, Sample, Span, Turn
-from prefgen.requests import Completion, Flow, Generate, Sampling, Stop
+from prefgen.requests import Flow, Generate, Sampling, Stop, generate
 from prefgen.visibility import View
 
 
@@ -49,7 +49,7 @@ def continued(
         sampling=sampling,
         seed=seeds.derive(method.seed, sample.id, 1, "tokens"),
     )
-    (completion,) = cast("tuple[Completion]", (yield (request,)))
+    (completion,) = yield from generate(request)
     generated = (completion.text if prefix else completion.text.lstrip()).rstrip()
     flags = {
         "length": completion.finish == "length",

@@ -20,6 +20,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ from prefgen.methods import base, replies
 from prefgen.methods.base import cosine, settings
 from prefgen.methods.prompts import Template, load, question
 from prefgen.records import Dropped, Image, Pair, Sample, Slot, Turn
-from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, Vector
+from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, chat, embed
 
 ReplyForm = Literal["json", "text"]
 KINDS = ("object", "attribute", "count", "position", "relation", "reasoning")
@@ -103,7 +104,7 @@ class Corrupt:
         tokens, room = 0, self.max_new_tokens
         problem: RowError | None = None
         for attempt in range(1, self.attempts + 1):
-            (message,) = cast("tuple[Message]", (yield (self.ask(sample, attempt, room, str(problem or "")),)))
+            (message,) = yield from chat(self.ask(sample, attempt, room, str(problem or "")))
             tokens += message.tokens
             try:
                 rejected, kinds, how = self.read(sample, message)
@@ -115,8 +116,8 @@ class Corrupt:
                 continue
             similarity = None
             if self.similarity_threshold is not None:
-                both = cast("tuple[Vector, Vector]", (yield (Embed(sample.answer), Embed(rejected))))
-                similarity = cosine(*both)
+                chosen_vector, rejected_vector = yield from embed(sample.answer, rejected)
+                similarity = cosine(chosen_vector, rejected_vector)
                 if similarity >= self.similarity_threshold:
                     problem = RowError("REPLY_SIMILAR", f"similarity {similarity:.3f}")
                     continue
@@ -136,7 +137,7 @@ class Corrupt:
             )
         assert problem is not None
         made = Dropped.of(sample, problem.reason, problem.detail)
-        return Dropped(**{**vars(made), "iteration": attempt, "tokens": tokens})
+        return dataclasses.replace(made, iteration=attempt, tokens=tokens)
 
     def ask(self, sample: Sample, attempt: int, room: int, after: str = "") -> Chat:
         """The request to the judge. `after`: what was wrong with the last reply."""

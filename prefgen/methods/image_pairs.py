@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from prefgen import options, seeds
 from prefgen.methods import base
 from prefgen.methods.base import reference
 from prefgen.records import Image, Pair, Sample
-from prefgen.requests import Borrow, Borrowed, Flow, Request
+from prefgen.requests import Borrow, Flow, Request, borrow
 from prefgen.visibility import NoiseSpace, Schedule
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class ImagePairs:
             for index, image in enumerate(sample.loaded_images)
         ]
         if self.distortion == "other":
-            replies = yield tuple(Borrow(image, seed) for image, seed in places)
-            rejected = tuple(reply.image for reply in cast("tuple[Borrowed, ...]", replies))
+            replies = yield from borrow(*(Borrow(image, seed) for image, seed in places))
+            rejected = tuple(reply.image for reply in replies)
         else:
             rejected = tuple(self._distorted(image, seed) for image, seed in places)
         return Pair(

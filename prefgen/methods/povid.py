@@ -29,14 +29,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from prefgen import options, seeds
 from prefgen.methods import base
 from prefgen.methods.base import explain_view, judged, noised_view, reference
 from prefgen.methods.bdhs import Fidelity
 from prefgen.records import Pair, Sample
-from prefgen.requests import Embed, Flow, Request, Score, Scored
+from prefgen.requests import Embed, Flow, Request, Score, score
 from prefgen.visibility import NoiseSpace, Schedule, View
 
 
@@ -82,7 +82,7 @@ class Povid:
             top_p=self.top_p,
             seed=seeds.derive(self.seed, sample.id, 1, "tokens"),
         )
-        (scored,) = cast("tuple[Scored]", (yield (request,)))
+        (scored,) = yield from score(request)
         beyond = self.fidelity == "paper"
         pair = Pair(
             sample=sample,

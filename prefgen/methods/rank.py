@@ -37,11 +37,12 @@ Departures from MMPR:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from prefgen import options, seeds
 from prefgen.errors import RowError, UsageError
@@ -59,13 +60,14 @@ from prefgen.requests import (
     Flows,
     Generate,
     Rate,
-    Rated,
     Reply,
     Request,
     Sampling,
     Score,
-    Scored,
-    Vector,
+    embed,
+    generate,
+    rate,
+    score,
 )
 from prefgen.visibility import View
 
@@ -231,7 +233,7 @@ class Rank:
             kind = "" if self.answer_kind == "auto" else f" of kind {self.answer_kind}"
             return Dropped.of(sample, "ANSWER_REFERENCE_UNPARSED", f"no final answer{kind} in {reference[:_SHOWN]!r}")
         requests = tuple(self._generate(sample, number) for number in range(self.answers))
-        completions = cast("tuple[Completion, ...]", (yield requests))
+        completions = yield from generate(*requests)
         texts = [completion.text.strip() for completion in completions]
         answers = [text for text in dict.fromkeys(texts) if text]
         tokens = sum(completion.tokens for completion in completions)
@@ -317,8 +319,7 @@ class Rank:
         """All answers with their scores, not paired: what reinforcement learning takes."""
         if self.by == "similarity":
             base.reference(sample)
-        requests = tuple(self._generate(sample, number) for number in range(self.answers))
-        completions = cast("tuple[Completion, ...]", (yield requests))
+        completions = yield from generate(*(self._generate(sample, number) for number in range(self.answers)))
         texts = tuple(completion.text.strip() for completion in completions)
         answers = list(dict.fromkeys(texts))
         compares = self.by in ("annotator", "api")
@@ -356,26 +357,20 @@ class Rank:
         """A score for each answer, higher is better; and the first characters of replies without a readable verdict."""
         if self.by == "similarity":
             texts = [(sample.answer or "").strip(), *answers]
-            reference, *vectors = cast("tuple[Vector, ...]", (yield tuple(Embed(text) for text in texts)))
+            reference, *vectors = yield from embed(*texts)
             return [cosine(vector, reference) for vector in vectors], []
         if self.by == "reward":
             rates = tuple(
                 Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
             )
-            rewards = [rated.reward for rated in cast("tuple[Rated, ...]", (yield rates))]
+            rewards = [rated.reward for rated in (yield from rate(*rates))]
             if wrong := [reward for reward in rewards if not math.isfinite(reward)]:
                 raise RowError("ANSWER_UNRATED", f"the reward is {wrong[0]}")
             return rewards, []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
-            read = cast(
-                "tuple[Scored, ...]",
-                (
-                    yield tuple(
-                        Score(sample.prompt, sample.loaded_images, view, answer) for answer in answers for view in views
-                    )
-                ),
-            )
+            readings = (Score(sample.prompt, sample.loaded_images, view, text) for text in answers for view in views)
+            read = yield from score(*readings)
             means = [sum(scored.logps) / len(scored.logps) for scored in read]
             return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], []
         comparer = self.comparer()
@@ -414,8 +409,7 @@ class Rank:
         return int(seeds.generator(seeds.derive(self.seed, sample.id, 1, "loser")).integers(count))
 
     def _drop(self, sample: Sample, reason: str, detail: str, tokens: int) -> Outcome:
-        made = Dropped.of(sample, reason, detail)
-        return Dropped(**{**vars(made), "iteration": 1, "tokens": tokens})
+        return dataclasses.replace(Dropped.of(sample, reason, detail), iteration=1, tokens=tokens)
 
     def explain(self, image_tokens: float) -> tuple[tuple[str, str], ...]:
         """Lines of the plan that describe the answers and the judge."""

@@ -15,14 +15,27 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol
 
 from prefgen import seeds
 from prefgen.errors import RowError
 from prefgen.methods import replies
 from prefgen.methods.prompts import Template, question
 from prefgen.records import Image, ImageRef, Sample, Slot, Turn
-from prefgen.requests import Chat, Detect, Detected, Message, Reply, Request, Sampling, Score, Scored
+from prefgen.requests import (
+    Chat,
+    Detect,
+    Detected,
+    Message,
+    Reply,
+    Request,
+    Sampling,
+    Score,
+    Scored,
+    chat,
+    detect,
+    score,
+)
 from prefgen.visibility import View
 
 Verdict = Literal["verified", "hallucinated", "neutral", "unclear"]
@@ -162,7 +175,7 @@ class ByDetectors:
         named = [frozenset(self.words.mentions(sentence)) for sentence in sentences]
         objects = sorted(frozenset[str]().union(*named))
         looked = [Detect(image, name) for name in objects for image in sample.loaded_images]
-        replies = cast("tuple[Detected, ...]", (yield tuple(looked)))
+        replies = yield from detect(*looked)
         found: dict[str, list[Detected]] = {name: [] for name in objects}
         for request, reply in zip(looked, replies, strict=True):
             found[request.name].append(reply)
@@ -207,7 +220,7 @@ class ByGain:
         views = (View(), View(rho=1.0))
         texts = [*([context] if context else []), *(context + sentence for sentence in sentences)]
         requests = [Score(sample.prompt, sample.loaded_images, view, text) for text in texts for view in views]
-        read = cast("tuple[Scored, ...]", (yield tuple(requests)))
+        read = yield from score(*requests)
         before = read[0].ids if context else ()
         pairs = list(zip(read[::2], read[1::2], strict=True))[bool(context) :]
         return [self._of(_gain(seen, blind, before)) for seen, blind in pairs]
@@ -258,7 +271,7 @@ class ByJudge:
         requests = [
             self.ask(sample, context, sentence, f"check {round_} {number}") for number, sentence in enumerate(sentences)
         ]
-        return [_of_judge(cast(Message, message)) for message in (yield tuple(requests))]
+        return [_of_judge(message) for message in (yield from chat(*requests))]
 
     def ask(self, sample: Sample, context: str, sentence: str, purpose: str) -> Chat:
         """The request to the judge about a sentence."""

@@ -28,14 +28,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from prefgen import options, seeds
 from prefgen.methods import base
 from prefgen.methods.base import settings
 from prefgen.methods.sentence_checks import Checked, Checker
 from prefgen.records import Dropped, Outcome, Pair, Sample, Span
-from prefgen.requests import Completion, Flows, Generate, Request, Sampling
+from prefgen.requests import Completion, Flows, Generate, Request, Sampling, generate
 from prefgen.text import split_sentences
 from prefgen.visibility import View
 
@@ -89,7 +89,7 @@ class Sentences:
         tokens = 0
         for round_ in range(1, self.sentences + 1):
             requests = tuple(self._generate(sample, context, round_, number) for number in range(self.candidates))
-            drawn = cast("tuple[Completion, ...]", (yield requests))
+            drawn = yield from generate(*requests)
             tokens += sum(completion.tokens for completion in drawn)
             texts = _candidates(context, drawn)
             if not texts:

@@ -71,10 +71,10 @@ class Item:
     pixels: vision.Pixels
     reference: tuple[Any, ...] = field(default=())
     """Log-probabilities of each answer's tokens under the reference, (T,) each; empty while they are not known."""
-    rollout: Rollout | None = None
-    """Of answers that the policy sampled."""
     rejected_pixels: vision.Pixels | None = None
     """Of a pair of pictures, the rejected ones."""
+    rollout: Rollout | None = None
+    """Of answers that the policy sampled."""
 
     @property
     def prompts(self) -> tuple[Item, ...]:

@@ -91,7 +91,7 @@ def test_prompts_are_what_stock_transformers_feeds(loaded: LoadedModel) -> None:
             assert torch.equal(values, torch.as_tensor(expected[name])), name
 
 
-def stock_logits(loaded: LoadedModel, row: decoding.Row, *, preserve: bool) -> torch.Tensor:
+def stock_logits(loaded: LoadedModel, row: decoding.BatchRow, *, preserve: bool) -> torch.Tensor:
     """Logits behind every token of the whole sequence with a mask, by the model's own forward pass from pixels."""
     ids = torch.tensor([row.ids])
     is_image = ids == loaded.image_token_id

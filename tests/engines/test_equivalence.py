@@ -155,14 +155,14 @@ def test_sentences_that_share_a_prompt_read_it_once_and_answer_alike(
     assert read[1] < len(wanted) * 25  # what each sentence has of its own
 
 
-def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decoding.Row]:
+def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decoding.BatchRow]:
     engine = TransformersEngine(loaded, EngineConfig("tiny"))
     for ticket, request in enumerate(wanted):
         engine.submit(ticket, request)
     return engine.prepare()
 
 
-def full_sequence_logits(loaded: LoadedModel, row: decoding.Row, *, preserve: bool) -> torch.Tensor:
+def full_sequence_logits(loaded: LoadedModel, row: decoding.BatchRow, *, preserve: bool) -> torch.Tensor:
     """Next-token logits of one row by a bare forward pass with a mask, nothing of ours between."""
     ids = torch.tensor([row.ids])
     visible = torch.ones_like(ids)
@@ -191,7 +191,7 @@ def test_logits_of_a_padded_batch_equal_those_of_masked_single_rows(
     assert float((dropped - unmasked).abs().max()) > 1e-2  # the mask does matter
 
 
-def see_all(row: decoding.Row) -> decoding.Row:
+def see_all(row: decoding.BatchRow) -> decoding.BatchRow:
     return dataclasses.replace(row, visible=row.visible | True)
 
 
@@ -238,7 +238,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPa
     expected = answers(loaded, wanted, "drop", "compact")
     plain = getattr(RunningBatch, when)
 
-    def cramped(batch: RunningBatch, *args: list[decoding.Row]) -> None:
+    def cramped(batch: RunningBatch, *args: list[decoding.BatchRow]) -> None:
         rows = [*batch.active, *(args[0] if args else [])]
         sizes.append(len(rows))
         if len(rows) > 3:

@@ -18,7 +18,7 @@ import torch
 from transformers.cache_utils import Cache, StaticLayer
 
 from prefgen.engines.hf import decoding, loading
-from prefgen.engines.hf.decoding import Prefilled, Row
+from prefgen.engines.hf.decoding import BatchRow, Prefilled
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Chooser, Vocabulary
 
@@ -106,7 +106,7 @@ class RunningBatch:
 
     def clear(self) -> None:
         """Drop all rows and buffers."""
-        self._rows: list[Row | None] = []
+        self._rows: list[BatchRow | None] = []
         self._starts: list[int] = []  # first slot of each place's row
         self._end = 0  # slots that are taken
         self._cache: Cache | None = None
@@ -115,7 +115,7 @@ class RunningBatch:
         self._replay: Callable[[], torch.Tensor] | None = None
 
     @property
-    def active(self) -> list[Row]:
+    def active(self) -> list[BatchRow]:
         """The rows that are not finished."""
         return [row for row in self._rows if _going(row)]
 
@@ -124,7 +124,7 @@ class RunningBatch:
         return rows == 1 or (rows <= self.places and rows * _slots(longest) <= self._tokens)
 
     @torch.inference_mode()
-    def admit(self, rows: list[Row]) -> None:
+    def admit(self, rows: list[BatchRow]) -> None:
         """Prefill new rows, put them into free slots and draw their first tokens."""
         read = decoding.prefill(self._loaded, rows, preserve=self._preserve)
         width = read.attention.shape[1]
@@ -286,7 +286,7 @@ class RunningBatch:
         return torch.tensor(places, dtype=torch.int64, device=self._loaded.device)
 
 
-def _going(row: Row | None) -> TypeGuard[Row]:
+def _going(row: BatchRow | None) -> TypeGuard[BatchRow]:
     return row is not None and row.continuation.finish is None
 
 

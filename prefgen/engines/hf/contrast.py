@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from prefgen.engines.hf import decoding, loading, vision
-from prefgen.engines.hf.decoding import Prefilled, Row
+from prefgen.engines.hf.decoding import BatchRow, Prefilled
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Chooser, Vocabulary
 from prefgen.requests import Contrast
@@ -22,7 +22,13 @@ from prefgen.requests import Contrast
 
 @torch.inference_mode()
 def generate(
-    loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], others: list[Row], *, drop: bool, preserve: bool
+    loaded: LoadedModel,
+    vocabulary: Vocabulary,
+    rows: list[BatchRow],
+    others: list[BatchRow],
+    *,
+    drop: bool,
+    preserve: bool,
 ) -> None:
     """Finish the rows' continuations, in place.
 
@@ -40,7 +46,7 @@ def generate(
         _finish(loaded, vocabulary, seen, read)
 
 
-def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], read: Prefilled) -> None:
+def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[BatchRow], read: Prefilled) -> None:
     """Draw tokens until all rows are finished; `read` holds each row twice, and both copies get the same tokens."""
     chooser = Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     requests = [row.continuation.request for row in rows]

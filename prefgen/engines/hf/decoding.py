@@ -21,7 +21,7 @@ _IMAGE_TYPES = ("token_type_ids", "mm_token_type_ids")  # 1 where an image's tok
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """A request as a sequence of the batch.
 
     Attributes:
@@ -89,7 +89,7 @@ class Tokens:
         return Tokens(self.ids[part], self.attention[part], self.positions[..., part])
 
 
-def whole_sequence(row: Row, image_token_id: int) -> Tokens:
+def whole_sequence(row: BatchRow, image_token_id: int) -> Tokens:
     """The row with all image tokens, the hidden ones masked, every token at its own position."""
     ids = np.array(row.ids, dtype=np.int64)
     attention = np.ones(len(ids), dtype=np.int64)
@@ -97,7 +97,7 @@ def whole_sequence(row: Row, image_token_id: int) -> Tokens:
     return Tokens(ids, attention, row.positions)
 
 
-def kept_sequence(row: Row, image_token_id: int, *, preserve: bool) -> Tokens:
+def kept_sequence(row: BatchRow, image_token_id: int, *, preserve: bool) -> Tokens:
     """The row without its hidden image tokens; positions are compact unless they are preserved.
 
     Coordinates (M-RoPE) are always preserved: there is nothing to count.
@@ -128,7 +128,7 @@ def pad(sequences: list[Tokens], pad_id: int, device: torch.device, *, right: bo
     )
 
 
-def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
+def prefill_inputs(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> dict[str, Any]:
     """Model inputs of a batch without its hidden tokens: embeddings, mask and positions."""
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     padded = pad(sequences, pad_id(loaded), loaded.device)
@@ -141,7 +141,7 @@ def prefill_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> d
     }
 
 
-def masked_inputs(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> dict[str, Any]:
+def masked_inputs(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> dict[str, Any]:
     """Model inputs of a batch as stock transformers takes them: full sequences with pixels, hidden tokens masked.
 
     The rows' pixels must be `vision.alike`.
@@ -185,7 +185,7 @@ class Prefilled:
     position: torch.Tensor
 
 
-def prefill(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
+def prefill(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> Prefilled:
     """Prefill the prompts of a batch; what rows of one sample share is computed once.
 
     The sentences of a sample are completed after growing stretches of the same answer. The longest is prefilled; the
@@ -234,7 +234,7 @@ def _new_cache(loaded: LoadedModel) -> dict[str, Any]:
     return loading.cache_argument(loaded.model, cache)
 
 
-def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> Prefilled:
+def prefill_masked(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> Prefilled:
     """Prefill the prompts of a batch with their hidden tokens masked; the rows' pixels must be `vision.alike`."""
     inputs = masked_inputs(loaded, rows, preserve=preserve)
     output = loaded.model(**inputs, **_new_cache(loaded), use_cache=True, logits_to_keep=1)
@@ -242,7 +242,7 @@ def prefill_masked(loaded: LoadedModel, rows: list[Row], *, preserve: bool) -> P
     return Prefilled(output.logits[:, -1], loading.cache_of(output), inputs["attention_mask"], positions[..., -1])
 
 
-def _leaders(rows: list[Row]) -> list[int]:
+def _leaders(rows: list[BatchRow]) -> list[int]:
     """For each row the index of the longest row with the same prompt, images and view."""
     longest: dict[object, int] = {}
     for index, row in enumerate(rows):

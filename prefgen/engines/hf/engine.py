@@ -27,7 +27,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import contrast, masked_generate, plain, scoring, vision
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.batch import RunningBatch
-from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.decoding import BatchRow
 from prefgen.engines.hf.loading import LoadedModel, token_budget
 from prefgen.engines.hf.preprocessing import Preprocessing, default_workers
 from prefgen.engines.hf.prompts import Header, Prompts
@@ -108,8 +108,8 @@ class TransformersEngine:
         self._pictures = Preprocessing(loaded.processor, workers, loaded.dtype)
         self._queue: deque[tuple[int, Generate]] = deque()
         self._scores: dict[int, Score] = {}
-        self._waiting: deque[list[Row]] = deque()
-        self._unanswered: list[Row] = []
+        self._waiting: deque[list[BatchRow]] = deque()
+        self._unanswered: list[BatchRow] = []
         self._replies: list[tuple[int, Reply | RowError]] = []
         self._outstanding: Counter[Key] = Counter()
         self._restricted: dict[Key, Restricted] = {}
@@ -147,18 +147,18 @@ class TransformersEngine:
                 self._step()
         return self._replies
 
-    def _grouped(self, rows: list[Row]) -> deque[list[Row]]:
+    def _grouped(self, rows: list[BatchRow]) -> deque[list[BatchRow]]:
         """Rows grouped by shared prompt, to be prefilled once; the longest first, so that buffers fit the others."""
-        groups: dict[object, list[Row]] = {}
+        groups: dict[object, list[BatchRow]] = {}
         for row in rows:
             groups.setdefault((self._kind(row), row.group), []).append(row)
 
-        def place(group: list[Row]) -> tuple[tuple[bool, bool, bool], int]:
+        def place(group: list[BatchRow]) -> tuple[tuple[bool, bool, bool], int]:
             return self._kind(group[0]), max(map(self._size, group))
 
         return deque(sorted(groups.values(), key=place, reverse=True))
 
-    def prepare(self) -> list[Row]:
+    def prepare(self) -> list[BatchRow]:
         """Take the oldest requests from the queue, encode their images and tokenize their prompts.
 
         Those that the chat template refuses go to `refused`.
@@ -211,7 +211,7 @@ class TransformersEngine:
             kept = features[place][torch.from_numpy(visible).to(self._loaded.device)] if place in features else None
             self._restricted[images, view] = Restricted(own, kept, visible)
 
-    def _row(self, ticket: int, request: Generate) -> Row:
+    def _row(self, ticket: int, request: Generate) -> BatchRow:
         """Tokenise a request.
 
         The prefix goes in without trailing spaces: a model writes the space together with the word behind it.
@@ -219,7 +219,7 @@ class TransformersEngine:
         prefix = request.prefix.rstrip(" ")
         own = self._restricted[request.images, request.view]
         ids = self._prompts.encode(self.header(request.prompt), prefix, own.pixels.expansions)
-        return Row(
+        return BatchRow(
             ticket,
             ids,
             vision.positions(self._loaded, ids, own.pixels),
@@ -229,7 +229,7 @@ class TransformersEngine:
             Continuation(request, prefix, ids, self._vocabulary),
         )
 
-    def _drops(self, row: Row) -> bool:
+    def _drops(self, row: BatchRow) -> bool:
         """Whether the row's hidden tokens can be dropped."""
         if self._config.attention == "mask":
             return False
@@ -246,18 +246,18 @@ class TransformersEngine:
             )
         return fits
 
-    def _kind(self, row: Row) -> tuple[bool, bool, bool]:
+    def _kind(self, row: BatchRow) -> tuple[bool, bool, bool]:
         """Key that rows of one batch share: scored or not, contrasted or not, hidden tokens dropped or masked."""
         return row.ticket in self._scores, isinstance(row.continuation.request, Contrast), self._drops(row)
 
-    def _next(self) -> list[Row]:
+    def _next(self) -> list[BatchRow]:
         """The next waiting rows of one kind that fit into the batch; none while too few fit.
 
         Rows that share a prompt enter together: in parts, each part would read it again.
         """
         active = self._running.active
         longest = max(map(self._size, active), default=0)
-        taken: list[list[Row]] = []
+        taken: list[list[BatchRow]] = []
         count = 0
         for group in self._waiting:
             longest = max(longest, *map(self._size, group))
@@ -276,7 +276,7 @@ class TransformersEngine:
             return group[:count]
         return [row for _ in taken for row in self._waiting.popleft()]
 
-    def _size(self, row: Row) -> int:
+    def _size(self, row: BatchRow) -> int:
         """Number of tokens of the row so far; hidden ones count if they are masked and not dropped.
 
         A contrasted row is two, and one of them may see everything.
@@ -309,13 +309,13 @@ class TransformersEngine:
             self._shrink()
         self._reply()
 
-    def _other(self, row: Row) -> Row:
+    def _other(self, row: BatchRow) -> BatchRow:
         """The same row under the view that it is contrasted with."""
         request = row.continuation.request
         assert isinstance(request, Contrast)
         return self._row(row.ticket, replace(request, view=request.against))
 
-    def _score(self, rows: list[Row], *, preserve: bool) -> None:
+    def _score(self, rows: list[BatchRow], *, preserve: bool) -> None:
         """Score given answers and add their replies."""
         requests = [self._scores[row.ticket] for row in rows]
         jobs = [
@@ -344,7 +344,7 @@ class TransformersEngine:
             completion = row.continuation.completion(len(row.visible), int(row.visible.sum()))
             self._answered(row, completion)
 
-    def _answered(self, row: Row, reply: Reply | RowError) -> None:
+    def _answered(self, row: BatchRow, reply: Reply | RowError) -> None:
         self._replies.append((row.ticket, reply))
         self._scores.pop(row.ticket, None)
         self.release(row.continuation.request)

@@ -6,19 +6,19 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from prefgen.engines.hf import decoding, vision
-from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.decoding import BatchRow
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Chooser, Vocabulary
 
 
 @torch.inference_mode()
-def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
+def generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[BatchRow], *, preserve: bool) -> None:
     """Finish the rows' continuations, in place."""
     for group in vision.alike(loaded.family, (row.pixels for row in rows)):
         _generate_masked(loaded, vocabulary, [rows[index] for index in group], preserve=preserve)
 
 
-def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, preserve: bool) -> None:
+def _generate_masked(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[BatchRow], *, preserve: bool) -> None:
     """One call of stock `generate`; the rows' pixels must have one shape."""
     inputs = decoding.masked_inputs(loaded, rows, preserve=preserve)
     if not (preserve or loaded.family.mrope):

@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional
 
 from prefgen.engines.hf import decoding, loading, vision
-from prefgen.engines.hf.decoding import Prefilled, Row
+from prefgen.engines.hf.decoding import BatchRow, Prefilled
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Chooser, Vocabulary
 
 
 @torch.inference_mode()
-def generate(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, drop: bool, preserve: bool) -> None:
+def generate(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[BatchRow], *, drop: bool, preserve: bool) -> None:
     """Finish the rows' continuations, in place.
 
     Args:
@@ -35,7 +35,7 @@ def generate(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], *, dr
         )
 
 
-def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[Row], read: Prefilled) -> None:
+def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[BatchRow], read: Prefilled) -> None:
     chooser = Chooser(vocabulary, [row.continuation for row in rows], loaded.device)
     logits_BV, attention, position = read.logits, read.attention, read.position
     while True:

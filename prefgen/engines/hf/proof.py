@@ -33,7 +33,7 @@ import prefgen
 from prefgen import images
 from prefgen.engines.base import Attention, EngineConfig
 from prefgen.engines.hf import decoding, loading, vision
-from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.decoding import BatchRow
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.templates import ChatTemplate
@@ -159,7 +159,7 @@ def _prove(loaded: LoadedModel, config: EngineConfig, shown: Image) -> Proof:
     return _fallen_back(loaded, hidden, whole, found, preserve=preserve)
 
 
-def _fallen_back(loaded: LoadedModel, hidden: Row, whole: Row, found: Proof, *, preserve: bool) -> Proof:
+def _fallen_back(loaded: LoadedModel, hidden: BatchRow, whole: BatchRow, found: Proof, *, preserve: bool) -> Proof:
     """Whether masking is exact where dropping is not: the content of hidden tokens must have no effect."""
     assert whole.features is not None
     known = torch.from_numpy(hidden.visible).to(whole.features.device)

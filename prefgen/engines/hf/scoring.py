@@ -14,7 +14,7 @@ import torch
 
 from prefgen import seeds
 from prefgen.engines.hf import decoding, sampling, vision
-from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.decoding import BatchRow
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.engines.hf.sampling import Vocabulary
@@ -24,7 +24,7 @@ _TAIL_TOKENS = 8  # of the prompt, decoded with the answer so that its first tok
 
 
 @dataclass(frozen=True)
-class Job:
+class AnswerToScore:
     """An answer to score.
 
     Attributes:
@@ -32,7 +32,7 @@ class Job:
         before: the tokens before the answer.
     """
 
-    row: Row
+    row: BatchRow
     request: Score
     before: list[int]
     answer_ids: list[int]
@@ -53,7 +53,7 @@ def as_prefix(request: Score) -> Generate:
     )
 
 
-def job(prompts: Prompts, header: Header, row: Row, request: Score) -> Job:
+def job(prompts: Prompts, header: Header, row: BatchRow, request: Score) -> AnswerToScore:
     """Find where the answer begins: after the tokens that the prompt has with and without it.
 
     The space before a first word belongs to the word's token where the tokenizer puts it there.
@@ -63,11 +63,13 @@ def job(prompts: Prompts, header: Header, row: Row, request: Score) -> Job:
     bare = prompts.encode(replace(header, opening=header.continuing.rstrip(" ")), "", expansions)
     differs = (place for place, (one, other) in enumerate(zip(whole, bare, strict=False)) if one != other)
     start = next(differs, len(bare))
-    return Job(row, request, whole[:start], whole[start:])
+    return AnswerToScore(row, request, whole[:start], whole[start:])
 
 
 @torch.inference_mode()
-def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop: bool, preserve: bool) -> list[Scored]:
+def score(
+    loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[AnswerToScore], *, drop: bool, preserve: bool
+) -> list[Scored]:
     """Score a batch of answers.
 
     Args:
@@ -86,7 +88,7 @@ def score(loaded: LoadedModel, vocabulary: Vocabulary, jobs: list[Job], *, drop:
     return [scored[place] for place in range(len(jobs))]
 
 
-def _scored(vocabulary: Vocabulary, job: Job, logits_TV: torch.Tensor) -> Scored:
+def _scored(vocabulary: Vocabulary, job: AnswerToScore, logits_TV: torch.Tensor) -> Scored:
     """The result for one answer from its logits, (T + 1, V): one row per token, and one after the last."""
     logits_TV, ids, request = logits_TV.float(), job.answer_ids, job.request
     logps_T = logits_TV[:-1].log_softmax(-1).gather(-1, logits_TV.new_tensor(ids, dtype=torch.int64)[:, None])[:, 0]

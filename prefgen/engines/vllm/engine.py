@@ -25,7 +25,7 @@ import transformers
 from prefgen.engines import adapters, model_files
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import decoding, loading, probing
-from prefgen.engines.hf.decoding import Row
+from prefgen.engines.hf.decoding import BatchRow
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Vocabulary
@@ -211,8 +211,8 @@ class VllmEngine:
         self._longest = core.model_config.max_model_len - 1
         self._limit = core.vllm_config.scheduler_config.max_num_seqs
         self._submitted = 0  # requests that have not been prepared
-        self._prepared: deque[Row] = deque()
-        self._running: dict[str, Row] = {}
+        self._prepared: deque[BatchRow] = deque()
+        self._running: dict[str, BatchRow] = {}
 
     @classmethod
     def load(cls, config: EngineConfig) -> VllmEngine:
@@ -263,7 +263,7 @@ class VllmEngine:
             self._rows.release(row.continuation.request)
         return refused
 
-    def _add(self, row: Row) -> None:
+    def _add(self, row: BatchRow) -> None:
         from prefgen.engines.vllm.draw import params
 
         request = row.continuation.request
@@ -316,7 +316,7 @@ def _whole(config: EngineConfig) -> Iterator[str]:
 
 
 @torch.no_grad()
-def _embeds(front: LoadedModel, row: Row) -> torch.Tensor:
+def _embeds(front: LoadedModel, row: BatchRow) -> torch.Tensor:
     """The language model's input for a row: (kept tokens, hidden)."""
     ids = torch.from_numpy(decoding.kept_sequence(row, front.image_token_id, preserve=False).ids).to(front.device)
     embeds_LH: torch.Tensor = front.model.get_input_embeddings()(ids)
