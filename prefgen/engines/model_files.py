@@ -131,7 +131,7 @@ def check_weights(name: str) -> None:
 
 
 def check_modules(name: str, folder: Path) -> None:
-    """Refuse a sentence-transformers model with pickled weights in any part.
+    """Refuse a sentence-transformers model with pickled weights in any part, or with a part of another package.
 
     Raises:
         ModelUnreachable: naming the file.
@@ -139,6 +139,13 @@ def check_modules(name: str, folder: Path) -> None:
     with reading(f"similarity model {name} cannot be loaded"):
         listed = folder / "modules.json"
         modules = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
+        for module in modules:
+            # Before version 6, sentence-transformers imports whatever a local folder names, and calls its `load`.
+            if not str(module["type"]).startswith("sentence_transformers."):
+                raise ModelUnreachable(
+                    f"similarity model {name} cannot be loaded: its part {module['type']} is not of "
+                    "sentence-transformers, so it may run any code: name another --similarity-model"
+                )
         for part in (folder / str(module["path"]) for module in [{"path": ""}, *modules]):
             pickle = part / "pytorch_model.bin"
             if pickle.exists() and not any(part.glob("*.safetensors")):

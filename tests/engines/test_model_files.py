@@ -70,6 +70,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "GGUF": (lambda at: (at / "config.json").rename(at / "q4.gguf"), "llama.cpp's.*--engine openai"),
     "no config": (lambda at: (at / "config.json").unlink(), "has no config.json: it is no model's folder"),
     "one level up": (lambda at: nested(at), "has no config.json; checkpoint-8 in it has"),
+    "negative image token": (lambda at: edit(at / "config.json", image_token_index=-5), "the image token -5"),
     "adapter": (lambda at: (at / "adapter_config.json").write_text(DEEP), "adapter .*RecursionError"),
 }
 
@@ -159,6 +160,19 @@ def test_a_similarity_models_pickle_is_never_read(part: str, tmp_path: Path, mon
     found.with_name("pytorch_model.bin").write_bytes(pickle.dumps(Canary(marker)))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     with pytest.raises(ModelUnreachable, match=r"pytorch_model.bin is a pickle"):
+        Embedder.load(str(folder), "cpu")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("kind", ["joblib.numpy_pickle", "modeling_own.Own", "sentence_transformersx.Module", 7])
+def test_a_similarity_models_part_of_another_package_is_not_imported(kind: object, tmp_path: Path) -> None:
+    folder, marker = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(embedder.resolve("minilm"), folder)
+    (folder / "evil.pkl").write_bytes(pickle.dumps(Canary(marker)))
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": len(modules), "name": "evil", "path": "evil.pkl", "type": kind})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelUnreachable, match="is not of sentence-transformers"):
         Embedder.load(str(folder), "cpu")
     assert not marker.exists()
 

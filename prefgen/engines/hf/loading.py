@@ -140,9 +140,12 @@ def read_config(config: EngineConfig) -> Any:
     with model_files.reading(f"model {base.model}{here}{of} cannot be loaded"):
         settings, _ = transformers.PretrainedConfig.get_config_dict(base.model, revision=base.revision)
         model_files.check_config(base.model, settings, trusted=base.trust_remote_code)
-        return transformers.AutoConfig.from_pretrained(
+        found = transformers.AutoConfig.from_pretrained(
             base.model, revision=base.revision, trust_remote_code=base.trust_remote_code
         )
+        if (token_id := probing.image_token_id(found)) is not None and token_id < 0:
+            raise ValueError(f"its configuration names the image token {token_id}")
+        return found
 
 
 def load_processor(config: EngineConfig) -> Any:
