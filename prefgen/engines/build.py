@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prefgen.engines.base import NO_SIMILARITY, Engine, EngineConfig, EngineName, Engines
 from prefgen.engines.fake import FakeEngine
@@ -14,6 +15,9 @@ from prefgen.engines.unmeasured import Unmeasured
 from prefgen.errors import ModelUnreachable, UsageError
 from prefgen.requests import Annotate, Contrast, Embed, Generate, Request, Score, of_policy
 from prefgen.visibility import View
+
+if TYPE_CHECKING:
+    from prefgen.engines.hf.loading import LoadedModel
 
 _READS = "the method reads given answers or contrasts two views, which only the transformers engine does"
 
@@ -239,17 +243,26 @@ def _policy(config: EngineConfig) -> Engine:
     from prefgen.engines.hf import loading, proof
     from prefgen.engines.hf.engine import TransformersEngine
 
-    loaded = loading.load(config)
+    loaded = _kept.pop(_unproven(config), None) or loading.load(config)
     return TransformersEngine(loaded, dataclasses.replace(config, attention=proof.ensure(loaded, config).attention))
 
 
-def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineConfig, str]:
+_kept: dict[EngineConfig, LoadedModel] = {}  # loaded for a proof, and wanted again by the engine
+
+
+def _unproven(config: EngineConfig) -> EngineConfig:
+    """The configuration as far as it decides what is loaded: a proof changes the attention setting alone."""
+    return dataclasses.replace(config, attention="drop")
+
+
+def proven(config: EngineConfig, asks: Sequence[type[Request]], keep: bool = False) -> tuple[EngineConfig, str]:
     """The configuration with the attention setting that was proven for the model; also gives a message if it differs.
 
     Loads the model, unless its proof is remembered.
 
     Args:
         asks: what the run's method asks for.
+        keep: hold a model that was loaded until `build` wants it, since this process will run it.
 
     Raises:
         UsageError: the model cannot be used. ModelUnreachable: it cannot be read.
@@ -262,7 +275,10 @@ def proven(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[EngineC
     if found is None:
         from prefgen.engines.hf import loading
 
-        found = proof.ensure(loading.load(config), config)
+        loaded = loading.load(config)
+        found = proof.ensure(loaded, config)
+        if keep:
+            _kept[_unproven(config)] = loaded
     if found.attention == config.attention:
         return config, ""
     words = f"dropping its hidden tokens changes its logits by {found.drop:.1e} against a mask, so they are masked"

@@ -87,7 +87,7 @@ def _make(
         _print_plan(job, found, console, with_prompt=dry_run)
     if dry_run:
         return None
-    engine, why = ask(build.proven, job.engine, job.method.asks)
+    engine, why = ask(build.proven, job.engine, job.method.asks, distribution.workers == 1 and connected is None)
     if why:
         console.print(f"attention {engine.attention}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)

@@ -195,3 +195,22 @@ def test_a_mask_over_a_running_state_is_refused() -> None:
     loaded = zoo_found.qwen3_5()
     with pytest.raises(UsageError, match="its layers of kind linear_attention carry a running state"):
         answers(loaded, wanted(), "mask", "compact")
+
+
+def test_a_model_that_was_loaded_for_its_proof_is_not_loaded_again(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(save(tiny.llava(), tmp_path / "model"))
+    loads: list[EngineConfig] = []
+    plain = loading.load
+
+    def load(config: EngineConfig) -> LoadedModel:
+        loads.append(config)
+        return plain(config)
+
+    monkeypatch.setattr(loading, "load", load)
+    for times, keep in ((1, True), (2, True), (3, False)):  # the second finds its proof and loads for the engine
+        found, _ = build.proven(settings, (Generate,), keep)
+        build.build(found, (Generate,))
+        assert len(loads) == times
+    assert not build._kept

@@ -1,7 +1,7 @@
 """The guide's table of model types: measured of the small models, and compared with the page.
 
 To write the page anew: ``python -m tests.engines.test_types``. What cannot be measured where it runs (types that need
-torchvision or timm, the column of vLLM) is kept as it was.
+torchvision or timm) is kept as it was.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import architectures, probing, proof
 from prefgen.engines.hf.architectures import FAMILIES, TITLES
 from prefgen.engines.hf.loading import LoadedModel
+from prefgen.engines.vllm.engine import TESTED
 from prefgen.training.logprobs import why_not_packed
 from tests.engines.small_models import ALL, NO_EXCEPTION, make, missing
 from tests.engines.test_architectures import wanted
@@ -27,7 +28,6 @@ from tests.train.pairs import item, row
 
 PAGE = guide.FOLDER / "architectures.md"
 HEAD = ("architecture", "`model_type`", "drop", "mask", "preserve", "packed", "vLLM", "note")
-VLLM = HEAD.index("vLLM")
 TYPES = [name for name in ALL if name != "pixtral"]
 
 # What stopped an attempt to build a small model, or to ask it; of what a configuration alone tells, see `finding`.
@@ -48,6 +48,17 @@ _HALTED = {
     "vision-encoder-decoder": "it sees images by the cross-attention of a decoder: there are no image tokens to hide",
 }
 
+# What an attempt with vLLM 0.32 ended with.
+_OTHERS = "no: vLLM has no code of its own for it"
+_ON_VLLM = {
+    **dict.fromkeys(("deepseek_vl", "deepseek_vl_hybrid", "fast_vlm", "hyperclovax_vision_v2", "idefics2"), _OTHERS),
+    **dict.fromkeys(("janus", "kimi_k25", "lighton_ocr", "ovis2", "perception_lm", "video_llama_3"), _OTHERS),
+    **dict.fromkeys(("video_llava", "vipllava"), _OTHERS),
+    "lfm2_vl": "no: vLLM's code reads settings that its configuration in transformers has not",
+    "minicpmv4_6": "no: vLLM's code fails at a small model",
+    "qianfan_ocr": "no: vLLM's code fails at its configuration in transformers",
+}
+
 
 def finding(name: str) -> str:
     """Why a type that no small model stands for cannot be used."""
@@ -57,7 +68,7 @@ def finding(name: str) -> str:
 
 
 def measured(name: str, loaded: LoadedModel) -> list[str]:
-    """The row of a type, without what vLLM makes of it."""
+    """The row of a type."""
     family = loaded.family
     found, kept = (proof.prove(loaded, EngineConfig("tiny", positions=each)) for each in ("compact", "preserve"))
     for each in (found, kept):
@@ -72,7 +83,24 @@ def measured(name: str, loaded: LoadedModel) -> list[str]:
     notes = [architectures.remarks(dataclasses.replace(family, mrope=False, state=()))]
     if loaded.window is not None:
         notes.append("a window: rows that are longer are masked, and answers read apart")
-    return [family.title, f"`{name}`", drop, mask, preserve, packed(loaded), "", "; ".join(filter(None, notes))]
+    cells = [drop, mask, preserve, packed(loaded), on_vllm(name, loaded), "; ".join(filter(None, notes))]
+    return [family.title, f"`{name}`", *cells]
+
+
+def on_vllm(name: str, loaded: LoadedModel) -> str:
+    """What tests/engines/test_vllm.py shows of a type, or what stands against it."""
+    family = loaded.family
+    if name in TESTED:
+        return "yes"
+    if family.mrope:
+        return "no: prompt embeddings have no coordinates"
+    if family.image_blocks:
+        return "no: it reads prompt embeddings in one direction"
+    if family.deepstack:
+        return "no: prompt embeddings enter one layer"
+    if loaded.window is not None:
+        return "no: its windows count hidden tokens"
+    return _ON_VLLM.get(name, "not tried")
 
 
 def packed(loaded: LoadedModel) -> str:
@@ -109,9 +137,7 @@ def refused() -> list[str]:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_the_table_says_what_is_measured(name: str) -> None:
-    shown = rows()[name]
-    expected = measured(name, make(name))
-    assert [*shown[:VLLM], "", *shown[VLLM + 1 :]] == expected
+    assert rows()[name] == measured(name, make(name))
 
 
 def test_every_type_is_in_the_table_or_has_a_finding() -> None:
@@ -129,11 +155,9 @@ if __name__ == "__main__":
     before = rows()
     table = {}
     for name in TYPES:
-        table[name] = before.get(name, [*HEAD[:VLLM], "not tried", ""])
+        table[name] = before.get(name, list(HEAD))
         if package := missing(name):
             sys.stderr.write(f"{name} is kept, since {package} is not installed\n")
             continue
-        made = measured(name, ALL[name]())
-        made[VLLM] = table[name][VLLM]
-        table[name] = made
+        table[name] = measured(name, ALL[name]())
     PAGE.write_text(page(table, refused()), encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from prefgen import sources
 from prefgen.driver import drive
@@ -26,6 +26,7 @@ from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
 from prefgen.engines.hf import loading
 from prefgen.engines.hf.engine import TransformersEngine
+from prefgen.engines.vllm.engine import TESTED, VllmEngine
 from prefgen.errors import EnvironmentFault, RowError, UsageError
 from prefgen.images import load_images
 from prefgen.methods.bdhs import BDHS
@@ -34,6 +35,8 @@ from prefgen.requests import Completion, Embed, Generate, Sampling
 from prefgen.sources import SourceOptions
 from prefgen.visibility import View
 from tests.cli.runs import ENVIRONMENT
+from tests.engines import test_architectures, zoo
+from tests.engines.small_models import make
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]  # vLLM and what it imports warn a lot
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
@@ -49,8 +52,6 @@ def _little_memory() -> Iterator[None]:
 
 
 def load(model: str, *arguments: str, batch_size: int = 64) -> Any:
-    from prefgen.engines.vllm.engine import VllmEngine
-
     return VllmEngine.load(
         EngineConfig(str(SCENES / model), "vllm", engine_args=(*ARGUMENTS, *arguments), batch_size=batch_size)
     )
@@ -145,6 +146,53 @@ def test_llava_next_too() -> None:
     tiled, theirs = load("model-anyres"), transformers_engine("model-anyres")
     for method in (BDHS(temperature=0.0, rho=0.9), BDHS(variant="noise", noise_steps=300, iterations=2)):
         assert outcomes(tiled, method, 40) == outcomes(theirs, method, 40)
+
+
+_IN_CI = ("internvl", "mistral3")  # a start takes up to a minute; the others with `-m "vllm and slow"`
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in _IN_CI else pytest.mark.slow)
+        for name in TESTED
+        if name not in ("llava", "llava_next")  # those of the scenes
+    ],
+)
+def test_a_small_model_of_every_type_says_what_it_says_in_transformers(name: str, tmp_path: Path) -> None:
+    folder = str(zoo.save(make(name), tmp_path))
+    if name in _TOWER_BELOW:
+        rename_tower(tmp_path / "model.safetensors")
+    config = EngineConfig(folder, device="cpu", dtype="float32")
+    theirs = TransformersEngine(loading.load(config), config)
+    ours = VllmEngine.load(
+        EngineConfig(folder, "vllm", engine_args=(*ARGUMENTS, "max_model_len=512"), batch_size=16, dtype="float32")
+    )
+    wanted = [*test_architectures.wanted(), *test_architectures.wanted(1.0)[:4]]
+    texts = []
+    for engine in (ours, theirs):
+        for ticket, request_ in enumerate(wanted):
+            engine.submit(ticket, request_)
+        replies: dict[int, Any] = {}
+        while got := engine.collect():
+            replies |= dict(got)
+        texts.append([replies[ticket].text for ticket in range(len(wanted))])
+    assert texts[0] == texts[1]
+    assert len(set(texts[1])) > 6
+
+
+_TOWER_BELOW = (
+    "llava_onevision",
+    "llava_next_video",
+)  # whose published weights are named so, and `save_pretrained` does not restore it
+
+
+def rename_tower(file: Path) -> None:
+    """Name the weights of the vision tower as published checkpoints do."""
+    weights = load_file(file)
+    prefix = next(name for name in weights if "vision_tower." in name).partition("vision_tower.")[0] + "vision_tower."
+    renamed = {name.replace(prefix, f"{prefix}vision_model."): weight for name, weight in weights.items()}
+    save_file(renamed, file, {"format": "pt"})
 
 
 def test_an_adapter_named_by_vllms_own_option_is_used(tmp_path: Path) -> None:

@@ -391,7 +391,12 @@ def save(loaded: LoadedModel, folder: Path) -> Path:
     """A checkpoint as it is published: with settings for videos where the processor reads those."""
     loaded.model.save_pretrained(folder)
     loaded.processor.save_pretrained(folder)
-    name = type(loaded.processor).__name__.removesuffix("Processor").replace("2_5_VL", "2VL")
+    name = (
+        type(loaded.processor)
+        .__name__.removesuffix("Processor")
+        .replace("2_5_VL", "2VL")
+        .replace("Exaone4_5_", "Qwen2VL")
+    )
     if hasattr(loaded.processor, "video_processor"):
         settings = {"video_processor_type": f"{name}VideoProcessor"}
         (folder / "video_preprocessor_config.json").write_text(json.dumps(settings))

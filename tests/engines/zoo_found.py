@@ -370,7 +370,7 @@ def qianfan_ocr() -> LoadedModel:
     )
     template = chatml("<image>\n")
     processor = transformers.QianfanOCRProcessor(_tiles(), tokenizer, image_seq_length=4, chat_template=template)
-    vision = {**VISION, "image_size": (32, 32), "patch_size": (8, 8), "drop_path_rate": 0.0}
+    vision = {**VISION, "drop_path_rate": 0.0}
     ids = ids_of(tokenizer, image_token_id="<IMG_CONTEXT>")
     return built("qianfan_ocr", tokenizer, processor, vision, {"model_type": "qwen3"}, **ids)
 

@@ -46,7 +46,7 @@ POPE = [f"coco_pope_{kind}.json" for kind in world.KINDS]
 FILES = [
     *("llava_instruct_150k.json", "llava_instruct.json", "vlfeedback_80k.jsonl", "HuggingFaceM4/the_cauldron"),
     *("POVID_preference_data_for_VLLMs_version_1.json", "pope_images.txt", "pope_coco.jsonl", *POPE),
-    *("instances_val2014.json", "captions_val2014.json", "captions.jsonl"),
+    *("instances_val2014.json", "captions_val2014.json", "captions.jsonl", "instances_train2017.json"),
 ]
 JUDGES = ["gpt4", "gpt4o", "my-judge"]
 PLACES = ["http://localhost:8000/v1", "USER/NAME", "s3://bucket/path"]
@@ -64,6 +64,7 @@ ELSEWHERE = {
     "--gpus": "tests/train/test_processes.py",
     "--qlora": "tests/train/test_run.py",
     "--ray": "tests/cli/test_ray.py",
+    "--detector": "tests/engines/test_detectors.py",
 }
 SLOW = {"--workers", "--online"}  # run with -m slow
 GIVEN = {
@@ -165,7 +166,8 @@ class World:
         if words[1:3] == ["eval", "scenes"]:
             rest += ["--limit", "4"]
         done = called(*rest)
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        none = 3 if {"sentences", "correctness"} & {*words} else 0  # few rows, and a small model, may give no pair
+        assert done.returncode in (0, none), f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def fill(self, page: str, suffix: str = "") -> Path:
@@ -182,7 +184,7 @@ def write_world(files: Path) -> None:
     rows = json.loads((SCENES / "llava_instruct.json").read_text())[:ROWS]
     scenes = files / "examples" / "scenes"
     scenes.mkdir(parents=True)
-    for name in ("images", "model"):
+    for name in ("images", "instances.json", "model", "words.txt"):
         (scenes / name).symlink_to(SCENES / name)
     for path in (scenes / "llava_instruct.json", files / "llava_instruct_150k.json", files / "llava_instruct.json"):
         path.write_text(json.dumps(rows))
@@ -201,6 +203,7 @@ def write_world(files: Path) -> None:
     told = coco_files(files, chair, {1: ["A dog under a table."], 2: ["A tv."]})
     for path, new in zip(told, ("instances_val2014.json", "captions_val2014.json"), strict=True):
         path.rename(files / new)
+    shutil.copy(files / "instances_val2014.json", files / "instances_train2017.json")
     write_lines(files / "captions.jsonl", [{"image_id": number, "caption": "A dog on a table."} for number in chair])
     picture = [(SCENES / "images" / f"{number:012d}.jpg").read_bytes() for number in range(PUBLISHED)]
     (files / "coco" / "train2014").mkdir()

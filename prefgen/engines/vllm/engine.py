@@ -24,7 +24,7 @@ import transformers
 
 from prefgen.engines import adapters, model_files
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import decoding, loading, probing
+from prefgen.engines.hf import decoding, loading, probing, vision
 from prefgen.engines.hf.decoding import BatchRow
 from prefgen.engines.hf.engine import TransformersEngine
 from prefgen.engines.hf.loading import LoadedModel
@@ -33,7 +33,10 @@ from prefgen.engines.vllm import engine_args
 from prefgen.errors import EnvironmentFault, RowError, UsageError
 from prefgen.requests import Reply, Request
 
-TESTED = ("llava", "llava_next")
+TESTED = (
+    *("llava", "llava_next", "llava_next_video", "llava_onevision", "internvl", "idefics3", "smolvlm", "mistral3"),
+    *("aria", "exaone4_5"),
+)
 """`config.model_type`s whose texts equal the transformers engine's, shown by tests/engines/test_vllm.py."""
 
 # vLLM's default of 0.92 leaves no room for the vision tower and the sentence embedder; a CPU's memory is everybody's.
@@ -170,7 +173,7 @@ def start(config: EngineConfig, front: LoadedModel) -> Any:
         "revision": config.revision,
         "dtype": str(front.dtype).removeprefix("torch."),
         "trust_remote_code": config.trust_remote_code,
-        "skip_tokenizer_init": True,
+        "skip_tokenizer_init": False,
         "generation_config": "vllm",
         "enable_prompt_embeds": True,
         "limit_mm_per_prompt": {"image": 0},
@@ -319,6 +322,9 @@ def _whole(config: EngineConfig) -> Iterator[str]:
 def _embeds(front: LoadedModel, row: BatchRow) -> torch.Tensor:
     """The language model's input for a row: (kept tokens, hidden)."""
     ids = torch.from_numpy(decoding.kept_sequence(row, front.image_token_id, preserve=False).ids).to(front.device)
+    if row.features is not None and not front.family.encoder_outputs:
+        merged: torch.Tensor = vision.merged(front, ids[None], row.features)["inputs_embeds"][0]
+        return merged
     embeds_LH: torch.Tensor = front.model.get_input_embeddings()(ids)
     if row.features is not None:
         embeds_LH[ids == front.image_token_id] = row.features.to(embeds_LH)
