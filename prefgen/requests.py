@@ -103,6 +103,7 @@ class Completion:
         text: the continuation with its leading space, so that ``prefix + text`` is the answer so far.
         tokens: number of tokens generated.
         image_tokens: image tokens of the prompt; `kept_tokens` of them were visible. Both 0 if a server does not tell.
+        ids: the generated tokens, an end token included; empty where the engine does not tell.
     """
 
     text: str
@@ -110,6 +111,7 @@ class Completion:
     tokens: int
     image_tokens: int
     kept_tokens: int
+    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ TRL hands pictures to functions alone, never to models.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Reward:
             self._engine.submit(number, Rate(_turns(prompt, len(own)), own, _text(completion)))
         found = dict(self._engine.collect())
         for number, reply in found.items():
-            if isinstance(reply, RowError):
+            if isinstance(reply, RowError) or (isinstance(reply, Rated) and not math.isfinite(reply.reward)):
                 raise ValueError(f"completion {number} has no reward: {reply}")
         rewards = [reply.reward for _, reply in sorted(found.items()) if isinstance(reply, Rated)]
         return [self.figures.normalised(reward) for reward in rewards] if self._normalise else rewards

@@ -59,7 +59,7 @@ COMMANDS = {
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
     "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "rank:judge"),
     "noise": Entry(LOOK, "Draw a picture under noise of all strengths and kinds."),
-    "train": Entry(TRAIN, "Train a model on runs: DPO, IPO, SLiC, SFT or a reward model; with LoRA or whole."),
+    "train": Entry(TRAIN, "Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
     "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
     "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished:finalize"),

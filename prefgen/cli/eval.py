@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from prefgen.cli import options as o
-from prefgen.cli.params import Draft, command, only
+from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
+from prefgen.errors import UsageError
+from prefgen.options import DATA, JUDGE, MODELS, RUN, TEXT, check, check_choice, option
 from prefgen.sources.options import SourceOptions
+
+if TYPE_CHECKING:
+    from prefgen.evaluate.benchmarks.pope import Parser
+    from prefgen.evaluate.benchmarks.run import Answering, Judging, Scored
 
 evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
 PARSERS = ("official", "strict", "lenient")
@@ -23,19 +30,63 @@ Answers = Annotated[
     list[Path] | None, o.data("--answers", help="Score these answers: no model is asked. For all, or for each file.")
 ]
 OneAnswers = Annotated[Path | None, o.data("--answers", help="Score these answers: no model is asked.")]
-Output = Annotated[Path, o.data("--output", "-o", help="Folder for answers and scores.", callback=o.on_disk)]
-ImageRoot = Annotated[Path | None, o.data("--image-root", help="Folder of the pictures; else beside the questions.")]
-Limit = Annotated[int | None, o.data("--limit", help="Use the first N questions of a file.")]
-Suffix = Annotated[str, o.option("Text and sampling", "--suffix", help="Added to every question.")]
-Tokens = Annotated[
-    int, o.option("Text and sampling", "--max-new-tokens", help="Limit of an answer; decoding is greedy.")
-]
-Model = Annotated[str, o.model("--model", "-m", help="Model or adapter to measure: folder or Hub id.")]
-JudgePrompt = Annotated[
-    Path | None, o.option("Judge", "--judge-prompt", help="A prompt of your own: prefgen prompts export.")
-]
-JudgeTokens = Annotated[int, o.option("Judge", "--judge-tokens", help="Limit of a judge's reply.")]
 Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Options of every benchmark.
+
+    Attributes:
+        output: folder.
+        model: that is asked; empty where there are answers already.
+        image_root: folder of the pictures; None for the one of the questions.
+        limit: first questions of a file that are used.
+        max_new_tokens: of an answer.
+        seed: of the bootstrap.
+    """
+
+    output: Path = option(
+        Path(), "--output", "-o", help="Folder for answers and scores.", panel=DATA, required=True, callback=o.on_disk
+    )
+    image_root: Path | None = option(None, help="Folder of the pictures; else beside the questions.", panel=DATA)
+    limit: int | None = option(None, help="Use the first N questions of a file.", panel=DATA)
+    max_new_tokens: int = option(512, help="Limit of an answer; decoding is greedy.", panel=TEXT)
+    model: str = option("", "--model", "-m", help="Model or adapter to measure: folder or Hub id.", panel=MODELS)
+    seed: int = option(0, help="Seeds the bootstrap.", panel=RUN)
+    json: bool = option(False, help="Print all figures as JSON.", panel=RUN)
+    quiet: bool = option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=RUN)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def answering(self, engine: Draft[EngineConfig], answers: Sequence[Path], **more: Any) -> Answering:
+        """The source of answers that these options name."""
+        from prefgen.console import Console
+        from prefgen.evaluate.benchmarks.run import Answering
+
+        return Answering(
+            self.output,
+            self.model,
+            lambda: engine.make(model=self.model),
+            answers,
+            self.image_root,
+            self.limit,
+            self.max_new_tokens,
+            self.seed,
+            Console(stderr=True, quiet=self.quiet, highlight=False),
+            **more,
+        )
+
+
+@dataclass(frozen=True)
+class JudgingOptions:
+    """How a benchmark's judge is asked."""
+
+    judge_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=JUDGE)
+    judge_tokens: int = option(512, help="Limit of a judge's reply.", panel=JUDGE)
+
+
 _OF_ENGINE = (
     *("revision", "base_model", "chat_template", "engine", "base_url", "engine_key_env", "engine_args", "device"),
     *("dtype", "batch_size"),
@@ -47,28 +98,22 @@ Asked = Annotated[
     only("judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"),
 ]
 Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
+Found = Annotated[SourceOptions, only("image_match", "follow_links")]
 
 
 @evaluations.command()
 @command
 def pope(
     ctx: typer.Context,
-    found: Annotated[Draft[SourceOptions], only("image_match", "follow_links")],
+    options: Annotated[BenchmarkOptions, without(max_new_tokens={"default": 64})],
+    found: Found,
     engine: Engine,
     questions: Questions,
-    output: Output,
-    model: Model = "",
     answers: Answers = None,
-    image_root: ImageRoot = None,
-    limit: Limit = None,
     parser: Annotated[
         str, o.option("Text and sampling", "--parser", help="How an answer is read", choices=PARSERS)
     ] = PARSERS[0],
-    suffix: Suffix = "",
-    max_new_tokens: Tokens = 64,
-    seed: Seed = 0,
-    json: Json = False,
-    quiet: o.Quiet = False,
+    suffix: Annotated[str, o.option(TEXT, "--suffix", help="Added to every question.")] = "",
 ) -> None:
     """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
 
@@ -76,26 +121,30 @@ def pope(
 
     Example: prefgen eval pope --questions coco_pope_random.json --image-root coco/val2014 -m aligned -o pope
     """
-    from prefgen.cli import evaluating
+    from prefgen.evaluate.benchmarks import run
 
-    evaluating.pope(ctx.params)
+    check_choice("--parser", parser, PARSERS)
+    at = options.answering(
+        engine, answers or (), suffix=suffix, image_match=found.image_match, follow_links=found.follow_links
+    )
+    _show(run.pope(at, questions, cast("Parser", parser)), options)
 
 
 @evaluations.command()
 @command
 def chair(
     ctx: typer.Context,
-    found: Annotated[Draft[SourceOptions], only("image_match", "follow_links")],
+    options: Annotated[
+        BenchmarkOptions,
+        without(limit={"help": "Use the first N pictures."}, seed={"help": "Seeds the bootstrap and --sample."}),
+    ],
+    found: Found,
     engine: Engine,
     instances: Annotated[list[Path], o.data("--instances", help="COCO's instances, JSON; repeatable.")],
-    output: Output,
     captions: Annotated[
         list[Path] | None, o.data("--captions", help="COCO's captions, JSON, for the truth; repeatable.")
     ] = None,
-    model: Model = "",
     answers: OneAnswers = None,
-    image_root: Annotated[Path | None, o.data("--image-root", help="Folder of the pictures.")] = None,
-    limit: Annotated[int | None, o.data("--limit", help="Use the first N pictures.")] = None,
     sample: Annotated[int | None, o.data("--sample", help="Use N pictures drawn at random.")] = None,
     synonyms: Annotated[
         Path | None,
@@ -108,10 +157,6 @@ def chair(
     question: Annotated[
         str, o.option("Text and sampling", "--question", help="What is asked.")
     ] = "Describe the image in detail.",
-    max_new_tokens: Tokens = 512,
-    seed: Annotated[int, o.run("--seed", help="Seeds the bootstrap and --sample.")] = 0,
-    json: Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """CHAIR: objects in captions that are not in the picture, with recall, F1 and length.
 
@@ -119,30 +164,24 @@ def chair(
 
     Example: prefgen eval chair --instances instances_val2014.json --answers captions.jsonl -o chair
     """
-    from prefgen.cli import evaluating
+    from prefgen.evaluate.benchmarks import run
 
-    evaluating.chair(ctx.params)
+    given = (answers,) if answers else ()
+    at = options.answering(engine, given, image_match=found.image_match, follow_links=found.follow_links)
+    _show(run.chair(at, instances, captions or (), synonyms, question, sample), options)
 
 
 @evaluations.command()
 @command
 def mmhal(
     ctx: typer.Context,
+    options: BenchmarkOptions,
     engine: JudgedEngine,
     asked: Asked,
+    judging: JudgingOptions,
     questions: OneFile,
-    output: Output,
-    model: Model = "",
     answers: OneAnswers = None,
-    image_root: ImageRoot = None,
     with_image: Annotated[bool, o.option("Judge", "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
-    limit: Limit = None,
-    max_new_tokens: Tokens = 512,
-    judge_prompt: JudgePrompt = None,
-    judge_tokens: JudgeTokens = 512,
-    seed: Seed = 0,
-    json: Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """MMHAL-Bench: a judge rates answers from 0 to 6; below 3 they hallucinate.
 
@@ -150,31 +189,24 @@ def mmhal(
 
     Example: prefgen eval mmhal --questions response_template.json --image-root mmhal -m aligned --judge gpt4o -o mmhal
     """
-    from prefgen.cli import evaluating
+    from prefgen.evaluate.benchmarks import run
 
-    evaluating.mmhal(ctx.params)
+    at = options.answering(engine, (answers,) if answers else ())
+    _show(run.mmhal(at, _judging(ctx, asked, judging), questions, with_image=with_image), options)
 
 
 @evaluations.command("llava-bench")
 @command
 def llava_bench(
     ctx: typer.Context,
+    options: Annotated[BenchmarkOptions, without(max_new_tokens={"default": 1024})],
     engine: JudgedEngine,
     asked: Asked,
+    judging: Annotated[JudgingOptions, without(judge_tokens={"default": 1024})],
     questions: OneFile,
     context: Annotated[Path, o.data("--context", help="File of the pictures' captions.")],
     reference: Annotated[Path, o.data("--reference", help="File of the reference answers.")],
-    output: Output,
-    model: Model = "",
     answers: OneAnswers = None,
-    image_root: ImageRoot = None,
-    limit: Limit = None,
-    max_new_tokens: Tokens = 1024,
-    judge_prompt: JudgePrompt = None,
-    judge_tokens: JudgeTokens = 1024,
-    seed: Seed = 0,
-    json: Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """LLaVA-Bench (In-the-Wild): a judge scores answers beside reference answers.
 
@@ -183,9 +215,10 @@ def llava_bench(
     Example: prefgen eval llava-bench --questions questions.jsonl --context context.jsonl --reference gpt4.jsonl
     -m aligned -o bench
     """
-    from prefgen.cli import evaluating
+    from prefgen.evaluate.benchmarks import run
 
-    evaluating.llava_bench(ctx.params)
+    at = options.answering(engine, (answers,) if answers else ())
+    _show(run.llava_bench(at, _judging(ctx, asked, judging), questions, context, reference), options)
 
 
 @evaluations.command()
@@ -201,9 +234,30 @@ def compare(
 
     Example: prefgen eval compare pope-base pope-aligned
     """
-    from prefgen.cli import evaluating
+    from rich.table import Table
 
-    evaluating.compare(one, other, seed, json=json)
+    from prefgen.console import Console
+    from prefgen.evaluate.benchmarks import compare as compare_
+
+    found = compare_.compare(one, other, seed)
+    if json:
+        Console().print_json(_text(found))
+        return
+    table = Table("figure", str(one), str(other), "difference", "95% interval", box=None)
+    for name, difference in found["differences"].items():
+        values = [_cell(found[f"{side}_figures"][name]) for side in ("one", "other")]
+        told = ("–", "–")
+        if difference is not None:
+            low, high = difference["interval"]
+            told = f"{difference['value']:+.4f}", f"{low:+.4f} to {high:+.4f}"
+        table.add_row(name, *values, *told)
+    Console().print(table)
+    typer.echo(
+        f"{found['items']:,} items in both; right in one alone: {found['right_only_in_one']:,} and "
+        f"{found['right_only_in_other']:,}, McNemar's p {found['mcnemar_p']:.3g}"
+    )
+    if found["only_in_one"] or found["only_in_other"]:
+        typer.echo(f"left out, in one alone: {found['only_in_one']:,} and {found['only_in_other']:,} items", err=True)
 
 
 @evaluations.command()
@@ -233,9 +287,38 @@ def rm(
 
     Example: prefgen eval rm RM povid rlhf-v vlfeedback
     """
-    from prefgen.cli import evaluating
+    import dataclasses
+    import json as json_
 
-    evaluating.rewards(ctx.params, engine)
+    from rich.table import Table
+
+    from prefgen.console import Console
+    from prefgen.engines import build
+    from prefgen.evaluate import rewards as rewards_
+    from prefgen.requests import Generate
+    from prefgen.training import reward
+
+    build.hush(engine, (Generate,))
+    models = [place for place in places if reward.is_reward_model(place)]
+    runs = [place for place in places if place not in models]
+    policies = [(policy, rewards_.reference_of(policy, reference)) for policy in implicit or ()]
+    if not runs or not (models or policies):
+        raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
+    found = rewards_.matrix(models, runs, policies, engine, limit, seed)
+    if json:
+        Console().print_json(json_.dumps(dataclasses.asdict(found)))
+        return
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    for name in found.unrecorded:
+        console.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
+    for name, count in found.seen.items():
+        console.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
+    for reason, count in found.dropped.items():
+        console.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
+    table = Table("reward", *found.seen, box=None)
+    for name, cells in found.cells.items():
+        table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
+    Console().print(table)
 
 
 @evaluations.command()
@@ -264,6 +347,70 @@ def scenes(
     """
     if scenes is not None:
         typer.echo(f"--scenes {scenes} is not needed any more: the scenes are part of prefgen", err=True)
-    from prefgen.cli import evaluating
+    from prefgen.console import Console
+    from prefgen.engines import build
+    from prefgen.engines.hf.loading import load
+    from prefgen.evaluate.scenes import measure
+    from prefgen.evaluate.scenes.heldout import HELDOUT_SCENES, heldout
+    from prefgen.requests import Generate
 
-    evaluating.scenes(replace(engine, dtype="float32"), limit, engine.batch_size, seed, json=json)
+    config = replace(engine, dtype="float32")
+    if not 1 <= limit <= HELDOUT_SCENES:
+        raise UsageError(f"--limit {limit} must be between 1 and {HELDOUT_SCENES}")
+    build.hush(config, (Generate,))
+    loaded = load(config)
+    figures = measure.evaluate(
+        measure.responder(loaded.model, loaded.processor, engine.batch_size), heldout(limit), seed
+    )
+    if json:
+        typer.echo(measure.as_json(figures))
+        return
+    Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))
+
+
+def _judging(ctx: typer.Context, asked: Draft[JudgeConfig], options: JudgingOptions) -> Judging:
+    from prefgen.evaluate.benchmarks.run import Judging
+
+    return Judging(asked.make, ctx.params["judge"], options.judge_prompt, options.judge_tokens)
+
+
+def _show(found: Scored, options: BenchmarkOptions) -> None:
+    """Print the table and what was left out."""
+    from rich.table import Table
+
+    from prefgen.console import Console
+    from prefgen.evaluate.benchmarks import compare as compare_
+
+    scores = found.scores
+    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    for reason, count in scores["unanswered"].items():
+        console.print(f"{count:,} questions have no answer and are left out: {reason}", style="yellow")
+    if scores.get("foreign_answers"):
+        console.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
+    if options.json:
+        Console().print_json(_text(scores))
+        return
+    table = Table("", *found.figures, box=None)
+    for name, row in found.rows.items():
+        bounds = row.get("intervals", {})
+        cells = []
+        for figure in found.figures:
+            interval = bounds.get(figure)
+            cells.append(_cell(row[figure]) + _bounds(interval))
+        table.add_row(name, *cells)
+    Console().print(table)
+    typer.echo(f"scores in {options.output / compare_.SCORES}")
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(found, indent=2, ensure_ascii=False)

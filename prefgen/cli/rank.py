@@ -85,7 +85,7 @@ def judge(
 
     from prefgen.console import Console
     from prefgen.errors import TooManyDropped
-    from prefgen.estimate import costs
+    from prefgen.evaluate.judge import render
     from prefgen.runner import judging
     from prefgen.runner.reporter import Terminal
 
@@ -99,6 +99,6 @@ def judge(
     if json:
         Console().print_json(json_.dumps(dataclasses.asdict(found)))
     else:
-        Console().print(costs.render_accuracy(found))
+        Console().print(render(found))
     if not found.pairs:
         raise TooManyDropped(f"no pair of {run} was judged, or none has a label")

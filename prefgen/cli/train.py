@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +32,7 @@ _ONLINE = (
     *("online_every", "online_args", "with_stored", "mix", "fallback", "max_fallback", "similarity_model"),
     *("annotator", "annotator_revision", "annotator_prompt"),
 )
+_MAKERS = ("bdhs", "dpo", "povid")
 _SERVED = ("judge", "api_key_env", "max_cost")
 _SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample", "split", "allow_urls")
 _ROWS = 20  # of a sweep's table in the terminal; its README.md has all
@@ -73,7 +74,7 @@ def train(
     objective: Objective,
     optimisation: Annotated[Optimisation, without(validation={"default": None, "optional": True})],
     training: Training,
-    online: Annotated[Draft[Online], without(online={"default": None, "optional": True})],
+    online: Annotated[Draft[Online], without(online={"default": None, "optional": True, "choices": _MAKERS})],
     asked: Annotated[
         Draft[JudgeConfig],
         only(
@@ -94,12 +95,14 @@ def train(
         ),
     ],
 ) -> None:
-    """Train a model on runs: DPO, IPO, SLiC, SFT or a reward model; with LoRA or whole.
+    """Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole.
 
     The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
 
     rm trains a reward model, by default as in the paper: --lr 2e-5, constant, 4,000 steps, a tenth held out.
+
+    rloo and ppo sample answers to the prompts of runs or SFT data, which --reward rates, with the paper's settings.
 
     With --online bdhs or dpo, SFT data is enough: nothing is stored, all answers are made while training.
 
@@ -112,22 +115,29 @@ def train(
     from prefgen.cli import config
     from prefgen.console import Console
     from prefgen.engines import build
-    from prefgen.requests import Generate
+    from prefgen.evaluate.scenes import reward as scenes_reward
+    from prefgen.requests import Generate, Rate
     from prefgen.signals import Interrupts
 
-    objective = replace(objective, loss=_loss(loss))
-    defaults = _defaults(ctx, objective.loss)
-    optimisation = replace(optimisation, **defaults)
+    defaults = _defaults(ctx, _loss(loss))
+    own = {field.name for field in fields(Objective)}
+    objective = replace(objective, loss=_loss(loss), **{name: defaults[name] for name in defaults.keys() & own})
+    of_training = {field.name for field in fields(Optimisation)} - own
+    optimisation = replace(optimisation, **{name: defaults[name] for name in defaults.keys() & of_training})
+    generates = ctx.params["online"] is not None or objective.samples
+    if objective.samples and ctx.params["online"] is not None:
+        raise UsageError(f"--online is for losses of pairs; {objective.loss} samples its answers, rated by --reward")
     for name in _ONLINE:
-        if ctx.params["online"] is None and config.is_given(ctx, name):
+        if not generates and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-').removesuffix('s')} needs --online")
     for name in _SFT:
-        if ctx.params["online"] is None and config.is_given(ctx, name):
+        if not generates and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is for SFT data, which needs --online")
-    made = online.make() if ctx.params["online"] else None
+    made = _made(online, objective, defaults) if generates else None
     for name in _SERVED:
         if not (made and made.served) and config.is_given(ctx, name):
             raise UsageError(f"--{name.replace('_', '-')} is for an --annotator that is a server's URL")
+    engines: dict[Any, Any] = {Rate: scenes_reward.engine} if made and made.reward == "scenes" else {}
     judged = asked.make(judge_url=made.annotator) if made and made.served else asked.make()
     try:
         from prefgen.training import processes
@@ -162,6 +172,7 @@ def train(
         training.report_to,
         made,
         judged,
+        engines=engines,
     )
     console = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
     finishing = "the step in hand is finished and a checkpoint written" if processes.first() else ""
@@ -184,6 +195,15 @@ def train(
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
     console.print(f"model in {output}", markup=False)
+
+
+def _made(online: Draft[Online], objective: Objective, defaults: Mapping[str, Any]) -> Online:
+    """How answers are made while training."""
+    if not objective.samples:
+        return online.make()
+    every: dict[str, Any] = {name: defaults[name] for name in ("online_every",) if name in defaults}
+    made: Online = online.make(online="sampled", **every)
+    return made
 
 
 def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
@@ -325,6 +345,15 @@ def _print_steps(job: Job, prepared: Prepared, console: Console) -> None:
 
 
 def _print_online(online: Online, console: Console) -> None:
+    if online.online == "sampled":
+        method: Any = online.method(0)
+        every = "new in every step" if online.online_every == 1 else f"for {online.online_every:,} steps at a time"
+        console.print(f"{method.candidates} answers of the policy to a prompt, {every}", markup=False)
+        console.print(f"reward: {online.reward}, normalised by the first model's answers", markup=False)
+        console.print(
+            f"a prompt whose answers cannot be rated is left out; the run stops if {online.max_fallback:.0%} are"
+        )
+        return
     made = {"bdhs": "rejected answers by BDHS", "povid": "rejected answers by distortion", "dpo": "both answers"}
     beside = "averaged with the stored ones" if online.averages else "in place of the stored ones"
     given = f" ({', '.join(online.online_args)})" if online.online_args else ""

@@ -1,13 +1,9 @@
-"""Expected and actual cost of a judge, and its accuracy as text."""
+"""Expected and actual cost of a judge, as text."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
-from rich.table import Table
-from rich.text import Text
 
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.chat.ledger import Bill
@@ -15,9 +11,6 @@ from prefgen.engines.chat.money import price_of, prompt_bound
 from prefgen.methods.base import Method
 from prefgen.records import Sample
 from prefgen.requests import Chat
-
-if TYPE_CHECKING:
-    from prefgen.evaluate.judge import Accuracy
 
 _BYTES_PER_TOKEN = 4.0  # of English; a bound would be 1
 _REPLY_TO_ANSWER = 2.0  # a reply repeats the answer and says what changed
@@ -71,25 +64,6 @@ def _first_requests(method: Method, sample: Sample) -> tuple[object, ...]:
         return ()
     finally:
         flow.close()
-
-
-def render_accuracy(found: Accuracy) -> Table:
-    """A judge's accuracy as a table for the terminal."""
-    table = Table(show_header=False)
-    table.add_row("pairs judged", f"{found.pairs:,}")
-    for reason, count in found.failed.items():
-        table.add_row(Text(f"not judged, {reason}"), f"{count:,}")
-    for name, share in (
-        ("accuracy of a verdict", found.accuracy),
-        ("same verdict in both orders", found.agreed),
-        ("accuracy of these", found.agreed_accuracy),
-        ("verdicts for the first answer", found.first),
-        ("ties", found.ties),
-        ("unclear", found.unclear),
-    ):
-        if share is not None:
-            table.add_row(name, f"{share:.1%}")
-    return table
 
 
 def describe(bill: Bill, judge: JudgeConfig) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from prefgen.driver import Asking, drive
 from prefgen.engines.base import Engines
 from prefgen.images import ImageRoot, load_images
@@ -135,3 +138,22 @@ def _sample(row: Mapping[str, Any]) -> Sample | Dropped:
     pictures = tuple(ImageRef(data=image["bytes"]) for image in row["images"])
     sample = Sample(row["id"], prompt, pictures, None, row["source"], row["source_id"], row["turn"])
     return load_images(sample, ImageRoot(()), None)
+
+
+def render(found: Accuracy) -> Table:
+    """A judge's accuracy as a table for the terminal."""
+    table = Table(show_header=False)
+    table.add_row("pairs judged", f"{found.pairs:,}")
+    for reason, count in found.failed.items():
+        table.add_row(Text(f"not judged, {reason}"), f"{count:,}")
+    for name, share in (
+        ("accuracy of a verdict", found.accuracy),
+        ("same verdict in both orders", found.agreed),
+        ("accuracy of these", found.agreed_accuracy),
+        ("verdicts for the first answer", found.first),
+        ("ties", found.ties),
+        ("unclear", found.unclear),
+    ):
+        if share is not None:
+            table.add_row(name, f"{share:.1%}")
+    return table

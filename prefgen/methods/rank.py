@@ -38,6 +38,7 @@ Departures from MMPR:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -116,6 +117,20 @@ class _Ranked:
             "answer_kind": true.kind,
             "final_answers": {"right": true.value, "wrong": _value(self.finals[1 + loser])},
         }
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Answers of a policy to one prompt, and what each scored.
+
+    Attributes:
+        ids: their tokens. cut: whether the limit of tokens ended them. scores: higher is better.
+    """
+
+    texts: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    cut: tuple[bool, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -300,6 +315,23 @@ class Rank:
         scores = [float(place in right) for place in range(len(answers))]
         return _Ranked([(one, other) for one in winners for other in apart], scores, finals=[true, *finals])
 
+    def sampled(self, sample: Sample) -> Generator[tuple[Request, ...], tuple[Reply, ...], Sampled]:
+        """All answers with their scores, not paired: what reinforcement learning takes."""
+        if self.by == "similarity":
+            base.reference(sample)
+        completions = yield from generate(*(self._generate(sample, number) for number in range(self.answers)))
+        texts = tuple(completion.text.strip() for completion in completions)
+        answers = list(dict.fromkeys(texts))
+        compares = self.by in ("annotator", "api")
+        scores = [0.5] if compares and len(answers) == 1 else (yield from self._scores(sample, answers))[0]
+        known = dict(zip(answers, scores, strict=True))
+        return Sampled(
+            texts,
+            tuple(completion.ids for completion in completions),
+            tuple(completion.finish == "length" for completion in completions),
+            tuple(known[text] for text in texts),
+        )
+
     def _pair(self, sample: Sample, chosen: str, rejected: str, made: Completion) -> Pair:
         """A pair of two answers, without the record of how they were ranked."""
         return Pair(
@@ -331,7 +363,10 @@ class Rank:
             rates = tuple(
                 Rate(sample.prompt, sample.loaded_images, answer, (sample.answer or "").strip()) for answer in answers
             )
-            return [rated.reward for rated in (yield from rate(*rates))], []
+            rewards = [rated.reward for rated in (yield from rate(*rates))]
+            if wrong := [reward for reward in rewards if not math.isfinite(reward)]:
+                raise RowError("ANSWER_UNRATED", f"the reward is {wrong[0]}")
+            return rewards, []
         if self.by == "image-gain":
             views = (View(), View(rho=1.0))
             readings = (Score(sample.prompt, sample.loaded_images, view, text) for text in answers for view in views)

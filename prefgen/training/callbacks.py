@@ -10,7 +10,7 @@ from typing import Any
 import transformers
 
 from prefgen.errors import ExitCode
-from prefgen.training import curves, processes
+from prefgen.training import curves, processes, rollouts
 
 Metrics = dict[str, float]
 Asked = Callable[[], ExitCode | None]
@@ -26,6 +26,20 @@ class Stop(transformers.TrainerCallback):  # type: ignore[misc]  # transformers 
         """Stop the trainer if a process was asked to."""
         if processes.most(self._asked() or 0) and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
+
+
+class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Says once that a run's answers have collapsed, as soon as its metrics show it."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said = False
+
+    def on_log(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
+        """After every step."""
+        if not self._said and (found := rollouts.collapse(state.log_history)):
+            self._said = True
+            self._say(f"collapse: {found}")
 
 
 class Log(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import prefgen
-from prefgen.training import processes
+from prefgen.training import processes, rollouts
 
 if TYPE_CHECKING:
     from prefgen.training.callbacks import Metrics
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 _RATED = ("loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected")
+_SAMPLED = (
+    *("loss", "reward", "reward_std", "kl", "entropy"),
+    *("completions/mean_length", "completions/clipped_ratio", "alike"),
+)
 _NOTES = {
     "": "At the first step policy and reference are one model. `logps/end` is the log-probability of the chosen "
     "answers' end token: where it falls, answers grow longer.",
+    "samples": "`kl` is of whole answers, in nats; `alike` is the share of prompts all of whose answers are alike. A "
+    "reward that rises says nothing of what it leaves out: measure the model by other means.",
     "rm": "This is a reward model: `reward_head.safetensors` is the head on the state of an answer's last token, "
     "`reward.json` has the mean and spread of its rewards. `prefgen.rewards.Reward` loads both.",
 }
@@ -37,9 +43,9 @@ def render(
     settings["processes"] = processes.count()
     columns = [(f"step {entry['step']}", "", entry) for entry in (steps[0], steps[-1])]
     columns += [(f"held out, step {entry['step']}", "eval_", entry) for entry in (*held_out[:1], *held_out[-1:])]
-    shown = _RATED if job.objective.loss == "rm" else _SHOWN
     without = f"; {len(prepared.held_out):,} more are held out" if held_out else ""
-    kind = "rm" if job.objective.loss == "rm" else ""
+    kind = "rm" if job.objective.loss == "rm" else "samples" if job.objective.samples else ""
+    shown = {"rm": _RATED, "samples": _SAMPLED}.get(kind, _SHOWN)
     did = "trained as a reward model" if kind == "rm" else f"aligned with {job.objective.loss}"
     library = "peft" if job.optimisation.save == "adapter" else "transformers"
     return "\n".join(
@@ -72,6 +78,7 @@ def render(
             *(_line(name, *(_figure(entry.get(prefix + name)) for _, prefix, entry in columns)) for name in shown),
             "",
             _NOTES[kind],
+            *(["", f"**Collapse**: {collapsed}."] if (collapsed := rollouts.collapse(steps)) else []),
             "",
             "| setting | value |",
             "| --- | --- |",

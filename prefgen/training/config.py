@@ -16,17 +16,22 @@ from prefgen.methods.povid import Povid
 from prefgen.methods.rank import Rank
 from prefgen.options import check, check_choice, flag, option, shared
 
-Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft", "rm"]
+Loss = Literal["dpo", "ipo", "ipo-sum", "slic", "sft", "rm", "rloo", "ppo"]
 LossMask = Literal["all", "no-eos", "spans", "dense"]
 Average = Literal["losses", "margins"]
 Schedule = Literal["cosine", "constant"]
 Saved = Literal["merged", "adapter"]
 Reference = Literal["precompute", "live"]
-Maker = Literal["bdhs", "dpo", "povid"]
+Maker = Literal["bdhs", "dpo", "povid", "sampled"]
 Fallback = Literal["drop", "stored"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 _OBJECTIVE, _TRAINING, _ONLINE = "Objective", "Training", "Online"
-_KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {"bdhs": BDHS, "dpo": Rank, "povid": Povid}
+_KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {
+    "bdhs": BDHS,
+    "povid": Povid,
+    "dpo": Rank,
+    "sampled": Rank,
+}
 _OURS = ("seed", "prompt", "by", "policies", "reward_model", "reward_revision")  # of the methods, decided here
 DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
     "rm": {
@@ -37,8 +42,25 @@ DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
         "validation": 0.1,
         "save": "adapter",
     },
+    "rloo": {"lr": 3e-4, "epochs": 2.0, "grad_accum": 16, "beta": 0.4, "projector_lr": 0.0},
+    "ppo": {
+        "lr": 1.41e-5,
+        "lr_schedule": "constant",
+        "epochs": 3.0,
+        "batch_size": 2,
+        "grad_accum": 4,
+        "beta": 0.2,
+        "projector_lr": 0.0,
+        "online_every": 4,
+    },
 }
-"""Defaults of a loss, where they differ from those below: appendix A for reward models, whose batches are of 32."""
+"""Defaults of a loss, where they differ from those below: appendix A's, with four answers a prompt. A step of a reward
+model has 32 pairs, of RLOO 256 answers, of PPO 32; PPO's β is that of TRL's former trainer: the paper has none."""
+SAMPLES: tuple[Loss, ...] = ("rloo", "ppo")
+"""Losses over answers that the policy samples and a reward rates."""
+_SAMPLING = ("candidates", "order", "with_image", "max_new_tokens", "verdict_tokens")
+REWARDS = ("similarity", "image-gain", "judge", "scenes")
+"""Rewards that have a name; any other is the folder of a reward model."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,7 @@ class Objective:
 
     Attributes:
         loss: ``sft`` learns the chosen answers alone: the control that tells what the pairs add. ``rm`` trains a reward
-            model, see `prefgen.training.reward`.
+            model, see `prefgen.training.reward`; ``rloo`` and ``ppo`` see `prefgen.training.policy_gradient`.
         beta: β: strength of the pull towards the reference; for IPO, half the inverse of the margin that is aimed at.
         gamma: γ of equation 5: weight of a sample's first rejected answer; the others share the rest.
         average: what is averaged over several rejected answers: their losses, or their margins inside one loss.
@@ -57,6 +79,7 @@ class Objective:
         anchor_weight: weight of the loss that keeps the chosen answer's reward up (DPO only; mDPO).
         anchor: δ of that loss, the reward that it aims beyond.
         sft_weight: weight of the chosen answer's negative log-likelihood per token.
+        clip: ε of rloo and ppo: how far the policy may move from the one that sampled the answers.
         length_normalised: divide an answer's log-ratio by its number of tokens (IPO always does; ``ipo-sum`` never).
     """
 
@@ -79,6 +102,9 @@ class Objective:
     anchor: float = option(0.0, help="dpo: δ, the reward that the anchor aims beyond.", panel=_OBJECTIVE)
     sft_weight: float = option(0.0, help="Weight of the chosen answer's NLL per token.", panel=_OBJECTIVE, low=0)
     length_normalised: bool = option(False, help="dpo, slic: log-ratios per token.", panel=_OBJECTIVE)
+    clip: float = option(
+        0.2, help="rloo, ppo: ε that the ratio to the sampling policy is clipped to.", panel=_OBJECTIVE
+    )
 
     def __post_init__(self) -> None:
         check_choice("--loss", self.loss, LOSSES)
@@ -89,17 +115,26 @@ class Objective:
             raise UsageError(f"--label-smoothing belongs to dpo; {self.loss} has none")
         if self.length_normalised and self.loss.startswith("ipo"):
             raise UsageError("--length-normalised belongs to dpo and slic; `ipo` is per token, `ipo-sum` is not")
+        if not 0 < self.clip < 1:
+            raise UsageError(f"--clip {self.clip:g} must be above 0 and below 1")
         for name in ("quality_weight", "anchor_weight"):
             if getattr(self, name) and self.loss != "dpo":
                 raise UsageError(f"{flag(name)} belongs to dpo; {self.loss} has no rewards of one answer")
         if self.anchor and not self.anchor_weight:
             raise UsageError("--anchor belongs to --anchor-weight, which is 0")
-        if self.loss in ("sft", "rm") and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
+        if self.loss in ("sft", "rm", *SAMPLES) and (
+            self.sft_weight or self.length_normalised or self.pair_weight != 1
+        ):
             raise UsageError(
                 f"--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; {self.loss} has none"
             )
         if self.loss == "rm" and self.beta != type(self).beta:
             raise UsageError("--beta belongs to losses with a reference; rm has none")
+
+    @property
+    def samples(self) -> bool:
+        """Whether the loss is over answers that the policy samples, not over pairs."""
+        return self.loss in SAMPLES
 
     @property
     def scale(self) -> float:
@@ -184,7 +219,8 @@ class Online:
 
     Attributes:
         online: ``bdhs`` makes the rejected answer by BDHS, ``povid`` by distortion of the chosen one; ``dpo`` draws two
-            answers, of which the annotator prefers one (online DPO).
+            answers, of which the annotator prefers one (online DPO); ``sampled``, which rloo and ppo imply, samples
+            answers that a reward rates.
         online_every: steps that one round of answers is made for, by the policy before the first of them.
         online_args: ``name=value``: options of the method, which otherwise has its own defaults.
         with_stored: average the answer with the stored rejected ones (eq. 5); None does so for ``povid`` alone.
@@ -195,6 +231,9 @@ class Online:
         similarity_model: as of `prefgen.engines.base.EngineConfig`, and `annotator_revision` likewise.
         annotator: folder or Hub id of the model that compares two answers, or URL of an OpenAI-compatible server.
         annotator_prompt: file with another prompt than ours, see `prefgen.methods.verdicts.Comparer`.
+        reward: what rates sampled answers: the folder of a reward model, ``similarity`` to the reference answer,
+            ``image-gain`` (both as of `prefgen.methods.rank`), ``judge`` (each answer against its siblings, by the
+            annotator) or ``scenes`` (shapes named rightly minus those invented, by the reference answer).
     """
 
     online: Maker = option(dataclasses.MISSING, help="Answers that the policy makes meanwhile", panel=_ONLINE)
@@ -215,14 +254,28 @@ class Online:
     annotator: str = option("", help="dpo: model that compares answers, or a server's URL.", panel=_ONLINE)
     annotator_revision: str | None = option(None, help="Its branch, tag or commit.", panel=_ONLINE)
     annotator_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=_ONLINE)
+    reward: str = option(
+        "", help="rloo, ppo: folder of a reward model, similarity, image-gain, judge or scenes.", panel=_ONLINE
+    )
 
     def __post_init__(self) -> None:
         check(self)
-        if (self.online == "dpo") != bool(self.annotator):
+        samples = self.online == "sampled"
+        if samples != bool(self.reward):
             raise UsageError(
-                "--online dpo and --annotator go together: a model, or the URL of a server, to compare with"
+                f"--reward is for rloo and ppo, which need one: a reward model's folder, {', '.join(REWARDS)}"
             )
-        if self.online != "dpo" and self.annotator_prompt:
+        compares = self.online == "dpo" or self.reward == "judge"
+        if compares != bool(self.annotator):
+            raise UsageError(
+                "--online dpo or --reward judge, and --annotator go together: a model, or the URL of a server, to "
+                "compare with"
+            )
+        if samples and (self.mix or self.with_stored or self.fallback == "stored"):
+            raise UsageError(
+                "--mix, --with-stored and --fallback stored belong to losses of pairs; rloo and ppo sample"
+            )
+        if not compares and self.annotator_prompt:
             raise UsageError("--annotator-prompt is for --online dpo: nobody else compares answers")
         if self.online == "dpo" and self.with_stored:
             raise UsageError(
@@ -257,13 +310,18 @@ class Online:
             UsageError: for an argument that is none of its options, or has no such value.
         """
         kind = _KINDS[self.online]
-        settings: dict[str, Any] = {"seed": seed, **_arguments(kind, self.online_args)}
-        if self.online == "dpo":
+        names = _SAMPLING if self.online == "sampled" else None
+        settings: dict[str, Any] = {"seed": seed, **_arguments(kind, self.online_args, names)}
+        if self.reward and self.reward != "judge":
+            by = self.reward if self.reward in ("similarity", "image-gain") else "reward"
+            model = self.reward if by == "reward" else ""
+            settings = {"by": by, "prompt": prompts.load("rank-text"), "reward_model": model, **settings}
+        elif kind is Rank:
             by, name = ("api", "rank") if self.served else ("annotator", "rank-text")
             settings = {
                 "by": by,
                 "prompt": prompts.load(name, self.annotator_prompt),
-                "candidates": 2,
+                **({} if self.online == "sampled" else {"candidates": 2}),
                 "order": "random",
                 **settings,
             }
@@ -273,9 +331,17 @@ class Online:
         return made
 
 
-def _arguments(kind: type[Any], given: Sequence[str]) -> dict[str, Any]:
-    """Parse ``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default."""
-    known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in _OURS}
+def _arguments(kind: type[Any], given: Sequence[str], names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Parse ``rho=0.9`` to ``{"rho": 0.9}``, by the type of the option's default.
+
+    Args:
+        names: that may be given; None for all that are not decided here.
+    """
+    known: dict[str, Any] = {
+        field.name: field.default
+        for field in dataclasses.fields(kind)
+        if (field.name not in _OURS if names is None else field.name in names)
+    }
     found: dict[str, Any] = {}
     for argument in given:
         name, _, value = argument.partition("=")

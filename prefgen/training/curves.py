@@ -36,6 +36,14 @@ _PAIRS = {
     "logps/chosen": "log-probability: chosen answers (nats)",
     "logps/rejected": "log-probability: rejected answers (nats)",
 }
+_SAMPLED = {
+    "reward": "reward of sampled answers",
+    "kl": "KL from the reference, of an answer (nats)",
+    "completions/mean_length": "length of answers (tokens)",
+    "entropy": "entropy (nats a token)",
+    "alike": "prompts all of whose answers are alike (share)",
+    "completions/clipped_ratio": "answers cut by the limit of tokens (share)",
+}
 _SHARE = (0.0, 1.0)  # the limits of an accuracy
 
 
@@ -51,6 +59,7 @@ def draw(history: Sequence[Mapping[str, float]]) -> str:
     last = max((int(entry["step"]) for entry in history), default=1)
     names = {name for entry in steps for name in entry}
     shown = _RATED if "rewards/chosen" in names and "logps/end" not in names else _PAIRS
+    shown = _SAMPLED if "alike" in names else shown
     width, height = 2 * _WIDTH, _HEAD + _HEIGHT * -(-len(shown) // 2)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

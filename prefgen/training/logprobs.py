@@ -133,7 +133,7 @@ class Policy(torch.nn.Module):
         """`token_logps` of the samples."""
         with autocast(self._loaded):
             found = self.states(items)
-            return found.split(_logps(self._loaded, found, processes.most))
+            return found.split(logps(self._loaded, found, processes.most))
 
     def states(self, items: Sequence[Item], *, ends: bool = False) -> States:
         """`states` of these samples."""
@@ -157,7 +157,7 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     """
     with autocast(loaded):
         found = states(loaded, items, packed)
-        return found.split(_logps(loaded, found))
+        return found.split(logps(loaded, found))
 
 
 def autocast(loaded: LoadedModel) -> torch.autocast:
@@ -263,7 +263,7 @@ def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor
     return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
 
 
-def _logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
+def logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
     """Log-probabilities of the targets, (N,), from the output layer."""
     head, readout = loaded.model.get_output_embeddings(), loaded.readout
 

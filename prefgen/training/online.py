@@ -21,7 +21,7 @@ import json
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -29,21 +29,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prefgen import records, seeds
+from prefgen import durable, records, seeds
 from prefgen.driver import drive
 from prefgen.engines import build
 from prefgen.engines.base import NO_SIMILARITY, EngineConfig, Engines
 from prefgen.engines.chat.engine import ChatEngine
 from prefgen.engines.chat.ledger import Ledger
 from prefgen.engines.hf.engine import TransformersEngine
-from prefgen.errors import RowError
+from prefgen.errors import RowError, UsageError
 from prefgen.methods.base import Recording, settings
+from prefgen.methods.rank import Rank, Sampled
 from prefgen.records import Dropped, Outcome
-from prefgen.requests import Chat, Reply
+from prefgen.requests import Chat, Rate, Reply
 from prefgen.rundir.reader import asked, loaded_images
+from prefgen.training import reward
 from prefgen.training.config import Online
 from prefgen.training.losses import takes_offline
+from prefgen.training.policy_gradient import Rollout
 from prefgen.training.reference import Live
+from prefgen.training.reward import Figures
 from prefgen.training.rows import Item, Reader, Sample
 
 if TYPE_CHECKING:
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
 # Metrics, of the samples whose answers were asked for since the last step was logged.
 ASKED, FALLBACK, SECONDS = "online/asked", "online/fallback", "online/seconds"
 _AHEAD = "ahead.json"  # in a checkpoint
+_FIGURES = "rewards.json"  # in the records
+_MEASURED = 64  # prompts whose answers the mean and spread of rewards are taken of
 _RECENT, _LEAST = 64, 16  # samples that `--max-fallback` is a share of: the last so many, once there are a few
 _ADVICE = {
     "ANSWER_ALIKE": "The policy's two answers are alike: raise --online-arg temperature= or max_new_tokens=.",
@@ -61,6 +67,8 @@ _ADVICE = {
     "REJECTED_SIMILAR": "The policy's answers are too similar: hide more of the image, or raise the threshold.",
 }
 Row = Mapping[str, Any]
+Read = dict[str, list[list[float]]]
+"""What a policy says of sampled answers: `Rollout`'s ``logps`` and ``values``."""
 Made = Row | str | None
 """Columns of a row that stand in place of the stored ones; why there are none, as ``REASON: detail``; None where none
 were asked for."""
@@ -86,6 +94,8 @@ class Renewal:
 
     Args:
         rows: the stored rows of a sample.
+        figures: by which rewards of sampled answers are normalised.
+        reads: what the policy says of sampled answers, asked when they are trained on by a later one.
     """
 
     def __init__(
@@ -96,6 +106,8 @@ class Renewal:
         policy: PolicyEngine,
         rows: Callable[[Sample], list[dict[str, Any]]],
         reader: Reader,
+        figures: Figures | None = None,
+        reads: Callable[[list[Item]], list[Read]] | None = None,
     ) -> None:
         self._online = online
         self._seed = seed
@@ -103,6 +115,8 @@ class Renewal:
         self._policy = policy
         self._rows = rows
         self._reader = reader
+        self.figures = figures
+        self._reads = reads
 
     def make(self, items: Sequence[Item], epoch: int) -> list[Made]:
         """Answers for these items from the current policy.
@@ -118,11 +132,23 @@ class Renewal:
             if not takes_offline(self._online.mix, self._seed, epoch, item.sample.id)  # eq. 4
         ]
         samples = [_unanswered(self._rows(items[place].sample)[0]) for place in places]
-        for index, outcome in drive(samples, self._online.method(own), self._engines):
+        method: Any = self._online.method(own)
+        flow = method.sampled if self._online.online == "sampled" else method
+        for index, outcome in drive(samples, flow, self._engines):
             assert not isinstance(outcome, list)  # see `Online.method`
             made[places[index]] = _columns(outcome)
         self._policy.rest()
+        if self.figures and self._reads and self._online.online_every > 1:
+            self._read(items, made, self._reads)
         return made
+
+    def _read(self, items: Sequence[Item], made: list[Made], reads: Callable[[list[Item]], list[Read]]) -> None:
+        """Add what the policy that sampled answers says of them; those that do not fit are told when they are put."""
+        for place, own in enumerate(made):
+            with suppress(RowError):
+                if isinstance(own, dict):
+                    (said,) = reads([self.put(items[place], own)])
+                    made[place] = {**own, **said}
 
     def put(self, item: Item, made: Row) -> Item:
         """The item with these answers, without reference log-probabilities.
@@ -131,6 +157,17 @@ class Renewal:
             RowError: it cannot be trained on with them.
         """
         stored = self._rows(item.sample)
+        if "ids" in made:
+            assert self.figures
+            sample = self._reader.sampled(item, stored[0], made["ids"])
+            rollout = Rollout(
+                tuple(made["rewards"]),
+                tuple(map(self.figures.normalised, made["rewards"])),
+                tuple(made["cut"]),
+                len(set(made["texts"])) == 1,
+                *(tuple(map(torch.tensor, made.get(name, ()))) for name in ("logps", "values")),
+            )
+            return replace(item, sample=sample, reference=(), rollout=rollout)
         beside = stored if self._online.averages else []  # eq. 5
         row = {**stored[0], **made, "rejected_images": None}
         sample = self._reader.sample([*beside, row], item.sample.place, item.pixels)
@@ -251,11 +288,13 @@ class Supply:
 
 
 @contextmanager
-def supply(job: Job, prepared: Prepared, model: Any) -> Iterator[Supply | None]:
+def supply(
+    job: Job, prepared: Prepared, model: Any, reads: Callable[[list[Item]], list[Read]] | None = None
+) -> Iterator[Supply | None]:
     """The supply of a job that generates answers during training, else None.
 
     Args:
-        model: before its first step, see `prefgen.training.reference.Live`.
+        model: before its first step, see `prefgen.training.reference.Live`. reads: see `Renewal`.
     """
     if job.online is None and job.optimisation.reference == "precompute":
         yield None
@@ -265,17 +304,40 @@ def supply(job: Job, prepared: Prepared, model: Any) -> Iterator[Supply | None]:
     if job.online is None:
         yield Supply(loaded.model, live, passes)
         return
-    asks = job.online.method(0).asks
+    method = job.online.method(0)
+    asks = method.asks
     config = _engine_config(job)
     policy = PolicyEngine(loaded, config)
-    engines = build.build(config, asks, policy)
+    others = dict(job.engines)
+    if isinstance(method, Rank) and Rate in asks and Rate not in others:
+        others[Rate] = reward.pinned(method)[1]
+    engines = build.build(config, asks, policy, others)
     with ExitStack() as held:
         if Chat in asks:
             ledger = held.enter_context(closing(Ledger(job.records / "judge.sqlite")))
             engines = {**engines, Chat: held.enter_context(closing(ChatEngine(job.judge, ledger)))}
         dataset = prepared.dataset
-        renewal = Renewal(job.online, job.optimisation.seed, engines, policy, dataset.rows, dataset.reader)
+        renewal = Renewal(job.online, job.optimisation.seed, engines, policy, dataset.rows, dataset.reader, reads=reads)
+        if job.online.online == "sampled":
+            renewal.figures = _figures(job, prepared, renewal)
         yield Supply(loaded.model, live, passes, renewal, job.online)
+
+
+def _figures(job: Job, prepared: Prepared, renewal: Renewal) -> Figures:
+    """Mean and spread of the rewards of answers that the first model gives to some prompts; kept beside the output.
+
+    Raises:
+        UsageError: not one answer could be rated.
+    """
+    file = job.records / _FIGURES
+    if not file.exists():
+        items = [prepared.dataset[number] for number in prepared.trained_on[:_MEASURED]]
+        made = renewal.make(items, -1)  # with draws of its own
+        rated = [reward for own in made if isinstance(own, dict) for reward in own["rewards"]]
+        if not rated:
+            raise UsageError(f"no answer to the first {len(items)} prompts could be rated: {made[0]}")
+        durable.replace_json(file, vars(Figures.of(rated)))
+    return Figures(**json.loads(file.read_bytes()))
 
 
 def identified(job: Job) -> dict[str, Any] | None:
@@ -287,6 +349,8 @@ def identified(job: Job) -> dict[str, Any] | None:
     if job.online is None:
         return None
     method = job.online.method(job.optimisation.seed)
+    if isinstance(method, Rank) and Rate in method.asks and Rate not in job.engines:
+        method, _ = reward.pinned(method)
     config, _ = build.settle_similarity(_engine_config(job), method.asks, isinstance(method, Recording))
     found = build.identify(config, method.asks)
     return {
@@ -323,8 +387,15 @@ def _reason(why: str) -> str:
     return why.partition(":")[0].partition(" ")[0]
 
 
-def _columns(outcome: Outcome) -> Row | str:
-    """The columns of a row that describe a pair's answers; for a dropped sample its reason and detail."""
+def _columns(outcome: Outcome | Sampled) -> Row | str:
+    """The columns of a row that describe a pair's or sampled answers; for a dropped sample its reason and detail."""
+    if isinstance(outcome, Sampled):
+        return {
+            "texts": list(outcome.texts),
+            "ids": [list(own) for own in outcome.ids],
+            "rewards": list(outcome.scores),
+            "cut": list(outcome.cut),
+        }
     if isinstance(outcome, Dropped):
         return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
     return {

@@ -14,7 +14,16 @@ _LINES = 40  # for the steps of a run, about
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 PAIRS = {**_COLUMNS, "chosen": "logps/chosen", "rejected": "logps/rejected", "end": "logps/end"}
 REWARDS = {**_COLUMNS, "chosen": "rewards/chosen", "rejected": "rewards/rejected"}
-"""Metrics of a step by the heads of their columns: of losses over log-probabilities, and of a reward model."""
+SAMPLED = {
+    "loss": "loss",
+    "reward": "reward",
+    "kl": "kl",
+    "entropy": "entropy",
+    "length": "completions/mean_length",
+    "alike": "alike",
+}
+"""Metrics of a step by the heads of their columns: of losses over log-probabilities, of a reward model, and of sampled
+answers."""
 
 
 class Steps(LiveBar):
@@ -132,7 +141,7 @@ def train(job: Job, prepared: Prepared, console: Console, stop: Asked = lambda: 
                 run.check_finished(job)
         console.print(f"{job.output} is finished already; nothing to do")
         return run.result(job)
-    columns = REWARDS if job.objective.loss == "rm" else PAIRS
+    columns = SAMPLED if job.objective.samples else REWARDS if job.objective.loss == "rm" else PAIRS
     with Steps(console, columns=columns, online=job.online is not None) as steps:
         steps.begin("", prepared.steps, len(prepared.samples))
         last = run.train(job, prepared, steps.add, steps.reference, stop, steps.say)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -57,9 +56,8 @@ class Head(torch.nn.Module):
 class RewardPolicy(Policy):
     """The trained backbone and head as a module from answers to rewards, (1,) each."""
 
-    def __init__(self, model: torch.nn.Module, loaded: LoadedModel, seed: int, **settings: Any) -> None:
+    def __init__(self, model: torch.nn.Module, loaded: LoadedModel, **settings: Any) -> None:
         super().__init__(model, loaded, **settings)
-        torch.manual_seed(seed)
         self.head = Head(hidden_size(loaded), loaded.device)
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
@@ -216,15 +214,8 @@ class RewardEngine:
             batch = ready[start : start + _BATCH_ITEMS]
             rated = self._model.rate([item for _, item in batch])
             for (tickets, _), rewards in zip(batch, rated, strict=True):
-                replies += [(ticket, reply(reward)) for ticket, reward in zip(tickets, rewards, strict=True)]
+                replies += [(ticket, Rated(reward)) for ticket, reward in zip(tickets, rewards, strict=True)]
         return replies
-
-
-def reply(reward: float) -> Rated | RowError:
-    """The reply with a reward; NaN becomes an error of the row."""
-    if math.isfinite(reward):
-        return Rated(reward)
-    return RowError("ANSWER_UNRATED", f"the reward is {reward}")
 
 
 def engine(folder: Path, config: EngineConfig) -> RewardEngine:

@@ -24,6 +24,7 @@ from prefgen.select.keys import digests
 from prefgen.select.splitting import draws
 from prefgen.training import spans
 from prefgen.training.config import LossMask, Optimisation
+from prefgen.training.policy_gradient import Rollout
 from prefgen.training.references import METHOD, References
 from prefgen.visibility import View
 
@@ -72,6 +73,8 @@ class Item:
     """Log-probabilities of each answer's tokens under the reference, (T,) each; empty while they are not known."""
     rejected_pixels: vision.Pixels | None = None
     """Of a pair of pictures, the rejected ones."""
+    rollout: Rollout | None = None
+    """Of answers that the policy sampled."""
 
     @property
     def prompts(self) -> tuple[Item, ...]:
@@ -193,6 +196,19 @@ class Reader:
         before, ids = self._encoded(self._prompts.header(prompt), texts, pixels.expansions)
         answers = tuple(Answer(own, (1.0,) * len(own)) for own in ids)
         return Item(self._fitting(Sample("", (0, 0), before, answers)), pixels)
+
+    def sampled(self, item: Item, row: dict[str, Any], ids: Sequence[Sequence[int]]) -> Sample:
+        """A row's prompt with answers as their tokens were sampled.
+
+        Args:
+            item: of that row.
+
+        Raises:
+            RowError: they do not fit.
+        """
+        prompt = self._prompts.encode(self._prompts.header(asked(row)), "", item.pixels.expansions)
+        answers = tuple(Answer(tuple(own), (1.0,) * len(own)) for own in ids)
+        return self._fitting(replace(item.sample, prompt=tuple(prompt), answers=answers))
 
     def _encoded(
         self, header: Header, texts: Sequence[str], expansions: Sequence[str]

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from prefgen.engines.hf import proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, UsageError
 from prefgen.records import Dropped
-from prefgen.training import card, checkpoints, online, processes, reference, reward, saved
-from prefgen.training.callbacks import Asked, Log, Metrics, Stop
-from prefgen.training.config import Optimisation
+from prefgen.training import card, checkpoints, online, processes, reference, reward, rollouts, saved
+from prefgen.training.callbacks import Asked, Log, Metrics, Stop, Watch
+from prefgen.training.config import Objective, Optimisation
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.model import attach, loaded_for, save
 from prefgen.training.rows import Reader, Sample, held_out, pictures
@@ -49,8 +50,7 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
     Raises:
         UsageError: nothing can be trained on, or the model does not look at the pictures.
     """
-    if job.objective.loss == "rm":
-        _check_rewards(job)
+    _check_loss(job)
     if job.engine.dtype == "float16":
         raise UsageError("--dtype float16 cannot be trained in; choose bfloat16 or float32")
     loggers = ["none", *transformers.integrations.get_available_reporting_integrations()]
@@ -85,17 +85,22 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
     return Prepared(loaded, samples, tuple(held), dropped, separate, steps, dataset)
 
 
-def _check_rewards(job: Job) -> None:
-    """Refuse options that do not apply to reward models.
+def _check_loss(job: Job) -> None:
+    """Refuse options that do not apply to reward models, or to losses over sampled answers.
 
     Raises:
         UsageError: naming it.
     """
-    if job.online or job.optimisation.reference == "live":
+    loss, how = job.objective.loss, job.optimisation
+    if job.objective.samples != (job.online is not None and job.online.online == "sampled"):
+        raise UsageError("--reward is for rloo and ppo, which train on answers that the policy samples")
+    if loss == "rm" and (job.online or how.reference == "live"):
         raise UsageError("--online and --reference belong to losses with a reference; rm has none")
-    if job.optimisation.loss_mask != "all":
-        raise UsageError("--loss-mask belongs to losses over tokens; rm rates whole answers")
-    if processes.sharding():
+    if (loss == "rm" or job.objective.samples) and how.loss_mask != "all":
+        raise UsageError(f"--loss-mask belongs to losses of pairs; {loss} takes whole answers")
+    if job.objective.samples and how.validation:
+        raise UsageError(f"--validation measures pairs; {loss} samples its answers: leave it out")
+    if loss == "rm" and processes.sharding():
         raise UsageError("rm works in one process or several, but not with FSDP or DeepSpeed")
 
 
@@ -236,15 +241,14 @@ def _train(
 
     folder = job.records / "checkpoints"
     last = checkpoints.last(folder, say if processes.first() else lambda text: None)
-    supply = held.enter_context(online.supply(job, prepared, model))
-    why_stop = supply.why_stop if supply else str
-    logs = [Log(job.records, told)] if processes.first() else []
     spare = prepared.dataset.spare() if processes.count() > 1 else None
-    policy = (
-        reward.RewardPolicy(model, loaded, settings.seed, packed=packed, spare=spare)
-        if rates
-        else Policy(model, loaded, packed=packed, spare=spare)
-    )
+    kinds = {"rm": reward.RewardPolicy, "ppo": rollouts.ValuePolicy}
+    torch.manual_seed(settings.seed)  # a head's first weights are drawn
+    policy = kinds.get(job.objective.loss, Policy)(model, loaded, packed=packed, spare=spare)
+    with checkpoints.environment(job.output):
+        supply = held.enter_context(online.supply(job, prepared, model, partial(rollouts.read, policy)))
+    why_stop = supply.why_stop if supply else str
+    logs = [Log(job.records, told), Watch(say)] if processes.first() else []
     trainer = PreferenceTrainer(
         policy,
         job.objective,
@@ -380,7 +384,8 @@ def check_drift(job: Job, prepared: Prepared) -> None:
     if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
         # Earlier versions recorded the address as well, in front of the model; a server may move.
         before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]
-    differing = [name for name in settings if settings[name] != before.get(name)]
+    usual = dataclasses.asdict(Objective())  # what a version without an option did
+    differing = [name for name in settings if settings[name] != before.get(name, usual.get(name))]
     if differing:
         raise CorruptRun(
             f"{job.output} was begun with other settings ({', '.join(differing)}): give another --output, or delete it"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prefgen.engines.base import EngineConfig
+from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.vision import Pixels
 from prefgen.errors import UsageError
 from prefgen.records import Dropped
+from prefgen.requests import Request
 from prefgen.rundir.reader import Stored, loaded_images, rejected_images
 from prefgen.sources import SourceOptions
 from prefgen.training import saved
@@ -37,6 +38,7 @@ class Job:
         online: answers that the policy makes meanwhile; None trains on the stored ones.
         judge: a served annotator.
         reference: folder of the reference; None: that of the records. Runs may share one.
+        engines: makers of engines from packages above this one, see `prefgen.engines.build.build`.
     """
 
     runs: tuple[Path, ...]
@@ -51,6 +53,7 @@ class Job:
     online: Online | None = None
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     reference: Path | None = None
+    engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] = field(default_factory=dict)
 
     def opened(self) -> list[Stored | References]:
         """The opened runs or SFT input.

@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from prefgen.errors import Diverged, UsageError
-from prefgen.training import checkpoints, processes
+from prefgen.training import checkpoints, processes, rollouts
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.logprobs import Policy
 from prefgen.training.losses import Answers, Shift, losses, mean_reward, weights
@@ -77,18 +77,23 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         if not items:  # all of them came to nothing; without gradients the optimizer leaves the weights alone
             return torch.zeros((), device=self.args.device, requires_grad=True)
         found = model(items)
-        answers = gather(items, found, rewards=self._objective.loss == "rm")
-        if self._objective.quality_weight and model.training:
-            own = processes.gathered(mean_reward(self._objective, answers))
-            self._shift.add(sum(own) / len(own))
-        loss_B = losses(self._objective, answers, self._shift.mean)
+        if self._objective.samples:
+            loss_B, measured = rollouts.losses(self._objective, items, found)
+            for name, values in measured.items():
+                self._measured[name] += values
+        else:
+            answers = gather(items, found, rewards=self._objective.loss == "rm")
+            if self._objective.quality_weight and model.training:
+                own = processes.gathered(mean_reward(self._objective, answers))
+                self._shift.add(sum(own) / len(own))
+            loss_B = losses(self._objective, answers, self._shift.mean)
+            self._measure(found, answers)
         if not torch.isfinite(loss_B).all():
             ids = ", ".join(item.sample.id for item in items)
             raise Diverged(
                 f"the loss of step {self.state.global_step + 1} is not a number; its rows: {ids}. "
                 "Try a lower --lr or --dtype float32"
             )
-        self._measure(found, answers)
         share: float | None = inputs.get("share")  # of a step whose batches differ in size, see `Supply.step`
         return loss_B.mean() if share is None else loss_B.sum() / share
 

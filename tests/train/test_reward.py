@@ -92,7 +92,7 @@ def test_a_reward_is_the_heads_of_the_last_token_s_state(name: str) -> None:
     """Against stock `forward` of each answer alone, the end token read; packed and separate."""
     loaded = ZOO[name]()
     given = item(loaded, row(), row(rejected=REJECTED[1]))
-    policy = RewardPolicy(loaded.model, loaded, 0, packed=not loaded.family.mrope)
+    policy = RewardPolicy(loaded.model, loaded, packed=not loaded.family.mrope)
     with torch.no_grad():
         (found,) = policy([given])
     for answer, own in zip(given.sample.answers, found, strict=True):
@@ -112,7 +112,7 @@ def test_it_is_transformers_sequence_classifier_where_there_is_no_picture() -> N
     """LlamaForSequenceClassification, what TRL's RewardTrainer trains, on the same weights: rewards and loss."""
     loaded = tiny.llava()
     given = item(loaded, row(pictures=()), row(rejected=REJECTED[1], pictures=()))
-    policy = RewardPolicy(loaded.model, loaded, 0, packed=True)
+    policy = RewardPolicy(loaded.model, loaded, packed=True)
     text = loaded.model.config.get_text_config()
     text.num_labels, text.pad_token_id = 1, loaded.processor.tokenizer.pad_token_id
     theirs = transformers.LlamaForSequenceClassification(text).eval()

@@ -143,6 +143,17 @@ def test_tensorboard_gets_every_step_and_keeps_it(data: Path, tmp_path: Path, mo
         assert [found[f"train/{name}", step] for step in (1, 2)] == [metrics[name] for metrics in steps]
 
 
+def test_an_option_that_the_version_before_had_not_is_no_other_setting(data: Path, tmp_path: Path) -> None:
+    given = job(data, tmp_path / "out", max_steps=1)
+    run(given)
+    file = given.records / "settings.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in told.items() if name not in ("clip", "pair_weight")}))
+    job_.check_drift(given, prepare(given))
+    with pytest.raises(CorruptRun, match="clip"):
+        job_.check_drift(replace(given, objective=Objective(clip=0.3)), prepare(given))
+
+
 def test_going_on_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
     given = job(data, tmp_path / "out")
     with pytest.raises(Stopped):

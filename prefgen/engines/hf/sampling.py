@@ -133,7 +133,8 @@ class Continuation:
         end = find_end(self.request, self._prefix, generated, final=True)
         if end is not None:
             generated = generated[: end - len(self._prefix)]
-        return Completion(generated, self.finish or "length", len(self.ids), image_tokens, kept_tokens)
+        ids = tuple(self.ids)
+        return Completion(generated, self.finish or "length", len(ids), image_tokens, kept_tokens, ids)
 
     def _sentence_ended(self, token_id: int) -> bool:
         """Whether the sentence is complete; looks only from the first token on that can end one."""
