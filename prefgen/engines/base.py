@@ -62,7 +62,9 @@ class EngineConfig:
         attention: ``drop`` takes hidden image tokens out of the sequence; ``mask`` keeps them and masks them in stock
             `generate`, slow and exact: the reference.
         positions: ``compact`` numbers the tokens that are left without gaps; ``preserve`` keeps each token's position.
-        dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+        device: ``auto`` is an NVIDIA GPU, else Apple's (``mps``), else the CPU.
+        gpus_per_worker: GPUs that the layers of each model are spread over; the first ones of a worker.
+        dtype: ``auto`` is bfloat16 on a GPU, but float32 before macOS 14, and float32 on a CPU.
         batch_size: rows of a batch at most; of vLLM and of a server, requests at a time. It shrinks when memory runs
             out.
         batch_tokens: its padded tokens at most; 0 is as many as the device's memory suggests; vLLM has its own
@@ -92,7 +94,10 @@ class EngineConfig:
     )
     attention: Attention = options.option("drop", help="Drop hidden image tokens, or mask them", panel=options.MODELS)
     positions: Positions = options.option("compact", help="Positions of the tokens left", panel=options.MODELS)
-    device: str = options.option("auto", help="auto, cpu, cuda, cuda:1 …", panel=options.MODELS)
+    device: str = options.option("auto", help="auto, cpu, cuda, cuda:1, mps …", panel=options.MODELS)
+    gpus_per_worker: int = options.option(
+        1, help="GPUs that a model's layers are spread over.", panel=options.MODELS, low=1
+    )
     dtype: Dtype = options.option("auto", help="Floating-point type", panel=options.MODELS)
     batch_size: int = options.option(256, help="Rows of a batch at most.", panel=options.MODELS, low=1)
     batch_tokens: int = options.option(
@@ -132,6 +137,9 @@ class EngineConfig:
             raise UsageError(
                 "--base-url and --engine openai go together: the address of a server, such as http://localhost:8000/v1"
             )
+        if self.gpus_per_worker > 1 and self.engine not in ("auto", "transformers"):
+            other = "--engine-arg tensor_parallel_size=N" if self.engine == "vllm" else "one GPU or none"
+            raise UsageError(f"--gpus-per-worker is for --engine transformers; --engine {self.engine} takes {other}")
         if self.chat_template is not None and self.engine == "openai":
             raise UsageError("--chat-template is for a model that is loaded here; a server has its own")
         if self.base_url is not None:

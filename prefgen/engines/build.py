@@ -56,8 +56,10 @@ def resolve(config: EngineConfig, asks: Sequence[type[Request]]) -> tuple[Engine
     device = loading.resolve_device(config.device)
     chosen: EngineName = "transformers"
     reason = _READS if _reads_logits(asks) else engine.why_not(config)
+    if not reason and config.gpus_per_worker > 1:
+        reason = "--gpus-per-worker spreads a model of this engine; vLLM has --engine-arg tensor_parallel_size=N"
     if not reason and not device.startswith("cuda"):
-        reason = "vLLM is made for GPUs, and this runs on the CPU"
+        reason = f"vLLM is made for NVIDIA's GPUs, and this runs on {'the CPU' if device == 'cpu' else device}"
     if not reason:
         chosen = "vllm"
         reason = "it is installed, there is a GPU, and its answers for this type of model have been tested"
@@ -147,6 +149,8 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
         from prefgen.engines.vllm import engine
 
         engine.check(config)
+    if policy:
+        loading.placement(config)
     device = loading.resolve_device(config.device)
     other = annotator(config)
     return Identity(

@@ -140,7 +140,7 @@ def shares(processes: int, config: EngineConfig) -> list[Mapping[str, str]]:
         return [{}] * processes
     from prefgen.engines.hf import devices
 
-    return devices.shares(processes, config.device)
+    return devices.shares(processes, config.device, config.gpus_per_worker)
 
 
 def take_own_gpus(config: EngineConfig, environment: Mapping[str, str] = os.environ) -> None:

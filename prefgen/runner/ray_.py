@@ -254,5 +254,7 @@ def _check_reachable(address: str) -> None:
 
 def _gpus(config: EngineConfig) -> int:
     """Number of GPUs of one engine."""
+    if config.gpus_per_worker > 1:
+        return config.gpus_per_worker
     given = engine_args.parse(config.engine_args)
     return int(given.get("tensor_parallel_size", 1)) * int(given.get("pipeline_parallel_size", 1))

@@ -41,8 +41,9 @@ class _Layer(StaticLayer):  # type: ignore[misc]  # transformers has no types
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one token of every row; under autocast, keys and values may have different data types."""
-        self.keys.index_copy_(2, self.slot, key_states.to(self.keys.dtype))
-        self.values.index_copy_(2, self.slot, value_states.to(self.values.dtype))
+        slot = self.slot.to(self.keys.device)  # where a model is spread over several, each layer has its own
+        self.keys.index_copy_(2, slot, key_states.to(self.keys.dtype))
+        self.values.index_copy_(2, slot, value_states.to(self.values.dtype))
         return self.keys, self.values
 
     def get_seq_length(self) -> torch.Tensor:
@@ -101,7 +102,7 @@ class RunningBatch:
         self._tokens = tokens
         on_gpu = loaded.device.type == "cuda"
         self._fixed = on_gpu if fixed is None else fixed
-        self._records = on_gpu
+        self._records = on_gpu and not loaded.is_spread
         self.clear()
 
     def clear(self) -> None:
@@ -241,8 +242,9 @@ class RunningBatch:
         if state:
             self._mask[:count, ..., new], self._token[:count], self._position[..., :count, :] = state
             for held, layer in zip(layers, self._cache.layers, strict=True):  # type: ignore[union-attr]  # there now
+                own = index.to(layer.keys.device)
                 for part in ("keys", "values"):
-                    getattr(layer, part)[:count, :, new] = getattr(held, part)[index, :, old]
+                    getattr(layer, part)[:count, :, new] = getattr(held, part)[own, :, old]
                     if held is not layer:
                         setattr(held, part, None)  # frees the old buffers one by one
         free = (places or len(self._rows)) - count
@@ -273,8 +275,9 @@ class RunningBatch:
         self._token[index, 0] = token_B
         self._position[..., index, 0] = read.position
         for held, layer in zip(read.cache.layers, self._cache.layers, strict=True):  # type: ignore[union-attr]  # there
+            own = index.to(layer.keys.device)
             for part in ("keys", "values"):
-                getattr(layer, part)[index, :, where] = getattr(held, part)
+                getattr(layer, part)[own, :, where] = getattr(held, part)
                 setattr(held, part, None)
 
     def _activate(self) -> None:

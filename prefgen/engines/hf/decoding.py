@@ -210,7 +210,8 @@ def prefill(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> Pre
     own = pad([row[count:] for row, count in zip(sequences, shared, strict=True)], pad_id(loaded), loaded.device)
     copies = torch.tensor([leaders.index(leader) for leader in leader_of], device=loaded.device)
     cache, attention = loading.cache_of(output), attention[copies]
-    cache.batch_select_indices(copies)
+    for layer in cache.layers:
+        layer.batch_select_indices(copies.to(layer.keys.device))
     slots = attention.shape[1]
     for row, (leader, count) in enumerate(zip(leader_of, shared, strict=True)):
         attention[row, slots - len(sequences[leader].ids) + count :] = 0

@@ -19,6 +19,8 @@ def describe() -> list[str]:
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
         found.append(f"cuda:{index}: {name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+    if torch.backends.mps.is_available():
+        found.append(f"mps: Apple's GPU, {free_bytes('mps') / 2**30:.1f} GiB free")
     return found
 
 
@@ -27,7 +29,7 @@ def speed(device: str) -> tuple[float, float]:
 
     In the data type that ``auto`` stands for there; a fraction of a second.
     """
-    gpu = device.startswith("cuda")
+    gpu = device.startswith(("cuda", "mps"))
     side, copied, dtype = (8192, 2**30, torch.bfloat16) if gpu else (768, 2**26, torch.float32)
     left = torch.ones(side, side, dtype=dtype, device=device)
     source, target = (torch.ones(copied, dtype=torch.uint8, device=device) for _ in range(2))
@@ -44,6 +46,8 @@ def _fastest(device: str, work: Callable[[], object], times: int = 4) -> float:
         work()
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)
+        if device.startswith("mps"):
+            torch.mps.synchronize()
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
 
@@ -52,6 +56,8 @@ def free_bytes(device: str) -> int:
     """Free memory of a device."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
+    if device.startswith("mps"):
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
@@ -59,11 +65,11 @@ def free_bytes(device: str) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def shares(processes: int, device: str) -> list[Mapping[str, str]]:
+def shares(processes: int, device: str, gpus_each: int = 1) -> list[Mapping[str, str]]:
     """Environment variables that give each of several processes its own GPUs or cores.
 
     Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu`` or ``cuda``. gpus_each: of a process at least.
 
     Raises:
         UsageError: if there are fewer GPUs, or one of them is asked for.
@@ -77,8 +83,9 @@ def shares(processes: int, device: str) -> list[Mapping[str, str]]:
         )
     gpus = _visible()
     each = len(gpus) // processes
-    if not each:
-        raise UsageError(f"{processes} processes cannot have a GPU each: there are {len(gpus)} here")
+    if each < gpus_each:
+        wanted = "a GPU" if gpus_each == 1 else f"{gpus_each} GPUs"
+        raise UsageError(f"{processes} processes cannot have {wanted} each: there are {len(gpus)} here")
     groups = [gpus[start : start + each] for start in range(0, each * processes, each)]
     return [{"CUDA_VISIBLE_DEVICES": ",".join(group)} for group in groups]
 

@@ -20,7 +20,7 @@ from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import probing
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.probing import Readout
-from prefgen.errors import ModelUnreachable
+from prefgen.errors import ModelUnreachable, UsageError
 
 _HOST_TOKENS = 32768
 _TEMPLATED = " with chat template "
@@ -46,6 +46,11 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     adapter: Adapter | None = None
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its layers are on several devices."""
+        return len(set(getattr(self.model, "hf_device_map", {}).values())) > 1
 
     @property
     def weights_revision(self) -> str:
@@ -109,6 +114,7 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
     processor = load_processor(config)
     adapter, base = adapters.find(config), adapters.base_of(config)
     model_files.check_weights(base.model)
+    placed = placement(config) if quantization is None else {"device_map": {"": device}}
     with model_files.reading(f"model {base.model} cannot be loaded"):
         model = transformers.AutoModelForImageTextToText.from_pretrained(
             base.model,
@@ -117,15 +123,32 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
             dtype=dtype,
             use_safetensors=True,
             quantization_config=quantization,
-            device_map=None if quantization is None else {"": device},
+            **placed,
         )
     revision = pin(config)
-    if quantization is None:  # else it is there, and may not be moved
+    if not placed:
         model.to(device)
     if adapter and merge:
         model, adapter = adapters.merged(model, adapter), None
     family = probing.completed(family, model.eval(), processor)
     return LoadedModel(model, processor, family, config.model, revision, torch.device(device), dtype, adapter)
+
+
+def placement(config: EngineConfig) -> dict[str, Any]:
+    """Arguments by which transformers spreads a model's layers over the first GPUs; none for one device.
+
+    Raises:
+        UsageError: there are fewer GPUs, or one device is asked for.
+    """
+    count = config.gpus_per_worker
+    if count == 1:
+        return {}
+    if config.device not in ("auto", "cuda"):
+        raise UsageError(f"--device {config.device} is one device, but --gpus-per-worker is {count}: give auto or cuda")
+    if count > torch.cuda.device_count():
+        raise UsageError(f"--gpus-per-worker {count}: there are {torch.cuda.device_count()} GPUs here")
+    free = {index: int(0.9 * torch.cuda.mem_get_info(index)[0]) for index in range(count)}
+    return {"device_map": "balanced", "max_memory": free}
 
 
 def read_config(config: EngineConfig) -> Any:
@@ -263,7 +286,8 @@ def token_budget(loaded: LoadedModel) -> int:
     if loaded.device.type != "cuda":
         return _HOST_TOKENS
     weights = sum(weight.numel() * weight.dtype.itemsize for weight in loaded.model.parameters())
-    room = 0.9 * torch.cuda.get_device_properties(loaded.device).total_memory - weights
+    gpus = {weight.device for weight in loaded.model.parameters()}
+    room = 0.9 * sum(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus) - weights
     return max(1, int(room / 3 / kv_bytes(loaded.model.config, loaded.dtype)))
 
 
@@ -279,7 +303,9 @@ def resolve_device(device: str) -> str:
     """The device that ``auto`` stands for: the GPU if there is one."""
     if device != "auto":
         return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def device_kind(device: str) -> str:
@@ -288,10 +314,12 @@ def device_kind(device: str) -> str:
 
 
 def torch_dtype(dtype: Dtype, device: str) -> str:
-    """Name of the data type that ``auto`` stands for."""
-    if dtype == "auto":
-        return "float32" if device == "cpu" else "bfloat16"
-    return dtype
+    """Name of the data type that ``auto`` stands for: bfloat16 on GPUs, those of Apple from macOS 14 on."""
+    if dtype != "auto":
+        return dtype
+    if device.startswith("mps") and not torch.backends.mps.is_macos_or_newer(14, 0):
+        return "float32"
+    return "float32" if device == "cpu" else "bfloat16"
 
 
 def pin(config: EngineConfig) -> str:

@@ -242,7 +242,7 @@ def _file(config: EngineConfig, revision: str) -> Path:
     device = loading.resolve_device(config.device)
     made_by = (prefgen.__version__, transformers.__version__, torch.__version__)
     numbers = (loading.torch_dtype(config.dtype, device), loading.device_kind(device))
-    key = json.dumps([revision, *numbers, config.attention, config.positions, *made_by])
+    key = json.dumps([revision, *numbers, config.attention, config.positions, config.gpus_per_worker, *made_by])
     return _folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 

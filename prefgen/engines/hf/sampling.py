@@ -24,6 +24,11 @@ def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
     return seeds.generator(seed).random(count)
 
 
+def float64_device(device: torch.device) -> torch.device:
+    """Where tokens are drawn from logits of a device: Apple's GPUs have no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def draw(
     logits_BV: torch.Tensor, uniform_B: torch.Tensor, temperature_B: torch.Tensor, top_p_B: torch.Tensor
 ) -> torch.Tensor:
@@ -173,7 +178,7 @@ class Chooser:
     def __init__(
         self, vocabulary: Vocabulary, continuations: Sequence[Continuation | None], device: torch.device
     ) -> None:
-        self._device = device
+        self._device = float64_device(device)
         self._forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=device)
         self._eos = torch.tensor(sorted(vocabulary.eos_ids), dtype=torch.int64, device=device)
         self._kind: tuple[int, int, bool, bool] | None = None
@@ -211,15 +216,15 @@ class Chooser:
         allowed_BV = self.allowed(logits_BV)
         at_B1 = drawn_B.long().clamp(max=longest - 1)[:, None]
         uniform_B = self._uniforms.gather(1, at_B1)[:, 0]
-        token_B = _draw(allowed_BV, uniform_B, temperature_B, top_p_B, sampled, nucleus)
+        token_B = _draw(allowed_BV.to(self._device), uniform_B, temperature_B, top_p_B, sampled, nucleus)
         drawn_B += 1
-        return token_B
+        return token_B.to(logits_BV.device)
 
     def allowed(self, logits_BV: torch.Tensor) -> torch.Tensor:
         """The logits in float32, with -inf for forbidden tokens; (B, V)."""
         drawn_B, _, _, least_B = self._others
         allowed_BV = logits_BV.float().index_fill(-1, self._forbidden, -torch.inf)
-        ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None], -torch.inf)
+        ends_BE = allowed_BV[:, self._eos].masked_fill((drawn_B < least_B)[:, None].to(logits_BV.device), -torch.inf)
         return allowed_BV.index_copy_(-1, self._eos, ends_BE)
 
     def push(self, tokens: list[int]) -> None:

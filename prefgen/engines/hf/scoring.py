@@ -109,7 +109,7 @@ def _scored(vocabulary: Vocabulary, job: AnswerToScore, logits_TV: torch.Tensor)
 def _draw(vocabulary: Vocabulary, request: Score, logits_TV: torch.Tensor) -> list[int]:
     """A token for every place, each chosen by its own uniform number."""
     forbidden = torch.tensor(vocabulary.forbidden_ids, dtype=torch.int64, device=logits_TV.device)
-    allowed_TV = logits_TV.index_fill(-1, forbidden, -torch.inf)
+    allowed_TV = logits_TV.index_fill(-1, forbidden, -torch.inf).to(sampling.float64_device(logits_TV.device))
     uniform_T = torch.from_numpy(seeds.generator(request.seed).random(len(allowed_TV))).to(allowed_TV.device)
     drawn_T = sampling.draw(
         allowed_TV,

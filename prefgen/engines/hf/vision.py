@@ -147,7 +147,10 @@ def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
             layer[1] if loaded.family.deepstack_layers else layer
             for layer in getattr(output, "deepstack_features", None) or []
         ]
-        flat = torch.cat([torch.cat([part.reshape(-1, part.shape[-1]) for part in layer]) for layer in layers], dim=-1)
+        flat = torch.cat(
+            [torch.cat([part.reshape(-1, part.shape[-1]).to(loaded.device) for part in layer]) for layer in layers],
+            dim=-1,
+        )
         parts = torch.split(flat, [own.count(loaded.image_token) for own in batch])
         features |= dict(zip(group, parts, strict=True))
     return [features[index] for index in range(len(pixels))]
