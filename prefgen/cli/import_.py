@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from prefgen.cli import config
-from prefgen.cli.options import RunOptions, on_disk, option
+from prefgen.cli import options as o
+from prefgen.cli.options import RunOptions, on_disk
 from prefgen.cli.params import command, only, without
 from prefgen.errors import UsageError
+from prefgen.options import option
 from prefgen.sources import SourceOptions
 
 NAMES = (
     "povid, rlhf-v, rlaif-v, vlfeedback, llava-rlhf, ha-dpo, seva, mmpr, mm-rlhf, bpo, trl, llamafactory, ms-swift, "
     "openai, ranked, ab, unpaired, jsonl, prefgen; or a data set of the paper's tables 3 to 5, see --list"
 )
-_OWN = ("pairing", "aspect", "min_margin", "chosen_model", "prompt_source", "descriptions", "image_data", "dataset")
-_COLUMNS = ("image_column", "prompt_column", "chosen_column", "rejected_column", "id_column")
+_RATED, _OTHER = "Options of vlfeedback and ranked", "Options of other sets"
 
 
-def _vl(name: str, help: str) -> Any:
-    return option("Options of vlfeedback and ranked", name, help=help)
+@dataclass(frozen=True)
+class ImporterOptions:
+    """Options that some importers have; one that is None was not given, and the importer's own default holds."""
 
+    pairing: str | None = option(None, help="all, best-worst (default) or best-random.", panel=_RATED)
+    aspect: str | None = option(None, help="Rating to rank by: mean (default) or one aspect.", panel=_RATED)
+    min_margin: float | None = option(None, help="Least difference of the ratings.", panel=_RATED)
+    chosen_model: str | None = option(None, help="Pattern of the best answer's model.", panel=_RATED)
+    prompt_source: str | None = option(None, help="Pattern of the row's id.", panel=_RATED)
+    descriptions: str | None = option(None, help="ha-dpo: one (default) pair or all.", panel=_OTHER)
+    image_data: Path | None = option(None, help="ha-dpo: Visual Genome's image_data.json.", panel=_OTHER)
+    dataset: str | None = option(None, help="llamafactory: Entry of dataset_info.json.", panel=_OTHER)
+    image_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
+    prompt_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
+    chosen_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
+    rejected_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
+    id_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
 
-def _of(importer: str, name: str, help: str) -> Any:
-    return option("Options of other sets", name, help=f"{importer}: {help}")
+    def given(self) -> dict[str, Any]:
+        """Those that were given, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def _list(show: bool) -> None:
@@ -49,9 +65,7 @@ def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
     src: Annotated[str, typer.Argument(help="File, folder, Hub id or address (s3://…).", metavar="SRC")],
-    output: Annotated[
-        Path, option("Data", "--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
-    ],
+    output: Annotated[Path, o.data("--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)],
     source: Annotated[
         SourceOptions,
         only(
@@ -89,22 +103,8 @@ def import_(
             dry_run={"help": "Print the plan and one pair, then stop."},
         ),
     ],
-    pairing: Annotated[str | None, _vl("--pairing", "all, best-worst (default) or best-random.")] = None,
-    aspect: Annotated[str | None, _vl("--aspect", "Rating to rank by: mean (default) or one aspect.")] = None,
-    min_margin: Annotated[float | None, _vl("--min-margin", "Least difference of the ratings.")] = None,
-    chosen_model: Annotated[str | None, _vl("--chosen-model", "Pattern of the best answer's model.")] = None,
-    prompt_source: Annotated[str | None, _vl("--prompt-source", "Pattern of the row's id.")] = None,
-    descriptions: Annotated[str | None, _of("ha-dpo", "--descriptions", "one (default) pair or all.")] = None,
-    image_data: Annotated[Path | None, _of("ha-dpo", "--image-data", "Visual Genome's image_data.json.")] = None,
-    dataset: Annotated[str | None, _of("llamafactory", "--dataset", "Entry of dataset_info.json.")] = None,
-    image_column: Annotated[str | None, _of("jsonl", "--image-column", "Name of the column.")] = None,
-    prompt_column: Annotated[str | None, _of("jsonl", "--prompt-column", "Name of the column.")] = None,
-    chosen_column: Annotated[str | None, _of("jsonl", "--chosen-column", "Name of the column.")] = None,
-    rejected_column: Annotated[str | None, _of("jsonl", "--rejected-column", "Name of the column.")] = None,
-    id_column: Annotated[str | None, _of("jsonl", "--id-column", "Name of the column.")] = None,
-    list_: Annotated[
-        bool, option("Run", "--list", help="List sets and presets.", callback=_list, is_eager=True)
-    ] = False,
+    own: ImporterOptions,
+    list_: Annotated[bool, o.run("--list", help="List sets and presets.", callback=_list, is_eager=True)] = False,
 ) -> None:
     """Import a published set, or data in a trainer's format, as a run.
 
@@ -116,8 +116,8 @@ def import_(
     from prefgen.runner.import_job import ImportJob, import_pairs
     from prefgen.runner.reporter import Terminal
 
-    given = {key: ctx.params[key] for key in (*_OWN, *_COLUMNS) if ctx.params[key] is not None}
-    license = ctx.params["license"]
+    given = own.given()
+    license = ctx.params["license"]  # None where the set's own holds
     given |= {"licence": license} if license else {}
     kind, options, size = _importer(name, given)
     source = replace(source, sample=source.sample or size)
