@@ -264,7 +264,7 @@ class Detect:
 
 @dataclass(frozen=True)
 class Detected:
-    """What was found of an object.
+    """Result of the detection of an object.
 
     Attributes:
         scores: of each detector, that of its best box, in [0, 1].

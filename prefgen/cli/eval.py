@@ -61,7 +61,7 @@ class BenchmarkOptions:
         check(self)
 
     def answering(self, engine: Draft[EngineConfig], answers: Sequence[Path], **more: Any) -> Answering:
-        """Where the answers come from, as these options say it."""
+        """The source of answers that these options name."""
         from prefgen.console import Console
         from prefgen.evaluate.benchmarks.run import Answering
 

@@ -174,27 +174,27 @@ def train(
         judged,
         engines=engines,
     )
-    talk = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
+    console = Console(stderr=True, quiet=run.quiet or not processes.first(), highlight=False)
     finishing = "the step in hand is finished and a checkpoint written" if processes.first() else ""
     with _stoppable(job, sweep=bool(training.sweep)), Interrupts(finishing=finishing) as interrupts:
         if training.sweep:
-            best = _sweep(ctx, job, talk, lambda: interrupts.code)
+            best = _sweep(ctx, job, console, lambda: interrupts.code)
             if run.json and best:
                 Console().print_json(json_.dumps(best.result))
             return
         saved.refuse_foreign(output, job.engine.model)
         prepared = job_.prepare(job)
-        _print_plan(job, prepared, talk)
-        _print_steps(job, prepared, talk)
+        _print_plan(job, prepared, console)
+        _print_steps(job, prepared, console)
         if run.dry_run:
             return
         finished = job_.finished(job)
-        last = report.train(job, prepared, talk, lambda: interrupts.code)
+        last = report.train(job, prepared, console, lambda: interrupts.code)
     if finished:
         return
     if run.json and processes.first():
         Console().print_json(json_.dumps(last))
-    talk.print(f"model in {output}", markup=False)
+    console.print(f"model in {output}", markup=False)
 
 
 def _made(online: Draft[Online], objective: Objective, defaults: Mapping[str, Any]) -> Online:
@@ -250,7 +250,7 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
     return replace(optimisation, lora_r=adapter.rank, lora_alpha=adapter.alpha)
 
 
-def _sweep(ctx: typer.Context, job: TrainingJob, talk: Console, stop: Asked) -> Point | None:
+def _sweep(ctx: typer.Context, job: TrainingJob, console: Console, stop: Asked) -> Point | None:
     """Run the grid of `--sweep`; returns the best point, or None for a dry run."""
     from prefgen.cli import config
     from prefgen.training import run as job_
@@ -268,30 +268,30 @@ def _sweep(ctx: typer.Context, job: TrainingJob, talk: Console, stop: Asked) -> 
     saved.refuse_foreign(job.output, job.engine.model, "sweep")
     runs = sweep.points(job, axes, lambda changed: config.lock(ctx, changed))
     prepared = job_.prepare(job)
-    _print_plan(job, prepared, talk)
+    _print_plan(job, prepared, console)
     steps = sum(job_.steps_of(run.job.optimisation, len(prepared.trained_on)) for run in runs)
     grid = "; ".join(f"{name} {', '.join(f'{value:g}' for value in values)}" for name, values in axes.items())
-    talk.print(f"{job.objective.loss}, {len(runs):,} runs, {steps:,} steps in all: {grid}")
+    console.print(f"{job.objective.loss}, {len(runs):,} runs, {steps:,} steps in all: {grid}")
     ended = sum(run.result is not None for run in runs)
     if ended:
-        talk.print(f"{ended:,} of the runs have ended")
+        console.print(f"{ended:,} of the runs have ended")
     if ctx.params["dry_run"]:
         return None
     sweep.check_drift(runs, prepared)
     rows: list[TrainingSample | Dropped] = [*prepared.samples, *prepared.dropped]
     del prepared  # each run loads the model anew
-    with Steps(talk, brief=True) as shown:
+    with Steps(console, brief=True) as shown:
         ranked = sweep.run(job, runs, rows, shown, stop, keep_all=ctx.params["keep_all"])
-    _print_ranked(ranked, talk)
+    _print_ranked(ranked, console)
     best = ranked[0]
     if best.has_model:
         job_.check_finished(best.job)
     kept = "model" if best.has_model else "its model was deleted by an earlier sweep; metrics"
-    talk.print(f"best: {kept} in {best.job.output}; table in {job.output}", markup=False, soft_wrap=True)
+    console.print(f"best: {kept} in {best.job.output}; table in {job.output}", markup=False, soft_wrap=True)
     return best
 
 
-def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
+def _print_ranked(ranked: Sequence[Point], console: Console) -> None:
     from rich.table import Table
 
     from prefgen.training.sweep import table
@@ -300,7 +300,7 @@ def _print_ranked(ranked: Sequence[Point], talk: Console) -> None:
     shown = Table(*head, box=None)
     for cells in lines[:_ROWS]:
         shown.add_row(*cells)
-    talk.print(shown)
+    console.print(shown)
 
 
 def _loss(name: str) -> Any:
@@ -308,7 +308,7 @@ def _loss(name: str) -> Any:
     return name
 
 
-def _print_plan(job: TrainingJob, prepared: Prepared, talk: Console) -> None:
+def _print_plan(job: TrainingJob, prepared: Prepared, console: Console) -> None:
     from prefgen.training.run import reasons_of
 
     samples = prepared.samples
@@ -316,19 +316,19 @@ def _print_plan(job: TrainingJob, prepared: Prepared, talk: Console) -> None:
     tokens = sum(sample.length for sample in samples) / len(samples)
     counted = sum(weight > 0 for sample in samples for answer in sample.answers for weight in answer.weights)
     share = counted / sum(len(answer.ids) for sample in samples for answer in sample.answers)
-    talk.print(
+    console.print(
         f"{len(samples):,} samples, {rejected:,} rejected answers, {tokens:,.0f} tokens a sample on average; "
         f"{share:.0%} of the answers' tokens count ({job.optimisation.loss_mask})"
     )
     for reason, count in reasons_of(prepared.dropped).items():
-        talk.print(f"{count:,} rows dropped: {reason}")
+        console.print(f"{count:,} rows dropped: {reason}")
     if prepared.separate:
-        talk.print(f"answers are read in separate sequences: {prepared.separate}")
+        console.print(f"answers are read in separate sequences: {prepared.separate}")
     if prepared.held_out:
-        talk.print(f"{len(prepared.held_out):,} samples are held out, {len(prepared.trained_on):,} trained on")
+        console.print(f"{len(prepared.held_out):,} samples are held out, {len(prepared.trained_on):,} trained on")
 
 
-def _print_steps(job: TrainingJob, prepared: Prepared, talk: Console) -> None:
+def _print_steps(job: TrainingJob, prepared: Prepared, console: Console) -> None:
     from prefgen.training import processes
 
     settings = job.optimisation
@@ -336,21 +336,21 @@ def _print_steps(job: TrainingJob, prepared: Prepared, talk: Console) -> None:
     kind = lora if settings.lora else "whole"
     effective = settings.batch_size * settings.grad_accum * processes.count()
     pull = "" if job.objective.loss == "rm" else f" β {job.objective.beta:g},"
-    talk.print(
+    console.print(
         f"{job.objective.loss},{pull} {kind}, {prepared.steps:,} steps of {effective} samples on "
         f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"
     )
     if job.online:
-        _print_online(job.online, talk)
+        _print_online(job.online, console)
 
 
-def _print_online(online: Online, talk: Console) -> None:
+def _print_online(online: Online, console: Console) -> None:
     if online.online == "sampled":
         method: Any = online.method(0)
         every = "new in every step" if online.online_every == 1 else f"for {online.online_every:,} steps at a time"
-        talk.print(f"{method.candidates} answers of the policy to a prompt, {every}", markup=False)
-        talk.print(f"reward: {online.reward}, normalised by the first model's answers", markup=False)
-        talk.print(
+        console.print(f"{method.candidates} answers of the policy to a prompt, {every}", markup=False)
+        console.print(f"reward: {online.reward}, normalised by the first model's answers", markup=False)
+        console.print(
             f"a prompt whose answers cannot be rated is left out; the run stops if {online.max_fallback:.0%} are"
         )
         return
@@ -358,10 +358,10 @@ def _print_online(online: Online, talk: Console) -> None:
     beside = "averaged with the stored ones" if online.averages else "in place of the stored ones"
     given = f" ({', '.join(online.online_args)})" if online.online_args else ""
     every = "every step" if online.online_every == 1 else f"{online.online_every:,} steps at a time"
-    talk.print(f"online: {made[online.online]}{given} from the policy, {every}, {beside}", markup=False)
+    console.print(f"online: {made[online.online]}{given} from the policy, {every}, {beside}", markup=False)
     if online.annotator:
-        talk.print(f"annotator: {online.annotator}, in random order", markup=False)
+        console.print(f"annotator: {online.annotator}, in random order", markup=False)
     if online.mix:
-        talk.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")
+        console.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")
     fate = {"drop": "is left out of its step", "stored": "is trained on as stored"}[online.falls_back]
-    talk.print(f"a sample whose answers come to nothing {fate}; the run stops if {online.max_fallback:.0%} do")
+    console.print(f"a sample whose answers come to nothing {fate}; the run stops if {online.max_fallback:.0%} do")

@@ -42,7 +42,7 @@ class ValuePolicy(Policy):
 
 @torch.no_grad()
 def read(policy: Policy, items: Sequence[Item]) -> list[dict[str, list[list[float]]]]:
-    """What a policy says of sampled answers, as `prefgen.training.policy_gradient.Rollout` keeps it."""
+    """Log-probabilities and values of sampled answers, as a `prefgen.training.policy_gradient.Rollout` holds them."""
     trains = policy.training
     policy.eval()
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 from unittest.mock import patch
 
@@ -197,3 +198,10 @@ def test_logits_that_are_scaled_and_bent_are_found_out() -> None:
     text.logit_scale = 1.0
     with pytest.raises(UsageError, match="its logits are not those of its output layer"):
         probing.readout(loaded.model)
+
+
+def test_logits_are_found_out_of_a_half_precision_model_whose_trained_weights_are_not() -> None:
+    plain = tiny.llava()
+    loaded = dataclasses.replace(plain, model=plain.model.to(torch.bfloat16), dtype=torch.bfloat16)
+    loaded.model.get_output_embeddings().float()
+    assert loaded.readout == Readout()

@@ -86,7 +86,8 @@ class LoadedModel:
     @cached_property
     def readout(self) -> Readout:
         """How its logits come from its output layer, which training calls by itself."""
-        return probing.readout(self.model)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return probing.readout(self.model)  # weights that are trained are float32
 
     @cached_property
     def eos_ids(self) -> set[int]:

@@ -33,7 +33,7 @@ from prefgen.signals import Interrupts
 
 @dataclass(frozen=True)
 class Answering:
-    """Where the answers to a benchmark's questions come from, and where they and their scores are written.
+    """Source of the answers to a benchmark's questions, and output of answers and scores.
 
     Attributes:
         output: folder.
@@ -63,7 +63,7 @@ class Answering:
 
 @dataclass(frozen=True)
 class Judging:
-    """Who judges answers, and how.
+    """The judge of answers and its settings.
 
     Attributes:
         prompt: a file; None for the benchmark's own.
