@@ -239,7 +239,7 @@ def train(
     from prefgen.training import report
     from prefgen.training import run as training
     from prefgen.training.config import Objective, Optimisation
-    from prefgen.training.state import Job as TrainingJob
+    from prefgen.training.state import TrainingJob
 
     engine = EngineConfig(model) if isinstance(model, str) else model
     given = (runs,) if isinstance(runs, (Run, str, Path)) else runs

@@ -47,7 +47,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import loading
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job, Prepared
+from prefgen.training.state import Prepared, TrainingJob
 
 HERE = Path(__file__).parent
 THREE = "prefgen, 3 answers"
@@ -112,7 +112,7 @@ def ours(folder: Path, runs: Path, settings: dict[str, Any], result: Path) -> No
         return [time.perf_counter(), time.process_time()]
 
     with tempfile.TemporaryDirectory() as output:
-        job = Job((runs,), Path(output) / "out", engine, Objective(beta=settings["beta"]), optimisation)
+        job = TrainingJob((runs,), Path(output) / "out", engine, Objective(beta=settings["beta"]), optimisation)
         prepared = prepare(job)
         begun = now()
         train(job, prepared, told, lambda _: read.append(now()))

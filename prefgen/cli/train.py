@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from prefgen.console import Console
     from prefgen.records import Dropped
     from prefgen.training.callbacks import Asked
-    from prefgen.training.rows import Sample
-    from prefgen.training.state import Job, Prepared
+    from prefgen.training.rows import TrainingSample
+    from prefgen.training.state import Prepared, TrainingJob
     from prefgen.training.sweep import Point
 
 _ONLINE = (
@@ -150,7 +150,7 @@ def train(
             raise typer.Exit(int(processes.start(training.gpus, policy.device)))
         from prefgen.training import report, saved
         from prefgen.training import run as job_
-        from prefgen.training.state import Job
+        from prefgen.training.state import TrainingJob
     except ModuleNotFoundError as error:
         raise UsageError(f"training needs {error.name}, which is missing: pip install 'prefgen[train]'") from error
     if training.gpus not in (1, processes.count()):
@@ -160,7 +160,7 @@ def train(
     optimisation = _of_adapter(ctx, policy, optimisation)
     build.hush(policy, (Generate,))
     command_line = redact(shlex.join(["prefgen", *sys.argv[1:]]))
-    job = Job(
+    job = TrainingJob(
         tuple(runs),
         output,
         policy,
@@ -218,7 +218,7 @@ def _defaults(ctx: typer.Context, loss: Loss) -> dict[str, Any]:
 
 
 @contextmanager
-def _stoppable(job: Job, *, sweep: bool) -> Iterator[None]:
+def _stoppable(job: TrainingJob, *, sweep: bool) -> Iterator[None]:
     """Report what is kept when a second Ctrl-C ends training at once.
 
     Raises:
@@ -250,7 +250,7 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
     return replace(optimisation, lora_r=adapter.rank, lora_alpha=adapter.alpha)
 
 
-def _sweep(ctx: typer.Context, job: Job, console: Console, stop: Asked) -> Point | None:
+def _sweep(ctx: typer.Context, job: TrainingJob, console: Console, stop: Asked) -> Point | None:
     """Run the grid of `--sweep`; returns the best point, or None for a dry run."""
     from prefgen.cli import config
     from prefgen.training import run as job_
@@ -278,7 +278,7 @@ def _sweep(ctx: typer.Context, job: Job, console: Console, stop: Asked) -> Point
     if ctx.params["dry_run"]:
         return None
     sweep.check_drift(runs, prepared)
-    rows: list[Sample | Dropped] = [*prepared.samples, *prepared.dropped]
+    rows: list[TrainingSample | Dropped] = [*prepared.samples, *prepared.dropped]
     del prepared  # each run loads the model anew
     with Steps(console, brief=True) as shown:
         ranked = sweep.run(job, runs, rows, shown, stop, keep_all=ctx.params["keep_all"])
@@ -308,7 +308,7 @@ def _loss(name: str) -> Any:
     return name
 
 
-def _print_plan(job: Job, prepared: Prepared, console: Console) -> None:
+def _print_plan(job: TrainingJob, prepared: Prepared, console: Console) -> None:
     from prefgen.training.run import reasons_of
 
     samples = prepared.samples
@@ -328,7 +328,7 @@ def _print_plan(job: Job, prepared: Prepared, console: Console) -> None:
         console.print(f"{len(prepared.held_out):,} samples are held out, {len(prepared.trained_on):,} trained on")
 
 
-def _print_steps(job: Job, prepared: Prepared, console: Console) -> None:
+def _print_steps(job: TrainingJob, prepared: Prepared, console: Console) -> None:
     from prefgen.training import processes
 
     settings = job.optimisation

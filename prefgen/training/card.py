@@ -11,7 +11,7 @@ from prefgen.training import processes, rollouts
 
 if TYPE_CHECKING:
     from prefgen.training.callbacks import Metrics
-    from prefgen.training.state import Job, Prepared
+    from prefgen.training.state import Prepared, TrainingJob
 
 _SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "logps/end")
 _RATED = ("loss", "rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected")
@@ -30,7 +30,7 @@ _NOTES = {
 
 
 def render(
-    job: Job, prepared: Prepared, digests: Sequence[str], steps: Sequence[Metrics], held_out: Sequence[Metrics]
+    job: TrainingJob, prepared: Prepared, digests: Sequence[str], steps: Sequence[Metrics], held_out: Sequence[Metrics]
 ) -> str:
     """The README.md of a trained model.
 

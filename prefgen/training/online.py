@@ -48,10 +48,10 @@ from prefgen.training.losses import takes_offline
 from prefgen.training.policy_gradient import Rollout
 from prefgen.training.reference import Live
 from prefgen.training.reward import Figures
-from prefgen.training.rows import Item, Reader, Sample
+from prefgen.training.rows import Item, Reader, TrainingSample
 
 if TYPE_CHECKING:
-    from prefgen.training.state import Job, Prepared
+    from prefgen.training.state import Prepared, TrainingJob
 
 # Metrics, of the samples whose answers were asked for since the last step was logged.
 ASKED, FALLBACK, SECONDS = "online/asked", "online/fallback", "online/seconds"
@@ -104,7 +104,7 @@ class Renewal:
         seed: int,
         engines: Engines,
         policy: PolicyEngine,
-        rows: Callable[[Sample], list[dict[str, Any]]],
+        rows: Callable[[TrainingSample], list[dict[str, Any]]],
         reader: Reader,
         figures: Figures | None = None,
         reads: Callable[[list[Item]], list[Read]] | None = None,
@@ -289,7 +289,7 @@ class Supply:
 
 @contextmanager
 def supply(
-    job: Job, prepared: Prepared, model: Any, reads: Callable[[list[Item]], list[Read]] | None = None
+    job: TrainingJob, prepared: Prepared, model: Any, reads: Callable[[list[Item]], list[Read]] | None = None
 ) -> Iterator[Supply | None]:
     """The supply of a job that generates answers during training, else None.
 
@@ -323,7 +323,7 @@ def supply(
         yield Supply(loaded.model, live, passes, renewal, job.online)
 
 
-def _figures(job: Job, prepared: Prepared, renewal: Renewal) -> Figures:
+def _figures(job: TrainingJob, prepared: Prepared, renewal: Renewal) -> Figures:
     """Mean and spread of the rewards of answers that the first model gives to some prompts; kept beside the output.
 
     Raises:
@@ -340,7 +340,7 @@ def _figures(job: Job, prepared: Prepared, renewal: Renewal) -> Figures:
     return Figures(**json.loads(file.read_bytes()))
 
 
-def identified(job: Job) -> dict[str, Any] | None:
+def identified(job: TrainingJob) -> dict[str, Any] | None:
     """Settings that can change generated answers, by name; None if none are generated.
 
     Raises:
@@ -364,7 +364,7 @@ def identified(job: Job) -> dict[str, Any] | None:
     }
 
 
-def _engine_config(job: Job) -> EngineConfig:
+def _engine_config(job: TrainingJob) -> EngineConfig:
     """The policy and the other models that the method asks for."""
     assert job.online is not None
     return replace(

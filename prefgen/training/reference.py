@@ -31,13 +31,13 @@ from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun
 from prefgen.training import processes
 from prefgen.training.logprobs import token_logps
-from prefgen.training.rows import Item, Sample
+from prefgen.training.rows import Item, TrainingSample
 
 Logps = tuple[torch.Tensor, ...]
 """Of each answer of a sample, (T,) each, float32 on the CPU."""
 
 
-def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequence[Sample], kind: str) -> Path:
+def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequence[TrainingSample], kind: str) -> Path:
     """The file of saved log-probabilities, named by model, kind of training, digests of the runs and tokens."""
     tokens = hashlib.sha256()
     for sample in samples:
@@ -48,7 +48,7 @@ def path(folder: Path, loaded: LoadedModel, runs: Sequence[str], samples: Sequen
 
 def compute(
     loaded: LoadedModel,
-    samples: Sequence[Sample],
+    samples: Sequence[TrainingSample],
     item: Callable[[int], Item],
     batch_size: int,
     *,
@@ -127,7 +127,7 @@ def save(file: Path, found: Sequence[Logps]) -> None:
     durable.publish(part, file)
 
 
-def load(file: Path, samples: Sequence[Sample]) -> list[Logps]:
+def load(file: Path, samples: Sequence[TrainingSample]) -> list[Logps]:
     """Load what `save` wrote for these samples.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from prefgen.console import Console, LiveBar
 from prefgen.training import processes, run
 from prefgen.training.callbacks import Asked, Metrics
-from prefgen.training.state import Job, Prepared
+from prefgen.training.state import Prepared, TrainingJob
 
 _LINES = 40  # for the steps of a run, about
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
@@ -125,7 +125,7 @@ class Steps(LiveBar):
         self._console.print("".join(f"{cell:>10}" for cell in cells), soft_wrap=True)
 
 
-def train(job: Job, prepared: Prepared, console: Console, stop: Asked = lambda: None) -> Metrics:
+def train(job: TrainingJob, prepared: Prepared, console: Console, stop: Asked = lambda: None) -> Metrics:
     """Train, or check a model that is finished already, and show how it goes.
 
     Returns:

@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """A prompt with its answers.
 
     Attributes:
@@ -67,7 +67,7 @@ class Sample:
 class Item:
     """A sample with its model inputs."""
 
-    sample: Sample
+    sample: TrainingSample
     pixels: vision.Pixels
     reference: tuple[Any, ...] = field(default=())
     """Log-probabilities of each answer's tokens under the reference, (T,) each; empty while they are not known."""
@@ -112,7 +112,7 @@ class Reader:
         """The model's input for these pictures."""
         return vision.preprocess(self._loaded.processor, pictures, _CLEAR)
 
-    def read(self, runs: Sequence[Stored | References]) -> Iterator[Sample | Dropped]:
+    def read(self, runs: Sequence[Stored | References]) -> Iterator[TrainingSample | Dropped]:
         """Every sample of these runs, in order."""
         for number, run in enumerate(runs):
             if isinstance(run, References):
@@ -128,7 +128,7 @@ class Reader:
                 except RowError as error:
                     yield Dropped(error.reason, error.detail, run.name, first["source_id"], id=first["id"])
 
-    def _unpaired(self, number: int, run: References) -> Iterator[Sample | Dropped]:
+    def _unpaired(self, number: int, run: References) -> Iterator[TrainingSample | Dropped]:
         for place, row in enumerate(run.read()):
             if isinstance(row, Dropped):
                 yield row
@@ -140,7 +140,7 @@ class Reader:
 
     def sample(
         self, rows: Sequence[dict[str, Any]], place: tuple[int, int] = (0, 0), pixels: vision.Pixels | None = None
-    ) -> Sample:
+    ) -> TrainingSample:
         """The sample of rows with one prompt and chosen answer; SFT data has no rejected answers.
 
         Args:
@@ -163,11 +163,11 @@ class Reader:
             raise RowError("REJECTED_EQUALS_CHOSEN", "both answers are the same tokens")
         weights = self._weights(rows, header, expansions, len(prompt), ids)
         answers = tuple(Answer(*parts) for parts in zip(ids, weights, strict=True))
-        return self._fitting(Sample(first["id"], place, prompt, answers))
+        return self._fitting(TrainingSample(first["id"], place, prompt, answers))
 
     def _of_pictures(
         self, rows: Sequence[dict[str, Any]], place: tuple[int, int], pixels: vision.Pixels | None
-    ) -> Sample:
+    ) -> TrainingSample:
         """A pair of pictures: one answer under each. All tokens count, since the answers need not differ."""
         if len(rows) > 1:
             raise RowError(
@@ -184,7 +184,7 @@ class Reader:
         found = [self._encoded(header, [text], shown.expansions) for text, shown in sides]
         end = 0.0 if self._loss_mask == "no-eos" else 1.0
         answers = tuple(Answer(ids, (1.0,) * (len(ids) - 1) + (end,)) for _, (ids,) in found)
-        return self._fitting(Sample(row["id"], place, found[0][0], answers, found[1][0]))
+        return self._fitting(TrainingSample(row["id"], place, found[0][0], answers, found[1][0]))
 
     def item(self, prompt: tuple[Turn, ...], pictures: tuple[Image, ...], texts: Sequence[str]) -> Item:
         """Any answers to a prompt, all of whose tokens count.
@@ -195,9 +195,9 @@ class Reader:
         pixels = self.pixels(pictures)
         before, ids = self._encoded(self._prompts.header(prompt), texts, pixels.expansions)
         answers = tuple(Answer(own, (1.0,) * len(own)) for own in ids)
-        return Item(self._fitting(Sample("", (0, 0), before, answers)), pixels)
+        return Item(self._fitting(TrainingSample("", (0, 0), before, answers)), pixels)
 
-    def sampled(self, item: Item, row: dict[str, Any], ids: Sequence[Sequence[int]]) -> Sample:
+    def sampled(self, item: Item, row: dict[str, Any], ids: Sequence[Sequence[int]]) -> TrainingSample:
         """A row's prompt with answers as their tokens were sampled.
 
         Args:
@@ -219,7 +219,7 @@ class Reader:
         start = min(_common(bare, ids) for ids in whole)
         return tuple(whole[0][:start]), [tuple(tokens[start:]) for tokens in whole]
 
-    def _fitting(self, sample: Sample) -> Sample:
+    def _fitting(self, sample: TrainingSample) -> TrainingSample:
         if sample.length > self._max_length:
             raise RowError("ROW_TOO_LONG", f"{sample.length:,} tokens, {self._max_length:,} allowed")
         return sample
@@ -294,7 +294,9 @@ class Reader:
         return found - {len(ids) - 1}
 
 
-def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], share: float, seed: int) -> list[int]:
+def held_out(
+    runs: Sequence[Stored | References], samples: Sequence[TrainingSample], share: float, seed: int
+) -> list[int]:
     """Indices of the held-out samples, drawn by picture, so that no training sample shares one.
 
     Raises:
@@ -315,7 +317,9 @@ def held_out(runs: Sequence[Stored | References], samples: Sequence[Sample], sha
     return held
 
 
-def pictures(runs: Sequence[Stored | References], samples: Sequence[Sample], numbers: Iterable[int]) -> list[str]:
+def pictures(
+    runs: Sequence[Stored | References], samples: Sequence[TrainingSample], numbers: Iterable[int]
+) -> list[str]:
     """Digests of the pictures of some samples of stored pairs, in order; the row's id where it has none."""
     of_rows = [
         [digests(row) or [row["id"]] for row in run.scan(("id", "meta"))] if isinstance(run, Stored) else []

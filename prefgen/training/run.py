@@ -33,15 +33,15 @@ from prefgen.training.callbacks import Asked, Log, Metrics, Stop, Watch
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.model import attach, loaded_for, save
-from prefgen.training.rows import Reader, Sample, held_out, pictures
-from prefgen.training.state import Items, Job, Prepared
+from prefgen.training.rows import Reader, TrainingSample, held_out, pictures
+from prefgen.training.state import Items, Prepared, TrainingJob
 from prefgen.training.trainer import PreferenceTrainer
 
 _DISK_WAIT_S = 30  # for a file to be seen on another machine
 _FREE = ("save_steps", "eval_steps", "save", "gradient_checkpointing")  # settings that cannot change what is learned
 
 
-def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepared:
+def prepare(job: TrainingJob, rows: Iterable[TrainingSample | Dropped] | None = None) -> Prepared:
     """Load the model, tokenize every row and run the checks that need no training.
 
     Args:
@@ -61,7 +61,7 @@ def prepare(job: Job, rows: Iterable[Sample | Dropped] | None = None) -> Prepare
         return _prepare(job, engine, rows)
 
 
-def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | None) -> Prepared:
+def _prepare(job: TrainingJob, engine: EngineConfig, rows: Iterable[TrainingSample | Dropped] | None) -> Prepared:
     runs = job.opened()
     online.identified(job)
     loaded = loaded_for(engine, job.optimisation)
@@ -72,7 +72,7 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
     longest = min(optimisation.max_length or limit, limit)
     reader = Reader(loaded, optimisation.loss_mask, longest, optimisation.span_weight)
     read = list(reader.read(runs) if rows is None else rows)
-    samples = tuple(sample for sample in read if isinstance(sample, Sample))
+    samples = tuple(sample for sample in read if isinstance(sample, TrainingSample))
     dropped = tuple(row for row in read if isinstance(row, Dropped))
     if not samples:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in reasons_of(dropped).items()) or "no rows"
@@ -85,7 +85,7 @@ def _prepare(job: Job, engine: EngineConfig, rows: Iterable[Sample | Dropped] | 
     return Prepared(loaded, samples, tuple(held), dropped, separate, steps, dataset)
 
 
-def _check_loss(job: Job) -> None:
+def _check_loss(job: TrainingJob) -> None:
     """Refuse options that do not apply to reward models, or to losses over sampled answers.
 
     Raises:
@@ -110,7 +110,7 @@ def reasons_of(dropped: Sequence[Dropped]) -> dict[str, int]:
 
 
 def train(
-    job: Job,
+    job: TrainingJob,
     prepared: Prepared,
     told: Callable[[Metrics], None],
     progress: Callable[[int], None] = lambda done: None,
@@ -143,7 +143,7 @@ def train(
 
 
 @contextmanager
-def _begun(job: Job, prepared: Prepared) -> Iterator[None]:
+def _begun(job: TrainingJob, prepared: Prepared) -> Iterator[None]:
     """Lock the output and write what is known before the first step."""
     saved.refuse_foreign(job.output, job.engine.model)
     with ExitStack() as held:
@@ -178,12 +178,12 @@ def _refuse_unshared(file: Path) -> None:
     )
 
 
-def finished(job: Job) -> bool:
+def finished(job: TrainingJob) -> bool:
     """Whether the run is finished."""
     return saved.is_finished(job.output)
 
 
-def check_finished(job: Job) -> None:
+def check_finished(job: TrainingJob) -> None:
     """Check that the finished model is as it was saved, and delete leftovers of a kill.
 
     Raises:
@@ -194,7 +194,7 @@ def check_finished(job: Job) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def kept(job: Job) -> str:
+def kept(job: TrainingJob) -> str:
     """A message about what is kept of a run that was interrupted in a step."""
     last = checkpoints.last(job.records / "checkpoints", lambda text: None)
     if last is None:
@@ -205,13 +205,13 @@ def kept(job: Job) -> str:
     )
 
 
-def result(job: Job) -> Metrics:
+def result(job: TrainingJob) -> Metrics:
     """The metrics that `train` returned for a finished run."""
     return saved.result(job.output)
 
 
 def _train(
-    job: Job,
+    job: TrainingJob,
     prepared: Prepared,
     told: Callable[[Metrics], None],
     progress: Callable[[int], None],
@@ -292,7 +292,7 @@ def _train(
     return found
 
 
-def _arguments(job: Job, prepared: Prepared, folder: Path, *, resumed: bool) -> Any:
+def _arguments(job: TrainingJob, prepared: Prepared, folder: Path, *, resumed: bool) -> Any:
     optimisation, device = job.optimisation, prepared.loaded.device
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
@@ -336,7 +336,7 @@ def _steps_of_epoch(optimisation: Optimisation, samples: int) -> int:
     return -(-passes // optimisation.grad_accum)
 
 
-def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample], *, packed: bool) -> None:
+def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[TrainingSample], *, packed: bool) -> None:
     """Check that another picture changes the model's answer.
 
     Raises:
@@ -360,7 +360,7 @@ def _check_sight(loaded: LoadedModel, dataset: Items, samples: Sequence[Sample],
             return
 
 
-def check_drift(job: Job, prepared: Prepared) -> None:
+def check_drift(job: TrainingJob, prepared: Prepared) -> None:
     """Check that a started output is resumed with the same settings.
 
     Raises:

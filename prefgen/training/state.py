@@ -22,11 +22,11 @@ from prefgen.training import saved
 from prefgen.training.config import Objective, Online, Optimisation
 from prefgen.training.reference import Logps
 from prefgen.training.references import References, opened
-from prefgen.training.rows import Item, Reader, Sample
+from prefgen.training.rows import Item, Reader, TrainingSample
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """Data, model and settings of a training run.
 
     Attributes:
@@ -91,7 +91,7 @@ class Prepared:
     """
 
     loaded: LoadedModel
-    samples: tuple[Sample, ...]
+    samples: tuple[TrainingSample, ...]
     held_out: tuple[int, ...]
     dropped: tuple[Dropped, ...]
     separate: str
@@ -107,7 +107,7 @@ class Prepared:
 class Items(torch.utils.data.Dataset[Item]):
     """Samples with their pixels, prepared on access; reference log-probabilities are added when known."""
 
-    def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[Sample]) -> None:
+    def __init__(self, runs: Sequence[Stored | References], reader: Reader, samples: Sequence[TrainingSample]) -> None:
         self.runs = runs
         self.digests = [run.digest for run in runs]
         self.reader = reader
@@ -121,7 +121,7 @@ class Items(torch.utils.data.Dataset[Item]):
         """A sample by its index."""
         return self.shown(number, number)
 
-    def rows(self, sample: Sample) -> list[dict[str, Any]]:
+    def rows(self, sample: TrainingSample) -> list[dict[str, Any]]:
         """The stored rows of a sample."""
         run, row = sample.place
         return list(self.runs[run].take(range(row, row + max(1, len(sample.answers) - 1))).to_pylist())

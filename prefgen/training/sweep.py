@@ -27,8 +27,8 @@ from prefgen.training import checkpoints, saved
 from prefgen.training import run as job_
 from prefgen.training.callbacks import Asked, Metrics
 from prefgen.training.config import Loss, Objective
-from prefgen.training.rows import Sample
-from prefgen.training.state import Job, Prepared
+from prefgen.training.rows import TrainingSample
+from prefgen.training.state import Prepared, TrainingJob
 
 VALIDATION = 0.1  # share that is held out unless another is asked for
 PAPER = {"lr": (1e-7, 5e-7, 1e-6, 5e-6), "projector-lr": (2e-5, 2e-6, 2e-7), "epochs": (3, 5, 7), "batch": (16, 32, 48)}
@@ -91,7 +91,7 @@ class Point:
 
     name: str
     settings: Mapping[str, float]
-    job: Job
+    job: TrainingJob
 
     @property
     def result(self) -> Metrics | None:
@@ -136,7 +136,9 @@ def parse(given: Sequence[str], loss: Loss) -> dict[str, tuple[float, ...]]:
     return {**({**betas, **PAPER} if "paper" in given else {}), **named}
 
 
-def points(job: Job, axes: Axes, config: Callable[[Mapping[str, Any]], str] = lambda changed: "") -> list[Point]:
+def points(
+    job: TrainingJob, axes: Axes, config: Callable[[Mapping[str, Any]], str] = lambda changed: ""
+) -> list[Point]:
     """Every run of a grid, the last axis changing fastest.
 
     Args:
@@ -153,7 +155,7 @@ def points(job: Job, axes: Axes, config: Callable[[Mapping[str, Any]], str] = la
     return [_point(job, dict(zip(axes, values, strict=True)), config) for values in product(*axes.values())]
 
 
-def _point(job: Job, settings: Mapping[str, float], config: Callable[[Mapping[str, Any]], str]) -> Point:
+def _point(job: TrainingJob, settings: Mapping[str, float], config: Callable[[Mapping[str, Any]], str]) -> Point:
     changed: dict[str, Any] = {}
     for name, value in settings.items():
         if name == "batch":
@@ -192,9 +194,9 @@ def check_drift(runs: Sequence[Point], prepared: Prepared) -> None:
 
 
 def run(
-    job: Job,
+    job: TrainingJob,
     runs: Sequence[Point],
-    rows: Sequence[Sample | Dropped],
+    rows: Sequence[TrainingSample | Dropped],
     watch: Watch,
     stop: Asked = lambda: None,
     *,
@@ -228,7 +230,7 @@ def run(
         return _settle(job, runs, keep_all=keep_all)
 
 
-def _train(point: Point, rows: Iterable[Sample | Dropped], watch: Watch, stop: Asked) -> None:
+def _train(point: Point, rows: Iterable[TrainingSample | Dropped], watch: Watch, stop: Asked) -> None:
     prepared = job_.prepare(point.job, rows)
     watch.begin(point.name, prepared.steps, len(prepared.samples))
     try:
@@ -243,7 +245,7 @@ def _train(point: Point, rows: Iterable[Sample | Dropped], watch: Watch, stop: A
         torch.cuda.empty_cache()
 
 
-def _settle(job: Job, runs: Sequence[Point], *, keep_all: bool) -> list[Point]:
+def _settle(job: TrainingJob, runs: Sequence[Point], *, keep_all: bool) -> list[Point]:
     """Rank ended runs, write the table, and delete models that are not kept."""
     ended = sorted((point for point in runs if point.result is not None), key=lambda point: point.order)
     for point in [] if keep_all else ended[1:]:
@@ -270,7 +272,7 @@ def table(ended: Sequence[Point]) -> list[list[str]]:
     return lines
 
 
-def _page(job: Job, ended: Sequence[Point], planned: int) -> str:
+def _page(job: TrainingJob, ended: Sequence[Point], planned: int) -> str:
     """The README.md of a sweep."""
     head, *lines = table(ended)
     best = f"`{ended[0].name}`, with its model" if ended[0].has_model else f"`{ended[0].name}`"

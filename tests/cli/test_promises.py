@@ -184,6 +184,7 @@ READING: dict[str, Callable[[Folder], Words]] = {
     "compare": lambda given: ("compare", given / "one", given / "two"),
     "eval compare": lambda given: ("eval", "compare", given / "evaluation", given / "evaluation"),
     "eval scenes": lambda given: ("eval", "scenes", "--help"),  # it prints what it measures, and has no --output
+    "eval rm": lambda given: ("eval", "rm", "--help"),  # likewise
     "verify": lambda given: ("verify", given / "one"),
     "check": lambda given: ("check", given / "one", "--with", "llamafactory"),
     "doctor": lambda given: ("doctor", "-o", given.path),
@@ -342,7 +343,10 @@ def is_readable(out: Path, row: Row) -> bool:
     return not row.is_run or all((run.parent / "data").exists() for run in out.rglob(".prefgen"))
 
 
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.lock])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "demo" else ()) for name, row in TABLE.items() if row.lock],
+)
 def test_a_second_writer_stops_at_once_and_what_was_moved_is_whole(name: str, given: Folder, tmp_path: Path) -> None:
     row, out = TABLE[name], tmp_path / "out"
     row.prepare(given, out)

@@ -13,7 +13,7 @@ from prefgen.engines.hf.vision import Pixels
 from prefgen.errors import UsageError
 from prefgen.training.config import Objective
 from prefgen.training.losses import Answers, Shift, losses, mean_reward, takes_offline, weights
-from prefgen.training.rows import Answer, Item, Sample
+from prefgen.training.rows import Answer, Item, TrainingSample
 from prefgen.training.trainer import gather
 
 # Δ = (-10 + 12) - (-9 + 8) = 3 in sums, 2/4 - (-1/2) = 1 per token.
@@ -42,7 +42,7 @@ def test_dense_weights_give_the_score_of_rlhf_v() -> None:
     answers = (Answer((5, 6, 2), (1.0, 3.0, 1.0)), Answer((5, 2), (1.0, 3.0)))
     reference = (torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([-1.0, -4.0]))
     policy = [torch.tensor([-0.8, -1.6, -2.9]), torch.tensor([-1.1, -4.5])]
-    found = gather([Item(Sample("0", (0, 0), (1,), answers), Pixels({}, ()), reference)], [policy])
+    found = gather([Item(TrainingSample("0", (0, 0), (1,), answers), Pixels({}, ()), reference)], [policy])
     assert value(found, loss="dpo", beta=0.5, length_normalised=True) == pytest.approx(nll(0.5 * 0.7), abs=1e-6)
     assert value(found, loss="dpo", beta=0.5) == pytest.approx(nll(0.5 * (1.5 + 1.6)), abs=1e-6)
 

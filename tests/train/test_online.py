@@ -28,7 +28,7 @@ from prefgen.training.model import attach
 from prefgen.training.references import References
 from prefgen.training.rows import Item
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
 from tests.judge import MODEL as MODEL_NAME
 from tests.judge import Judge
@@ -52,12 +52,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def job(data: Path, output: Path, online: Online | None = BDHS, **changes: Any) -> Job:
+def job(data: Path, output: Path, online: Online | None = BDHS, **changes: Any) -> TrainingJob:
     engine = EngineConfig(model=str(MODEL))
-    return Job((data,), output, engine, Objective(), replace(QUICK, **changes), online=online)
+    return TrainingJob((data,), output, engine, Objective(), replace(QUICK, **changes), online=online)
 
 
-def run(given: Job, stop_after: int = 0) -> list[dict[str, float]]:
+def run(given: TrainingJob, stop_after: int = 0) -> list[dict[str, float]]:
     """Metrics of the steps that were taken."""
     told: list[dict[str, float]] = []
 
@@ -75,7 +75,7 @@ def losses(steps: list[dict[str, float]]) -> list[float]:
 class Step:
     """The first steps' batches of a job, without a trainer."""
 
-    def __init__(self, given: Job) -> None:
+    def __init__(self, given: TrainingJob) -> None:
         self.prepared = prepare(given)
         given.records.mkdir(parents=True, exist_ok=True)
         self.model = attach(self.prepared.loaded, given.optimisation)

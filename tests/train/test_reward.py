@@ -28,7 +28,7 @@ from prefgen.training.config import Objective, Optimisation
 from prefgen.training.losses import Answers, losses
 from prefgen.training.reward import RewardEngine, RewardModel, RewardPolicy
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job, Prepared
+from prefgen.training.state import Prepared, TrainingJob
 from prefgen.training.trainer import gather
 from tests.cli.runs import called
 from tests.engines import tiny
@@ -65,11 +65,11 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "1", folder / "2"
 
 
-def job(runs: tuple[Path, ...], output: Path, **changes: Any) -> Job:
-    return Job(runs, output, EngineConfig(model=str(MODEL), device="cpu"), RM, replace(QUICK, **changes))
+def job(runs: tuple[Path, ...], output: Path, **changes: Any) -> TrainingJob:
+    return TrainingJob(runs, output, EngineConfig(model=str(MODEL), device="cpu"), RM, replace(QUICK, **changes))
 
 
-def run(given: Job, stop_after: int = 0, prepared: Prepared | None = None) -> list[dict[str, float]]:
+def run(given: TrainingJob, stop_after: int = 0, prepared: Prepared | None = None) -> list[dict[str, float]]:
     """Metrics of the steps that were taken."""
     told: list[dict[str, float]] = []
 

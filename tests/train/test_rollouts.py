@@ -27,7 +27,7 @@ from prefgen.training.policy_gradient import Surrogate, gae, leave_one_out, ppo,
 from prefgen.training.rollouts import ValuePolicy
 from prefgen.training.rows import Item
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES
 
@@ -47,8 +47,10 @@ QUICK = Optimisation(
 SAMPLED = Online("sampled", reward="scenes", online_args=("max_new_tokens=12", "candidates=3"))
 
 
-def job(output: Path, loss: Loss = "rloo", online: Online = SAMPLED, engines: Any = None, **changes: Any) -> Job:
-    return Job(
+def job(
+    output: Path, loss: Loss = "rloo", online: Online = SAMPLED, engines: Any = None, **changes: Any
+) -> TrainingJob:
+    return TrainingJob(
         (SCENES / "llava_instruct.json",),
         output,
         EngineConfig(model=str(MODEL), device="cpu"),
@@ -60,7 +62,7 @@ def job(output: Path, loss: Loss = "rloo", online: Online = SAMPLED, engines: An
     )
 
 
-def run(given: Job, stop_after: int = 0, *, at_once: bool = False) -> list[dict[str, float]]:
+def run(given: TrainingJob, stop_after: int = 0, *, at_once: bool = False) -> list[dict[str, float]]:
     """Metrics of the steps that were taken."""
     told: list[dict[str, float]] = []
 

@@ -9,7 +9,7 @@ import pytest
 from prefgen.errors import RowError
 from prefgen.records import Span
 from prefgen.training.config import LossMask
-from prefgen.training.rows import Reader, Sample
+from prefgen.training.rows import Reader, TrainingSample
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
 from tests.train.pairs import CHOSEN, REJECTED, joined, row
@@ -39,14 +39,14 @@ def test_prompt_and_answer_are_those_of_the_models_own_processor(name: str) -> N
     assert sample.answers[0].weights == (1.0,) * len(sample.answers[0].ids)
 
 
-def counted(sample: Sample, answer: int) -> str:
+def counted(sample: TrainingSample, answer: int) -> str:
     """The text of the tokens that count."""
     own = sample.answers[answer]
     tokenizer = tiny.llava().processor.tokenizer
     return str(tokenizer.decode([token for token, weight in zip(own.ids, own.weights, strict=True) if weight]))
 
 
-def read(loss_mask: Any, *rows: dict[str, Any]) -> Sample:
+def read(loss_mask: Any, *rows: dict[str, Any]) -> TrainingSample:
     return Reader(tiny.llava(), loss_mask, 10_000).sample(rows)
 
 

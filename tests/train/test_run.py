@@ -23,7 +23,7 @@ from prefgen.training import run as job_
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.logprobs import token_logps
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
 
@@ -39,11 +39,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mixture(tmp_path_factory.mktemp("data"))
 
 
-def job(data: Path, output: Path, **changes: Any) -> Job:
-    return Job((data,), output, EngineConfig(model=str(MODEL)), Objective(), replace(QUICK, **changes))
+def job(data: Path, output: Path, **changes: Any) -> TrainingJob:
+    return TrainingJob((data,), output, EngineConfig(model=str(MODEL)), Objective(), replace(QUICK, **changes))
 
 
-def run(given: Job, stop_after: int = 0) -> list[dict[str, float]]:
+def run(given: TrainingJob, stop_after: int = 0) -> list[dict[str, float]]:
     """Metrics of the steps that were taken."""
     told: list[dict[str, float]] = []
 

@@ -24,7 +24,7 @@ from prefgen.training import run as job_
 from prefgen.training import trainer as trainer_
 from prefgen.training.config import Loss, Objective, Optimisation
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job, Prepared
+from prefgen.training.state import Prepared, TrainingJob
 from tests import faults
 from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
@@ -44,8 +44,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mixture(tmp_path_factory.mktemp("data"))
 
 
-def job(data: Path, output: Path, loss: Loss = "dpo", **changes: Any) -> Job:
-    return Job((data,), output, EngineConfig(model=str(MODEL)), Objective(loss), replace(QUICK, **changes))
+def job(data: Path, output: Path, loss: Loss = "dpo", **changes: Any) -> TrainingJob:
+    return TrainingJob((data,), output, EngineConfig(model=str(MODEL)), Objective(loss), replace(QUICK, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def prepared(data: Path) -> Prepared:
     return prepare(job(data, data.parent / "unused"))
 
 
-def trained(given: Job, prepared: Prepared) -> int:
+def trained(given: TrainingJob, prepared: Prepared) -> int:
     """Train as the command does; its exit code."""
     try:
         if job_.finished(given):
@@ -172,7 +172,7 @@ def test_what_torch_and_safetensors_say_of_a_full_disk_is_a_fault_of_the_environ
         torch.zeros(2) + torch.zeros(3)
 
 
-def finished(data: Path, prepared: Prepared, output: Path) -> Job:
+def finished(data: Path, prepared: Prepared, output: Path) -> TrainingJob:
     given = job(data, output, max_steps=1)
     ended = faults.run(lambda: trained(given, prepared), output)
     assert (ended.value, ended.error) == (0, "")

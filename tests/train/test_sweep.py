@@ -14,7 +14,7 @@ from prefgen.training import reference, sweep
 from prefgen.training import run as job_
 from prefgen.training.callbacks import Metrics
 from prefgen.training.config import Objective
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from tests.train.test_run import job
 from tests.trainers.sets import mixture
 
@@ -52,14 +52,14 @@ class Heard:
         return ExitCode.TERMINATED if self._stepped else None
 
 
-def swept(given: Job, axes: sweep.Axes, heard: Heard, **settings: Any) -> list[sweep.Point]:
+def swept(given: TrainingJob, axes: sweep.Axes, heard: Heard, **settings: Any) -> list[sweep.Point]:
     prepared = job_.prepare(given)
     runs = sweep.points(given, axes)
     sweep.check_drift(runs, prepared)
     return sweep.run(given, runs, [*prepared.samples, *prepared.dropped], heard, heard.stop, **settings)
 
 
-def losses(given: Job) -> list[float]:
+def losses(given: TrainingJob) -> list[float]:
     lines = map(json.loads, (given.records / "metrics.jsonl").read_text().splitlines())
     return [line.get("loss", line.get("eval_loss")) for line in lines]
 

@@ -16,7 +16,7 @@ from prefgen.rundir.reader import Stored
 from prefgen.select.keys import digests
 from prefgen.training.logprobs import token_logps
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from prefgen.training.trainer import PreferenceTrainer
 from tests.train.test_run import MODEL, job
 from tests.trainers.sets import mixture
@@ -33,11 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mixture(tmp_path_factory.mktemp("data"))
 
 
-def held_out_job(data: Path, output: Path, **changes: Any) -> Job:
+def held_out_job(data: Path, output: Path, **changes: Any) -> TrainingJob:
     return job(data, output, **{"validation": 0.3, "eval_steps": EVAL_STEPS, "batch_size": 2, **changes})
 
 
-def measured(given: Job) -> list[dict[str, float]]:
+def measured(given: TrainingJob) -> list[dict[str, float]]:
     """What was measured of held-out samples, without how long it took."""
     lines = map(json.loads, (given.records / "metrics.jsonl").read_text().splitlines())
     return [{name: line[name] for name in (*NAMES, "step")} for line in lines if "eval_loss" in line]

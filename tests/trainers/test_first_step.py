@@ -18,7 +18,7 @@ from prefgen.engines.base import EngineConfig
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.losses import Answers, Shift, losses, mean_reward
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
 from tests.trainers.environments import INSIDE, Environment
 from tests.trainers.sets import SCENES, awkward_rows, mixture
@@ -93,7 +93,7 @@ def compare(
     theirs = next(step for step in json.loads(state.read_text())["log_history"] if "loss" in step)
 
     optimisation = Optimisation(batch_size=rows, grad_accum=1, max_steps=1, lora=False)
-    job = Job((out,), tmp_path / "ours", EngineConfig(model=str(model)), objective, optimisation)
+    job = TrainingJob((out,), tmp_path / "ours", EngineConfig(model=str(model)), objective, optimisation)
     prepared = prepare(job)
     assert len(prepared.samples) == rows
     ours = train(job, prepared, lambda metrics: None)

@@ -26,7 +26,7 @@ from prefgen.training.policy_gradient import Rollout, rloo, sequence_kl
 from prefgen.training.rollouts import losses
 from prefgen.training.rows import Answer, Item, Reader
 from prefgen.training.run import prepare, train
-from prefgen.training.state import Job
+from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
 from tests.trainers.environments import INSIDE, Environment
 from tests.trainers.sets import SCENES
@@ -47,7 +47,7 @@ def step(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     scenes = ("-i", SCENES / "llava_instruct.json", "-m", "fake", "--engine", "fake", "--limit", "4")
     assert called("bdhs", *scenes, "-o", folder / "pairs").returncode == 0
     quick = Optimisation(projector_lr=0, batch_size=2, grad_accum=1, max_steps=2, lora_r=4, lr=1e-3, save="adapter")
-    job = Job((folder / "pairs",), folder / "RM", EngineConfig(str(folder / "model")), Objective("rm"), quick)
+    job = TrainingJob((folder / "pairs",), folder / "RM", EngineConfig(str(folder / "model")), Objective("rm"), quick)
     train(job, prepare(job), lambda metrics: None)
     script = (INSIDE / "rloo_step.py", folder / "model", SCENES / "images", folder, folder / "RM")
     Environment("trl").run("python", *script, folder=folder)
