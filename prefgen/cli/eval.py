@@ -97,7 +97,7 @@ Asked = Annotated[
     Draft[JudgeConfig],
     only("judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"),
 ]
-Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
+_JSON = o.as_json("all figures", RUN)
 Found = Annotated[SourceOptions, only("image_match", "follow_links")]
 
 
@@ -222,11 +222,12 @@ def llava_bench(
 
 
 @evaluations.command()
+@command
 def compare(
     one: Annotated[Path, typer.Argument(help="Output of an evaluation.", metavar="OUT_A")],
     other: Annotated[Path, typer.Argument(help="Output of another one, of the same benchmark.", metavar="OUT_B")],
+    printing: Annotated[o.Printing, _JSON],
     seed: Seed = 0,
-    json: Json = False,
 ) -> None:
     """Compare two evaluations item by item.
 
@@ -240,7 +241,7 @@ def compare(
     from prefgen.evaluate.benchmarks import compare as compare_
 
     found = compare_.compare(one, other, seed)
-    if json:
+    if printing.json:
         Console().print_json(_text(found))
         return
     table = Table("figure", str(one), str(other), "difference", "95% interval", box=None)
@@ -268,6 +269,7 @@ def rm(
     places: Annotated[
         list[Path], typer.Argument(help="Folders of reward models, then of finished runs.", metavar="RM… RUN…")
     ],
+    printing: Annotated[o.Printing, only("quiet", json={"help": "Print all figures as JSON."})],
     implicit: Annotated[
         list[str] | None,
         o.data("--implicit", help="A policy trained by DPO, for its implicit reward: folder or Hub id; repeatable."),
@@ -277,8 +279,6 @@ def rm(
     ] = "",
     limit: Annotated[int | None, o.data("--limit", help="Use the first N pairs of a run.")] = None,
     seed: Seed = 0,
-    json: Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Accuracy of reward models on every run (table 7), beside baselines.
 
@@ -288,7 +288,7 @@ def rm(
     Example: prefgen eval rm RM povid rlhf-v vlfeedback
     """
     import dataclasses
-    import json as json_
+    import json
 
     from rich.table import Table
 
@@ -305,10 +305,10 @@ def rm(
     if not runs or not (models or policies):
         raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
     found = rewards_.matrix(models, runs, policies, engine, limit, seed)
-    if json:
-        Console().print_json(json_.dumps(dataclasses.asdict(found)))
+    if printing.json:
+        Console().print_json(json.dumps(dataclasses.asdict(found)))
         return
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Console(stderr=True, quiet=printing.quiet, highlight=False)
     for name in found.unrecorded:
         console.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
     for name, count in found.seen.items():
@@ -333,10 +333,10 @@ def scenes(
             batch_size={"help": "Questions of a batch.", "default": 64},
         ),
     ],
+    printing: Annotated[o.Printing, _JSON],
     limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
     scenes: Annotated[Path | None, typer.Option("--scenes", hidden=True)] = None,
     seed: Seed = 0,
-    json: Json = False,
 ) -> None:
     """Measure hallucination on drawn scenes whose truth is known.
 
@@ -362,7 +362,7 @@ def scenes(
     figures = measure.evaluate(
         measure.responder(loaded.model, loaded.processor, engine.batch_size), heldout(limit), seed
     )
-    if json:
+    if printing.json:
         typer.echo(measure.as_json(figures))
         return
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))

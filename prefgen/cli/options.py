@@ -77,6 +77,10 @@ def run(*names: str, help: str, **settings: Any) -> Any:
     return option("Run", *names, help=help, **settings)
 
 
+DataSet = Annotated[
+    Path,
+    typer.Argument(help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder),
+]
 Input = Annotated[
     list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
 ]
@@ -87,11 +91,22 @@ Preset = Annotated[
 ]
 Prompt = Annotated[Path | None, method("--prompt", help="A prompt of your own: prefgen prompts export.")]
 Seed = Annotated[int, run("--seed", help="Seeds every draw.")]
-Json = Annotated[bool, run("--json", help="Print the final figures as JSON.")]
-Quiet = Annotated[bool, run("--quiet", "-q", help="Only errors and the final figures.")]
 
 Policy = Annotated[EngineConfig, params.without("also", "annotator", "annotator_revision")]
 """The model that generates, where no other compares its answers."""
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How a command prints its result."""
+
+    json: bool = declare.option(False, help="Print the final figures as JSON.", panel=declare.RUN)
+    quiet: bool = declare.option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=declare.RUN)
+
+
+def as_json(what: str, panel: str | None = None) -> params.OptionSubset:
+    """Annotation of `Printing` that selects ``--json``."""
+    return params.only(json={"help": f"Print {what} as JSON.", "panel": panel})
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def judge(
     method: Annotated[Draft[Rank], only("with_image", "verdict_tokens")],
     engine: _Annotator,
     asked: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
+    printing: o.Printing,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Votes of `prefgen view` (CSV); else the chosen answer is the better one."),
@@ -71,8 +72,6 @@ def judge(
     by: Annotated[str, o.method("--by", help="Who compares", choices=COMPARERS)] = COMPARERS[0],
     prompt: o.Prompt = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Judge the first N pairs only.")] = None,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Test a judge on pairs whose better answer is known (table 10).
 
@@ -81,7 +80,7 @@ def judge(
     Example: prefgen judge vlfeedback --by api --judge gpt4o --limit 500
     """
     import dataclasses
-    import json as json_
+    import json
 
     from prefgen.console import Console
     from prefgen.errors import TooManyDropped
@@ -95,9 +94,9 @@ def judge(
     check_choice("--by", by, COMPARERS)
     comparer = Comparer(by, made.prompt, made.with_image, max_new_tokens=made.verdict_tokens)  # type: ignore[arg-type]
     asks = engine.make if by == "annotator" else asked.make
-    found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=quiet))
-    if json:
-        Console().print_json(json_.dumps(dataclasses.asdict(found)))
+    found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=printing.quiet))
+    if printing.json:
+        Console().print_json(json.dumps(dataclasses.asdict(found)))
     else:
         Console().print(render(found))
     if not found.pairs:
