@@ -86,6 +86,12 @@ class JudgingOptions:
     judge_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=JUDGE)
     judge_tokens: int = option(512, help="Limit of a judge's reply.", panel=JUDGE)
 
+    def by(self, asked: Draft[JudgeConfig]) -> Judging:
+        """The judge that these options name."""
+        from prefgen.evaluate.benchmarks.run import Judging
+
+        return Judging(asked.make, asked.value("judge"), self.judge_prompt, self.judge_tokens)
+
 
 _OF_ENGINE = (
     *("revision", "base_model", "chat_template", "engine", "base_url", "engine_key_env", "engine_args", "device"),
@@ -192,7 +198,7 @@ def mmhal(
     from prefgen.evaluate.benchmarks import run
 
     at = options.answering(engine, (answers,) if answers else ())
-    _show(run.mmhal(at, _judging(ctx, asked, judging), questions, with_image=with_image), options)
+    _show(run.mmhal(at, judging.by(asked), questions, with_image=with_image), options)
 
 
 @evaluations.command("llava-bench")
@@ -218,7 +224,7 @@ def llava_bench(
     from prefgen.evaluate.benchmarks import run
 
     at = options.answering(engine, (answers,) if answers else ())
-    _show(run.llava_bench(at, _judging(ctx, asked, judging), questions, context, reference), options)
+    _show(run.llava_bench(at, judging.by(asked), questions, context, reference), options)
 
 
 @evaluations.command()
@@ -366,12 +372,6 @@ def scenes(
         typer.echo(measure.as_json(figures))
         return
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))
-
-
-def _judging(ctx: typer.Context, asked: Draft[JudgeConfig], options: JudgingOptions) -> Judging:
-    from prefgen.evaluate.benchmarks.run import Judging
-
-    return Judging(asked.make, ctx.params["judge"], options.judge_prompt, options.judge_tokens)
 
 
 def _show(found: Scored, options: BenchmarkOptions) -> None:

@@ -52,8 +52,7 @@ def rank(
 
     renamed.judge_url(ctx)
     policies = engine.make()
-    name = "rank" if ctx.params["by"] == "api" else "rank-text"
-    made = method.make(prompt=prompts.load(name, prompt), policies=1 + len(policies.also))
+    made = method.make(prompt=_prompt(method.value("by"), prompt), policies=1 + len(policies.also))
     terminal.make(ctx, made, input, source, policies, output, run, judge.make())
 
 
@@ -89,8 +88,7 @@ def judge(
     from prefgen.runner.reporter import Terminal
 
     renamed.judge_url(ctx)
-    name = "rank" if by == "api" else "rank-text"
-    made = method.make(prompt=prompts.load(name, prompt))
+    made = method.make(prompt=_prompt(by, prompt))
     check_choice("--by", by, COMPARERS)
     comparer = Comparer(by, made.prompt, made.with_image, max_new_tokens=made.verdict_tokens)  # type: ignore[arg-type]
     asks = engine.make if by == "annotator" else asked.make
@@ -101,3 +99,7 @@ def judge(
         Console().print(render(found))
     if not found.pairs:
         raise TooManyDropped(f"no pair of {run} was judged, or none has a label")
+
+
+def _prompt(by: str, file: Path | None) -> prompts.Template:
+    return prompts.load("rank" if by == "api" else "rank-text", file)
