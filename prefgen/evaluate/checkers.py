@@ -1,4 +1,4 @@
-"""Checkers of sentences from options: word lists, COCO's files and detectors read, see `prefgen.methods.sentence_checks`."""
+"""Checkers of sentences from options, see `prefgen.methods.sentence_checks`: reads word lists and files of COCO's instances."""
 
 from __future__ import annotations
 
