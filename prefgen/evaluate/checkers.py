@@ -1,4 +1,4 @@
-"""Checkers of sentences from options, see `prefgen.methods.sentence_checks`: reads word lists and files of COCO's instances."""
+"""Checkers of sentences from options: word lists, COCO's files and names of detectors are read here."""
 
 from __future__ import annotations
 
