@@ -39,7 +39,6 @@ def compare(
     Example: prefgen compare bdhs povid blind --model examples/scenes/model
     """
     import dataclasses
-    import json
 
     from prefgen.console import Console
     from prefgen.engines import build
@@ -55,7 +54,7 @@ def compare(
     found = compare_.compare(runs, policy, constants.similarity_threshold)
     console = Console()
     if printing.json:
-        console.print_json(json.dumps(dataclasses.asdict(found)))
+        console.print_json(data=dataclasses.asdict(found))
         return
     console.print(compare_.render(found))
     chosen = "" if found.chosen_fluency is None else f"; log-prob of the chosen answers {found.chosen_fluency:.2f}"

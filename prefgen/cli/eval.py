@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -116,9 +116,7 @@ def pope(
     engine: Engine,
     questions: Questions,
     answers: Answers = None,
-    parser: Annotated[
-        str, o.option("Text and sampling", "--parser", help="How an answer is read", choices=PARSERS)
-    ] = PARSERS[0],
+    parser: Annotated[str, o.option(TEXT, "--parser", help="How an answer is read", choices=PARSERS)] = PARSERS[0],
     suffix: Annotated[str, o.option(TEXT, "--suffix", help="Added to every question.")] = "",
 ) -> None:
     """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
@@ -155,14 +153,12 @@ def chair(
     synonyms: Annotated[
         Path | None,
         o.option(
-            "Text and sampling",
+            TEXT,
             "--synonyms",
             help="Words of your own: a line a category, its name first, commas between.",
         ),
     ] = None,
-    question: Annotated[
-        str, o.option("Text and sampling", "--question", help="What is asked.")
-    ] = "Describe the image in detail.",
+    question: Annotated[str, o.option(TEXT, "--question", help="What is asked.")] = "Describe the image in detail.",
 ) -> None:
     """CHAIR: objects in captions that are not in the picture, with recall, F1 and length.
 
@@ -187,7 +183,7 @@ def mmhal(
     judging: JudgingOptions,
     questions: OneFile,
     answers: OneAnswers = None,
-    with_image: Annotated[bool, o.option("Judge", "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
+    with_image: Annotated[bool, o.option(JUDGE, "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
 ) -> None:
     """MMHAL-Bench: a judge rates answers from 0 to 6; below 3 they hallucinate.
 
@@ -241,24 +237,15 @@ def compare(
 
     Example: prefgen eval compare pope-base pope-aligned
     """
-    from rich.table import Table
-
     from prefgen.console import Console
     from prefgen.evaluate.benchmarks import compare as compare_
+    from prefgen.evaluate.benchmarks import render
 
     found = compare_.compare(one, other, seed)
     if printing.json:
-        Console().print_json(_text(found))
+        Console().print_json(data=found)
         return
-    table = Table("figure", str(one), str(other), "difference", "95% interval", box=None)
-    for name, difference in found["differences"].items():
-        values = [_cell(found[f"{side}_figures"][name]) for side in ("one", "other")]
-        told = ("–", "–")
-        if difference is not None:
-            low, high = difference["interval"]
-            told = f"{difference['value']:+.4f}", f"{low:+.4f} to {high:+.4f}"
-        table.add_row(name, *values, *told)
-    Console().print(table)
+    Console().print(render.comparison(found))
     typer.echo(
         f"{found['items']:,} items in both; right in one alone: {found['right_only_in_one']:,} and "
         f"{found['right_only_in_other']:,}, McNemar's p {found['mcnemar_p']:.3g}"
@@ -294,13 +281,11 @@ def rm(
     Example: prefgen eval rm RM povid rlhf-v vlfeedback
     """
     import dataclasses
-    import json
-
-    from rich.table import Table
 
     from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.evaluate import rewards as rewards_
+    from prefgen.evaluate.benchmarks import render
     from prefgen.requests import Generate
     from prefgen.training import reward
 
@@ -312,7 +297,7 @@ def rm(
         raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
     found = rewards_.matrix(models, runs, policies, engine, limit, seed)
     if printing.json:
-        Console().print_json(json.dumps(dataclasses.asdict(found)))
+        Console().print_json(data=dataclasses.asdict(found))
         return
     console = Console(stderr=True, quiet=printing.quiet, highlight=False)
     for name in found.unrecorded:
@@ -321,10 +306,7 @@ def rm(
         console.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
     for reason, count in found.dropped.items():
         console.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
-    table = Table("reward", *found.seen, box=None)
-    for name, cells in found.cells.items():
-        table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
-    Console().print(table)
+    Console().print(render.rewards(found))
 
 
 @evaluations.command()
@@ -376,10 +358,9 @@ def scenes(
 
 def _show(found: Scored, options: BenchmarkOptions) -> None:
     """Print the table and what was left out."""
-    from rich.table import Table
-
     from prefgen.console import Console
     from prefgen.evaluate.benchmarks import compare as compare_
+    from prefgen.evaluate.benchmarks import render
 
     scores = found.scores
     console = Console(stderr=True, quiet=options.quiet, highlight=False)
@@ -388,29 +369,7 @@ def _show(found: Scored, options: BenchmarkOptions) -> None:
     if scores.get("foreign_answers"):
         console.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
     if options.json:
-        Console().print_json(_text(scores))
+        Console().print_json(data=scores)
         return
-    table = Table("", *found.figures, box=None)
-    for name, row in found.rows.items():
-        bounds = row.get("intervals", {})
-        cells = []
-        for figure in found.figures:
-            interval = bounds.get(figure)
-            cells.append(_cell(row[figure]) + _bounds(interval))
-        table.add_row(name, *cells)
-    Console().print(table)
+    Console().print(render.scores(found))
     typer.echo(f"scores in {options.output / compare_.SCORES}")
-
-
-def _bounds(interval: tuple[float, float] | None) -> str:
-    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-
-
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _text(found: Mapping[str, Any]) -> str:
-    import json
-
-    return json.dumps(found, indent=2, ensure_ascii=False)

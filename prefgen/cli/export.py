@@ -38,7 +38,6 @@ def export(run: Run, options: ExportOptions, printing: Printed) -> None:
     Example: prefgen export out --to ms-swift --output out-swift
     """
     import dataclasses
-    import json
 
     from prefgen.console import Console
     from prefgen.errors import ExitCode, Stopped
@@ -56,7 +55,7 @@ def export(run: Run, options: ExportOptions, printing: Printed) -> None:
         said = "interrupted; nothing was written, and the same command starts again"
         raise Stopped(said, ExitCode.INTERRUPTED) from None
     if printing.json:
-        Console().print_json(json.dumps(dataclasses.asdict(exported)))
+        Console().print_json(data=dataclasses.asdict(exported))
         return
     if exported.already:
         console.print(f"{output} is finished already; nothing to do", highlight=False, markup=False, soft_wrap=True)
@@ -91,7 +90,6 @@ def check(
     Example: prefgen check out --with trl --processor llava-hf/llava-1.5-7b-hf --max-length 2048
     """
     import dataclasses
-    import json
 
     from prefgen.card import readme
     from prefgen.console import Console
@@ -118,7 +116,7 @@ def check(
     else:
         console.print(f"{trainer} is not installed here: only prefgen's own rules for it were applied")
     if printing.json:
-        data.print_json(json.dumps(dataclasses.asdict(found)))
+        data.print_json(data=dataclasses.asdict(found))
     for problem in () if printing.json else found.problems:
         data.print(f"{problem.row}: {problem.detail}", style="red", markup=False, highlight=False, soft_wrap=True)
     if found.problems:

@@ -44,7 +44,6 @@ def verify(
 ) -> None:
     """Check a run: every file, every row, every count."""
     import dataclasses
-    import json
 
     from prefgen.console import Console
     from prefgen.errors import CorruptRun
@@ -52,7 +51,7 @@ def verify(
 
     console, found = Console(), verify_(out)
     if printing.json:
-        console.print_json(json.dumps(dataclasses.asdict(found)))
+        console.print_json(data=dataclasses.asdict(found))
     for problem in () if printing.json else found.problems:
         row = f" row {problem.row}" if problem.row else ""
         console.print(f"{problem.file}{row}: {problem.detail}", style="red", markup=False, highlight=False)

@@ -15,7 +15,7 @@ _WIDTH = 100  # of a page at most: longer lines are hard to read
 
 @dataclass(frozen=True)
 class GuideOptions:
-    """What is printed in place of a rendered page."""
+    """Forms of output other than a rendered page."""
 
     find: str | None = option(None, help="Lines that hold a word instead.", panel=None, metavar="WORD")
     raw: bool = option(False, help="Print the Markdown as it is written.", panel=None)

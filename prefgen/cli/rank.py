@@ -79,7 +79,6 @@ def judge(
     Example: prefgen judge vlfeedback --by api --judge gpt4o --limit 500
     """
     import dataclasses
-    import json
 
     from prefgen.console import Console
     from prefgen.errors import TooManyDropped
@@ -94,7 +93,7 @@ def judge(
     asks = engine.make if by == "annotator" else asked.make
     found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=printing.quiet))
     if printing.json:
-        Console().print_json(json.dumps(dataclasses.asdict(found)))
+        Console().print_json(data=dataclasses.asdict(found))
     else:
         Console().print(render(found))
     if not found.pairs:

@@ -94,7 +94,6 @@ def train(
 
     Example: prefgen train dpo out --model llava-hf/llava-v1.6-vicuna-7b-hf --output aligned
     """
-    import json
     import shlex
     import sys
 
@@ -171,7 +170,7 @@ def train(
                 keep_all=training.keep_all,
             )
             if run.json and best:
-                Console().print_json(json.dumps(best.result))
+                Console().print_json(data=best.result)
             return
         saved.refuse_foreign(output, job.engine.model)
         prepared = job_.prepare(job)
@@ -183,7 +182,7 @@ def train(
     if finished:
         return
     if run.json and processes.first():
-        Console().print_json(json.dumps(last))
+        Console().print_json(data=last)
     console.print(f"model in {output}", markup=False)
 
 

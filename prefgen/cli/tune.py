@@ -24,7 +24,7 @@ _RHO = "0.5,0.9,0.98,0.99,1"
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """What is tuned, one of the three, and where its figure goes."""
+    """Values of the one option that is tuned, and the file for its figure."""
 
     output: Path = option(
         Path("tune.svg"), "--output", "-o", help="SVG to write: the share after each iteration.", panel=DATA
@@ -67,8 +67,6 @@ def tune(
 
     Example: prefgen tune bdhs -i examples/scenes/llava_instruct.json -m examples/scenes/model --similarity-model minilm
     """
-    import json
-
     from prefgen import durable
     from prefgen.console import Console
     from prefgen.evaluate import tune as tuning
@@ -87,7 +85,7 @@ def tune(
     chosen = tuning.recommend(trials)
     told = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
     if printing.json:
-        data.print_json(json.dumps({"trials": [tuning.to_json(trial) for trial in trials], "recommended": told}))
+        data.print_json(data={"trials": [tuning.to_json(trial) for trial in trials], "recommended": told})
         return
     data.print(tuning.render(trials))
     if chosen is None:

@@ -14,7 +14,7 @@ from prefgen.options import check, option
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Where pairs are shown: on a page that is served, or in one file."""
+    """Address of the served page, or file of a static one."""
 
     static: Path | None = option(None, help="Write one HTML file of a sample instead.", panel=None, metavar="FILE")
     rows: int = option(24, help="Rows of that sample.", panel=None, low=1)
