@@ -52,7 +52,7 @@ def rank(
 
     renamed.judge_url(ctx)
     policies = engine.make()
-    name = "rank" if ctx.params["by"] == "api" else "rank-text"
+    name = {"api": "rank", "claims": "claims"}.get(ctx.params["by"], "rank-text")
     made = method.make(prompt=prompts.load(name, prompt), policies=1 + len(policies.also))
     terminal.make(ctx, made, input, source, policies, output, run, judge.make())
 
