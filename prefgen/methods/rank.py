@@ -246,7 +246,7 @@ class Rank:
         return FinalAnswers(self.answer_kind, self.answer_pattern, self.tolerance)
 
     def claims(self) -> Claims:
-        """What splits answers into claims and checks them."""
+        """The splitter and checker of claims."""
         return Claims(self.claims_from, self.prompt, self.claim_score, self.claim_suffix, self.claim_tokens, self.seed)
 
     def __call__(self, sample: Sample) -> Flows:
