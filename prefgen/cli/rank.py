@@ -101,4 +101,4 @@ def judge(
 
 
 def _prompt(by: str, file: Path | None) -> prompts.Template:
-    return prompts.load("rank" if by == "api" else "rank-text", file)
+    return prompts.load({"api": "rank", "claims": "claims"}.get(by, "rank-text"), file)

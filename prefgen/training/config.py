@@ -330,6 +330,7 @@ class Online:
             settings = {"by": by, "prompt": prompts.load("rank-text"), "reward_model": model, **settings}
         elif kind is Rank:
             by, name = ("api", "rank") if self.served else ("annotator", "rank-text")
+            name = "claims" if settings.get("by") == "claims" else name
             settings = {
                 "by": by,
                 "prompt": prompts.load(name, self.annotator_prompt),
