@@ -32,7 +32,11 @@ _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {
     "dpo": Rank,
     "sampled": Rank,
 }
-_OURS = ("seed", "prompt", "by", "policies", "reward_model", "reward_revision")  # of the methods, decided here
+_OURS = (  # of the methods, decided here, or of rankings that are not used here
+    *("seed", "prompt", "by", "policies", "reward_model", "reward_revision"),
+    *("answer_kind", "answer_pattern", "tolerance", "unparsed"),
+    *("claims_from", "claim_score", "claim_suffix", "claim_tokens"),
+)
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "rm": {
         "lr": 2e-5,
@@ -330,7 +334,6 @@ class Online:
             settings = {"by": by, "prompt": prompts.load("rank-text"), "reward_model": model, **settings}
         elif kind is Rank:
             by, name = ("api", "rank") if self.served else ("annotator", "rank-text")
-            name = "claims" if settings.get("by") == "claims" else name
             settings = {
                 "by": by,
                 "prompt": prompts.load(name, self.annotator_prompt),
