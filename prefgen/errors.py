@@ -13,6 +13,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 ├── BudgetReached       4     the judge's budget or quota is used up; resumable
 ├── TooManyDropped      3     the run finished, but more rows were dropped than allowed
 ├── NotGoodEnough       3     the data was looked at, and is worse than ``--fail-on`` allows
+├── CommandFailed    any     a command that another one started has failed, with its exit code; resumable
 └── Stopped        75/130     stopped by a signal; resumable
 RowError                      one row cannot become a pair: it is dropped with this reason, the run goes on
 """
@@ -114,6 +115,18 @@ class EnvironmentFault(PrefgenError):
     """The machine failed: disk full, no permission, out of memory."""
 
     exit_code = ExitCode.ENVIRONMENT
+
+
+class CommandFailed(PrefgenError):
+    """A command that another one started has failed.
+
+    Args:
+        exit_code: its exit code.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(exit_code) if exit_code in set(ExitCode) else ExitCode.ENVIRONMENT
 
 
 class Stopped(PrefgenError):

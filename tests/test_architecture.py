@@ -38,6 +38,7 @@ LEVELS = [
     {"view", "evaluate", "doctor"},
     {"runner"},
     {"api"},
+    {"reproduce"},
     {"cli"},
     {"__main__", "__init__"},
 ]

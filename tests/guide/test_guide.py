@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from prefgen import guide
-from prefgen.cli.commands import COMMANDS, load
+from prefgen.cli.commands import COMMANDS
 from prefgen.errors import UsageError
 from tests.cli.runs import called
+from tests.guide.commands import check_options
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,12 +77,4 @@ def test_every_command_shown_exists_with_its_options() -> None:
     shown = commands_shown()
     assert len(shown) > 50
     for words in shown:
-        command, rest = load(words[0]), words[1:]
-        while (inner := getattr(command, "commands", None)) and rest:
-            assert rest[0] in inner, words
-            command, rest = inner[rest[0]], rest[1:]
-        known = {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)}
-        given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
-        assert given <= known | {"--help"}, words
-        needed = [each for each in command.params if each.required and each.param_type_name == "option"]
-        assert not [each.name for each in needed if not given & set(each.opts)], words
+        check_options(words)

@@ -1,0 +1,117 @@
+"""The table of a recipe: the paper's values beside those that were measured, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefgen import durable
+from prefgen.card import summary
+from prefgen.reproduce.recipes import Arm, Recipe
+from prefgen.reproduce.running import Request, folder, steps
+
+# Columns of the paper's tables: of which evaluation, under which name, and the factor between the two.
+COLUMNS: Mapping[str, tuple[str, str, float]] = {
+    "POPE": ("pope", "accuracy", 100),
+    "MMHAL": ("mmhal", "score", 1),
+    "MMHAL-V": ("mmhal", "score", 1),
+    "LLaVA-W": ("llava-bench", "relative_score", 100),
+    "Recall": ("chair", "recall_coco", 100),
+}
+_OF_SCENES = {"CHAIR_i": "chair_i", "recall": "object_recall", "partner": "partner_hallucination"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value with its 95% interval, which may be unknown."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        bounds = f" [{self.low:.2f}, {self.high:.2f}]" if self.low is not None and self.high is not None else ""
+        return f"{self.value:.2f}{bounds}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a recipe.
+
+    Attributes:
+        columns: of the paper and of what was measured.
+        paper: the paper's values, by arm and column.
+        measured: those that were measured, likewise.
+    """
+
+    recipe: Recipe
+    columns: tuple[str, ...]
+    paper: Mapping[str, Mapping[str, float]]
+    measured: Mapping[str, Mapping[str, Figure]]
+
+
+def table(request: Request) -> Table:
+    """The table of a request whose commands have all ended.
+
+    Raises:
+        CorruptRun: figures are damaged.
+    """
+    recipe = request.recipe
+    kept = {step.kept for step in steps(request) if step.kept}
+    together = request.output / "together.json"
+    cells = durable.read_record(together)["cells"] if together in kept else {}
+    measured = {arm.name: dict(_measured(request, arm, kept, cells)) for arm in recipe.arms}
+    paper = {arm.name: arm.paper for arm in recipe.arms}
+    columns = dict.fromkeys(name for row in (*paper.values(), *measured.values()) for name in row)
+    return Table(recipe, tuple(columns), paper, measured)
+
+
+def _measured(
+    request: Request, arm: Arm, kept: set[Path], cells: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Figure]]:
+    at = folder(request, arm)
+    for name, (evaluation, key, factor) in COLUMNS.items():
+        file = at / f"{evaluation}.json"
+        if file not in kept:
+            continue
+        found = durable.read_record(file)
+        if evaluation == "mmhal" and bool(found.get("with_image")) != (name == "MMHAL-V"):
+            continue
+        yield name, _figure(found[key], found["intervals"][key], factor)
+    if (scenes := at / "scenes.json") in kept:
+        found = durable.read_record(scenes)
+        for name, key in _OF_SCENES.items():
+            yield name, _figure(found[key]["value"], (found[key]["low"], found[key]["high"]), 100)
+    if arm.run:
+        for iteration, share in enumerate(summary.summarise(at / arm.run).non_similar, 1):
+            yield f"iteration {iteration}", Figure(100 * share)
+    for run, cell in cells.get(at.name, {}).items():
+        yield run, _figure(cell["accuracy"], cell["interval"], 1)
+
+
+def _figure(value: float, interval: tuple[float, float] | None, factor: float) -> Figure:
+    low, high = interval or (None, None)
+    return Figure(value * factor, None if low is None else low * factor, None if high is None else high * factor)
+
+
+def markdown(found: Table) -> str:
+    """The table in Markdown: of each column the paper's value, then the measured one."""
+    lines = [f"# {found.recipe.name}: {found.recipe.title}", ""]
+    lines += ["Paper's value, then the measured one with its 95% interval.", ""]
+    lines += ["| | " + " | ".join(found.columns) + " |", "| --- " * (len(found.columns) + 1) + "|"]
+    for arm in found.recipe.arms:
+        cells = []
+        for column in found.columns:
+            printed, own = found.paper[arm.name].get(column), found.measured[arm.name].get(column)
+            cells.append("; ".join([f"{printed:.2f}" if printed is not None else "–", str(own) if own else "–"]))
+        lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"- {note}" for note in found.recipe.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_json(found: Table) -> dict[str, Any]:
+    """The table as a JSON object."""
+    measured = {arm: {name: vars(figure) for name, figure in row.items()} for arm, row in found.measured.items()}
+    return {"recipe": found.recipe.name, "columns": found.columns, "paper": found.paper, "measured": measured}

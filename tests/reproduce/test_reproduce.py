@@ -1,0 +1,130 @@
+"""Recipes of the paper's tables: their commands, one run to its table, and figures made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prefgen.errors import CommandFailed, CorruptRun, UsageError
+from prefgen.reproduce import recipes, running, tables
+from prefgen.reproduce.recipes import Scale
+from prefgen.reproduce.running import Request
+from tests.cli.runs import called
+from tests.guide.commands import check_options
+
+WORLD = Path(__file__).parents[2] / "examples" / "scenes"
+SMALL = {
+    "title": "two arms",
+    "arms": [
+        {"name": "as it was", "model": "{model}", "paper": {"CHAIR_i": 12.5}},
+        {
+            "name": "masked, ρ 0.9",
+            "steps": ["bdhs -i {rows} -m {model} --engine fake --rho 0.9 --limit 4 -o {arm}/pairs"],
+            "run": "pairs",
+        },
+    ],
+    "notes": ["a note"],
+}
+
+
+def request(output: Path, recipe: str, scale: Scale = "tiny", evaluations: tuple[str, ...] = ()) -> Request:
+    known = recipes.load(recipe)
+    files = {} if scale == "tiny" else {name: f"{name} file.json" for name in known.sets}
+    rows = str(WORLD / "llava_instruct.json")
+    return Request(known, scale, output, str(WORLD / "model"), rows, "pictures", files, evaluations)
+
+
+@pytest.mark.parametrize("scale", recipes.SCALES)
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_command_of_a_recipe_exists_with_its_options(name: str, scale: Scale) -> None:
+    asked = request(Path("out"), name, scale, ("pope --questions a.json", "scenes --limit 3"))
+    asked.check()
+    found = running.steps(asked)
+    assert len(found) >= len(asked.recipe.arms)
+    for step in found:
+        check_options(list(step.words))
+
+
+def test_a_recipe_runs_once_and_ends_in_its_table(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(SMALL))
+    command = ("reproduce", file, "--scale", "tiny", "-o", tmp_path / "out", "--eval", "scenes --limit 1")
+    first = called(*command, "--json")
+    assert first.returncode == 0, first.stderr
+    assert [line.split()[1] for line in first.stderr.splitlines() if line.startswith("prefgen ")] == ["eval", "bdhs"]
+    found = json.loads(first.stdout)
+    assert found["paper"]["as it was"] == {"CHAIR_i": 12.5}
+    assert set(found["measured"]["as it was"]) == {"CHAIR_i", "recall", "partner"}
+    assert [*found["measured"]["masked, ρ 0.9"]] == [f"iteration {number}" for number in range(1, 6)]
+    assert "| as it was | 12.50; " in (tmp_path / "out" / "table.md").read_text()
+    again = called(*command)
+    assert again.returncode == 0
+    assert "prefgen " not in again.stderr  # no command ran twice
+    other = called(*command, "--train", "--beta 0.2")
+    assert other.returncode == 6
+    assert "other settings (also)" in other.stderr
+
+
+def test_a_command_that_fails_ends_with_its_exit_code_and_is_run_again(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    failing = {"title": "t", "arms": [{"name": "a", "steps": ["verify {arm}/nothing"], "run": "pairs"}]}
+    file.write_text(yaml.safe_dump(failing))
+    asked = request(tmp_path / "out", str(file))
+    for _ in range(2):
+        with pytest.raises(CommandFailed, match="verify") as raised:
+            running.run(asked, lambda line: None)
+        assert raised.value.exit_code == 2
+    assert not (tmp_path / "out" / "steps.jsonl").exists()
+
+
+def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="files of others"):
+        running.run(request(tmp_path, "figure10"), lambda line: None)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["mine.txt"]
+
+
+def test_figures_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
+    asked = request(tmp_path, "table12", evaluations=("pope --questions q", "mmhal --questions q --with-image"))
+    for number, arm in enumerate(asked.recipe.arms):
+        folder = running.folder(asked, arm)
+        folder.mkdir()
+        pope = {"accuracy": 0.85 + number / 100, "intervals": {"accuracy": [0.84, 0.9]}}
+        (folder / "pope.json").write_text(json.dumps(pope))
+        mmhal = {"score": 2.5, "with_image": True, "intervals": {"score": None}}
+        (folder / "mmhal.json").write_text(json.dumps(mmhal))
+    lines = tables.markdown(tables.table(asked)).splitlines()
+    assert lines[4] == "| | POPE | MMHAL | MMHAL-V | LLaVA-W | Recall |"
+    row = next(line for line in lines if line.startswith("| DPO |"))
+    assert row == "| DPO | 88.09; 86.00 [84.00, 90.00] | 3.16; – | 3.07; 2.50 | 78.63; – | 73.48; – |"
+    (running.folder(asked, asked.recipe.arms[0]) / "pope.json").write_text("{")
+    with pytest.raises(CorruptRun):
+        tables.table(asked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("table99",), "there is no recipe 'table99'"),
+        (("table6", "--scale", "paper"), "needs --input, --model"),
+        (("table6", "--scale", "tiny", "--set", "other=x"), "has no such set"),
+        (("table6", "--scale", "tiny", "--set", "povid"), "give NAME=FILE"),
+        (("table6", "--scale", "tiny", "--eval", "pope a", "--eval", "pope b"), "one benchmark twice"),
+        ((), "name a recipe"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = called("reproduce", *arguments, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["a: [", "[]", "title: t", "title: t\narms: [{model: m}]"])
+def test_a_file_that_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"mine\.yaml"):
+        recipes.load(str(tmp_path / "mine.yaml"))
