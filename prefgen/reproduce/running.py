@@ -37,7 +37,7 @@ _SCALED: Mapping[Scale, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be reproduced, on what.
+    """A recipe with the model, data and evaluations that it is run on.
 
     Attributes:
         output: folder.
