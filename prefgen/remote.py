@@ -244,6 +244,9 @@ def attempt(address: str, action: Callable[[], T]) -> T:
                 raise
             if _status(error) in (404, 410):  # the Hub's, of a file; it says nothing of the kind of one in a listing
                 raise FileNotFoundError(_told(error)) from error
+            if type(chain[-1]).__name__ == "ParamValidationError":  # botocore's, before anything is sent
+                refused = str(chain[-1]).rpartition("\n")[2].partition(": ")[0]  # what follows is a regular expression
+                raise UsageError(f"INPUT_UNREADABLE: {address}: {refused}; correct the address") from error
             if any(_is_denial(cause) for cause in chain):
                 raise UsageError(
                     f"INPUT_UNREADABLE: {address}: {_told(chain[-1])}; set the store's credentials in the environment: "

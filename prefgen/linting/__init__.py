@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from prefgen.errors import UsageError
 from prefgen.linting.answers import AnswerKinds, Scripts, UnknownWords, YesNo
 from prefgen.linting.findings import LEVELS, Check, Example, Finding, Level, Lint
 from prefgen.linting.pairs import EditSize, Identical, Similarity
@@ -13,6 +12,7 @@ from prefgen.linting.pictures import ImageSizes, Leakage, Repeats
 from prefgen.linting.rows import read
 from prefgen.linting.shortcuts import Detectability, LengthBias
 from prefgen.linting.thresholds import FEW_ROWS, TRUNCATED_CHARS
+from prefgen.rundir.layout import Layout
 from prefgen.select.leakage import NOTHING, Excluded
 
 __all__ = ["LEVELS", "Example", "Finding", "Level", "Lint", "lint"]
@@ -53,7 +53,7 @@ def lint(out: Path, *, truncated_chars: int = TRUNCATED_CHARS, excluded: Exclude
         for check in checks:
             check.see(row)
     if not rows:
-        raise UsageError(f"{out} holds no pairs: give the folder of a data set, with its data/train-*.parquet")
+        raise Layout(out).no_pairs()
     found = [finding for check in checks for finding in check.findings(rows)]
     found = [dataclasses.replace(finding, advice=_advice(finding, rows, imported)) for finding in found]
     return Lint(rows, tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))))

@@ -258,6 +258,12 @@ class Layout:
         parts = [path for path in sorted(self.part(0).parent.glob("*.parquet")) if path.stem in committed]
         return [*sorted(self.data.glob("train-*.parquet")), *parts]  # moved in row order, so what is left comes after
 
+    def no_pairs(self) -> UsageError:
+        """The error of a reader that found no row, which says whether a run is on its way."""
+        if self.plan.exists() and not self.manifest.exists():
+            return UsageError(f"{self.out} holds no pairs yet: its run is unfinished, and no committed shard has one")
+        return UsageError(f"{self.out} holds no pairs: give the folder of a data set, with its data/train-*.parquet")
+
     def read_dropped(self) -> Iterator[dict[str, Any]]:
         """The dropped rows: the fields of `prefgen.records.Dropped`, and ``row``, the position in the plan."""
         for commit in self.read_commits():

@@ -84,7 +84,7 @@ class Collection:
                 self._groups.append(_Group(path, number, self.rows))
                 self.rows += metadata.row_group(number).num_rows
         if not self.rows:
-            raise UsageError(f"{out} holds no pairs: give the folder of a data set, with its data/train-*.parquet")
+            raise Layout(out).no_pairs()
         self.index = pa.Table.from_batches(self._index())
         self.flags: list[str] = sorted(pc.unique(pc.list_flatten(self.index["flags"])).to_pylist())
         self.methods: list[str] = sorted(pc.unique(self.index["method"]).to_pylist())

@@ -204,6 +204,15 @@ def test_a_bucket_that_is_not_there_is_not_made(bucket: Any, out: Path, target: 
     assert not bucket.exists("no-such-bucket")
 
 
+def test_a_name_that_no_bucket_can_have_is_a_usage_error_at_once(
+    bucket: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prefgen.remote.PAUSES_S", ())  # would be waited for
+    done = called("push", out, "s3://Bad_Bucket!/a")
+    assert done.returncode == ExitCode.USAGE
+    assert 'Invalid bucket name "Bad_Bucket!"; correct the address' in done.stderr
+
+
 def test_without_credentials_it_says_where_they_are_set(
     bucket: Any, out: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

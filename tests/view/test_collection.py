@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from prefgen.errors import UsageError
+from prefgen.linting import lint
+from prefgen.rundir.shards import Plan, RunDirectory
 from prefgen.view.collection import Collection, Query
 from tests.handmade import finished_run
 from tests.view.sets import mixed
@@ -64,8 +66,15 @@ def test_a_row_is_read_from_its_place(tmp_path: Path) -> None:
             collection.row(position)
 
 
+def test_a_run_whose_first_shard_is_not_committed_is_told_from_what_is_no_run(tmp_path: Path) -> None:
+    RunDirectory.open(tmp_path / "out", Plan(4, 2, {"version": "t"})).close()
+    for read in (Collection, lint):
+        with pytest.raises(UsageError, match="holds no pairs yet"):
+            read(tmp_path / "out")
+
+
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no pairs"):
+    with pytest.raises(UsageError, match="holds no pairs: give"):
         Collection(tmp_path)
     (tmp_path / "data").mkdir()
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "data" / "train-00000-of-00001.parquet")
