@@ -26,8 +26,6 @@ from prefgen.card import summary
 from prefgen.card.summary import Summary
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.errors import UsageError
-from prefgen.formats import IMPORTERS, Importer
 from prefgen.linting import Lint
 from prefgen.linting.thresholds import TRUNCATED_CHARS
 from prefgen.methods.base import Method
@@ -192,11 +190,8 @@ def import_set(
     Raises:
         UsageError: the name or an option is unknown, or `input` cannot be read.
     """
-    if name not in IMPORTERS:
-        raise UsageError(f"there is no importer {name!r}; choose from {', '.join(IMPORTERS)}")
-    importer: Importer = IMPORTERS[name](**options)
-    job = ImportJob(importer, input, source or SourceOptions(), Path(output), shard_size)
-    card = Card("prefgen.import_set(…)", importer.licence)
+    job = ImportJob.of(name, options, input, source or SourceOptions(), Path(output), shard_size)
+    card = Card("prefgen.import_set(…)", job.importer.licence)
     return _checked(output, import_pairs(job, card, reporter or reporters.default()))
 
 

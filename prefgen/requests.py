@@ -136,6 +136,11 @@ class Score:
 
 
 @dataclass(frozen=True)
+class AnnotatorScore(Score):
+    """As `Score`, for the model that `Annotate` asks instead of the policy."""
+
+
+@dataclass(frozen=True)
 class Scored:
     """Log-probabilities and predictions of an answer of T tokens.
 
@@ -292,7 +297,7 @@ def generate(*requests: Generate) -> Asking[Completion]:
 
 
 def score(*requests: Score) -> Asking[Scored]:
-    """Have the policy score answers."""
+    """Have a model score answers, the policy or, for `AnnotatorScore`, the annotator."""
     return _typed(Scored, (yield requests))
 
 
@@ -326,6 +331,11 @@ def _typed(kind: type[T], replies: tuple[Reply, ...]) -> tuple[T, ...]:
     if len(found) < len(replies):
         raise TypeError(f"a request for {kind.__name__} was answered by {', '.join(map(str, map(type, replies)))}")
     return found
+
+
+def of_annotator(asks: Sequence[type[Request]]) -> bool:
+    """Whether any of these requests is answered by the annotator."""
+    return not {Annotate, AnnotatorScore}.isdisjoint(asks)
 
 
 def of_policy(asks: Sequence[type[Request]]) -> bool:

@@ -11,7 +11,9 @@ import pytest
 import prefgen
 from prefgen.errors import TooManyDropped, UsageError
 from prefgen.rundir.verify import verify
+from prefgen.runner.import_job import ImportJob
 from prefgen.runner.reporter import Progress
+from prefgen.sources import SourceOptions
 from tests.cli.runs import called, write_input
 from tests.formats.written import picture, povid_row, write_json
 
@@ -82,8 +84,19 @@ def test_a_set_is_imported(tmp_path: Path) -> None:
     path = write_json(tmp_path / "povid.json", [povid_row(number) for number in range(3)])
     run = prefgen.import_set("povid", path, output=tmp_path / "out", reporter=prefgen.Silent())
     assert [pair.method for pair in run] == ["povid"] * 3
-    with pytest.raises(UsageError, match="there is no importer 'poved'"):
+    with pytest.raises(UsageError, match="no set 'poved'; did you mean povid"):
         prefgen.import_set("poved", path, output=tmp_path / "none")
+    with pytest.raises(UsageError, match="--pairing is an option of vlfeedback, ranked, not of povid"):
+        prefgen.import_set("povid", path, output=tmp_path / "none", pairing="all")
+    with pytest.raises(UsageError, match="--colour is an option of no importer, not of povid"):
+        prefgen.import_set("povid", path, output=tmp_path / "none", colour="red")
+
+
+def test_a_preset_draws_as_many_pairs_as_the_paper(tmp_path: Path) -> None:
+    job = ImportJob.of("vlfeedback-gpt4v-5k", {}, "in", SourceOptions(), tmp_path, 8)
+    assert job.source.sample == 5000
+    assert vars(job.importer)["chosen_model"] == "gpt-4*"
+    assert ImportJob.of("povid-5k", {}, "in", SourceOptions(sample=7), tmp_path, 8).source.sample == 7
 
 
 def test_what_is_wrong_is_raised(tmp_path: Path) -> None:

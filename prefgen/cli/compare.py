@@ -11,6 +11,7 @@ from prefgen.cli import options as o
 from prefgen.cli.params import command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.methods.bdhs import BDHS
+from prefgen.options import RUN
 
 
 @command
@@ -28,7 +29,7 @@ def compare(
         ),
     ],
     constants: Annotated[BDHS, only("similarity_threshold", similarity_threshold={"help": "Similar from here on."})],
-    json: Annotated[bool, o.run("--json", help="Print the figures as JSON.")] = False,
+    printing: Annotated[o.Printing, o.as_json("the figures", RUN)],
 ) -> None:
     """Compare runs of several methods over the same samples.
 
@@ -38,7 +39,6 @@ def compare(
     Example: prefgen compare bdhs povid blind --model examples/scenes/model
     """
     import dataclasses
-    import json as json_
 
     from prefgen.console import Console
     from prefgen.engines import build
@@ -53,8 +53,8 @@ def compare(
         policy = build.build(config, (Score,))[Score]
     found = compare_.compare(runs, policy, constants.similarity_threshold)
     console = Console()
-    if json:
-        console.print_json(json_.dumps(dataclasses.asdict(found)))
+    if printing.json:
+        console.print_json(data=dataclasses.asdict(found))
         return
     console.print(compare_.render(found))
     chosen = "" if found.chosen_fluency is None else f"; log-prob of the chosen answers {found.chosen_fluency:.2f}"

@@ -36,7 +36,7 @@ def corrupt(
     """
     from prefgen.cli import terminal
 
-    name = "corrupt" if ctx.params["reply"] == "json" else "corrupt-text"
+    name = "corrupt" if method.value("reply") == "json" else "corrupt-text"
     made = method.make(prompt=prompts_.load(name, prompt))
     terminal.make(ctx, made, input, source, engine, output, run, judge)
 

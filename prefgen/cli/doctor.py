@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prefgen.cli.options import on_disk
+from prefgen.cli import options as o
 from prefgen.cli.params import command, only
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import EnvironmentFault, UsageError
@@ -22,12 +22,12 @@ def doctor(
     config: Annotated[
         EngineConfig, only("device", "dtype", "revision", "base_model", "chat_template", "trust_remote_code")
     ],
+    printing: Annotated[o.Printing, o.as_json("the findings")],
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
     image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder that a run would write.", callback=on_disk)
+        Path, typer.Option("--output", "-o", help="Folder that a run would write.", callback=o.on_disk)
     ] = Path(),
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check the installation, and whether a model works.
 
@@ -47,7 +47,7 @@ def doctor(
 
         build.hush(config, (Generate,))
         of_model = model_.findings(config, width, height)
-    if json:
+    if printing.json:
         typer.echo(render.to_json([*here, *of_model]))
     else:
         Console().print(render.render([*here, *of_model]), highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -86,6 +86,12 @@ class JudgingOptions:
     judge_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=JUDGE)
     judge_tokens: int = option(512, help="Limit of a judge's reply.", panel=JUDGE)
 
+    def by(self, asked: Draft[JudgeConfig]) -> Judging:
+        """The judge that these options name."""
+        from prefgen.evaluate.benchmarks.run import Judging
+
+        return Judging(asked.make, asked.value("judge"), self.judge_prompt, self.judge_tokens)
+
 
 _OF_ENGINE = (
     *("revision", "base_model", "chat_template", "engine", "base_url", "engine_key_env", "engine_args", "device"),
@@ -97,7 +103,7 @@ Asked = Annotated[
     Draft[JudgeConfig],
     only("judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"),
 ]
-Json = Annotated[bool, o.run("--json", help="Print all figures as JSON.")]
+_JSON = o.as_json("all figures", RUN)
 Found = Annotated[SourceOptions, only("image_match", "follow_links")]
 
 
@@ -110,9 +116,7 @@ def pope(
     engine: Engine,
     questions: Questions,
     answers: Answers = None,
-    parser: Annotated[
-        str, o.option("Text and sampling", "--parser", help="How an answer is read", choices=PARSERS)
-    ] = PARSERS[0],
+    parser: Annotated[str, o.option(TEXT, "--parser", help="How an answer is read", choices=PARSERS)] = PARSERS[0],
     suffix: Annotated[str, o.option(TEXT, "--suffix", help="Added to every question.")] = "",
 ) -> None:
     """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
@@ -149,14 +153,12 @@ def chair(
     synonyms: Annotated[
         Path | None,
         o.option(
-            "Text and sampling",
+            TEXT,
             "--synonyms",
             help="Words of your own: a line a category, its name first, commas between.",
         ),
     ] = None,
-    question: Annotated[
-        str, o.option("Text and sampling", "--question", help="What is asked.")
-    ] = "Describe the image in detail.",
+    question: Annotated[str, o.option(TEXT, "--question", help="What is asked.")] = "Describe the image in detail.",
 ) -> None:
     """CHAIR: objects in captions that are not in the picture, with recall, F1 and length.
 
@@ -181,7 +183,7 @@ def mmhal(
     judging: JudgingOptions,
     questions: OneFile,
     answers: OneAnswers = None,
-    with_image: Annotated[bool, o.option("Judge", "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
+    with_image: Annotated[bool, o.option(JUDGE, "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
 ) -> None:
     """MMHAL-Bench: a judge rates answers from 0 to 6; below 3 they hallucinate.
 
@@ -192,7 +194,7 @@ def mmhal(
     from prefgen.evaluate.benchmarks import run
 
     at = options.answering(engine, (answers,) if answers else ())
-    _show(run.mmhal(at, _judging(ctx, asked, judging), questions, with_image=with_image), options)
+    _show(run.mmhal(at, judging.by(asked), questions, with_image=with_image), options)
 
 
 @evaluations.command("llava-bench")
@@ -218,15 +220,16 @@ def llava_bench(
     from prefgen.evaluate.benchmarks import run
 
     at = options.answering(engine, (answers,) if answers else ())
-    _show(run.llava_bench(at, _judging(ctx, asked, judging), questions, context, reference), options)
+    _show(run.llava_bench(at, judging.by(asked), questions, context, reference), options)
 
 
 @evaluations.command()
+@command
 def compare(
     one: Annotated[Path, typer.Argument(help="Output of an evaluation.", metavar="OUT_A")],
     other: Annotated[Path, typer.Argument(help="Output of another one, of the same benchmark.", metavar="OUT_B")],
+    printing: Annotated[o.Printing, _JSON],
     seed: Seed = 0,
-    json: Json = False,
 ) -> None:
     """Compare two evaluations item by item.
 
@@ -234,24 +237,15 @@ def compare(
 
     Example: prefgen eval compare pope-base pope-aligned
     """
-    from rich.table import Table
-
     from prefgen.console import Console
     from prefgen.evaluate.benchmarks import compare as compare_
+    from prefgen.evaluate.benchmarks import render
 
     found = compare_.compare(one, other, seed)
-    if json:
-        Console().print_json(_text(found))
+    if printing.json:
+        Console().print_json(data=found)
         return
-    table = Table("figure", str(one), str(other), "difference", "95% interval", box=None)
-    for name, difference in found["differences"].items():
-        values = [_cell(found[f"{side}_figures"][name]) for side in ("one", "other")]
-        told = ("–", "–")
-        if difference is not None:
-            low, high = difference["interval"]
-            told = f"{difference['value']:+.4f}", f"{low:+.4f} to {high:+.4f}"
-        table.add_row(name, *values, *told)
-    Console().print(table)
+    Console().print(render.comparison(found))
     typer.echo(
         f"{found['items']:,} items in both; right in one alone: {found['right_only_in_one']:,} and "
         f"{found['right_only_in_other']:,}, McNemar's p {found['mcnemar_p']:.3g}"
@@ -268,6 +262,7 @@ def rm(
     places: Annotated[
         list[Path], typer.Argument(help="Folders of reward models, then of finished runs.", metavar="RM… RUN…")
     ],
+    printing: Annotated[o.Printing, only("quiet", json={"help": "Print all figures as JSON."})],
     implicit: Annotated[
         list[str] | None,
         o.data("--implicit", help="A policy trained by DPO, for its implicit reward: folder or Hub id; repeatable."),
@@ -277,8 +272,6 @@ def rm(
     ] = "",
     limit: Annotated[int | None, o.data("--limit", help="Use the first N pairs of a run.")] = None,
     seed: Seed = 0,
-    json: Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Accuracy of reward models on every run (table 7), beside baselines.
 
@@ -288,13 +281,11 @@ def rm(
     Example: prefgen eval rm RM povid rlhf-v vlfeedback
     """
     import dataclasses
-    import json as json_
-
-    from rich.table import Table
 
     from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.evaluate import rewards as rewards_
+    from prefgen.evaluate.benchmarks import render
     from prefgen.requests import Generate
     from prefgen.training import reward
 
@@ -305,20 +296,17 @@ def rm(
     if not runs or not (models or policies):
         raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
     found = rewards_.matrix(models, runs, policies, engine, limit, seed)
-    if json:
-        Console().print_json(json_.dumps(dataclasses.asdict(found)))
+    if printing.json:
+        Console().print_json(data=dataclasses.asdict(found))
         return
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Console(stderr=True, quiet=printing.quiet, highlight=False)
     for name in found.unrecorded:
         console.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
     for name, count in found.seen.items():
         console.print(f"{name}: {found.rows[name]:,} pairs; {count:,} rows have a picture that a model was trained on")
     for reason, count in found.dropped.items():
         console.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
-    table = Table("reward", *found.seen, box=None)
-    for name, cells in found.cells.items():
-        table.add_row(name, *(f"{_cell(cell.accuracy)}{_bounds(cell.interval)}" for cell in cells.values()))
-    Console().print(table)
+    Console().print(render.rewards(found))
 
 
 @evaluations.command()
@@ -333,10 +321,10 @@ def scenes(
             batch_size={"help": "Questions of a batch.", "default": 64},
         ),
     ],
+    printing: Annotated[o.Printing, _JSON],
     limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
     scenes: Annotated[Path | None, typer.Option("--scenes", hidden=True)] = None,
     seed: Seed = 0,
-    json: Json = False,
 ) -> None:
     """Measure hallucination on drawn scenes whose truth is known.
 
@@ -362,24 +350,17 @@ def scenes(
     figures = measure.evaluate(
         measure.responder(loaded.model, loaded.processor, engine.batch_size), heldout(limit), seed
     )
-    if json:
+    if printing.json:
         typer.echo(measure.as_json(figures))
         return
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))
 
 
-def _judging(ctx: typer.Context, asked: Draft[JudgeConfig], options: JudgingOptions) -> Judging:
-    from prefgen.evaluate.benchmarks.run import Judging
-
-    return Judging(asked.make, ctx.params["judge"], options.judge_prompt, options.judge_tokens)
-
-
 def _show(found: Scored, options: BenchmarkOptions) -> None:
     """Print the table and what was left out."""
-    from rich.table import Table
-
     from prefgen.console import Console
     from prefgen.evaluate.benchmarks import compare as compare_
+    from prefgen.evaluate.benchmarks import render
 
     scores = found.scores
     console = Console(stderr=True, quiet=options.quiet, highlight=False)
@@ -388,29 +369,7 @@ def _show(found: Scored, options: BenchmarkOptions) -> None:
     if scores.get("foreign_answers"):
         console.print(f"{scores['foreign_answers']:,} answers have no question and are left out", style="yellow")
     if options.json:
-        Console().print_json(_text(scores))
+        Console().print_json(data=scores)
         return
-    table = Table("", *found.figures, box=None)
-    for name, row in found.rows.items():
-        bounds = row.get("intervals", {})
-        cells = []
-        for figure in found.figures:
-            interval = bounds.get(figure)
-            cells.append(_cell(row[figure]) + _bounds(interval))
-        table.add_row(name, *cells)
-    Console().print(table)
+    Console().print(render.scores(found))
     typer.echo(f"scores in {options.output / compare_.SCORES}")
-
-
-def _bounds(interval: tuple[float, float] | None) -> str:
-    return f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-
-
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _text(found: Mapping[str, Any]) -> str:
-    import json
-
-    return json.dumps(found, indent=2, ensure_ascii=False)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from prefgen.cli import config
-from prefgen.cli.options import Json, Quiet
+from prefgen.cli import options as o
+from prefgen.cli.params import command
 
 
 def presets() -> None:
@@ -36,35 +37,35 @@ def presets() -> None:
     )
 
 
+@command
 def verify(
     out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.", metavar="RUN")],
-    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+    printing: Annotated[o.Printing, o.as_json("the problems")],
 ) -> None:
     """Check a run: every file, every row, every count."""
     import dataclasses
-    import json as json_
 
     from prefgen.console import Console
     from prefgen.errors import CorruptRun
     from prefgen.rundir.verify import verify as verify_
 
-    data, found = Console(), verify_(out)
-    if json:
-        data.print_json(json_.dumps(dataclasses.asdict(found)))
-    for problem in () if json else found.problems:
+    console, found = Console(), verify_(out)
+    if printing.json:
+        console.print_json(data=dataclasses.asdict(found))
+    for problem in () if printing.json else found.problems:
         row = f" row {problem.row}" if problem.row else ""
-        data.print(f"{problem.file}{row}: {problem.detail}", style="red", markup=False, highlight=False)
+        console.print(f"{problem.file}{row}: {problem.detail}", style="red", markup=False, highlight=False)
     if found.problems:
         raise CorruptRun(f"{len(found.problems)} problems in {out}")
-    if not json:
+    if not printing.json:
         state = "finished" if found.finished else f"unfinished, {found.pending:,} rows pending"
-        data.print(f"{out}: no problem found; {found.pairs:,} pairs, {found.dropped:,} dropped rows, {state}")
+        console.print(f"{out}: no problem found; {found.pairs:,} pairs, {found.dropped:,} dropped rows, {state}")
 
 
+@command
 def finalize(
     out: Annotated[Path, typer.Argument(help="Folder of a run whose shards are all there.", metavar="RUN")],
-    json: Json = False,
-    quiet: Quiet = False,
+    printing: o.Printing,
 ) -> None:
     """Finalize the data set of a run that several processes filled."""
     from prefgen.cli.terminal import finish
@@ -72,7 +73,7 @@ def finalize(
     from prefgen.runner.finishing import Card, finalize_run, repeating
     from prefgen.runner.reporter import Terminal
 
-    locked, reporter = Layout(out).config, Terminal(quiet=quiet)
+    locked, reporter = Layout(out).config, Terminal(quiet=printing.quiet)
     options = config.read(locked)
     result = finalize_run(out, Card(repeating(locked), options.get("license") or ""), reporter)
-    finish(out, result, reporter.console, json=json, max_dropped=options.get("max_dropped", 1.0))
+    finish(out, result, reporter.console, json=printing.json, max_dropped=options.get("max_dropped", 1.0))

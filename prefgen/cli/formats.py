@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json as json_
+import json
 from typing import Annotated
 
 import typer
 
+from prefgen.cli import options as o
+from prefgen.cli.params import command
 
+
+@command
 def formats(
+    printing: Annotated[o.Printing, o.as_json("the list")],
     name: Annotated[str | None, typer.Argument(help="Show this one in full.", metavar="NAME")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List the formats that are read and written, each with an example.
 
@@ -21,8 +25,8 @@ def formats(
     from prefgen.formats import listing as known
 
     found = known.named(name) if name else known.formats()
-    if json:
-        typer.echo(json_.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
+    if printing.json:
+        typer.echo(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
         return
     for use, entries in itertools.groupby(found, key=lambda entry: entry.use):
         typer.secho(use, bold=True)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from prefgen.cli.params import command
+from prefgen.options import option
+
 _WIDTH = 100  # of a page at most: longer lines are hard to read
 
 
+@dataclass(frozen=True)
+class GuideOptions:
+    """Forms of output other than a rendered page."""
+
+    find: str | None = option(None, help="Lines that hold a word instead.", panel=None, metavar="WORD")
+    raw: bool = option(False, help="Print the Markdown as it is written.", panel=None)
+
+
+@command
 def guide(
+    options: GuideOptions,
     topic: Annotated[str | None, typer.Argument(help="Page to print; without one, the list of pages.")] = None,
-    find: Annotated[str | None, typer.Option("--find", metavar="WORD", help="Lines that hold a word instead.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is written.")] = False,
 ) -> None:
     """Print or search the guide.
 
@@ -27,7 +39,7 @@ def guide(
     from prefgen.errors import UsageError
 
     console = Console()
-    if find is not None:
+    if (find := options.find) is not None:
         found = [line for line in pages.find(find) if topic in (None, line[0])]
         if not found:
             raise UsageError(f"no line of the guide holds {find!r}")
@@ -40,7 +52,7 @@ def guide(
         for name in pages.TOPICS:
             table.add_row(f"prefgen guide {name}", pages.title(name))
         console.print(table)
-    elif raw or not console.is_terminal:
+    elif options.raw or not console.is_terminal:
         typer.echo(pages.page(topic), nl=False)
     else:
         console.print(Markdown(pages.page(topic)), width=min(console.width, _WIDTH))

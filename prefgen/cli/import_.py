@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +11,8 @@ import typer
 
 from prefgen.cli import config
 from prefgen.cli import options as o
-from prefgen.cli.options import RunOptions, on_disk
 from prefgen.cli.params import command, only, without
-from prefgen.errors import UsageError
-from prefgen.options import option
+from prefgen.options import DATA, option
 from prefgen.sources import SourceOptions
 
 NAMES = (
@@ -41,10 +39,14 @@ class ImporterOptions:
     chosen_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
     rejected_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
     id_column: str | None = option(None, help="jsonl: Name of the column.", panel=_OTHER)
+    license: str | None = option(
+        None, help="Licence of the rows; default: the set's own.", panel=DATA, was=("--licence",)
+    )
 
     def given(self) -> dict[str, Any]:
-        """Those that were given, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """Those that were given, by the importers' names."""
+        found = {name: value for name, value in vars(self).items() if value not in (None, "")}
+        return {"licence" if name == "license" else name: value for name, value in found.items()}
 
 
 def _list(show: bool) -> None:
@@ -65,7 +67,9 @@ def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
     src: Annotated[str, typer.Argument(help="File, folder, Hub id or address (s3://…).", metavar="SRC")],
-    output: Annotated[Path, o.data("--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)],
+    output: Annotated[
+        Path, o.data("--output", "-o", help="Folder to write; resumed if unfinished.", callback=o.on_disk)
+    ],
     source: Annotated[
         SourceOptions,
         only(
@@ -89,17 +93,11 @@ def import_(
         ),
     ],
     run: Annotated[
-        RunOptions,
+        o.RunOptions,
         without(
-            *("keep_going", "shard", "workers", "ray"),
+            *("keep_going", "shard", "workers", "ray", "license"),
             seed={"panel": "Data"},
             shard_size={"help": "Pairs of a shard: the unit of commit."},
-            license={
-                "help": "Licence of the rows; default: the set's own.",
-                "default": None,
-                "optional": True,
-                "panel": "Data",
-            },
             dry_run={"help": "Print the plan and one pair, then stop."},
         ),
     ],
@@ -116,41 +114,7 @@ def import_(
     from prefgen.runner.import_job import ImportJob, import_pairs
     from prefgen.runner.reporter import Terminal
 
-    given = own.given()
-    license = ctx.params["license"]  # None where the set's own holds
-    given |= {"licence": license} if license else {}
-    kind, options, size = _importer(name, given)
-    source = replace(source, sample=source.sample or size)
-    common = {"source": source, "seed": run.seed}
-    importer = kind(**options, **{key: value for key, value in common.items() if key in field_names(kind)})
-    job = ImportJob(importer, src, source, output, run.shard_size, config.lock(ctx))
+    job = ImportJob.of(name, own.given(), src, source, output, run.shard_size, config.lock(ctx))
     reporter = Terminal(quiet=run.quiet)
-    result = import_pairs(job, terminal.card(license), reporter, dry_run=run.dry_run)
+    result = import_pairs(job, terminal.card(own.license), reporter, dry_run=run.dry_run)
     terminal.finish(output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
-
-
-def field_names(kind: Any) -> frozenset[str]:
-    """The fields of a dataclass."""
-    return frozenset(field.name for field in fields(kind))
-
-
-def _importer(name: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any], int | None]:
-    """The importer's class, its options, and the number of pairs to draw.
-
-    Raises:
-        UsageError: for an unknown name, or an option that this importer does not have.
-    """
-    from prefgen.formats import IMPORTERS, PRESETS
-
-    preset = PRESETS.get(name)
-    kind = IMPORTERS.get(preset.importer if preset else name)
-    if kind is None:
-        from prefgen.formats.listing import unknown
-
-        raise UsageError(unknown(f"no set {name!r}", name, [*IMPORTERS, *PRESETS]))
-    options = {**(preset.options if preset else {}), **given}
-    for given_name in options:
-        if given_name not in field_names(kind):
-            having = [other for other, value in IMPORTERS.items() if given_name in field_names(value)]
-            raise UsageError(f"--{given_name.replace('_', '-')} is an option of {', '.join(having)}, not of {name}")
-    return kind, options, preset.sample if preset else None

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from prefgen.cli.options import run_folder
+from prefgen.cli import options as o
+from prefgen.cli.params import command
 from prefgen.cli.select import EXCLUDE
-from prefgen.errors import NotGoodEnough, UsageError
+from prefgen.errors import NotGoodEnough
+from prefgen.options import check, option
 
-FAIL_ON = ("error", "warning")
+
+@dataclass(frozen=True)
+class LintOptions:
+    """Options of the checks; None for those of `prefgen.linting.lint`."""
+
+    fail_on: Literal["error", "warning"] | None = option(
+        None, help="Exit 3 on findings of this level or graver.", panel=None, metavar="error|warning"
+    )
+    exclude_images: Path | None = option(None, help=EXCLUDE, panel=None)
+    truncate: int | None = option(None, help="Compare pairs after N characters as well [2000].", panel=None, low=1)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
-def lint(
-    out: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder
-        ),
-    ],
-    fail_on: Annotated[
-        str | None,
-        typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit 3 on findings of this level or graver."),
-    ] = None,
-    exclude_images: Annotated[Path | None, typer.Option("--exclude-images", help=EXCLUDE)] = None,
-    truncate: Annotated[
-        int | None, typer.Option("--truncate", min=1, help="Compare pairs after N characters as well [2000].")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
+@command
+def lint(out: o.DataSet, options: LintOptions, printing: Annotated[o.Printing, o.as_json("the findings")]) -> None:
     """Check a dataset for shortcuts, duplicates and other flaws.
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
@@ -40,20 +40,17 @@ def lint(
     from prefgen.linting import render, thresholds
     from prefgen.select import Excluded
 
-    level = next((level for level in linting.LEVELS if level == fail_on and level in FAIL_ON), None)
-    if fail_on is not None and level is None:
-        raise UsageError(f"--fail-on {fail_on!r} is unknown; choose from {', '.join(FAIL_ON)}")
     found = linting.lint(
         out,
-        truncated_chars=truncate or thresholds.TRUNCATED_CHARS,
-        excluded=Excluded.read(exclude_images) if exclude_images else Excluded(),
+        truncated_chars=options.truncate or thresholds.TRUNCATED_CHARS,
+        excluded=Excluded.read(options.exclude_images) if options.exclude_images else Excluded(),
     )
-    if json:
+    if printing.json:
         typer.echo(render.to_json(found))
     else:
         Console().print(render.render(found), highlight=False)
-    if level is not None and found.at_least(level):
+    if options.fail_on and (grave := found.at_least(options.fail_on)):
         raise NotGoodEnough(
-            f"{len(found.at_least(level))} findings of level {level} or graver in {out}: what to do stands under each, "
+            f"{len(grave)} findings of level {options.fail_on} or graver in {out}: what to do stands under each, "
             "or run without --fail-on"
         )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -15,14 +14,6 @@ from prefgen.addresses import HUB_ID, is_address
 from prefgen.cli import config, params
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
-
-T = TypeVar("T")
-
-
-def build(kind: type[T], options: Mapping[str, Any]) -> T:
-    """Build a dataclass from option values; missing ones keep the field's default."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in options.items() if name in names and value is not None})
 
 
 def on_disk(path: Path) -> Path:
@@ -59,24 +50,23 @@ def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **
 
 def data(*names: str, help: str, **settings: Any) -> Any:
     """An option of the data panel."""
-    return option("Data", *names, help=help, **settings)
+    return option(declare.DATA, *names, help=help, **settings)
 
 
 def method(*names: str, help: str, **settings: Any) -> Any:
     """An option of the method panel."""
-    return option("Method", *names, help=help, **settings)
-
-
-def model(*names: str, help: str, **settings: Any) -> Any:
-    """An option of the model panel."""
-    return option("Models", *names, help=help, **settings)
+    return option(declare.METHOD, *names, help=help, **settings)
 
 
 def run(*names: str, help: str, **settings: Any) -> Any:
     """An option of the run panel."""
-    return option("Run", *names, help=help, **settings)
+    return option(declare.RUN, *names, help=help, **settings)
 
 
+DataSet = Annotated[
+    Path,
+    typer.Argument(help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder),
+]
 Input = Annotated[
     list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
 ]
@@ -86,12 +76,22 @@ Preset = Annotated[
     method("--preset", help="A row of the paper: prefgen presets.", callback=config.preset_callback, is_eager=True),
 ]
 Prompt = Annotated[Path | None, method("--prompt", help="A prompt of your own: prefgen prompts export.")]
-Seed = Annotated[int, run("--seed", help="Seeds every draw.")]
-Json = Annotated[bool, run("--json", help="Print the final figures as JSON.")]
-Quiet = Annotated[bool, run("--quiet", "-q", help="Only errors and the final figures.")]
 
 Policy = Annotated[EngineConfig, params.without("also", "annotator", "annotator_revision")]
 """The model that generates, where no other compares its answers."""
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How a command prints its result."""
+
+    json: bool = declare.option(False, help="Print the final figures as JSON.", panel=declare.RUN)
+    quiet: bool = declare.option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=declare.RUN)
+
+
+def as_json(what: str, panel: str | None = None) -> params.OptionSubset:
+    """Annotation of `Printing` that selects ``--json``."""
+    return params.only(json={"help": f"Print {what} as JSON.", "panel": panel})
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,20 @@ class Draft(Generic[T]):
                 raise UsageError(f"{self._options[name].flag} is no option of {of or chosen.__name__}")
         return chosen(**{**_fields(chosen, self._ctx.params, own), **more})
 
+    def value(self, name: str) -> Any:
+        """The value of one option; its default if it was not given."""
+        return self._ctx.params[self._options[name].name]
+
+    def refuse(self, reason: str) -> None:
+        """Check that none of these options is on the command line.
+
+        Raises:
+            UsageError: naming the option and the reason.
+        """
+        for name, each in self._options.items():
+            if is_given(self._ctx, name):
+                raise UsageError(f"{each.flag} {reason}")
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -136,8 +150,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         own = {name: value for name, value in values.items() if name in hints and name not in groups}
         function(**own, **{name: group.read(ctx) for name, group in groups.items()})
 
-    if "ctx" not in parameters:
-        raise TypeError(f"{function.__name__} takes no ctx: typer.Context")
+    parameters.setdefault("ctx", inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
     called.__name__, called.__module__, called.__doc__ = function.__name__, function.__module__, function.__doc__
     called.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     called.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
@@ -196,7 +209,8 @@ def _parameter(each: Declared) -> inspect.Parameter:
     kind: Any = list[str] if several else each.type
     optional = several or each.optional
     flags = of.flags if any(each.startswith("--") for each in of.flags) else (each.flag, *of.flags)
-    help_ = f"{of.help}: {', '.join(each.choices)}." if each.choices else of.help
+    listed = each.choices and "metavar" not in of.typer  # which then says what may be chosen
+    help_ = f"{of.help}: {', '.join(each.choices)}." if listed else of.help
     settings: dict[str, Any] = {"autocompletion": _completing(each.choices)} if each.choices else {}
     settings |= of.typer
     declaration = typer.Option(*flags, help=help_, rich_help_panel=of.panel, **settings)

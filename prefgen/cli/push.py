@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prefgen.addresses import is_address, public
+from prefgen.cli.params import command
 from prefgen.errors import UsageError
+from prefgen.options import option
 
 
+@dataclass(frozen=True)
+class PushOptions:
+    """Visibility of an upload, or its list alone."""
+
+    public: bool = option(False, help="Let everybody see it; it is private otherwise.", panel=None)
+    dry_run: bool = option(False, help="List what would be uploaded, and stop.", panel=None)
+
+
+@command
 def push(
     out: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="USER/NAME on the Hugging Face Hub, or s3://bucket/path, gs://…")
     ],
-    public_: Annotated[bool, typer.Option("--public", help="Let everybody see it; it is private otherwise.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, and stop.")] = False,
+    options: PushOptions,
 ) -> None:
     """Check a run, then upload it to the Hugging Face Hub or copy it to an object store.
 
@@ -27,31 +38,21 @@ def push(
 
     Example: prefgen push out me/my-pairs --dry-run
     """
-    if is_address(target):
-        if public_:
-            raise UsageError("--public is for the Hub; who may read an object store is set there")
-        _to_store(out, target, dry_run=dry_run)
-        return
-    from prefgen.card import push as pushing
+    from prefgen.card import push as hub
+    from prefgen.card import push_store as store
 
-    parcel = pushing.package(out, target)
-    typer.echo(f"{len(parcel.files):,} files, {parcel.size:,} bytes, {'public' if public_ else 'private'}", err=True)
-    if dry_run:
+    to_store = is_address(target)
+    if to_store and options.public:
+        raise UsageError("--public is for the Hub; who may read an object store is set there")
+    parcel = store.store_package(out, target) if to_store else hub.package(out, target)
+    visible = "" if to_store else ", public" if options.public else ", private"
+    typer.echo(f"{len(parcel.files):,} files, {parcel.size:,} bytes{visible}", err=True)
+    if options.dry_run:
         for path in parcel.files:
             typer.echo(path)
-        return
-    typer.echo(pushing.push(parcel, public=public_))
-
-
-def _to_store(out: Path, address: str, *, dry_run: bool) -> None:
-    from prefgen.card import push_store as pushing
-
-    parcel = pushing.store_package(out, address)
-    typer.echo(f"{len(parcel.files):,} files, {parcel.size:,} bytes", err=True)
-    if dry_run:
-        for path in parcel.files:
-            typer.echo(path)
-        return
-    copied = pushing.push_store(parcel)
-    typer.echo(f"{copied.sent:,} files sent, {copied.kept:,} were there; all compared by digest", err=True)
-    typer.echo(public(parcel.address))
+    elif isinstance(parcel, hub.Package):
+        typer.echo(hub.push(parcel, public=options.public))
+    else:
+        copied = store.push_store(parcel)
+        typer.echo(f"{copied.sent:,} files sent, {copied.kept:,} were there; all compared by digest", err=True)
+        typer.echo(public(parcel.address))

@@ -52,8 +52,7 @@ def rank(
 
     renamed.judge_url(ctx)
     policies = engine.make()
-    name = "rank" if ctx.params["by"] == "api" else "rank-text"
-    made = method.make(prompt=prompts.load(name, prompt), policies=1 + len(policies.also))
+    made = method.make(prompt=_prompt(method.value("by"), prompt), policies=1 + len(policies.also))
     terminal.make(ctx, made, input, source, policies, output, run, judge.make())
 
 
@@ -64,6 +63,7 @@ def judge(
     method: Annotated[Draft[Rank], only("with_image", "verdict_tokens")],
     engine: _Annotator,
     asked: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
+    printing: o.Printing,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Votes of `prefgen view` (CSV); else the chosen answer is the better one."),
@@ -71,8 +71,6 @@ def judge(
     by: Annotated[str, o.method("--by", help="Who compares", choices=COMPARERS)] = COMPARERS[0],
     prompt: o.Prompt = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Judge the first N pairs only.")] = None,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Test a judge on pairs whose better answer is known (table 10).
 
@@ -81,7 +79,6 @@ def judge(
     Example: prefgen judge vlfeedback --by api --judge gpt4o --limit 500
     """
     import dataclasses
-    import json as json_
 
     from prefgen.console import Console
     from prefgen.errors import TooManyDropped
@@ -90,15 +87,18 @@ def judge(
     from prefgen.runner.reporter import Terminal
 
     renamed.judge_url(ctx)
-    name = "rank" if by == "api" else "rank-text"
-    made = method.make(prompt=prompts.load(name, prompt))
+    made = method.make(prompt=_prompt(by, prompt))
     check_choice("--by", by, COMPARERS)
     comparer = Comparer(by, made.prompt, made.with_image, max_new_tokens=made.verdict_tokens)  # type: ignore[arg-type]
     asks = engine.make if by == "annotator" else asked.make
-    found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=quiet))
-    if json:
-        Console().print_json(json_.dumps(dataclasses.asdict(found)))
+    found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=printing.quiet))
+    if printing.json:
+        Console().print_json(data=dataclasses.asdict(found))
     else:
         Console().print(render(found))
     if not found.pairs:
         raise TooManyDropped(f"no pair of {run} was judged, or none has a label")
+
+
+def _prompt(by: str, file: Path | None) -> prompts.Template:
+    return prompts.load({"api": "rank", "claims": "claims"}.get(by, "rank-text"), file)

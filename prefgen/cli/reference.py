@@ -23,7 +23,7 @@ def _section(called: str, command: Any) -> str:
 
 
 def _rows(command: Any) -> Iterator[tuple[str, str, str]]:
-    for parameter in command.params:
+    for parameter in sorted(command.params, key=lambda each: str(each.param_type_name)):  # arguments come first
         if getattr(parameter, "hidden", False) or parameter.name == "help":
             continue
         if parameter.param_type_name == "argument":

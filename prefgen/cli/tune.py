@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,12 +12,38 @@ from prefgen.cli import config
 from prefgen.cli import options as o
 from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
+from prefgen.errors import UsageError
 from prefgen.methods.bdhs import BDHS
-from prefgen.options import check_choice
+from prefgen.options import DATA, RUN, check_choice, option
 from prefgen.sources import SourceOptions
 
+_TUNED = ("rho", "keep_tokens", "noise_steps")
 _PILOT = 50  # samples
 _RHO = "0.5,0.9,0.98,0.99,1"
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """Values of the one option that is tuned, and the file for its figure."""
+
+    output: Path = option(
+        Path("tune.svg"), "--output", "-o", help="SVG to write: the share after each iteration.", panel=DATA
+    )
+    rho: str = option("", help=f"Shares masked to try; {_RHO} if nothing is given.")
+    keep_tokens: str = option("", help="Or numbers of visible tokens: 0,5,29.")
+    noise_steps: str = option("", help="Or diffusion steps, image noised: 300,500.")
+    seed: int = option(0, help="Seeds every draw.", panel=RUN)
+
+    def axis(self) -> tuple[str, str]:
+        """The option that is tuned, and its values as they were given.
+
+        Raises:
+            UsageError: there are several.
+        """
+        given = {name: text for name in _TUNED if (text := getattr(self, name))}
+        if len(given) > 1:
+            raise UsageError("--rho, --keep-tokens and --noise-steps are tuned one at a time")
+        return next(iter(given.items()), ("rho", _RHO))
 
 
 @command
@@ -32,14 +58,8 @@ def tune(
         Draft[BDHS], only("noise_space", "iterations", "similarity_threshold", "temperature", "top_p")
     ],
     engine: Annotated[EngineConfig, without("also", "annotator", "annotator_revision", "attention", "positions")],
-    output: Annotated[Path, o.data("--output", "-o", help="SVG to write: the share after each iteration.")] = Path(
-        "tune.svg"
-    ),
-    rho: Annotated[str, o.method("--rho", help=f"Shares masked to try; {_RHO} if nothing is given.")] = "",
-    keep_tokens: Annotated[str, o.method("--keep-tokens", help="Or numbers of visible tokens: 0,5,29.")] = "",
-    noise_steps: Annotated[str, o.method("--noise-steps", help="Or diffusion steps, image noised: 300,500.")] = "",
-    seed: o.Seed = 0,
-    json: Annotated[bool, o.run("--json", help="Print the figures as JSON.")] = False,
+    options: TuneOptions,
+    printing: Annotated[o.Printing, o.as_json("the figures", RUN)],
 ) -> None:
     """Try values of rho, visible tokens or noise on a few samples.
 
@@ -47,65 +67,32 @@ def tune(
 
     Example: prefgen tune bdhs -i examples/scenes/llava_instruct.json -m examples/scenes/model --similarity-model minilm
     """
-    import json as json_
-
     from prefgen import durable
     from prefgen.console import Console
     from prefgen.evaluate import tune as tuning
 
     check_choice("--method", method, (BDHS.name,))
-    durable.refuse_foreign(output, tuning.MARK)
-    name, values = _values(ctx)
+    durable.refuse_foreign(options.output, tuning.MARK)
+    name, text = options.axis()
     if source.sample is None and source.limit is None:
         source = replace(source, sample=_PILOT)
-    variant = "noise" if name == "noise_steps" else BDHS.variant
-
-    def tried(value: float) -> dict[str, Any]:
-        return {"variant": variant, name: value}
-
-    methods = [(_setting(name, value), constants.make(**tried(value))) for value in values]
     console, data = Console(stderr=True), Console()
     trials = []
-    for trial in tuning.pilot(methods, input, source, engine):
+    for trial in tuning.pilot(tuning.settings(name, text, constants.make), input, source, engine):
         trials.append(trial)
         console.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
-    durable.put(output, tuning.plot(trials).encode())
+    durable.put(options.output, tuning.plot(trials).encode())
     chosen = tuning.recommend(trials)
     told = _command(ctx, name, getattr(chosen[0].method, name)) if chosen else None
-    if json:
-        shown = {"trials": [tuning.to_json(trial) for trial in trials], "recommended": told}
-        data.print_json(json_.dumps(shown))
+    if printing.json:
+        data.print_json(data={"trials": [tuning.to_json(trial) for trial in trials], "recommended": told})
         return
     data.print(tuning.render(trials))
     if chosen is None:
         data.print("no setting gave a pair")
         return
-    data.print(f"\n{chosen[0].setting}: {chosen[1]}. Drawn in {output}", markup=False, highlight=False)
+    data.print(f"\n{chosen[0].setting}: {chosen[1]}. Drawn in {options.output}", markup=False, highlight=False)
     data.print(told, markup=False, highlight=False, soft_wrap=True)
-
-
-def _values(ctx: typer.Context) -> tuple[str, list[float | int]]:
-    """The option and its values, the weakest restriction first.
-
-    Raises:
-        UsageError: if there are several constants, or what is given is no list of numbers.
-    """
-    from prefgen.errors import UsageError
-
-    lists = {name: ctx.params[name] for name in ("rho", "keep_tokens", "noise_steps") if ctx.params[name]}
-    if len(lists) > 1:
-        raise UsageError("--rho, --keep-tokens and --noise-steps are tuned one at a time")
-    name, text = next(iter(lists.items())) if lists else ("rho", _RHO)
-    kind = float if name == "rho" else int
-    try:
-        values = sorted({kind(value) for value in text.split(",")}, reverse=name == "keep_tokens")
-    except ValueError:
-        raise UsageError(f"--{name.replace('_', '-')} {text!r} should be numbers with commas between them") from None
-    return name, list(values)
-
-
-def _setting(name: str, value: float) -> str:
-    return {"rho": f"ρ = {value:g}", "keep_tokens": f"{value:g} tokens", "noise_steps": f"N = {value:g}"}[name]
 
 
 def _command(ctx: typer.Context, name: str, value: object) -> str:
@@ -114,7 +101,7 @@ def _command(ctx: typer.Context, name: str, value: object) -> str:
 
     from prefgen.addresses import redact
 
-    left_out = ("method", "output", "limit", "sample", "json", "rho", "keep_tokens", "noise_steps")
+    left_out = ("method", "output", "limit", "sample", "json", *_TUNED)
     words = ["prefgen", "bdhs"]
     for parameter in ctx.command.params:
         key = str(parameter.name)

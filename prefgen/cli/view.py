@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from prefgen.cli.options import run_folder
+from prefgen.cli import options as o
+from prefgen.cli.params import command
+from prefgen.options import check, option
 
 
-def view(
-    out: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder
-        ),
-    ],
-    static: Annotated[
-        Path | None, typer.Option("--static", metavar="FILE", help="Write one HTML file of a sample instead.")
-    ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows of that sample.")] = 24,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 0,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to serve at; 0.0.0.0 lets others in who have the link.")
-    ] = "127.0.0.1",
-) -> None:
+@dataclass(frozen=True)
+class ViewOptions:
+    """Address of the served page, or file of a static one."""
+
+    static: Path | None = option(None, help="Write one HTML file of a sample instead.", panel=None, metavar="FILE")
+    rows: int = option(24, help="Rows of that sample.", panel=None, low=1)
+    port: int = option(0, help="Port to serve at; 0 takes a free one.", panel=None, low=0, high=65535)
+    host: str = option("127.0.0.1", help="Address to serve at; 0.0.0.0 lets others in who have the link.", panel=None)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@command
+def view(out: o.DataSet, options: ViewOptions) -> None:
     """Show pairs and their differences in a browser; search and vote.
 
     Serves all rows to this machine until Ctrl-C; votes go to RUN/.prefgen/votes.csv.
 
     Example: prefgen view out --static preview.html
     """
-    from prefgen import durable
-    from prefgen.errors import UsageError
-    from prefgen.rundir.layout import Layout
     from prefgen.view import page
     from prefgen.view.server import Server
 
-    if static is not None:
-        at = Layout(static.absolute().parent)
-        if at.plan.exists() and at.preview.name == static.name:
-            raise UsageError(f"--static {static} is a file of a run, which would no longer verify: give another name")
-        durable.refuse_foreign(static, page.MARK)
-        html = page.preview(out, rows).encode()
-        durable.put(static, html)
-        typer.echo(f"{static}: {len(html):,} bytes", err=True)
+    if options.static is not None:
+        typer.echo(f"{options.static}: {page.write(out, options.static, options.rows):,} bytes", err=True)
         return
-    with Server(out, port, host) as server:
+    with Server(out, options.port, options.host) as server:
         typer.echo(server.url)
         typer.echo(f"{server.collection.rows:,} pairs; votes go to {server.votes.path}; Ctrl-C ends it", err=True)
-        if host in ("127.0.0.1", "localhost"):
+        if options.host in ("127.0.0.1", "localhost"):
             typer.echo(f"from another machine: {server.tunnel}, then open this address there", err=True)
         try:
             server.serve_forever()

@@ -13,7 +13,17 @@ from prefgen.engines.fake import FakeEngine
 from prefgen.engines.policies import Panel
 from prefgen.engines.unmeasured import Unmeasured
 from prefgen.errors import ModelUnreachable, UsageError
-from prefgen.requests import Annotate, Contrast, Embed, Generate, Request, Score, of_policy
+from prefgen.requests import (
+    Annotate,
+    AnnotatorScore,
+    Contrast,
+    Embed,
+    Generate,
+    Request,
+    Score,
+    of_annotator,
+    of_policy,
+)
 from prefgen.visibility import View
 
 if TYPE_CHECKING:
@@ -98,7 +108,7 @@ def settle_similarity(
 
 
 def _reads_logits(asks: Sequence[type[Request]]) -> bool:
-    return not {Score, Contrast}.isdisjoint(asks)
+    return not {Score, AnnotatorScore, Contrast}.isdisjoint(asks)
 
 
 def check_asks(config: EngineConfig, asks: Sequence[type[Request]]) -> None:
@@ -156,7 +166,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
     return Identity(
         loading.pin(config) if policy else "",
         embedder.pin(config.similarity_model) if embeds else "",
-        loading.pin(other) if Annotate in asks else "",
+        loading.pin(other) if of_annotator(asks) else "",
         tuple(loading.pin(each) for each in further(config)),
         loading.torch_dtype(config.dtype, device) if policy else "",
         loading.device_kind(device),
@@ -201,16 +211,17 @@ def build(
     asked = [kind for kind in asks if kind in makers]
     made = {maker: maker(config) for maker in dict.fromkeys(makers[kind] for kind in asked)}  # one model, loaded once
     engines = {kind: made[makers[kind]] for kind in asked}
-    if Annotate in asks:
+    if of_annotator(asks):
         other = annotator(config)
-        engines[Annotate] = engines[Generate] if other == config and policy is None else loads(other)
+        engine = engines[Generate] if other == config and policy is None else loads(other)
+        engines |= {kind: engine for kind in (Annotate, AnnotatorScore) if kind in asks}
     if config.also:
         engines[Generate] = Panel([engines[Generate], *map(loads, further(config))])
     return engines
 
 
 def annotator(config: EngineConfig) -> EngineConfig:
-    """The configuration of the model that compares answers; by default that of the policy."""
+    """The configuration of the model that compares answers or checks claims; by default that of the policy."""
     if not config.annotator:
         return config
     return _another(config, config.annotator, config.annotator_revision)

@@ -18,7 +18,20 @@ from prefgen.engines.hf.album import Album
 from prefgen.errors import RowError
 from prefgen.methods.base import Method
 from prefgen.records import Sample
-from prefgen.requests import Annotate, Borrow, Chat, Contrast, Detect, Embed, Generate, Rate, Reply, Request, Score
+from prefgen.requests import (
+    Annotate,
+    AnnotatorScore,
+    Borrow,
+    Chat,
+    Contrast,
+    Detect,
+    Embed,
+    Generate,
+    Rate,
+    Reply,
+    Request,
+    Score,
+)
 from prefgen.text import split_sentences
 
 WRITTEN_SHARE = 2 / 3
@@ -87,7 +100,7 @@ def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens:
 def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callable[[str], float]) -> Work:
     noted = _ProgressRecord()
     engines: Mapping[type[Request], Engine] = {Borrow: Album([sample])} | dict.fromkeys(
-        (Embed, Generate, Contrast, Annotate, Score, Rate, Chat, Detect), noted
+        (Embed, Generate, Contrast, Annotate, Score, AnnotatorScore, Rate, Chat, Detect), noted
     )
     for _ in drive([sample], method, engines):
         pass

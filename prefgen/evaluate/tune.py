@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import mean
@@ -27,6 +27,7 @@ from prefgen.errors import UsageError
 from prefgen.images import load_images
 from prefgen.linting.answers import BLUR
 from prefgen.methods.bdhs import BDHS
+from prefgen.options import flag
 from prefgen.records import Outcome, Pair, Sample
 from prefgen.sources import SourceOptions
 from prefgen.sources.finding import Inputs
@@ -70,6 +71,27 @@ class Trial:
     def level(self) -> float:
         """Mean of `non_similar` over the iterations."""
         return mean(self.non_similar) if self.non_similar else 0.0
+
+
+def settings(name: str, text: str, make: Callable[..., BDHS]) -> list[tuple[str, BDHS]]:
+    """BDHS with each value of an option, the weakest restriction first; each with its setting in words.
+
+    Args:
+        name: ``rho``, ``keep_tokens`` or ``noise_steps``.
+        text: numbers with commas between them.
+        make: BDHS from the options that differ.
+
+    Raises:
+        UsageError: the text is no list of such numbers, or a number is out of range.
+    """
+    kind = float if name == "rho" else int
+    try:
+        values = sorted({kind(value) for value in text.split(",")}, reverse=name == "keep_tokens")
+    except ValueError:
+        raise UsageError(f"{flag(name)} {text!r} should be numbers with commas between them") from None
+    variant = "noise" if name == "noise_steps" else BDHS.variant
+    said = {"rho": "ρ = {:g}", "keep_tokens": "{:g} tokens", "noise_steps": "N = {:g}"}[name]
+    return [(said.format(value), make(variant=variant, **{name: value})) for value in values]
 
 
 def pilot(

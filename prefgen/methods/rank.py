@@ -14,6 +14,8 @@ What tells answers apart, `by`:
 - ``correctness``: whether an answer's final answer is the reference's, by a rule (`prefgen.methods.final_answers`): a
   right answer, 1, stands against a wrong one, 0. Wang et al., *Enhancing the Reasoning Ability of Multimodal Large
   Language Models via Mixed Preference Optimization*, arXiv:2411.10442, section 3.1 (MMPR).
+- ``claims``: how many of its statements do not hold, by an annotator that sees the picture; RLAIF-V, arXiv:2405.17220,
+  with the departures of `prefgen.methods.claims`.
 
 Departures from the paper:
 
@@ -48,6 +50,7 @@ from prefgen import options, seeds
 from prefgen.errors import RowError, UsageError
 from prefgen.methods import base
 from prefgen.methods.base import cosine, settings
+from prefgen.methods.claims import CheckedClaim, Claims, Counting, Splitter
 from prefgen.methods.final_answers import Final, FinalAnswers, KindOption, contains
 from prefgen.methods.prompts import Template
 from prefgen.methods.verdicts import Comparer, said, verdict
@@ -71,7 +74,7 @@ from prefgen.requests import (
 )
 from prefgen.visibility import View
 
-By = Literal["annotator", "api", "similarity", "reward", "image-gain", "correctness"]
+By = Literal["annotator", "api", "similarity", "reward", "image-gain", "correctness", "claims"]
 Pairing = Literal["best-worst", "best-random", "all"]
 Chosen = Literal["best", "reference"]
 Order = Literal["both", "random"]
@@ -96,12 +99,14 @@ class _Ranked:
         scores: of each answer, higher is better.
         unread: beginnings of replies without a verdict that can be read.
         finals: the final answers where those decide, of the reference and then of each answer.
+        claims: the checked claims of each answer where those decide.
     """
 
     apart: list[tuple[int | None, int]]
     scores: list[float]
     unread: list[str] = field(default_factory=list)
     finals: list[Final | None] = field(default_factory=list)
+    claims: list[list[CheckedClaim]] = field(default_factory=list)
 
     def flags(self, loser: int) -> tuple[str, ...]:
         """Flags of the pair with this rejected answer."""
@@ -109,8 +114,17 @@ class _Ranked:
             return ("unclear-verdict",)
         return ("unparsed",) if self.finals and self.finals[1 + loser] is None else ()
 
-    def record(self, loser: int) -> dict[str, object]:
-        """The pair's record of the final answers that decided."""
+    def record(self, winner: int | None, loser: int) -> dict[str, object]:
+        """The pair's record of the final answers or claims that decided; the winner is None for the reference."""
+        if self.claims:
+            of = {"chosen": winner, "rejected": loser}
+            return {
+                "claims": {
+                    side: [each.record() for each in self.claims[place]]
+                    for side, place in of.items()
+                    if place is not None
+                }
+            }
         if not self.finals or (true := self.finals[0]) is None:
             return {}
         return {
@@ -138,7 +152,7 @@ class Rank:
     """Options of the method.
 
     Attributes:
-        prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer`.
+        prompt: of the annotator or judge, see `prefgen.methods.verdicts.Comparer` and `prefgen.methods.claims.Claims`.
         by: what tells answers apart.
         candidates: answers per prompt of each policy, each with draws of its own.
         policies: how many there are.
@@ -147,6 +161,7 @@ class Rank:
         min_margin: scores must be further apart than this.
         answer_kind, answer_pattern, tolerance: as in `prefgen.methods.final_answers.FinalAnswers`.
         unparsed: what becomes of an answer in which no final answer can be read: it is left out, or counts as wrong.
+        claims_from, claim_score, claim_suffix, claim_tokens: as in `prefgen.methods.claims.Claims`.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
         reward_model: folder of the reward model.
@@ -165,7 +180,7 @@ class Rank:
     policies: int = 1
     pairs: Pairing = options.option("best-worst", help="What stands against the best")
     chosen: Chosen = options.option("best", help="What is preferred")
-    min_margin: float = options.option(0.0, help="Scores are further apart.", low=0.0, high=2.0)
+    min_margin: float = options.option(0.0, help="Scores are further apart.", low=0.0, high=100.0)
     answer_kind: KindOption = options.option("auto", help="correctness: what final answers are")
     answer_pattern: str = options.option(
         "", help="correctness: regular expression whose one group, in its last match, is the final answer."
@@ -174,6 +189,10 @@ class Rank:
         0.0, help="correctness: share of the reference by which a number may be off.", low=0.0, high=1.0
     )
     unparsed: Unparsed = options.option("drop", help="correctness: answers without a final answer")
+    claims_from: Splitter = options.option("annotator", help="claims: what splits an answer into claims")
+    claim_score: Counting = options.option("rejected", help="claims: minus those that do not hold, or share that do")
+    claim_suffix: str = options.option(" Please answer yes or no.", help="claims: added to every question.")
+    claim_tokens: int = options.option(1024, help="claims: limit of a list of claims.", panel=options.TEXT, low=1)
     order: Order = options.option("both", help="Orders that a judge is asked in")
     with_image: bool = options.option(True, "--with-image/--no-image", help="Show an API judge the picture.")
     reward_model: str = options.option("", help="reward: folder that prefgen train rm made.")
@@ -197,11 +216,13 @@ class Rank:
         if (self.by == "reward") != bool(self.reward_model):
             raise UsageError("--by reward and --reward-model go together: the folder of a reward model")
         self.final_answers()
+        if self.by == "claims":
+            self.claims()
 
     @property
     def asks(self) -> tuple[type[Request], ...]:
         """The types of request to the policy and to the judge or annotator."""
-        return _ASKS[self.by]
+        return (*self.claims().asks, Generate) if self.by == "claims" else _ASKS[self.by]
 
     @property
     def answers(self) -> int:
@@ -223,6 +244,10 @@ class Rank:
     def final_answers(self) -> FinalAnswers:
         """Rules that find and compare final answers."""
         return FinalAnswers(self.answer_kind, self.answer_pattern, self.tolerance)
+
+    def claims(self) -> Claims:
+        """The splitter and checker of claims."""
+        return Claims(self.claims_from, self.prompt, self.claim_score, self.claim_suffix, self.claim_tokens, self.seed)
 
     def __call__(self, sample: Sample) -> Flows:
         """Generate answers, score them, and return pairs."""
@@ -265,7 +290,7 @@ class Rank:
                     tokens=0 if outcomes else tokens,
                     flags=(*ranked.flags(loser), *pair.flags),
                     params={**pair.params, "scores": [round(score, 4) for score in scores]},
-                    record=ranked.record(loser),
+                    record=ranked.record(winner if self.chosen == "best" else None, loser),
                 )
             )
         outcomes += [self._drop(sample, "ANSWER_TIE", "fewer answers are apart", 0)] * (self.parts - len(outcomes))
@@ -275,18 +300,26 @@ class Rank:
         """The answers with their scores.
 
         Raises:
-            RowError: ``ANSWER_ALIKE``, ``ANSWER_UNCLEAR``, ``ANSWER_TIE``.
+            RowError: ``ANSWER_ALIKE``, ``ANSWER_UNCLEAR``, ``ANSWER_TIE``, ``ANSWER_NO_CLAIMS``.
         """
         if len(answers) < 2:
             raise RowError("ANSWER_ALIKE", f"{self.answers} answers, all of them alike or empty")
-        scores, unread = yield from self._scores(sample, answers)
-        order = sorted(range(len(answers)), key=lambda place: (-scores[place], place))
+        claims, unread = list[list[CheckedClaim]](), list[str]()
+        if self.by == "claims":
+            claims = yield from self.claims().check(sample, answers)
+            scores = [self.claims().value(checked) for checked in claims]
+        else:
+            scores, unread = yield from self._scores(sample, answers)
+        known = [place for place in range(len(answers)) if not math.isnan(scores[place])]
+        if len(known) < 2:
+            raise RowError("ANSWER_NO_CLAIMS", f"of {len(answers)} answers, {len(known)} have claims that can be read")
+        order = sorted(known, key=lambda place: (-scores[place], place))
         apart = [(one, other) for one, other in combinations(order, 2) if scores[one] - scores[other] > self.min_margin]
         if not apart and unread:
             raise RowError("ANSWER_UNCLEAR", f"no verdict can be read in {unread[0]!r}")
         if not apart:
             raise RowError("ANSWER_TIE", f"scores from {scores[order[-1]]:.3f} to {scores[order[0]]:.3f}")
-        return _Ranked([*apart], scores, unread)
+        return _Ranked([*apart], scores, unread, claims=claims)
 
     def _checked(self, reference: str, answers: list[str]) -> _Ranked:
         """Right answers, or the reference, against wrong ones.
@@ -420,6 +453,7 @@ class Rank:
             "similarity": "similarity to the reference",
             "reward": f"reward model {self.reward_model}",
             "image-gain": "log-probability with the image minus without it",
+            "claims": f"claims that hold for an annotator, split by {self.claims_from}, score {self.claim_score}",
             "correctness": f"whether the final answer, {self.answer_kind}, is the reference's",
         }
         who = f" of {self.policies} policies" if self.policies > 1 else ""
@@ -433,6 +467,9 @@ class Rank:
 
     def rehearse(self, sample: Sample) -> tuple[str, ...]:
         """The comparison of the reference with itself, which shows the request to the judge."""
+        if self.by == "claims" and self.claims_from != "sentences":
+            turns = self.claims().asked(sample, sample.answer or "…")
+            return ("what splits an answer is asked", *(f"[{turn.role}] {turn.text}" for turn in turns))
         if self.by not in ("annotator", "api"):
             return ()
         filled = self.prompt.fill(question="…", first="…", second="…", fence="0" * 16, reference=sample.answer or "…")

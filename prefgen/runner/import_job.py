@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -22,8 +23,9 @@ from prefgen.addresses import redact
 from prefgen.card.summary import Summary
 from prefgen.console import Console
 from prefgen.errors import UsageError
-from prefgen.formats import Importer
+from prefgen.formats import IMPORTERS, PRESETS, Importer, listing
 from prefgen.images import Fetch, load_images
+from prefgen.options import flag
 from prefgen.records import Dropped, Image, ImageRef, Outcome, Pair, Sample
 from prefgen.rundir.layout import Layout, Plan, Scalar
 from prefgen.rundir.schema import IMAGE_TAG, SCHEMA_VERSION, Provenance
@@ -37,6 +39,10 @@ from prefgen.sources.fetch import fetch
 
 _BEGINNINGS = 20  # of rows' ids that are shown
 _BEGINNING = re.compile(r"\d.*", re.DOTALL)  # what follows it in a row's id
+
+
+def _fields(kind: Any) -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(kind))
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,36 @@ class ImportJob:
     output: Path
     shard_size: int
     config: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        options: Mapping[str, Any],
+        input: str,
+        source: SourceOptions,
+        output: Path,
+        shard_size: int,
+        config: str = "",
+    ) -> ImportJob:
+        """The import of a set or preset by name.
+
+        Raises:
+            UsageError: the name is unknown, or the importer has no such option.
+        """
+        preset = PRESETS.get(name)
+        kind = IMPORTERS.get(preset.importer if preset else name)
+        if kind is None:
+            raise UsageError(listing.unknown(f"no set {name!r}", name, [*IMPORTERS, *PRESETS]))
+        settings = {**(preset.options if preset else {}), **options}
+        for given in settings.keys() - _fields(kind):
+            having = [other for other, value in IMPORTERS.items() if given in _fields(value)]
+            raise UsageError(f"{flag(given)} is an option of {', '.join(having) or 'no importer'}, not of {name}")
+        if preset and not source.sample:
+            source = dataclasses.replace(source, sample=preset.sample)
+        common = {"source": source, "seed": source.seed}
+        settings |= {key: value for key, value in common.items() if key in _fields(kind)}
+        return cls(kind(**settings), input, source, output, shard_size, config)
 
     def read(self) -> Iterator[Pair | Dropped]:
         """The planned outcomes, images not loaded."""

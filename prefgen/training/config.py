@@ -32,8 +32,12 @@ _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {
     "dpo": Rank,
     "sampled": Rank,
 }
-_OURS = ("seed", "prompt", "by", "policies", "reward_model", "reward_revision")  # of the methods, decided here
-DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
+_OURS = (  # of the methods, decided here, or of rankings that are not used here
+    *("seed", "prompt", "by", "policies", "reward_model", "reward_revision"),
+    *("answer_kind", "answer_pattern", "tolerance", "unparsed"),
+    *("claims_from", "claim_score", "claim_suffix", "claim_tokens"),
+)
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "rm": {
         "lr": 2e-5,
         "lr_schedule": "constant",
@@ -56,6 +60,7 @@ DEFAULTS: Mapping[Loss, Mapping[str, Any]] = {
 }
 """Defaults of a loss, where they differ from those below: appendix A's, with four answers a prompt. A step of a reward
 model has 32 pairs, of RLOO 256 answers, of PPO 32; PPO's β is that of TRL's former trainer: the paper has none."""
+SWEEP_VALIDATION = 0.1  # share that a sweep holds out unless another is asked for
 SAMPLES: tuple[Loss, ...] = ("rloo", "ppo")
 """Losses over answers that the policy samples and a reward rates."""
 _SAMPLING = ("candidates", "order", "with_image", "max_new_tokens", "verdict_tokens")
@@ -211,6 +216,17 @@ class Optimisation:
             raise UsageError("--qlora needs --lora: weights in 4 bit cannot be trained")
         if self.qlora and self.save != "adapter":
             raise UsageError("--qlora trains an adapter of a model in 4 bit, which is no other's: say --save adapter")
+
+
+def settled(
+    objective: Objective, optimisation: Optimisation, changed: Mapping[str, Any]
+) -> tuple[Objective, Optimisation]:
+    """Both with changed settings, each with its own; a name that neither has is passed over."""
+
+    def own(kind: type[Any]) -> dict[str, Any]:
+        return {field.name: changed[field.name] for field in dataclasses.fields(kind) if field.name in changed}
+
+    return dataclasses.replace(objective, **own(Objective)), dataclasses.replace(optimisation, **own(Optimisation))
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,27 @@
-"""Progress display of training: a table of steps, and in a terminal a bar with speed and remaining time."""
+"""Terminal output of training: the plan, a table of steps, a bar with speed and remaining time, a sweep's ranking."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.table import Table
 
 from prefgen.console import Console, LiveBar
-from prefgen.training import processes, run
+from prefgen.errors import ExitCode, Stopped, UsageError
+from prefgen.methods.rank import Rank
+from prefgen.records import Dropped
+from prefgen.training import processes, run, saved
+from prefgen.training import sweep as sweep_
 from prefgen.training.callbacks import Asked, Metrics
+from prefgen.training.config import Online
+from prefgen.training.rows import TrainingSample
 from prefgen.training.state import Prepared, TrainingJob
 
 _LINES = 40  # for the steps of a run, about
+_ROWS = 20  # of a sweep's table; its README.md has all
 _COLUMNS = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 PAIRS = {**_COLUMNS, "chosen": "logps/chosen", "rejected": "logps/rejected", "end": "logps/end"}
 REWARDS = {**_COLUMNS, "chosen": "rewards/chosen", "rejected": "rewards/rejected"}
@@ -148,3 +159,128 @@ def train(job: TrainingJob, prepared: Prepared, console: Console, stop: Asked = 
     if steps.asked:
         console.print(f"online: the answers of {steps.fallen:,} of {steps.asked:,} samples came to nothing")
     return last
+
+
+def sweep(
+    job: TrainingJob,
+    axes: sweep_.Axes,
+    console: Console,
+    stop: Asked = lambda: None,
+    config: Callable[[Mapping[str, Any]], str] = lambda changed: "",
+    *,
+    dry_run: bool = False,
+    keep_all: bool = False,
+) -> sweep_.Point | None:
+    """Train over a grid, and show how it goes; returns the best point, or None for a dry run.
+
+    Args:
+        config: as of `prefgen.training.sweep.points`.
+        dry_run: show the plan alone.
+        keep_all: delete no model.
+
+    Raises:
+        UsageError: the output holds something else, or a setting makes no sense. CorruptRun: it is of another grid.
+        Stopped: `stop` asked for it.
+    """
+    if run.finished(job):
+        raise UsageError(f"{job.output} holds a trained model: give another --output")
+    saved.refuse_foreign(job.output, job.engine.model, "sweep")
+    runs = sweep_.points(job, axes, config)
+    prepared = run.prepare(job)
+    _print_samples(job, prepared, console)
+    steps = sum(run.steps_of(point.job.optimisation, len(prepared.trained_on)) for point in runs)
+    grid = "; ".join(f"{name} {', '.join(f'{value:g}' for value in values)}" for name, values in axes.items())
+    console.print(f"{job.objective.loss}, {len(runs):,} runs, {steps:,} steps in all: {grid}")
+    if ended := sum(point.result is not None for point in runs):
+        console.print(f"{ended:,} of the runs have ended")
+    if dry_run:
+        return None
+    sweep_.check_drift(runs, prepared)
+    rows: list[TrainingSample | Dropped] = [*prepared.samples, *prepared.dropped]
+    del prepared  # each run loads the model anew
+    with Steps(console, brief=True) as shown:
+        best, *others = sweep_.run(job, runs, rows, shown, stop, keep_all=keep_all)
+    head, *lines = sweep_.table([best, *others])
+    table = Table(*head, box=None)
+    for cells in lines[:_ROWS]:
+        table.add_row(*cells)
+    console.print(table)
+    if best.has_model:
+        run.check_finished(best.job)
+    kept = "model" if best.has_model else "its model was deleted by an earlier sweep; metrics"
+    console.print(f"best: {kept} in {best.job.output}; table in {job.output}", markup=False, soft_wrap=True)
+    return best
+
+
+@contextmanager
+def stoppable(job: TrainingJob, *, sweep: bool) -> Iterator[None]:
+    """Report what is kept when a second Ctrl-C ends training at once.
+
+    Raises:
+        Stopped: it was interrupted. SystemExit: likewise, in a process beside the first one.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not processes.first():
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+        said = "interrupted; the same command goes on with the runs that have not ended" if sweep else run.kept(job)
+        raise Stopped(said, ExitCode.INTERRUPTED) from None
+
+
+def plan(job: TrainingJob, prepared: Prepared, console: Console) -> None:
+    """Print the samples, steps and settings of a run."""
+    _print_samples(job, prepared, console)
+    settings = job.optimisation
+    lora = f"{'QLoRA' if settings.qlora else 'LoRA'} {settings.lora_r}/{settings.lora_alpha}"
+    kind = lora if settings.lora else "whole"
+    effective = settings.batch_size * settings.grad_accum * processes.count()
+    pull = "" if job.objective.loss == "rm" else f" β {job.objective.beta:g},"
+    console.print(
+        f"{job.objective.loss},{pull} {kind}, {prepared.steps:,} steps of {effective} samples on "
+        f"{prepared.loaded.device} in {str(prepared.loaded.dtype).removeprefix('torch.')}"
+    )
+    if job.online:
+        _print_online(job.online, console)
+
+
+def _print_samples(job: TrainingJob, prepared: Prepared, console: Console) -> None:
+    samples = prepared.samples
+    rejected = sum(len(sample.answers) - 1 for sample in samples)
+    tokens = sum(sample.length for sample in samples) / len(samples)
+    counted = sum(weight > 0 for sample in samples for answer in sample.answers for weight in answer.weights)
+    share = counted / sum(len(answer.ids) for sample in samples for answer in sample.answers)
+    console.print(
+        f"{len(samples):,} samples, {rejected:,} rejected answers, {tokens:,.0f} tokens a sample on average; "
+        f"{share:.0%} of the answers' tokens count ({job.optimisation.loss_mask})"
+    )
+    for reason, count in run.reasons_of(prepared.dropped).items():
+        console.print(f"{count:,} rows dropped: {reason}")
+    if prepared.separate:
+        console.print(f"answers are read in separate sequences: {prepared.separate}")
+    if prepared.held_out:
+        console.print(f"{len(prepared.held_out):,} samples are held out, {len(prepared.trained_on):,} trained on")
+
+
+def _print_online(online: Online, console: Console) -> None:
+    if online.online == "sampled":
+        method = online.method(0)
+        assert isinstance(method, Rank)  # of sampled answers
+        every = "new in every step" if online.online_every == 1 else f"for {online.online_every:,} steps at a time"
+        console.print(f"{method.candidates} answers of the policy to a prompt, {every}", markup=False)
+        console.print(f"reward: {online.reward}, normalised by the first model's answers", markup=False)
+        console.print(
+            f"a prompt whose answers cannot be rated is left out; the run stops if {online.max_fallback:.0%} are"
+        )
+        return
+    made = {"bdhs": "rejected answers by BDHS", "povid": "rejected answers by distortion", "dpo": "both answers"}
+    beside = "averaged with the stored ones" if online.averages else "in place of the stored ones"
+    given = f" ({', '.join(online.online_args)})" if online.online_args else ""
+    every = "every step" if online.online_every == 1 else f"{online.online_every:,} steps at a time"
+    console.print(f"online: {made[online.online]}{given} from the policy, {every}, {beside}", markup=False)
+    if online.annotator:
+        console.print(f"annotator: {online.annotator}, in random order", markup=False)
+    if online.mix:
+        console.print(f"mix: {online.mix:.0%} of the samples as they are stored, drawn anew in every epoch")
+    fate = {"drop": "is left out of its step", "stored": "is trained on as stored"}[online.falls_back]
+    console.print(f"a sample whose answers come to nothing {fate}; the run stops if {online.max_fallback:.0%} do")

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Protocol
 
@@ -26,11 +26,10 @@ from prefgen.records import Dropped
 from prefgen.training import checkpoints, saved
 from prefgen.training import run as job_
 from prefgen.training.callbacks import Asked, Metrics
-from prefgen.training.config import Loss, Objective
+from prefgen.training.config import Loss, settled
 from prefgen.training.rows import TrainingSample
 from prefgen.training.state import Prepared, TrainingJob
 
-VALIDATION = 0.1  # share that is held out unless another is asked for
 PAPER = {"lr": (1e-7, 5e-7, 1e-6, 5e-6), "projector-lr": (2e-5, 2e-6, 2e-7), "epochs": (3, 5, 7), "batch": (16, 32, 48)}
 PAPER_BETA: Mapping[Loss, tuple[float, ...]] = {
     "dpo": (0.05, 0.1, 0.2, 0.5),
@@ -165,8 +164,8 @@ def _point(job: TrainingJob, settings: Mapping[str, float], config: Callable[[Ma
         else:
             changed[name.replace("-", "_")] = int(value) if name in _WHOLE else value
     name = ",".join(f"{key}={value:g}" for key, value in settings.items())
-    own = {field.name for field in fields(Objective)}
     output = job.output / name
+    objective, optimisation = settled(job.objective, job.optimisation, changed)
     described = {**changed, "output": str(output), "validation": job.optimisation.validation, "sweep": None}
     return Point(
         name,
@@ -174,8 +173,8 @@ def _point(job: TrainingJob, settings: Mapping[str, float], config: Callable[[Ma
         replace(
             job,
             output=output,
-            objective=replace(job.objective, **{key: value for key, value in changed.items() if key in own}),
-            optimisation=replace(job.optimisation, **{key: value for key, value in changed.items() if key not in own}),
+            objective=objective,
+            optimisation=optimisation,
             config=config(described),
             reference=job.records,
         ),

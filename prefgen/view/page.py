@@ -19,7 +19,9 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from prefgen import durable
 from prefgen.card import summary
+from prefgen.errors import UsageError
 from prefgen.rundir.layout import Layout
 from prefgen.view.collection import SORTS, Collection
 from prefgen.view.plots import plots
@@ -39,6 +41,21 @@ class Page:
 
     html: str
     policy: str
+
+
+def write(out: Path, file: Path, rows: int) -> int:
+    """Write a page of a sample; returns its size in bytes.
+
+    Raises:
+        UsageError: there are no pairs in `out`, or the file is a run's, or one that this did not write.
+    """
+    at = Layout(file.absolute().parent)
+    if at.plan.exists() and at.preview.name == file.name:
+        raise UsageError(f"--static {file} is a file of a run, which would no longer verify: give another name")
+    durable.refuse_foreign(file, MARK)
+    html = preview(out, rows).encode()
+    durable.put(file, html)
+    return len(html)
 
 
 def preview(out: Path, rows: int = SAMPLE_ROWS) -> str:

@@ -39,6 +39,7 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
         ],
         "chosen": chosen,
         "rejected": rejected,
+        "claims": _claims(meta.get("record")),
         "mask": dataclasses.asdict(mask) if mask else None,
         "images": [
             {
@@ -49,6 +50,23 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
             }
             for place, image in enumerate(shown_images(row))
         ],
+    }
+
+
+def _claims(record: Any) -> dict[str, list[dict[str, Any]]]:
+    """The checked claims of each answer, as `prefgen rank --by claims` records them; a set of other origin has none."""
+    found = record.get("claims") if isinstance(record, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    types = {"text": str, "question": str, "p_yes": float, "holds": bool}
+    return {
+        side: [{name: claim[name] for name in types} for claim in claims]
+        for side, claims in found.items()
+        if isinstance(claims, list)
+        and all(
+            isinstance(claim, dict) and all(isinstance(claim.get(name), kind) for name, kind in types.items())
+            for claim in claims
+        )
     }
 
 

@@ -48,6 +48,11 @@ class Luck:
     seed: int = option(0, help="Seeds.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Level:
+    least: Literal["error", "warning"] | None = option(None, help="From here on.", metavar="error|warning")
+
+
 def run(function: Any, *arguments: str) -> Any:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command("it", cls=Command)(function)
@@ -129,6 +134,32 @@ def test_a_draft_of_one_of_several_refuses_the_options_of_the_others() -> None:
     assert isinstance(refused.exception, UsageError)
     assert str(refused.exception) == "--color is no option of varnish"
     assert "varnish: whether it shines" in " ".join(run(it, "--help").output.split())
+
+
+def test_a_draft_tells_a_value_and_refuses_what_is_on_the_command_line() -> None:
+    got: list[str] = []
+
+    @command
+    def it(draft: Draft[Paint], luck: Luck) -> None:
+        got.append(draft.value("color"))
+        draft.refuse("is for a wall")
+
+    assert run(it).exit_code == 0
+    refused = run(it, "--spot", "a", "--color", "blue")
+    assert got == ["red", "blue"]
+    assert isinstance(refused.exception, UsageError)
+    assert str(refused.exception) == "--color is for a wall"
+
+
+def test_a_metavar_stands_for_the_list_of_choices() -> None:
+    @command
+    def it(level: Level) -> None:
+        raise AssertionError
+
+    shown = run(it, "--help").output
+    assert "From here on." in shown
+    assert "error|warning" in shown
+    assert "error, warning" not in shown
 
 
 def test_an_old_spelling_is_taken_with_a_note() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from prefgen.evaluate.scenes.metrics import shapes_in
 from tests.cli.runs import called
 from tests.judge import MODEL, Judge, corrupted
 
@@ -72,6 +73,38 @@ def test_right_answers_stand_against_wrong_ones_by_the_truth_of_the_scenes(tmp_p
         assert row["chosen_response"].lower().startswith(finals["right"])
         assert row["rejected_response"].lower().startswith(finals["wrong"])
     assert called("verify", tmp_path / "out").returncode == 0
+
+
+def test_answers_are_ranked_by_claims_about_the_scenes(tmp_path: Path) -> None:
+    """A served splitter asks for each shape by its name; the scenes' model, which knows such questions, checks them."""
+    options = ("--by", "claims", "--claims-from", "api", "--claim-suffix", "", "--turns", "first")
+
+    def shapes(number: int, body: dict[str, Any]) -> str:
+        told = re.search(r"--- \w+ answer\n(.*)\n--- \w+ end", str(body["messages"][-1]["content"]), re.DOTALL)
+        assert told
+        named = sorted(shapes_in(told[1]))
+        return "\n".join(f"There is a {shape}. | Is there a {shape} in the image?" for shape in named)
+
+    with Judge(shapes) as judge:
+        figures = rank(tmp_path / "out", *options, "--judge", MODEL, "--judge-url", judge.url, limit=10)
+    assert figures["pairs"] >= 1
+    for row in rows(tmp_path / "out"):
+        meta = json.loads(row["meta"])
+        claims = meta["record"]["claims"]
+        rejected = {side: sum(not claim["holds"] for claim in claims[side]) for side in claims}
+        assert meta["options"]["scores"] == [-rejected["chosen"], -rejected["rejected"]]
+        assert rejected["chosen"] < rejected["rejected"]
+        assert len(claims["rejected"]) == len(shapes_in(row["rejected_response"]))
+    assert called("verify", tmp_path / "out").returncode == 0
+
+
+def test_sentences_are_claims_where_there_is_no_splitter(tmp_path: Path) -> None:
+    rank(tmp_path / "out", "--by", "claims", "--claims-from", "sentences", "--claim-score", "share")
+    made = rows(tmp_path / "out")
+    assert made
+    for row in made:
+        claims = json.loads(row["meta"])["record"]["claims"]
+        assert all(claim["text"] in row["rejected_response"] for claim in claims["rejected"])
 
 
 def test_the_best_answer_can_be_corrupted_next(tmp_path: Path) -> None:

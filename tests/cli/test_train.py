@@ -79,6 +79,7 @@ def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path
         (("dpo", "--dtype", "float16"), "--dtype"),
         (("dpo", "--mix", "0.5"), "--mix needs --online"),
         (("dpo", "--fallback", "drop"), "--fallback needs --online"),
+        (("dpo", "--reward", "similarity"), "--reward needs --online, or a loss that samples answers"),
         (("dpo", "--online", "bdhs", "--online-arg", "roh=1"), "--online-arg"),
         (("dpo", "--online", "bdhs", "--judge", "gpt4"), "--judge"),
         (("dpo", "--qlora"), "--save adapter"),

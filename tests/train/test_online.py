@@ -411,6 +411,7 @@ def test_a_bfloat16_model_generates_while_its_weights_are_float32(data: Path, tm
         ("bdhs", {"online_args": ("rho=2",)}, "--rho"),
         ("bdhs", {"online_args": ("seed=2",)}, "--online-arg"),
         ("povid", {"online_args": ("rho=0.5",)}, "--online-arg"),
+        ("dpo", {"annotator": "x", "online_args": ("claim_score=share",)}, "--online-arg"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(online: Any, settings: dict[str, Any], named: str) -> None:

@@ -308,3 +308,17 @@ def test_masks_lie_over_the_central_square_and_noise_can_be_seen(browser: Browse
     assert grid["width"] == pytest.approx(frame["width"])
     browser.press("i")
     browser.wait("document.images[0].complete && document.images[0].naturalWidth === 320")
+
+
+def test_verdicts_on_claims_stand_below_an_answer_but_not_when_voting_blind(browser: Browser, tmp_path: Path) -> None:
+    def claim(text: str, p_yes: float) -> dict[str, object]:
+        return {"text": text, "question": "Is it?", "expects": "yes", "p_yes": p_yes, "holds": p_yes >= 0.5}
+
+    record = {"claims": {"chosen": [claim(HOSTILE[0], 0.75)], "rejected": [claim("There is a car.", 0.25)]}}
+    with serving(made(tmp_path / "out", [pair(record=record)])) as url:
+        browser.open(url)
+        shows(browser, [0])
+        lines = "[...document.querySelectorAll('.claims li')].map((line) => line.innerText)"
+        assert browser.run(lines) == [f"{HOSTILE[0]}holds, p(yes) 0.75", "There is a car.rejected, p(yes) 0.25"]
+        browser.press("b")
+        assert browser.run(lines) == []

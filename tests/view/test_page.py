@@ -132,3 +132,12 @@ def test_masks_and_noise_are_drawn_again(tmp_path: Path, variant: str, masked: b
     if masked:
         assert row["mask"]["side"] == 8
         assert len(row["mask"]["kept"]) == kept
+
+
+def test_claims_and_their_verdicts_are_shown_with_each_answer(tmp_path: Path) -> None:
+    claim = {"text": "There is a car.", "question": "Is there a car?", "expects": "yes", "p_yes": 0.25, "holds": False}
+    broken = {"claims": {"chosen": [{"text": "There is a bowl."}], "rejected": [claim]}}
+    run = made(tmp_path / "out", [pair(0, record=broken), pair(1), pair(2, record={"claims": "none"})])
+    shown = [row["claims"] for row in data_of(preview(run))["rows"]]
+    del claim["expects"]
+    assert shown == [{"rejected": [claim]}, {}, {}]

@@ -25,7 +25,7 @@ def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where tokens are drawn from logits of a device: Apple's GPUs have no float64."""
+    """Device for drawing tokens from logits of a device: the CPU for Apple's GPUs, which have no float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 

@@ -109,6 +109,18 @@ function rejectedFirst(row) {
   return Boolean((hash >>> 13) & 1);
 }
 
+// What an answer claims, each with whether it holds and how likely "Yes" is as the answer to its question.
+function claimed(checked, searched) {
+  const lines = checked.map((claim) => {
+    const line = element("li", claim.holds ? "holds" : "fails", ...withHits([[claim.text, 0]], searched),
+      element("span", "probability", `${claim.holds ? "holds" : "rejected"}, p(yes) ${claim.p_yes.toFixed(2)}`));
+    line.title = claim.question;
+    line.dir = "auto";
+    return line;
+  });
+  return element("ul", "claims", ...lines);
+}
+
 function card(row, blind, castVote, searched = "") {
   const swapped = blind && rejectedFirst(row);
   const answers = [["chosen", row.chosen], ["rejected", row.rejected]];
@@ -137,7 +149,8 @@ function card(row, blind, castVote, searched = "") {
   const pictures = element("div", "pictures", ...row.images.map((image, place) => figure(row, image, place)));
   const made = element("article", "card", head, element("div", "body", pictures, prompt,
     ...answers.map(([side, parts], place) => element("section", blind ? "answer" : `answer ${side}`,
-      element("h2", "", blind ? "AB"[place] : side), marked(parts, searched)))));
+      element("h2", "", blind ? "AB"[place] : side), marked(parts, searched),
+      ...(!blind && row.claims[side] ? [claimed(row.claims[side], searched)] : [])))));
   made.dataset.id = row.id;
   return made;
 }
