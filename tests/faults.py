@@ -8,6 +8,7 @@ statement of SQLite is a step, too, where the database is below the folder.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import pickle
 import sqlite3
@@ -24,7 +25,7 @@ Fault = Literal["none", "kill", "full"]
 Saver = tuple[Any, str, int]
 """Module and name of a function, and the place of the path among its arguments."""
 
-_KILLED = 137
+KILLED = 137
 _PATHS = {"os.rename": 2, "os.mkdir": 1, "os.rmdir": 1, "os.remove": 1, "os.link": 2, "os.symlink": 2, "os.truncate": 1}
 _FREES = ("os.rmdir", "os.remove", "os.rename", "fsync")  # what a full disk allows
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -129,7 +130,7 @@ class _Steps:
         if self._fault == "kill" and self.count == self._at:
             self._fault = "none"  # what is torn is no step
             tear()
-            os._exit(_KILLED)
+            os._exit(KILLED)
         if self._fault == "full" and self.count >= self._at and event not in _FREES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -172,7 +173,7 @@ def run(
     _, status = os.waitpid(child, 0)
     if not told:
         code = os.waitstatus_to_exitcode(status)
-        assert code == _KILLED, f"the child ended with {code}"
+        assert code == KILLED, f"the child ended with {code}"
         return Ended(killed=True)
     value, error, steps = pickle.loads(told)
     return Ended(False, value, error, steps)
@@ -180,6 +181,7 @@ def run(
 
 def _live(act: Callable[[], Any], steps: _Steps, savers: Sequence[Saver], writer: int) -> None:
     """The child's life; it never returns."""
+    gc.freeze()  # a collection would copy every page that is shared with the parent
     value, error = None, ""
     write = os.write
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs import called, data_digests, prefgen, start, write_input
+from tests.cli.runs import called, data_digests, start, write_input
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 
@@ -36,7 +36,7 @@ def run_with_kills(arguments: list[str], out: Path, kills: int, rng: random.Rand
         if process.returncode == 0:
             break
         done += 1
-    finished = prefgen(*arguments, "-o", out)
+    finished = called(*arguments, "-o", out)
     assert finished.returncode == 0, finished.stderr
     return done
 
@@ -63,7 +63,7 @@ def scenes(limit: int, shard_size: int) -> list[str]:
 
 
 def test_a_fake_run_survives_kills(tmp_path: Path) -> None:
-    check(fake(write_input(tmp_path / "input", 200), 8), tmp_path, kills=6, shards=25)
+    check(fake(write_input(tmp_path / "input", 200), 8), tmp_path, kills=4, shards=25)
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_a_run_on_the_scenes_survives_20_kills(tmp_path: Path) -> None:
 
 
 def test_sigterm_commits_what_is_in_flight_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    arguments = fake(write_input(tmp_path / "input", 3000), 10)
+    arguments = fake(write_input(tmp_path / "input", 600), 10)
     process = start(*arguments, "-o", tmp_path / "out")
     while committed(tmp_path / "out") < 3:
         time.sleep(0.005)
@@ -89,19 +89,19 @@ def test_sigterm_commits_what_is_in_flight_and_the_same_command_goes_on(tmp_path
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
     assert "the same command goes on" in output
-    assert 3 <= committed(tmp_path / "out") < 300
+    assert 3 <= committed(tmp_path / "out") < 60
     assert called("verify", tmp_path / "out").returncode == 0
-    resumed = prefgen(*arguments, "-o", tmp_path / "out")
+    resumed = called(*arguments, "-o", tmp_path / "out")
     assert resumed.returncode == 0
     assert "resuming" in resumed.stderr
 
 
 def test_a_second_process_on_the_same_output_stops_at_once(tmp_path: Path) -> None:
-    arguments = fake(write_input(tmp_path / "input", 3000), 10)
+    arguments = fake(write_input(tmp_path / "input", 600), 10)
     first: subprocess.Popen[str] = start(*arguments, "-o", tmp_path / "out")
     while committed(tmp_path / "out") < 1:
         time.sleep(0.005)
-    second = prefgen(*arguments, "-o", tmp_path / "out")
+    second = called(*arguments, "-o", tmp_path / "out")
     first.kill()
     first.communicate()
     assert second.returncode == 7

@@ -9,9 +9,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from prefgen.training import checkpoints
+from tests import faults
 from tests.cli.runs import called, prefgen, start
 from tests.trainers.sets import SCENES, mixture
 
@@ -127,6 +130,36 @@ def test_the_folder_of_the_scenes_is_not_needed_any_more(tmp_path: Path) -> None
     assert done.returncode == 2
     assert f"--scenes {tmp_path} is not needed any more" in done.stderr
     assert "--limit 601" in done.stderr
+
+
+def test_rloo_that_is_killed_after_a_checkpoint_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    sampled = ("--online-arg", "max_new_tokens=8", "--online-arg", "candidates=2", "--reward", "scenes")
+    rows = (SCENES / "llava_instruct.json", "--limit", "4", "--turns", "first", *MODEL, "--device", "cpu")
+    steps = ("--batch-size", "2", "--grad-accum", "1", "--lora-r", "4", "--max-steps", "3", "--save-steps", "1")
+    command = ("train", "rloo", *rows, *sampled, *steps, "--output")
+    complete = checkpoints.complete
+
+    def die_after(folder: Path) -> None:
+        complete(folder)
+        os._exit(faults.KILLED)
+
+    def begun() -> None:
+        with patch.object(checkpoints, "complete", die_after):
+            called(*command, tmp_path / "killed")
+
+    assert called(*command, tmp_path / "whole").returncode == 0
+    assert faults.run(begun, tmp_path).killed
+    assert (tmp_path / "killed" / "training" / "checkpoints" / "checkpoint-1").exists()
+    resumed = called(*command, tmp_path / "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    losses = [
+        [entry["loss"] for entry in map(json.loads, metrics.read_text().splitlines()) if "loss" in entry]
+        for metrics in (tmp_path / name / "training" / "metrics.jsonl" for name in ("whole", "killed"))
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 3
 
 
 @pytest.mark.slow

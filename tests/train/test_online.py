@@ -68,6 +68,12 @@ def run(given: TrainingJob, stop_after: int = 0) -> list[dict[str, float]]:
     return [metrics for metrics in told if "loss" in metrics]
 
 
+@pytest.fixture(scope="module")
+def stored(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    """The steps of a run on the stored pairs alone."""
+    return run(job(data, tmp_path_factory.mktemp("stored") / "out", None, max_steps=2))
+
+
 def losses(steps: list[dict[str, float]]) -> list[float]:
     return [step["loss"] for step in steps]
 
@@ -152,16 +158,19 @@ def test_the_live_reference_is_the_precomputed_one_whatever_is_trained(data: Pat
         assert not torch.allclose(token_logps(loaded, [dataset[0]], packed=True)[0][0], known[0][0], atol=1e-2)
 
 
-def test_a_mix_of_stored_pairs_alone_is_a_run_without_any_policy(data: Path, tmp_path: Path) -> None:
-    stored = run(job(data, tmp_path / "stored", None, max_steps=2))
+def test_a_mix_of_stored_pairs_alone_is_a_run_without_any_policy(
+    data: Path, stored: list[dict[str, float]], tmp_path: Path
+) -> None:
     mixed = run(job(data, tmp_path / "mixed", replace(BDHS, mix=1.0), max_steps=2))
     assert losses(mixed) == losses(stored)
     assert not any(online_.ASKED in step for step in mixed)
 
 
-def test_a_run_with_a_live_reference_is_one_with_a_precomputed_one(data: Path, tmp_path: Path) -> None:
-    found = [run(job(data, tmp_path / kind, None, reference=kind)) for kind in ("precompute", "live")]
-    assert losses(found[1]) == pytest.approx(losses(found[0]), rel=1e-4)
+def test_a_run_with_a_live_reference_is_one_with_a_precomputed_one(
+    data: Path, stored: list[dict[str, float]], tmp_path: Path
+) -> None:
+    live = run(job(data, tmp_path / "live", None, max_steps=2, reference="live"))
+    assert losses(live) == pytest.approx(losses(stored), rel=1e-4)
     assert not [*(tmp_path / "live" / "training").glob("reference-*")]
 
 
@@ -188,13 +197,15 @@ def test_distortion_stands_beside_the_stored_answer(data: Path, tmp_path: Path) 
 NOTHING_NEW = ("similarity_threshold=-1", "iterations=1", "drop_similar=true")  # every answer is too similar
 
 
-def test_answers_that_are_no_preference_fall_back_and_are_counted(data: Path, tmp_path: Path) -> None:
-    stored = replace(BDHS, online_args=NOTHING_NEW, fallback="stored")
-    steps = run(job(data, tmp_path / "out", stored, max_steps=2))
+def test_answers_that_are_no_preference_fall_back_and_are_counted(
+    data: Path, stored: list[dict[str, float]], tmp_path: Path
+) -> None:
+    online = replace(BDHS, online_args=NOTHING_NEW, fallback="stored")
+    steps = run(job(data, tmp_path / "out", online, max_steps=2))
     assert [step[online_.ASKED] for step in steps] == [step[online_.FALLBACK] for step in steps] == [2.0, 2.0]
     reasons = {name.rpartition("/")[2] for step in steps for name in step if name.startswith(f"{online_.FALLBACK}/")}
     assert "REJECTED_SIMILAR" in reasons <= {"REJECTED_SIMILAR", "REJECTED_EQUALS_CHOSEN"}
-    assert losses(steps) == losses(run(job(data, tmp_path / "stored", None, max_steps=2)))
+    assert losses(steps) == losses(stored)
 
 
 @pytest.mark.parametrize("mixed", [{"mix": 0.5}, {"with_stored": True}])

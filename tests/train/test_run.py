@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,11 @@ from tests.cli.runs import called
 from tests.trainers.sets import SCENES, mixture
 
 MODEL = SCENES / "model"
-STEPS = 4
+STEPS = 3
 QUICK = Optimisation(
     lr=1e-4, projector_lr=1e-4, batch_size=2, grad_accum=2, max_steps=STEPS, save_steps=100, lora_r=4, lora_alpha=8
 )
+FROZEN = {"projector_lr": 0.0, "batch_size": 1, "grad_accum": 1, "max_steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,8 @@ def job(data: Path, output: Path, **changes: Any) -> TrainingJob:
 
 
 def run(given: TrainingJob, stop_after: int = 0) -> list[dict[str, float]]:
-    """Metrics of the steps that were taken."""
+    """Metrics of the steps that were taken; runs on the same data share a reference."""
+    given = replace(given, reference=given.runs[0].parent / "reference")
     told: list[dict[str, float]] = []
 
     def stop() -> ExitCode | None:
@@ -54,20 +58,39 @@ def run(given: TrainingJob, stop_after: int = 0) -> list[dict[str, float]]:
     return [metrics for metrics in told if "loss" in metrics]
 
 
+Finished = Callable[..., tuple[TrainingJob, list[dict[str, float]]]]
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Gives a finished run with such changes, and its steps; tests that ask for the same one share it."""
+    made: dict[str, tuple[TrainingJob, list[dict[str, float]]]] = {}
+
+    def of(objective: Objective | None = None, **changes: Any) -> tuple[TrainingJob, list[dict[str, float]]]:
+        given = replace(
+            job(data, tmp_path_factory.mktemp("finished") / "out", **changes), objective=objective or Objective()
+        )
+        key = repr((given.objective, given.optimisation))
+        if key not in made:
+            made[key] = given, run(given)
+        return made[key]
+
+    return of
+
+
 def weights(output: Path) -> dict[str, torch.Tensor]:
     model = transformers.AutoModelForImageTextToText.from_pretrained(output)
     return {name: weight.clone() for name, weight in model.state_dict().items()}
 
 
-def test_a_run_starts_at_the_reference_learns_and_saves_a_model_that_loads(data: Path, tmp_path: Path) -> None:
-    given = job(data, tmp_path / "aligned")
-    steps = run(given)
+def test_a_run_starts_at_the_reference_learns_and_saves_a_model_that_loads(finished: Finished) -> None:
+    given, steps = finished()
     assert len(steps) == STEPS
     assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)  # policy and reference are one model
     assert steps[0]["rewards/margins"] == pytest.approx(0, abs=1e-4)
     assert steps[-1]["loss"] < steps[0]["loss"]
     assert steps[-1]["rewards/margins"] > 0
-    before, after = weights(MODEL), weights(tmp_path / "aligned")
+    before, after = weights(MODEL), weights(given.output)
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert any("language_model" in name and "q_proj" in name for name in changed)
@@ -75,8 +98,8 @@ def test_a_run_starts_at_the_reference_learns_and_saves_a_model_that_loads(data:
     assert not any("vision_tower" in name or "lm_head" in name or "embed" in name for name in changed)
     written = [json.loads(line) for line in (given.records / "metrics.jsonl").read_text().splitlines()]
     assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in steps]
-    assert "logps/end" in (tmp_path / "aligned" / "README.md").read_text()
-    assert transformers.AutoProcessor.from_pretrained(tmp_path / "aligned").chat_template
+    assert "logps/end" in (given.output / "README.md").read_text()
+    assert transformers.AutoProcessor.from_pretrained(given.output).chat_template
     assert job_.finished(given)
     assert not (given.records / "checkpoints").exists()
 
@@ -95,19 +118,21 @@ def test_bfloat16_starts_at_the_reference_too(data: Path, tmp_path: Path, lora: 
     [({}, Objective()), ({"lora": False}, Objective()), ({}, Objective(pair_weight=0.8, quality_weight=0.2))],
     ids=["lora", "full", "quality"],
 )
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
-    changes: dict[str, Any], objective: Objective, data: Path, tmp_path: Path
+def test_a_stopped_run_goes_on_with_no_other_settings_and_as_if_it_had_not_been(
+    changes: dict[str, Any], objective: Objective, data: Path, finished: Finished, tmp_path: Path
 ) -> None:
-    whole = run(replace(job(data, tmp_path / "whole", **changes), objective=objective))
+    unbroken, whole = finished(objective, **changes)
     given = replace(job(data, tmp_path / "stopped", **changes), objective=objective)
     with pytest.raises(Stopped) as stopped:
         run(given, stop_after=1)  # asked for after the first step's log, so heeded at the end of the second
     assert stopped.value.exit_code == ExitCode.TERMINATED
+    with pytest.raises(CorruptRun, match="lr"):
+        run(replace(given, optimisation=replace(given.optimisation, lr=1e-3)))
     rest = run(given)
     assert [step["loss"] for step in rest] == [step["loss"] for step in whole[2:]]
     written = [json.loads(line) for line in (given.records / "metrics.jsonl").read_text().splitlines()]
     assert [entry["loss"] for entry in written if "loss" in entry] == [step["loss"] for step in whole]
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    one, other = weights(unbroken.output), weights(given.output)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -143,27 +168,22 @@ def test_tensorboard_gets_every_step_and_keeps_it(data: Path, tmp_path: Path, mo
         assert [found[f"train/{name}", step] for step in (1, 2)] == [metrics[name] for metrics in steps]
 
 
-def test_an_option_that_the_version_before_had_not_is_no_other_setting(data: Path, tmp_path: Path) -> None:
-    given = job(data, tmp_path / "out", max_steps=1)
-    run(given)
+def test_an_option_that_the_version_before_had_not_is_no_other_setting(finished: Finished, tmp_path: Path) -> None:
+    whole, _ = finished()
+    given = replace(whole, output=shutil.copytree(whole.output, tmp_path / "out"))
+    prepared = prepare(given)
     file = given.records / "settings.json"
     told = json.loads(file.read_text())
     file.write_text(json.dumps({name: value for name, value in told.items() if name not in ("clip", "pair_weight")}))
-    job_.check_drift(given, prepare(given))
+    job_.check_drift(given, prepared)
     with pytest.raises(CorruptRun, match="clip"):
-        job_.check_drift(replace(given, objective=Objective(clip=0.3)), prepare(given))
+        job_.check_drift(replace(given, objective=Objective(clip=0.3)), prepared)
 
 
-def test_going_on_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
-    given = job(data, tmp_path / "out")
-    with pytest.raises(Stopped):
-        run(given, stop_after=1)
-    with pytest.raises(CorruptRun, match="lr"):
-        run(job(data, tmp_path / "out", lr=1e-3))
-
-
-def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(data: Path, tmp_path: Path) -> None:
-    run(job(data, tmp_path / "merged"))
+def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(
+    data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    merged, _ = finished()
     run(job(data, tmp_path / "adapter", save="adapter"))
     assert {"adapter_config.json", "adapter_model.safetensors"} <= {
         path.name for path in (tmp_path / "adapter").iterdir()
@@ -172,7 +192,7 @@ def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(data:
     of_folder = transformers.AutoModelForImageTextToText.from_pretrained
     models = {
         "base": of_folder(MODEL),
-        "merged": of_folder(tmp_path / "merged"),
+        "merged": of_folder(merged.output),
         "adapter, by transformers": of_folder(tmp_path / "adapter"),
         "adapter, by PEFT": peft.PeftModel.from_pretrained(of_folder(MODEL), tmp_path / "adapter").get_base_model(),
     }
@@ -251,16 +271,14 @@ def test_joined_rows_are_one_sample_with_several_rejected_answers(data: Path, tm
     ],
     ids=["cosine", "warm", "constant"],
 )
-def test_rates_rise_and_then_fall_or_stay(
-    changes: dict[str, Any], expected: list[float], data: Path, tmp_path: Path
-) -> None:
-    steps = run(job(data, tmp_path / "out", max_steps=4, projector_lr=0.0, **changes))
+def test_rates_rise_and_then_fall_or_stay(changes: dict[str, Any], expected: list[float], finished: Finished) -> None:
+    _, steps = finished(**FROZEN, **changes)
     assert [step["learning_rate"] / QUICK.lr for step in steps] == pytest.approx(expected)
 
 
-def test_a_frozen_projector_stays_as_it_was(data: Path, tmp_path: Path) -> None:
-    run(job(data, tmp_path / "out", projector_lr=0.0))
-    before, after = weights(MODEL), weights(tmp_path / "out")
+def test_a_frozen_projector_stays_as_it_was(finished: Finished) -> None:
+    given, _ = finished(**FROZEN)
+    before, after = weights(MODEL), weights(given.output)
     assert all(torch.equal(before[name], after[name]) for name in before if "projector" in name)
 
 

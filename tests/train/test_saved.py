@@ -27,7 +27,7 @@ from prefgen.training.run import prepare, train
 from prefgen.training.state import Prepared, TrainingJob
 from tests import faults
 from tests.cli.runs import called
-from tests.trainers.sets import SCENES, mixture
+from tests.trainers.sets import SCENES
 
 MODEL = SCENES / "model"
 QUICK = Optimisation(
@@ -41,7 +41,11 @@ SAVERS = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return mixture(tmp_path_factory.mktemp("data"))
+    """As many pairs as the runs here take steps of two."""
+    out = tmp_path_factory.mktemp("data") / "pairs"
+    scenes = ("-i", SCENES / "llava_instruct.json", "--limit", "6", "-m", "fake", "--engine", "fake")
+    assert called("bdhs", *scenes, "-o", out).returncode == 0
+    return out
 
 
 def job(data: Path, output: Path, loss: Loss = "dpo", **changes: Any) -> TrainingJob:
@@ -49,7 +53,15 @@ def job(data: Path, output: Path, loss: Loss = "dpo", **changes: Any) -> Trainin
 
 
 @pytest.fixture(scope="module")
-def prepared(data: Path) -> Prepared:
+def once(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
+    """A finished run of one step, in this process, so that children need not import what trains."""
+    given = job(data, tmp_path_factory.mktemp("once") / "out", max_steps=1)
+    train(given, prepare(given), lambda metrics: None)
+    return given
+
+
+@pytest.fixture(scope="module")
+def prepared(data: Path, once: TrainingJob) -> Prepared:
     """Loaded once; children that train do so in memory of their own."""
     return prepare(job(data, data.parent / "unused"))
 
@@ -172,17 +184,15 @@ def test_what_torch_and_safetensors_say_of_a_full_disk_is_a_fault_of_the_environ
         torch.zeros(2) + torch.zeros(3)
 
 
-def finished(data: Path, prepared: Prepared, output: Path) -> TrainingJob:
-    given = job(data, output, max_steps=1)
-    ended = faults.run(lambda: trained(given, prepared), output)
-    assert (ended.value, ended.error) == (0, "")
-    return given
+@pytest.fixture
+def finished(once: TrainingJob, tmp_path: Path) -> TrainingJob:
+    """A copy of `once`, to be damaged."""
+    return replace(once, output=shutil.copytree(once.output, tmp_path / "out"))
 
 
-def test_finished_means_that_the_model_is_what_was_saved(data: Path, prepared: Prepared, tmp_path: Path) -> None:
-    given = finished(data, prepared, tmp_path / "out")
-    moved = replace(given, output=tmp_path / "moved")
-    given.output.rename(moved.output)
+def test_finished_means_that_the_model_is_what_was_saved(finished: TrainingJob, tmp_path: Path) -> None:
+    moved = replace(finished, output=tmp_path / "moved")
+    finished.output.rename(moved.output)
     job_.check_finished(moved)
     weights = moved.output / "model.safetensors"
     changed = bytearray(weights.read_bytes())
@@ -203,13 +213,12 @@ def test_the_metrics_of_a_run_of_an_earlier_version_are_read(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["settings.json", "placed.json", "finished.json"])
-def test_a_damaged_record_is_named(name: str, data: Path, prepared: Prepared, tmp_path: Path) -> None:
-    given = finished(data, prepared, tmp_path / "out")
-    (given.records / name).write_text('{"half": ')
+def test_a_damaged_record_is_named(name: str, prepared: Prepared, finished: TrainingJob) -> None:
+    (finished.records / name).write_text('{"half": ')
     reads: dict[str, Callable[[], object]] = {
-        "settings.json": lambda: job_.check_drift(given, prepared),
-        "placed.json": lambda: saved.refuse_foreign(given.output, str(MODEL)),
-        "finished.json": lambda: saved.check(given.output),
+        "settings.json": lambda: job_.check_drift(finished, prepared),
+        "placed.json": lambda: saved.refuse_foreign(finished.output, str(MODEL)),
+        "finished.json": lambda: saved.check(finished.output),
     }
     with pytest.raises(CorruptRun, match=name):
         reads[name]()
