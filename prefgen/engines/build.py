@@ -266,8 +266,8 @@ _kept: dict[EngineConfig, LoadedModel] = {}  # loaded for a proof, and wanted ag
 
 
 def _unproven(config: EngineConfig) -> EngineConfig:
-    """The configuration as far as it decides what is loaded: a proof changes the attention setting alone."""
-    return dataclasses.replace(config, attention="drop")
+    """The configuration as far as it decides what is loaded, hashable: a proof changes the attention setting alone."""
+    return dataclasses.replace(config, attention="drop", also=tuple(config.also), engine_args=tuple(config.engine_args))
 
 
 def proven(config: EngineConfig, asks: Sequence[type[Request]], keep: bool = False) -> tuple[EngineConfig, str]:
