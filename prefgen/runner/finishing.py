@@ -66,7 +66,7 @@ def complete(
                 console.print(f"resuming {output}: {pending:,} of {own:,} rows to do")
             fill(directory, own, own - pending)
         elif directory.finished:
-            console.print(f"{output} is finished already; nothing to do")
+            console.print(f"{output} is finished already; nothing to do", soft_wrap=True)
         if left := directory.remaining():
             console.print(
                 f"part {part} is done; {left:,} of {len(planned.shards):,} shards are left to other parts. The "

@@ -150,7 +150,7 @@ def train(job: TrainingJob, prepared: Prepared, console: Console, stop: Asked = 
             run.check_drift(job, prepared)
             if processes.first():
                 run.check_finished(job)
-        console.print(f"{job.output} is finished already; nothing to do")
+        console.print(f"{job.output} is finished already; nothing to do", soft_wrap=True)
         return run.result(job)
     columns = SAMPLED if job.objective.samples else REWARDS if job.objective.loss == "rm" else PAIRS
     with Steps(console, columns=columns, online=job.online is not None) as steps:

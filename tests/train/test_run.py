@@ -319,7 +319,7 @@ def test_rows_that_do_not_fit_are_dropped_before_the_first_step(data: Path, tmp_
 
 def test_a_model_that_does_not_look_is_refused(data: Path, tmp_path: Path) -> None:
     model = transformers.AutoModelForImageTextToText.from_pretrained(MODEL)
-    torch.nn.init.zeros_(model.model.multi_modal_projector.linear_2.weight)
+    model.model.multi_modal_projector.linear_2.weight.data.zero_()
     model.save_pretrained(tmp_path / "blind")
     transformers.AutoProcessor.from_pretrained(MODEL).save_pretrained(tmp_path / "blind")
     given = replace(job(data, tmp_path / "out"), engine=EngineConfig(model=str(tmp_path / "blind")))
@@ -330,7 +330,7 @@ def test_a_model_that_does_not_look_is_refused(data: Path, tmp_path: Path) -> No
 def test_a_loss_that_is_no_number_names_its_rows(data: Path, tmp_path: Path) -> None:
     given = job(data, tmp_path / "out")
     prepared = prepare(given)
-    torch.nn.init.constant_(prepared.loaded.model.lm_head.weight, float("nan"))
+    prepared.loaded.model.lm_head.weight.data.fill_(float("nan"))
     ids = {sample.id for sample in prepared.samples}
     with pytest.raises(UsageError, match="not a number") as stopped:
         train(given, prepared, lambda metrics: None)

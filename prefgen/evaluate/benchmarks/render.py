@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from prefgen.evaluate.benchmarks.run import Scored
-from prefgen.evaluate.rewards import Matrix
+
+if TYPE_CHECKING:
+    from prefgen.evaluate.rewards import Matrix
 
 
 def scores(found: Scored) -> Table:
