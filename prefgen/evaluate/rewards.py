@@ -190,7 +190,7 @@ def _implicit(
     import torch
 
     from prefgen.engines.hf.loading import load
-    from prefgen.training.logprobs import token_logps, why_separate
+    from prefgen.training.logprobs import packs, token_logps
     from prefgen.training.rows import Reader
 
     name, _, revision = reference.partition("@") if not Path(reference).exists() else (reference, "", "")
@@ -198,7 +198,7 @@ def _implicit(
         load(dataclasses.replace(engine, model=model, revision=commit, base_model=""))
         for model, commit in ((policy, None), (name, revision or None))
     ]
-    packed = loaded[0].family.is_listed and not why_separate(loaded[0])
+    packed = packs(loaded[0])
     reader = Reader(loaded[0], "all", 2**31)
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ Shapes: B sequences, L tokens (padded on the right), N answer tokens of a batch,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,11 @@ def why_separate(loaded: LoadedModel) -> str:
     if loaded.window is not None:
         return f"some layers look back on {loaded.window:,} tokens only"
     return ""
+
+
+def packs(loaded: LoadedModel) -> bool:
+    """True if answers are packed without a sample to compare both ways on, which types beyond the table would need."""
+    return loaded.family.is_listed and not why_separate(loaded)
 
 
 def why_not_packed(loaded: LoadedModel, item: Item) -> str:
@@ -158,6 +164,17 @@ def token_logps(loaded: LoadedModel, items: Sequence[Item], *, packed: bool) -> 
     with autocast(loaded):
         found = states(loaded, items, packed)
         return found.split(logps(loaded, found))
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off for a while."""
+    trains = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(trains)
 
 
 def autocast(loaded: LoadedModel) -> torch.autocast:

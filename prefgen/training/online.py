@@ -44,6 +44,7 @@ from prefgen.requests import Chat, Rate, Reply
 from prefgen.rundir.reader import asked, loaded_images
 from prefgen.training import reward
 from prefgen.training.config import Online
+from prefgen.training.logprobs import evaluating
 from prefgen.training.losses import takes_offline
 from prefgen.training.policy_gradient import Rollout
 from prefgen.training.reference import Live
@@ -221,17 +222,15 @@ class Supply:
 
     def _fetch(self, batches: list[list[Item]], epoch: int) -> None:
         started = time.monotonic()
-        trains = self._model.training
-        self._model.eval()
         kept, self._kept = self._kept, []
-        if self._renewal and not kept:
-            made = iter(self._renewal.make([item for batch in batches for item in batch], epoch))
-            kept = [[next(made) for _ in batch] for batch in batches]
-        for place, batch in enumerate(batches):
-            own: list[Made] = kept[place] if kept else [None] * len(batch)
-            renewed = map(self._renewed, batch, own)
-            self._ahead.append(([item for item in renewed if item is not None], own))
-        self._model.train(trains)
+        with evaluating(self._model):
+            if self._renewal and not kept:
+                made = iter(self._renewal.make([item for batch in batches for item in batch], epoch))
+                kept = [[next(made) for _ in batch] for batch in batches]
+            for place, batch in enumerate(batches):
+                own: list[Made] = kept[place] if kept else [None] * len(batch)
+                renewed = map(self._renewed, batch, own)
+                self._ahead.append(([item for item in renewed if item is not None], own))
         self._counted[SECONDS] += time.monotonic() - started
 
     def _renewed(self, item: Item, made: Made) -> Item | None:

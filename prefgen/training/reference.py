@@ -30,7 +30,7 @@ from prefgen import durable
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import CorruptRun
 from prefgen.training import processes
-from prefgen.training.logprobs import token_logps
+from prefgen.training.logprobs import evaluating, token_logps
 from prefgen.training.rows import Item, TrainingSample
 
 Logps = tuple[torch.Tensor, ...]
@@ -92,11 +92,8 @@ class Live:
     @torch.no_grad()
     def __call__(self, items: Sequence[Item]) -> list[Logps]:
         """Compute samples without using their stored reference."""
-        trains = self._loaded.model.training
-        self._loaded.model.eval()
-        with self._as_it_was():
+        with evaluating(self._loaded.model), self._as_it_was():
             found = token_logps(self._loaded, items, packed=self._packed)
-        self._loaded.model.train(trains)
         return [tuple(logps.cpu() for logps in each) for each in found]
 
 

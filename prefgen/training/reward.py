@@ -32,7 +32,7 @@ from prefgen.errors import CorruptRun, RowError, UsageError
 from prefgen.methods.rank import Rank
 from prefgen.records import Image, Turn
 from prefgen.requests import Rate, Rated, Reply, Request
-from prefgen.training.logprobs import Policy, autocast, states, why_separate
+from prefgen.training.logprobs import Policy, autocast, evaluating, packs, states
 from prefgen.training.rows import Item, Reader
 
 HEAD, FIGURES = "reward_head.safetensors", "reward.json"
@@ -58,7 +58,7 @@ class RewardPolicy(Policy):
 
     def __init__(self, model: torch.nn.Module, loaded: LoadedModel, **settings: Any) -> None:
         super().__init__(model, loaded, **settings)
-        self.head = Head(hidden_size(loaded), loaded.device)
+        self.head = Head(loaded.hidden_size, loaded.device)
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
         """Rewards of these samples' answers."""
@@ -81,11 +81,6 @@ def _rate(loaded: LoadedModel, head: Head, items: Sequence[Item], packed: bool) 
     with autocast(loaded):
         found = states(loaded, items, packed, ends=True)
     return [[float(reward) for reward in each] for each in found.split(head(found.hidden_NH))]
-
-
-def hidden_size(loaded: LoadedModel) -> int:
-    """H of the language model."""
-    return int(loaded.model.config.get_text_config().hidden_size)
 
 
 @dataclass(frozen=True)
@@ -112,12 +107,10 @@ class Figures:
 
 def measure(policy: RewardPolicy, items: Sequence[Item], batch_size: int) -> Figures:
     """Figures of the rewards of these items' answers."""
-    trains = policy.training
-    policy.eval()
     found: list[float] = []
-    for start in range(0, len(items), batch_size):
-        found += [reward for each in policy.rate(items[start : start + batch_size]) for reward in each]
-    policy.train(trains)
+    with evaluating(policy):
+        for start in range(0, len(items), batch_size):
+            found += [reward for each in policy.rate(items[start : start + batch_size]) for reward in each]
     return Figures.of(found)
 
 
@@ -177,9 +170,8 @@ class RewardModel:
         )
         self._head = Head(weight.shape[1], self._loaded.device)
         self._head.weight.data.copy_(weight)
-        longest = getattr(self._loaded.model.config.get_text_config(), "max_position_embeddings", 0)
-        self.reader = Reader(self._loaded, "all", int(longest or 2**31))
-        self._packed = not why_separate(self._loaded) and self._loaded.family.is_listed
+        self.reader = Reader(self._loaded, "all", self._loaded.longest)
+        self._packed = packs(self._loaded)
 
     def rate(self, items: Sequence[Item]) -> list[list[float]]:
         """Reward of every answer of every item."""

@@ -10,9 +10,9 @@ import torch
 
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.training.config import Objective
-from prefgen.training.logprobs import Policy, autocast, logps
+from prefgen.training.logprobs import Policy, autocast, evaluating, logps
 from prefgen.training.policy_gradient import Surrogate, ppo, rloo, sequence_kl
-from prefgen.training.reward import Head, hidden_size
+from prefgen.training.reward import Head
 from prefgen.training.rows import Item
 
 _WINDOW = 5  # steps that collapse is looked for in
@@ -24,7 +24,7 @@ class ValuePolicy(Policy):
 
     def __init__(self, model: torch.nn.Module, loaded: LoadedModel, **settings: Any) -> None:
         super().__init__(model, loaded, **settings)
-        self.head = Head(hidden_size(loaded), loaded.device)
+        self.head = Head(loaded.hidden_size, loaded.device)
         torch.nn.init.zeros_(self.head.weight)  # nothing is expected before anything was seen
 
     def forward(self, items: Sequence[Item]) -> list[list[torch.Tensor]]:
@@ -43,15 +43,14 @@ class ValuePolicy(Policy):
 @torch.no_grad()
 def read(policy: Policy, items: Sequence[Item]) -> list[dict[str, list[list[float]]]]:
     """Log-probabilities and values of sampled answers, as a `prefgen.training.policy_gradient.Rollout` holds them."""
-    trains = policy.training
-    policy.eval()
+    with evaluating(policy):
+        said = policy(items)
     found = []
-    for answers in policy(items):
+    for answers in said:
         parts = {"logps": [own[:, 0] if own.dim() == 2 else own for own in answers]}
         if isinstance(policy, ValuePolicy):
             parts["values"] = [own[:, 1] for own in answers]
         found.append({name: [own.tolist() for own in each] for name, each in parts.items()})
-    policy.train(trains)
     return found
 
 

@@ -67,9 +67,8 @@ def _prepare(job: TrainingJob, engine: EngineConfig, rows: Iterable[TrainingSamp
     loaded = loaded_for(engine, job.optimisation)
     if not (loaded.family.is_listed or loaded.adapter or job.optimisation.qlora):  # whose weights are others
         proof.ensure(loaded, engine)
-    limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
     optimisation = job.optimisation
-    longest = min(optimisation.max_length or limit, limit)
+    longest = min(optimisation.max_length or loaded.longest, loaded.longest)
     reader = Reader(loaded, optimisation.loss_mask, longest, optimisation.span_weight)
     read = list(reader.read(runs) if rows is None else rows)
     samples = tuple(sample for sample in read if isinstance(sample, TrainingSample))

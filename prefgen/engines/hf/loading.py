@@ -75,6 +75,11 @@ class LoadedModel:
         return int(self.model.config.get_text_config().hidden_size)
 
     @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence that the language model has positions for."""
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)
+
+    @cached_property
     def window(self) -> int | None:
         """Size in tokens of the smallest sliding attention window; None without one."""
         config = self.model.config.get_text_config()
