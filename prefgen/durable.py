@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -109,6 +109,35 @@ def hold(lock: Path, out: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def settled(file: Path, lock: Path, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Hold an output's lock, its settings recorded in a file: they stay those that the output was begun with.
+
+    Args:
+        file: in the output's folder, which is there.
+
+    Raises:
+        Locked: another process holds it. CorruptRun: it was begun with other settings, or they are damaged.
+        EnvironmentFault: the file cannot be written.
+    """
+    with ExitStack() as stack:
+        with environment(file.parent):
+            stack.enter_context(hold(lock, file.parent))
+            clear(file.parent)
+            if file.exists():
+                _refuse_drift(file, settings)
+            else:
+                replace_json(file, settings)
+        yield
+
+
+def _refuse_drift(file: Path, settings: Mapping[str, Any]) -> None:
+    before = read_record(file)
+    differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+    if differing:
+        raise CorruptRun(f"{file.parent} was begun with other settings ({', '.join(differing)}): give another --output")
 
 
 def refuse_foreign(path: Path, mark: bytes) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefgen import durable
-from prefgen.errors import CommandFailed, CorruptRun, UsageError
+from prefgen.errors import CommandFailed, UsageError
 from prefgen.reproduce.recipes import Arm, Recipe, Scale
 
 _SCALED: Mapping[Scale, Mapping[str, str]] = {
@@ -159,17 +159,12 @@ def run(request: Request, told: Callable[[str], None]) -> None:
         "annotator": request.annotator,
         "also": request.also,
     }
+    record, journal, lock = (request.output / name for name in ("recipe.json", "steps.jsonl", ".lock"))
     with durable.environment(request.output):
         request.output.mkdir(parents=True, exist_ok=True)
-    record, journal = request.output / "recipe.json", request.output / "steps.jsonl"
-    with durable.hold(request.output / ".lock", request.output):
-        if not record.exists():
-            if any(path.name != ".lock" for path in request.output.iterdir()):
-                raise UsageError(f"--output {request.output} holds files of others: choose another folder")
-            durable.replace_json(record, asked)
-        elif (before := durable.read_record(record)) != asked:
-            differing = ", ".join(name for name in asked if before.get(name) != asked[name])
-            raise CorruptRun(f"{request.output} was begun with other settings ({differing}): give another --output")
+        if not record.exists() and any(path != lock for path in request.output.iterdir()):
+            raise UsageError(f"--output {request.output} holds files of others: choose another folder")
+    with durable.settled(record, lock, asked):
         ended = _ended(journal)
         for step in steps(request):
             if str(step) in ended and (step.kept is None or step.kept.exists()):

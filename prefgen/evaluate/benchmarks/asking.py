@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -80,22 +80,8 @@ def held(output: Path, settings: Mapping[str, Any]) -> Iterator[None]:
         if not file.exists() and output.is_dir() and any(path.name[:1] != "." for path in output.iterdir()):
             raise UsageError(f"output {output} is not empty and holds no evaluation: give an empty or a new directory")
         output.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        with durable.environment(output):
-            stack.enter_context(durable.hold(output / LOCK, output))
-            durable.clear(output)
-            if file.exists():
-                _refuse_drift(file, settings)
-            else:
-                durable.replace_json(file, settings)
+    with durable.settled(file, output / LOCK, settings):
         yield
-
-
-def _refuse_drift(file: Path, settings: Mapping[str, Any]) -> None:
-    before = durable.read_record(file)
-    differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
-    if differing:
-        raise CorruptRun(f"{file.parent} was begun with other settings ({', '.join(differing)}): give another --output")
 
 
 def settings(task: Task, asked: Sequence[Question], benchmark: str) -> dict[str, Any]:
