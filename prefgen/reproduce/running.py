@@ -162,7 +162,7 @@ def run(request: Request, told: Callable[[str], None]) -> None:
     record, journal, lock = (request.output / name for name in ("recipe.json", "steps.jsonl", ".lock"))
     with durable.environment(request.output):
         request.output.mkdir(parents=True, exist_ok=True)
-        if not record.exists() and any(path != lock for path in request.output.iterdir()):
+        if not record.exists() and any(path.name[:1] != "." for path in request.output.iterdir()):
             raise UsageError(f"--output {request.output} holds files of others: choose another folder")
     with durable.settled(record, lock, asked):
         ended = _ended(journal)

@@ -80,6 +80,14 @@ def test_a_command_that_fails_ends_with_its_exit_code_and_is_run_again(tmp_path:
     assert not (tmp_path / "out" / "steps.jsonl").exists()
 
 
+def test_a_kill_in_the_first_write_does_not_stop_the_next_try(tmp_path: Path) -> None:
+    (tmp_path / ".recipe.json.0a1b2c3d.tmp").write_text("{")
+    file = tmp_path.parent / f"{tmp_path.name}.yaml"
+    file.write_text(yaml.safe_dump({"title": "t", "arms": [{"name": "a", "run": "pairs"}]}))
+    running.run(request(tmp_path, str(file)), lambda line: None)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["recipe.json"]
+
+
 def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="files of others"):
