@@ -56,12 +56,12 @@ def redact(text: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address (``s3://…``) and not a path or name."""
+    """True if a text is an address (``s3://…``) and not a path or name."""
     return _ADDRESS.match(text) is not None
 
 
 def is_store(address: str) -> bool:
-    """Whether an address is in an object store, which has buckets and no folders."""
+    """True if an address is in an object store, which has buckets and no folders."""
     return address.partition("://")[0].lower() in _STORES
 
 
@@ -90,7 +90,7 @@ def check_readable(address: str, allow_urls: bool) -> None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is on the public internet, also if it is mapped, 6to4, NAT64 or Teredo."""
+    """True if an IP address is on the public internet, also if it is mapped, 6to4, NAT64 or Teredo."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         teredo = ip.teredo[1] if ip.teredo else None
@@ -102,7 +102,7 @@ def is_public(address: str) -> bool:
 
 
 def names_private_host(url: str) -> bool:
-    """Whether a URL's host, by name or resolved address, is not on the public internet."""
+    """True if a URL's host, by name or resolved address, is not on the public internet."""
     host = urlsplit(url).hostname or ""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

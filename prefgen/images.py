@@ -82,7 +82,7 @@ class Pictures(Protocol):
         """The given places at which there is a picture, by its own name; a picture may have several places."""
 
     def is_folder(self, place: str) -> bool:
-        """Whether there are pictures below a place."""
+        """True if there are pictures below a place."""
 
     def like(self, place: str) -> list[str]:
         """Places of pictures that differ from `place` only in case or extension."""
@@ -243,7 +243,7 @@ class ImageRoot:
         return real
 
     def leads_out(self, place: str, real: Path) -> bool:
-        """Whether a place is a link to `real`, outside the folder, that may not be followed."""
+        """True if a place is a link to `real`, outside the folder, that may not be followed."""
         if self.follow_links or any(real.is_relative_to(folder.resolve()) for folder in self.folders):
             return False
         above = Path(place).parents  # cache/snapshots/COMMIT/a.jpg is a link to cache/blobs/DIGEST
@@ -356,7 +356,7 @@ def _as_shown(data: bytes) -> bytes | None:
 
 
 def shown_otherwise(data: bytes, *, turned: bool) -> str:
-    """Why a trainer's own loading gives other pixels than `decode`; empty where they are the same.
+    """The reason that a trainer's own loading gives other pixels than `decode`; empty where they are the same.
 
     Args:
         turned: whether the trainer applies the EXIF orientation before its ``convert("RGB")``, as `datasets` does.

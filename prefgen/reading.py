@@ -58,7 +58,7 @@ class Read:
 
     @property
     def is_unclosed(self) -> bool:
-        """Whether a reasoning block has no end, so that no answer can be found."""
+        """True if a reasoning block has no end, so that no answer can be found."""
         return "unclosed-reasoning" in self.how
 
 
@@ -121,7 +121,7 @@ def _reasoning_end(text: str) -> int | None:
 
 
 def _inside_object(text: str, at: int) -> bool:
-    """Whether a position is in the JSON object at the start of a text, so that a tag there is content."""
+    """True if a position is in the JSON object at the start of a text, so that a tag there is content."""
     found = next(_objects(text, first_only=True), None)
     return found is not None and found[0] <= at < found[1]
 

@@ -100,7 +100,7 @@ class RemoteFile:
             return None
 
     def is_file(self) -> bool:
-        """Whether there is a file at the address."""
+        """True if there is a file at the address."""
         return self.kind() == "file"
 
     def open(self, mode: str = "rb") -> BinaryIO:
@@ -269,7 +269,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_answer(chain: Sequence[BaseException]) -> bool:
-    """Whether the store says that there is no such file; fsspec's HTTP says so of any failure."""
+    """True if the store says that there is no such file; fsspec's HTTP says so of any failure."""
     return all(
         _status(cause) in (404, 410) or (_status(cause) is None and not isinstance(cause, OSError))
         for cause in chain[1:]

@@ -334,10 +334,10 @@ def _typed(kind: type[T], replies: tuple[Reply, ...]) -> tuple[T, ...]:
 
 
 def of_annotator(asks: Sequence[type[Request]]) -> bool:
-    """Whether any of these requests is answered by the annotator."""
+    """True if any of these requests is answered by the annotator."""
     return not {Annotate, AnnotatorScore}.isdisjoint(asks)
 
 
 def of_policy(asks: Sequence[type[Request]]) -> bool:
-    """Whether any of these requests is answered by the policy, the model that pairs are made for."""
+    """True if any of these requests is answered by the policy, the model that pairs are made for."""
     return not {Generate, Contrast, Score}.isdisjoint(asks)

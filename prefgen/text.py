@@ -183,7 +183,7 @@ def _pieces(text: str, splitter: Splitter, language: str) -> list[str]:
 
 
 def _continues(previous: str, piece: str) -> bool:
-    """Whether `piece` is white space, or follows an abbreviation at the end of `previous`."""
+    """True if `piece` is white space, or follows an abbreviation at the end of `previous`."""
     return not piece.strip() or bool(_ABBREVIATED.search(previous) and _CONTINUES.match(piece))
 
 

@@ -47,7 +47,7 @@ class View:
 
     @property
     def masks(self) -> bool:
-        """Whether any image token can be hidden."""
+        """True if any image token can be hidden."""
         return self.keep_tokens is not None or self.rho > 0.0
 
     def mask(self, k: int) -> npt.NDArray[np.bool_]:

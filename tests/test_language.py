@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "prefgen"
 RIDDLES = re.compile(
-    r"^(What|Who|Where|Whoever|Whatever)\b"
+    r"^(What|Who|Where|Whoever|Whatever|Whether|Which|How|Why)\b"
     r"|\b(nobody|anybody|somebody|whoever|thereby|of late|to be had|whichever way|in common)\b"
 )
 

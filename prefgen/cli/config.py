@@ -36,7 +36,7 @@ def preset_callback(ctx: typer.Context, name: str | None) -> str | None:
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option is on the command line."""
+    """True if an option is on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -81,7 +81,7 @@ class BenchmarkOptions:
 
 @dataclass(frozen=True)
 class JudgingOptions:
-    """How a benchmark's judge is asked."""
+    """Options of a benchmark's judge."""
 
     judge_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=JUDGE)
     judge_tokens: int = option(512, help="Limit of a judge's reply.", panel=JUDGE)

@@ -83,7 +83,7 @@ Policy = Annotated[EngineConfig, params.without("also", "annotator", "annotator_
 
 @dataclass(frozen=True)
 class Printing:
-    """How a command prints its result."""
+    """Options of a command's printed result."""
 
     json: bool = declare.option(False, help="Print the final figures as JSON.", panel=declare.RUN)
     quiet: bool = declare.option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=declare.RUN)

@@ -107,7 +107,7 @@ def clashes(names: list[str]) -> list[Finding]:
 
 
 def _torchvision() -> list[Finding]:
-    """Whether torchvision fits torch; transformers cannot be imported with another build of it."""
+    """True if torchvision fits torch; transformers cannot be imported with another build of it."""
     if _version("torchvision") is None:
         return []
     try:

@@ -50,7 +50,7 @@ NO_SIMILARITY = "none"  # as a similarity model
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Which models to use, and their settings.
+    """The models of a run, and their settings.
 
     Attributes:
         model: folder or Hub id, of a served model the name it is served by; empty where a method asks for none.

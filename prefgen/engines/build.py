@@ -174,7 +174,7 @@ def identify(config: EngineConfig, asks: Sequence[type[Request]]) -> Identity:
 
 
 def _is_local(config: EngineConfig, asks: Sequence[type[Request]]) -> bool:
-    """Whether a model runs in this process."""
+    """True if a model runs in this process."""
     return config.engine != "fake" and (of_policy(asks) or Embed in asks)
 
 

@@ -64,7 +64,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Rounds:
-    """How often the work of a round is done per row."""
+    """The number of times that the work of a round is done per row."""
 
     low: float
     expected: float

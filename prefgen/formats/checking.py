@@ -147,7 +147,7 @@ def _pictures(row: Row, column: str, file: Path, trainer: str) -> Iterator[str]:
 
 
 def _shown(picture: bytes | Path | None, trainer: str) -> str:
-    """How the trainer shows a picture differently from prefgen's engines, or that it is broken; empty if neither.
+    """The difference between a picture as the trainer and as prefgen's engines show it, or its fault; empty if neither.
 
     Trainers open a picture and convert it to RGB. That drops transparency where prefgen composes it onto white, and
     clips 16-bit grey where prefgen scales it; some also leave an EXIF orientation unheeded (`Loader.turns_pictures`).

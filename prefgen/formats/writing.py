@@ -109,6 +109,6 @@ class _Pictures:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a name from the data is a safe file name."""
+    """True if a name from the data is a safe file name."""
     plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
     return plain and not name.startswith((".", "-", " ")) and 0 < len(name.encode()) <= MAX_NAME_BYTES

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LengthBias:
-    """Whether length alone distinguishes the rejected answer."""
+    """True if length alone distinguishes the rejected answer."""
 
     def __init__(self) -> None:
         self._shorter, self._longer = Tally(), Tally()
@@ -76,7 +76,7 @@ class Separation:
 
 
 class Detectability:
-    """Whether words alone distinguish the rejected answer."""
+    """True if words alone distinguish the rejected answer."""
 
     def __init__(self) -> None:
         # The pairs whose ids have the smallest digests: a sample that depends on nothing but the data.

@@ -93,7 +93,7 @@ class CheckedClaim:
 
     @property
     def holds(self) -> bool:
-        """Whether the expected answer is at least as likely as the other one."""
+        """True if the expected answer is at least as likely as the other one."""
         return self.p_yes >= 0.5 if self.claim.expects == "yes" else self.p_yes <= 0.5
 
     def record(self) -> dict[str, object]:

@@ -113,7 +113,7 @@ class FinalAnswers:
         return Final(kind, " ".join(words)) if words else None
 
     def agree(self, found: Final, reference: Final) -> bool:
-        """Whether two final answers of one kind are the same."""
+        """True if two final answers of one kind are the same."""
         if found.kind != "number":
             return found == reference
         value, right = Fraction(found.value), Fraction(reference.value)
@@ -127,7 +127,7 @@ class FinalAnswers:
 
 
 def contains(longer: Final, shorter: Final) -> bool:
-    """Whether the words of one text stand next to each other in the other, as "cat" does in "black cat"."""
+    """True if the words of one text stand next to each other in the other, as "cat" does in "black cat"."""
     return longer.kind == "text" and f" {shorter.value} " in f" {longer.value} "
 
 

@@ -167,7 +167,7 @@ def _candidates(context: str, drawn: Sequence[Completion]) -> list[str]:
 
 
 def _reason(true: list[int], false: list[int], texts: list[str], checked: list[Checked]) -> tuple[str, str]:
-    """Why a beginning made no pair."""
+    """The reason that a beginning made no pair."""
     if true:
         return "SENTENCE_VERIFIED", f"{len(true)} verified, none hallucinated, such as {texts[true[0]].strip()!r}"
     if false:

@@ -88,7 +88,7 @@ class Comparison:
 
     @property
     def is_clear(self) -> bool:
-        """Whether both verdicts could be read."""
+        """True if both verdicts could be read."""
         return "unclear" not in (self.forth, self.back)
 
 
@@ -122,7 +122,7 @@ class Comparer:
 
     @property
     def shows_reference(self) -> bool:
-        """Whether the prompt shows the sample's reference answer."""
+        """True if the prompt shows the sample's reference answer."""
         return self.prompt.has("reference")
 
     def requests(self, sample: Sample, one: str, other: str, purpose: str) -> tuple[Request, Request]:

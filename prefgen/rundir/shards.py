@@ -93,7 +93,7 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is finalised; costs one look at the file system."""
+        """True if the run is finalised; costs one look at the file system."""
         return self._at.manifest_digest.exists()
 
     def pending(self) -> list[int]:
@@ -105,7 +105,7 @@ class RunDirectory:
         return len(self.plan.shards) - self._at.recorded()
 
     def committed(self, shard: int) -> bool:
-        """Whether a shard is committed, by any process."""
+        """True if a shard is committed, by any process."""
         return self._at.record(shard).exists()
 
     def _missing(self) -> list[int]:

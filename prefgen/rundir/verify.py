@@ -253,7 +253,7 @@ class _Check:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a listed file can be one of the run's own."""
+    """True if a listed file can be one of the run's own."""
     parts = PurePosixPath(name).parts
     return bool(parts) and not name.startswith("/") and ".." not in parts and "\\" not in name and name.isprintable()
 

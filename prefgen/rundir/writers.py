@@ -55,11 +55,11 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """Whether this is all of the run."""
+        """True if this is all of the run."""
         return self.count == 1
 
     def holds(self, shard: int) -> bool:
-        """Whether a shard belongs to it."""
+        """True if a shard belongs to it."""
         return shard % self.count == self.index
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How a run is distributed.
+    """The distribution of a run over processes.
 
     Attributes:
         part: the shards that are filled from here.

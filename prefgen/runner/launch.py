@@ -83,7 +83,7 @@ class Job:
 
     @property
     def judged(self) -> bool:
-        """Whether the method asks a judge behind an API."""
+        """True if the method asks a judge behind an API."""
         return self.judge is not None and Chat in self.method.asks
 
     @cached_property

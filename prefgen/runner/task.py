@@ -56,7 +56,7 @@ class Queue:
 
     @property
     def open(self) -> bool:
-        """Whether shards are left to assign or may come back."""
+        """True if shards are left to assign or may come back."""
         return bool(self._waiting or self._holder)
 
     def take(self, worker: int) -> int | None:
@@ -91,7 +91,7 @@ class Queue:
         return lost
 
     def holds(self, worker: int) -> bool:
-        """Whether a worker has a shard."""
+        """True if a worker has a shard."""
         return worker in self._holder.values()
 
 

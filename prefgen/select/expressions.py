@@ -68,7 +68,7 @@ class Condition:
     test: Value
 
     def __call__(self, row: Row) -> bool:
-        """Whether the row meets the condition."""
+        """True if the row meets the condition."""
         return bool(self.test(row))
 
 

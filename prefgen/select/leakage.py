@@ -77,7 +77,7 @@ class Excluded:
         )
 
     def holds(self, path: str, sha256: str) -> bool:
-        """Whether a picture is excluded, by its name or digest."""
+        """True if a picture is excluded, by its name or digest."""
         return sha256 in self.sha256 or _name(path) in self.names
 
 

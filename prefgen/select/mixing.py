@@ -22,7 +22,7 @@ DUPLICATE = "DUPLICATE"
 
 @dataclass(frozen=True)
 class Amount:
-    """How much of an input: a number of rows, or a share of them in (0, 1]."""
+    """The amount of an input: a number of rows, or a share of them in (0, 1]."""
 
     rows: int | None = None
     share: float = 1.0

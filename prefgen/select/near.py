@@ -52,7 +52,7 @@ class Look:
     colours: npt.NDArray[np.int16]
 
     def near(self, other: Look) -> bool:
-        """Whether two hashes can be of one picture in two encodings."""
+        """True if two hashes can be of one picture in two encodings."""
         if self is other:  # the same bytes, as most pictures of a set are met again
             return True
         differing = (self.bits ^ other.bits).bit_count()
@@ -121,6 +121,6 @@ def _same_pictures(one: tuple[Look, ...], other: tuple[Look, ...]) -> bool:
 
 
 def _any_near(signature: Signature, others: list[Signature]) -> bool:
-    """Whether one of the others, (texts, 128) each, is similar enough to `signature` in every text."""
+    """True if one of the others, (texts, 128) each, is similar enough to `signature` in every text."""
     sized = [other for other in others if len(other) == len(signature)]
     return bool(sized) and bool(((np.stack(sized) == signature).mean(axis=2) >= JACCARD).all(axis=1).any())

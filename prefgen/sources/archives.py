@@ -119,7 +119,7 @@ class Archives:
         return {archive.label(name): place for place, (archive, name) in hits}
 
     def is_folder(self, place: str) -> bool:
-        """Whether there are pictures below a place."""
+        """True if there are pictures below a place."""
         return any(group.is_folder(name) for group, name in self._below(place))
 
     def like(self, place: str) -> list[str]:
@@ -201,7 +201,7 @@ class _Group:
         return frozenset(found)
 
     def is_folder(self, name: str) -> bool:
-        """Whether there are members below a name."""
+        """True if there are members below a name."""
         stem, _, rest = name.partition("/")
         return name in self._folders or (stem in self._stems and (not rest or rest in self._folders))
 
@@ -227,13 +227,13 @@ class _Group:
 
 
 def holds_archives(folder: Path) -> bool:
-    """Whether a folder contains archives."""
+    """True if a folder contains archives."""
     with os.scandir(folder) as entries:
         return any(entry.name.lower().endswith(SUFFIXES) for entry in entries)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file starts like a zip, a tar, or a compressed file."""
+    """True if a file starts like a zip, a tar, or a compressed file."""
     with path.open("rb") as file:
         start = file.read(262)
     return start[:4] in _ZIPS or start[257:262] == _TAR or start.startswith(_COMPRESSED)

@@ -124,7 +124,7 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
 
 
 def is_id(value: object) -> bool:
-    """Whether a value can be a row's id."""
+    """True if a value can be a row's id."""
     return isinstance(value, (str, int)) and not isinstance(value, bool) and bool(str(value).strip())
 
 

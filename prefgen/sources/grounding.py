@@ -19,7 +19,7 @@ _LISTS = {"ref-object": "ref", "bbox": "bbox"}
 
 
 def has_placeholder(text: object) -> bool:
-    """Whether a text has a placeholder."""
+    """True if a text has a placeholder."""
     return isinstance(text, str) and "<" in text and _PLACEHOLDER.search(text) is not None
 
 

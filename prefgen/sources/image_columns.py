@@ -31,7 +31,7 @@ _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
 def has_image(value: object) -> bool:
-    """Whether an image column has a value; null, "", [] and an object of nulls mean that the row has no image."""
+    """True if an image column has a value; null, "", [] and an object of nulls mean that the row has no image."""
     if isinstance(value, float) and math.isnan(value):  # a table's missing value
         return False
     return any(value.values()) if isinstance(value, dict) else value not in (None, "", b"", [])

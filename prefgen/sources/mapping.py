@@ -177,7 +177,7 @@ def suggest_columns(columns: Mapping[str, Any], known: Iterable[str]) -> str:
 
 
 def looks_like_image(value: object) -> bool:
-    """Whether a value looks like a picture: bytes, or a path with the extension of one, or a list of these."""
+    """True if a value looks like a picture: bytes, or a path with the extension of one, or a list of these."""
     if isinstance(value, list):
         return bool(value) and all(looks_like_image(item) for item in value)
     if isinstance(value, dict):

@@ -75,7 +75,7 @@ def candidates(names: Sequence[str], mapped: Mapping[str, str]) -> Sequence[str]
 
 
 def is_nothing(value: object) -> bool:
-    """Whether a value is null, or a table's equivalent."""
+    """True if a value is null, or a table's equivalent."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -17,7 +17,7 @@ _IMAGE_COLUMNS = ("image", "images")
 
 
 def is_meta(value: object) -> bool:
-    """Whether a JSON value has the form of a meta file."""
+    """True if a JSON value has the form of a meta file."""
     return (
         isinstance(value, Mapping)
         and bool(value)

@@ -157,7 +157,7 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
 
 
 def _listing() -> Callable[[str], bool]:
-    """Whether a path exists, from one listing per folder."""
+    """True if a path exists, from one listing per folder."""
     listed: dict[str, frozenset[str]] = {}
 
     def exists(path: str) -> bool:

@@ -24,7 +24,7 @@ Turns = Literal["all", "first", "last"]
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Which rows of an input to read, and where their images are.
+    """The rows of an input to read, and the places of their images.
 
     Attributes:
         image_root: folders that image paths are relative to, archives of pictures, or addresses of either; None means

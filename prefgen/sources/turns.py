@@ -169,7 +169,7 @@ def _known_part(part: object) -> object:
 
 
 def is_image_part(part: object) -> bool:
-    """Whether a content part stands for an image."""
+    """True if a content part stands for an image."""
     return isinstance(part, dict) and part.get("type") in ("image", "image_url", "input_image")
 
 

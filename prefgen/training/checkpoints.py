@@ -63,7 +63,7 @@ def last(folder: Path, say: Callable[[str], None]) -> Path | None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether every file exists in full size; for versions without a list of files, whether the last one exists."""
+    """True if every file exists in full size; for versions without a list of files, if the last one exists."""
     try:
         if (checkpoint / _COMPLETE).exists():
             return bool(json.loads((checkpoint / _COMPLETE).read_bytes()) == _sizes(checkpoint))

@@ -138,7 +138,7 @@ class Objective:
 
     @property
     def samples(self) -> bool:
-        """Whether the loss is over answers that the policy samples, not over pairs."""
+        """True if the loss is over answers that the policy samples, not over pairs."""
         return self.loss in SAMPLES
 
     @property
@@ -301,7 +301,7 @@ class Online:
 
     @property
     def averages(self) -> bool:
-        """Whether the loss averages generated and stored answers."""
+        """True if the loss averages generated and stored answers."""
         return self.online == "povid" if self.with_stored is None else self.with_stored
 
     @property
@@ -311,12 +311,12 @@ class Online:
 
     @property
     def is_pure(self) -> bool:
-        """Whether stored pairs are never trained on."""
+        """True if stored pairs are never trained on."""
         return not self.mix and not self.averages and self.falls_back == "drop"
 
     @property
     def served(self) -> bool:
-        """Whether the annotator is a server."""
+        """True if the annotator is a server."""
         return self.annotator.startswith(("http://", "https://"))
 
     def method(self, seed: int) -> BDHS | Povid | Rank:

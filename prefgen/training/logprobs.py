@@ -35,7 +35,7 @@ _CHUNK = 1024  # answer tokens whose logits are in memory at a time
 
 
 def why_separate(loaded: LoadedModel) -> str:
-    """Why this model's answers cannot be packed behind one prompt; empty if they can."""
+    """The reason that this model's answers cannot be packed behind one prompt; empty if they can."""
     if loaded.family.mrope:
         return "its image tokens have coordinates (M-RoPE)"
     if loaded.family.image_blocks:

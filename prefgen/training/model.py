@@ -26,7 +26,7 @@ PROJECTORS = ("multi_modal_projector", "connector", "merger")
 
 
 def is_projector(name: str) -> bool:
-    """Whether a module or parameter belongs to the projector, by its name."""
+    """True if a module or parameter belongs to the projector, by its name."""
     return any(part in PROJECTORS for part in name.split("."))
 
 

@@ -37,12 +37,12 @@ def number() -> int:
 
 
 def first() -> bool:
-    """Whether this process has rank 0, which writes and prints."""
+    """True if this process has rank 0, which writes and prints."""
     return number() == 0
 
 
 def sharding() -> str:
-    """How accelerate's configuration shards the weights; empty if each process has all of them."""
+    """The kind of sharding in accelerate's configuration; empty if each process has all weights."""
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         return "fsdp"
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":

@@ -121,7 +121,7 @@ def save(head: Head, figures: Figures, to: Path) -> None:
 
 
 def is_reward_model(folder: Path) -> bool:
-    """Whether a folder holds a reward model."""
+    """True if a folder holds a reward model."""
     return (folder / FIGURES).is_file()
 
 

@@ -100,7 +100,7 @@ def losses(
 
 
 def collapse(history: Sequence[Mapping[str, float]]) -> str:
-    """How a run's answers have collapsed; empty if they have not.
+    """The way in which a run's answers have collapsed; empty if they have not.
 
     Args:
         history: the lines of ``metrics.jsonl``.

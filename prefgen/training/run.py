@@ -178,7 +178,7 @@ def _refuse_unshared(file: Path) -> None:
 
 
 def finished(job: TrainingJob) -> bool:
-    """Whether the run is finished."""
+    """True if the run is finished."""
     return saved.is_finished(job.output)
 
 

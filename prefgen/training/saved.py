@@ -133,7 +133,7 @@ def pictures(output: Path) -> frozenset[str] | None:
 
 
 def is_finished(output: Path) -> bool:
-    """Whether a training run was finished here."""
+    """True if a training run was finished here."""
     return (records(output) / _FINISHED).exists()
 
 

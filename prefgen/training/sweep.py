@@ -101,7 +101,7 @@ class Point:
 
     @property
     def has_model(self) -> bool:
-        """Whether its model or adapter exists."""
+        """True if its model or adapter exists."""
         return any(self.job.output.glob("*.safetensors"))
 
     @property

@@ -80,7 +80,7 @@ class Server(ThreadingHTTPServer):
         return f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}"
 
     def knows(self, host: str) -> bool:
-        """Whether a request's `Host` is a name of this machine or an IP address, which cannot be rebound by DNS."""
+        """True if a request's `Host` is a name of this machine or an IP address, which cannot be rebound by DNS."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             return name in self.names or bool(ipaddress.ip_address(name))

@@ -292,11 +292,11 @@ class Exchange:
         return RowError("REPLY_MODEL", f"answered by {model}")
 
     def _is_known(self, request: Chat) -> bool:
-        """Whether the form in which this server takes requests is known."""
+        """True if the form in which this server takes requests is known."""
         return self._greeted.is_set() and (self._form_known or not request.schema)
 
     def _is_form_wrong(self, request: Chat, dialect: wire.Dialect, reply: Message) -> bool:
-        """Whether a complete reply is not JSON as asked, and another form of request may help.
+        """True if a complete reply is not JSON as asked, and another form of request may help.
 
         The first reply that can be read, or the last form there is, settles it for the run.
         """
@@ -328,7 +328,7 @@ class Exchange:
             self._say(f"judge: {_FORM[self._dialect.format]}")
 
     def _simpler(self, request: Chat, used: wire.Dialect, trouble: Trouble) -> bool:
-        """Whether to send the request again in a simpler form."""
+        """True if the request should be sent again in a simpler form."""
         if self._dialect == used:
             self._dialect = used.without(trouble.detail)
             vague = self._dialect == used and not self._greeted.is_set() and "reasoning_effort" not in trouble.detail
@@ -399,7 +399,7 @@ def _trouble(failed: wire.Failed) -> Trouble:
 
 
 def _is_about_form(complaint: str) -> bool:
-    """Whether a rejection that names none of our parameters may be about the form of the reply."""
+    """True if a rejection that names none of our parameters may be about the form of the reply."""
     return any(word in complaint.lower() for word in ("format", "schema", "grammar", "guided", "extra", "structured"))
 
 

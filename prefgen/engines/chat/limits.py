@@ -115,7 +115,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server counts as down."""
+        """True if the server counts as down."""
         return self._opened_at is not None
 
     def answered(self) -> None:

@@ -106,7 +106,7 @@ class Budget:
         self.take(dollars)
 
     def fits(self, dollars: float) -> bool:
-        """Whether this amount is left."""
+        """True if this amount is left."""
         return self._ceiling is None or self.spent + self.reserved + dollars <= self._ceiling
 
     def take(self, dollars: float) -> None:

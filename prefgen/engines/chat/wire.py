@@ -245,7 +245,7 @@ def _text(content: object) -> tuple[str, tuple[str, ...]]:
 
 
 def _finish(stated: str) -> str:
-    """Why a reply ended, in the API's terms; a server's own term where it is unknown."""
+    """The reason that a reply ended, in the API's terms; a server's own term where it is unknown."""
     word = stated.lower()
     for known, words in (("stop", _STOPPED), ("length", _CUT), ("content_filter", _FILTERED)):
         if word in words:
@@ -271,7 +271,7 @@ def _usage(stated: object, bound: Usage) -> Usage | None:
 
 
 def same_model(asked: str, answered: str) -> bool:
-    """Whether a reply comes from the asked model, by its name or by the name of a snapshot of it."""
+    """True if a reply comes from the asked model, by its name or by the name of a snapshot of it."""
     return not answered or answered == asked or answered.startswith(f"{asked}-")
 
 

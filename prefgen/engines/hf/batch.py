@@ -121,7 +121,7 @@ class RunningBatch:
         return [row for row in self._rows if _going(row)]
 
     def fits(self, rows: int, longest: int) -> bool:
-        """Whether so many rows fit, the longest of this many tokens."""
+        """True if so many rows fit, the longest of this many tokens."""
         return rows == 1 or (rows <= self.places and rows * _slots(longest) <= self._tokens)
 
     @torch.inference_mode()

@@ -230,7 +230,7 @@ class TransformersEngine:
         )
 
     def _drops(self, row: BatchRow) -> bool:
-        """Whether the row's hidden tokens can be dropped."""
+        """True if the row's hidden tokens can be dropped."""
         if self._config.attention == "mask":
             return False
         if self._loaded.family.state:  # where removing is what hiding means

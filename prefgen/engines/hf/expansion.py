@@ -29,7 +29,7 @@ def prepared(processor: Any, pictures: list[PIL.Image.Image]) -> tuple[Any, tupl
 
 
 def rewrites(processor: Any) -> bool:
-    """Whether a processor expands images in a text without their pictures, and by what stands beside them."""
+    """True if a processor expands images in a text without their pictures, and by what stands beside them."""
     if _says(processor):
         return False
     try:

@@ -49,7 +49,7 @@ class LoadedModel:
 
     @property
     def is_spread(self) -> bool:
-        """Whether its layers are on several devices."""
+        """True if its layers are on several devices."""
         return len(set(getattr(self.model, "hf_device_map", {}).values())) > 1
 
     @property
@@ -90,7 +90,7 @@ class LoadedModel:
 
     @cached_property
     def readout(self) -> Readout:
-        """How its logits come from its output layer, which training calls by itself."""
+        """The steps from its output layer, which training calls by itself, to its logits."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return probing.readout(self.model)  # weights that are trained are float32
 

@@ -41,7 +41,7 @@ def listed(config: Any, name: str) -> Family:
 
 
 def why_not(config: Any) -> str:
-    """Why a model of no listed type cannot be used, by its class and configuration; empty if it may be tried."""
+    """The reason that a model of no listed type is refused, by class and configuration; empty if it may be tried."""
     known = transformers.AutoModelForImageTextToText._model_mapping
     if type(config) not in known:
         return f"transformers {transformers.__version__} has no image-text-to-text model of type {config.model_type!r}"
@@ -104,7 +104,7 @@ def _parameters(model: Any) -> set[str]:
 
 
 def _attends_both_ways(config: Any) -> bool:
-    """Whether image tokens attend to each other in both directions."""
+    """True if image tokens attend to each other in both directions."""
     return getattr(config.get_text_config(), "use_bidirectional_attention", None) in ("vision", "all", True)
 
 
@@ -136,7 +136,7 @@ def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
 
 
 def _joins(encode: Any, given: dict[str, torch.Tensor], where: str) -> bool:
-    """Whether pictures put behind each other are encoded as alone; some processors pack those of a prompt as one."""
+    """True if pictures put behind each other are encoded as alone; some processors pack those of a prompt as one."""
     try:
         both = encode(**{name: torch.cat([value, value]) for name, value in given.items()}, return_dict=True)[where]
     except RuntimeError:

@@ -79,7 +79,7 @@ class Proof:
 
     @property
     def drops(self) -> bool:
-        """Whether dropping equals masking."""
+        """True if dropping equals masking."""
         return 0 <= self.drop <= self.tolerance
 
 
@@ -160,7 +160,7 @@ def _prove(loaded: LoadedModel, config: EngineConfig, shown: Image) -> Proof:
 
 
 def _fallen_back(loaded: LoadedModel, hidden: BatchRow, whole: BatchRow, found: Proof, *, preserve: bool) -> Proof:
-    """Whether masking is exact where dropping is not: the content of hidden tokens must have no effect."""
+    """True if masking is exact where dropping is not: the content of hidden tokens must have no effect."""
     assert whole.features is not None
     known = torch.from_numpy(hidden.visible).to(whole.features.device)
     other = torch.where(known[:, None], whole.features, whole.features.flip(0) + whole.features.std())

@@ -89,7 +89,7 @@ class Vocabulary:
         self._may_end = np.array([not _NEVER_ENDS.fullmatch(piece) for piece in texts])
 
     def may_end(self, token_id: int) -> bool:
-        """Whether the token contains a character that can end a sentence."""
+        """True if the token contains a character that can end a sentence."""
         return bool(self._may_end[token_id])
 
     def decode(self, ids: list[int]) -> str:
@@ -142,7 +142,7 @@ class Continuation:
         return Completion(generated, self.finish or "length", len(ids), image_tokens, kept_tokens, ids)
 
     def _sentence_ended(self, token_id: int) -> bool:
-        """Whether the sentence is complete; looks only from the first token on that can end one."""
+        """True if the sentence is complete; looks only from the first token on that can end one."""
         if self.request.stop == "end":
             return False
         self._must_look = self._must_look or self._vocabulary.may_end(token_id)
@@ -234,5 +234,5 @@ class Chooser:
                 continuation.push(token)
 
     def finished(self) -> list[bool]:
-        """Which rows are finished."""
+        """The rows that are finished."""
         return [row is None or row.finish is not None for row in self._continuations]

@@ -58,12 +58,12 @@ def prepare_environment() -> None:
 
 
 def is_installed() -> bool:
-    """Whether vLLM can be imported, under any distribution name."""
+    """True if vLLM can be imported, under any distribution name."""
     return importlib.util.find_spec("vllm") is not None
 
 
 def why_not(config: EngineConfig) -> str:
-    """Why vLLM cannot run this model as configured; empty if it can. Reads only the model's configuration.
+    """The reason that vLLM cannot run this model as configured; empty if it can. Reads only its configuration.
 
     Raises:
         ModelUnreachable: if it cannot be read.

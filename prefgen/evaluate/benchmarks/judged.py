@@ -198,7 +198,7 @@ def items(verdicts: Sequence[Verdict], counts_of: Callable[[Verdict], tuple[floa
 
 
 def _is_right(verdict: Verdict) -> bool:
-    """Whether the answer is not hallucinated, or at least as good as the reference."""
+    """True if the answer is not hallucinated, or at least as good as the reference."""
     if verdict.values is None:
         return False
     return verdict.values[0] >= 3 if len(verdict.values) == 1 else verdict.values[1] >= verdict.values[0]

@@ -61,7 +61,7 @@ class Template:
             )
 
     def has(self, place: str) -> bool:
-        """Whether the prompt has this placeholder."""
+        """True if the prompt has this placeholder."""
         return place in self._places()
 
     def _places(self) -> set[str]:
