@@ -24,7 +24,7 @@ from prefgen.rewards import Reward
 from prefgen.rundir.reader import Stored
 from prefgen.select.keys import digests
 from prefgen.training import reward, saved
-from prefgen.training.config import Objective, Optimisation
+from prefgen.training.config import Objective
 from prefgen.training.losses import Answers, losses
 from prefgen.training.reward import RewardEngine, RewardModel, RewardPolicy
 from prefgen.training.run import prepare, train
@@ -34,24 +34,11 @@ from tests.cli.runs import called
 from tests.engines import tiny
 from tests.engines.zoo import ZOO
 from tests.train.pairs import CHOSEN, REJECTED, item, row
+from tests.train.quick import MODEL, QUICK
 from tests.trainers.sets import SCENES
 
-MODEL = SCENES / "model"
 RM = Objective(loss="rm")
-QUICK = Optimisation(
-    lr=1e-3,
-    projector_lr=0,
-    batch_size=2,
-    grad_accum=1,
-    max_steps=3,
-    save_steps=100,
-    lora_r=4,
-    lora_alpha=8,
-    validation=0.25,
-    save="adapter",
-    eval_steps=100,
-    gradient_checkpointing=False,
-)
+MEASURED = replace(QUICK, validation=0.25, eval_steps=100)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +53,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def job(runs: tuple[Path, ...], output: Path, **changes: Any) -> TrainingJob:
-    return TrainingJob(runs, output, EngineConfig(model=str(MODEL), device="cpu"), RM, replace(QUICK, **changes))
+    return TrainingJob(runs, output, EngineConfig(model=str(MODEL), device="cpu"), RM, replace(MEASURED, **changes))
 
 
 def run(given: TrainingJob, stop_after: int = 0, prepared: Prepared | None = None) -> list[dict[str, float]]:

@@ -20,7 +20,7 @@ from prefgen.requests import Rate, Rated, Reply, Request
 from prefgen.sources import SourceOptions
 from prefgen.training import online as online_
 from prefgen.training import rollouts
-from prefgen.training.config import Loss, Objective, Online, Optimisation
+from prefgen.training.config import Loss, Objective, Online
 from prefgen.training.logprobs import Policy, token_logps
 from prefgen.training.model import attach
 from prefgen.training.policy_gradient import Surrogate, gae, leave_one_out, ppo, rloo
@@ -29,21 +29,9 @@ from prefgen.training.rows import Item
 from prefgen.training.run import prepare, train
 from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
+from tests.train.quick import MODEL, QUICK
 from tests.trainers.sets import SCENES
 
-MODEL = SCENES / "model"
-QUICK = Optimisation(
-    lr=1e-3,
-    projector_lr=0,
-    batch_size=2,
-    grad_accum=1,
-    max_steps=3,
-    save_steps=100,
-    lora_r=4,
-    lora_alpha=8,
-    gradient_checkpointing=False,
-    save="adapter",
-)
 SAMPLED = Online("sampled", reward="scenes", online_args=("max_new_tokens=12", "candidates=3"))
 
 
