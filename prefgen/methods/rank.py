@@ -404,6 +404,8 @@ class Rank:
             views = (View(), View(rho=1.0))
             readings = (Score(sample.prompt, sample.loaded_images, view, text) for text in answers for view in views)
             read = yield from score(*readings)
+            if not all(scored.logps for scored in read):  # sampled answers may be empty
+                raise RowError("ANSWER_UNRATED", "an answer is empty, and has no mean log-probability")
             means = [sum(scored.logps) / len(scored.logps) for scored in read]
             return [seen - blind for seen, blind in zip(means[::2], means[1::2], strict=True)], []
         comparer = self.comparer()
