@@ -20,7 +20,6 @@ from typing import Literal
 from urllib.parse import unquote
 
 Match = Literal["exact", "tail", "name"]
-MATCHES: tuple[Match, ...] = ("exact", "tail", "name")
 
 COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})\.jpg")
 COCO_PREFIXES = ("", "COCO_train2014_", "COCO_val2014_")

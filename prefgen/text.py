@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import regex
 
 Splitter = Literal["sentencex", "newline", "none"]
-SPLITTERS: tuple[Splitter, ...] = ("sentencex", "newline", "none")
 
 
 class Pattern:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 NoiseSpace = Literal["encoder", "pixel-clamp", "pixel-wrap"]
 Schedule = Literal["paper", "code"]
 NOISE_SPACES: tuple[NoiseSpace, ...] = ("encoder", "pixel-clamp", "pixel-wrap")
-SCHEDULES: tuple[Schedule, ...] = ("paper", "code")
 NOISE_STEPS_MAX = 1000
 
 

@@ -19,7 +19,6 @@ from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection
 
 Side = Literal["chosen", "rejected"]
-SIDES: tuple[Side, ...] = ("chosen", "rejected")
 UNMATCHED = "UNMATCHED"
 # What tells how a rejected answer was made goes with it.
 _OF_REJECTED = (

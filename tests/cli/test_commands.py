@@ -14,19 +14,6 @@ from prefgen.errors import UsageError
 from prefgen.methods import BASELINES
 from tests.cli.runs import called, data_digests, prefgen, write_input
 
-# What every command that makes pairs with a model has.
-HUB = {"--dataset-config", "--dataset-revision"}
-ENGINE = {
-    "--base-model",
-    "--chat-template",
-    "--base-url",
-    "--engine",
-    "--engine-arg",
-    "--engine-key-env",
-    "--engine-timeout",
-    "--image-workers",
-}
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:

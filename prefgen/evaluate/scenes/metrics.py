@@ -26,8 +26,6 @@ _CELL_OF = {name: cell for cell, names in enumerate(PLACES) for name in names}
 _PLACE = re.compile("|".join(sorted(_CELL_OF, key=len, reverse=True)), re.IGNORECASE)  # the longest name wins
 _SENTENCE = re.compile(r"[^.!?]+[.!?]?")
 
-SPLITS = ("present", "absent-popular", "absent-adversarial")
-
 
 @dataclass(frozen=True)
 class Interval:
