@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prefgen.engines.chat.engine import ChatEngine
 
 TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
+_OF_USE = ("ANSWER_UNREVISED", "SENTENCE_VERIFIED", "SENTENCE_HALLUCINATED")  # reasons that a judge's reply gives
 TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run stops before it starts
@@ -354,7 +355,7 @@ class Trial:
     """The first rows of a run with paid replies: if none becomes a pair, the run stops.
 
     Attributes:
-        over: whether a row became a pair, so that nothing is held back any more.
+        over: whether a reply was of use, so that nothing is held back any more.
     """
 
     def __init__(self, engine: ChatEngine, calls: int | None) -> None:
@@ -370,7 +371,7 @@ class Trial:
             UnusableReplies: if it, and every one before it, came to nothing for one reason.
         """
         outcomes = found if isinstance(found, list) else [found]
-        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
+        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped) and outcome.reason not in _OF_USE]
         if len(dropped) < len(outcomes):
             self.over = True
             self._engine.hold(None)
