@@ -10,7 +10,6 @@ from prefgen.cli import options as o
 from prefgen.cli.params import Draft, command, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.methods import prompts
 from prefgen.methods.revise import Revise
 from prefgen.sources import SourceOptions
 
@@ -18,8 +17,7 @@ from prefgen.sources import SourceOptions
 @command
 def revise(
     ctx: typer.Context,
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     method: Draft[Revise],
     judge: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
@@ -31,7 +29,7 @@ def revise(
         ),
     ],
     run: o.RunOptions,
-    prompt: o.Prompt = None,
+    prompt: o.Prompt,
 ) -> None:
     """Have a judge that sees the picture repair the policy's own answers (2501.09695).
 
@@ -42,5 +40,5 @@ def revise(
     """
     from prefgen.cli import terminal
 
-    made = method.make(prompt=prompts.load("revise" if method.value("reply") == "json" else "revise-text", prompt))
-    terminal.make(ctx, made, input, source, engine, output, run, judge.make())
+    made = method.make(prompt=prompt.load("revise" if method.value("reply") == "json" else "revise-text"))
+    terminal.make(ctx, made, files, source, engine, run, judge.make())
