@@ -48,6 +48,9 @@ COMMANDS = {
     "mix": Entry(DATA, "Mix runs: a share or number of rows of each, interleaved.", "select:mix"),
     "sample": Entry(DATA, "Draw rows of a run at random, kept in their order.", "select:sample"),
     "filter": Entry(DATA, "Keep the rows that meet a condition.", "select:filter_"),
+    "verify-claims": Entry(
+        DATA, "Keep the pairs whose claims an open model confirms (2405.17220).", "verify_claims:verify_claims"
+    ),
     "dedup": Entry(DATA, "Drop rows with the same, or nearly the same, texts and pictures.", "select:dedup"),
     "split": Entry(DATA, "Split a run by pictures, so that none is in two splits.", "select:split"),
     "join": Entry(DATA, "Join runs: several rejected answers for one chosen, side by side.", "select:join"),
