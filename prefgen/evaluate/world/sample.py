@@ -8,6 +8,7 @@ tell seeing from guessing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from typing import TypeVar
 
@@ -255,6 +256,7 @@ UNBIASED = World(
 TRAINING = World(unbiased_share=0.2)
 
 
+@cache
 def possible_kinds(place: str) -> tuple[str, ...]:
     """Kinds that can be in a place."""
     return tuple(kind for kind in KINDS if SIZES[kind][SIZE_CLASS.get(place, 2)] and _stances(kind, place))
@@ -265,6 +267,7 @@ def partner(kind: str, place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(other for _, other in _bonds(kind, place)))
 
 
+@cache
 def _bonds(kind: str, place: str) -> list[tuple[Bond, str]]:
     """The bonds that a kind has in a place, with the kind that it brings along."""
     possible = possible_kinds(place)
@@ -278,6 +281,7 @@ def _bonds(kind: str, place: str) -> list[tuple[Bond, str]]:
     return found
 
 
+@cache
 def _stances(kind: str, place: str) -> list[tuple[str | None, str]]:
     """Actions of a kind with the surfaces of the place where it can be doing that."""
     surfaces = GEOMETRY[place].bands
@@ -343,7 +347,7 @@ def _drafts(world: World, scene: Scene, rng: np.random.Generator) -> list[_Draft
         count = int(rng.integers(1, 4))
         if rng.random() < world.typical_count_probability:
             count = TYPICAL_COUNT.get(kind, 1) if world.usual else 1
-        related = {other.other for other in relations.values() if other}
+        related = {other.other for other in relations.values() if other and other.word != "beside"}
         if kind in SINGLES or (relation and relation.word in ("on", "held by")) or kind in related or kind == "spoon":
             count = 1
         drafts.append(_Draft(kind, colour, count, relation))
