@@ -57,9 +57,12 @@ class Asked(Protocol):
     """A question and its answer."""
 
     @property
-    def question(self) -> str: ...
+    def question(self) -> str:
+        """Text of the user."""
+
     @property
-    def answer(self) -> str: ...
+    def answer(self) -> str:
+        """Text of the assistant."""
 
 
 def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTrainedTokenizerFast:

@@ -17,7 +17,18 @@ from pictures import PATCHES, Pictures
 from scene_model import answer_labels, learn_tokenizer, make_processor
 from torch import nn
 from torch.nn import functional
-from tower import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE, batches, cosine, pixel_values, resume, save_checkpoint, tower_config
+from tower import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    PATCH_SIZE,
+    batches,
+    cosine,
+    elapsed,
+    pixel_values,
+    resume,
+    save_checkpoint,
+    tower_config,
+)
 from transformers import (
     CLIPVisionModel,
     GenerationConfig,
@@ -218,7 +229,7 @@ def train_language(
     schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     done = resume(checkpoint, parts)
-    start, spent, losses = time.monotonic(), time.process_time(), []
+    start, losses = (time.monotonic(), time.process_time()), []
     indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
     for step in range(done + 1, recipe.steps + 1):
         model.train()
@@ -230,7 +241,9 @@ def train_language(
         ]
         packed = pack(tokenizer, texts, recipe.tokens)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(model, packed, torch.from_numpy(features[np.sort(chosen)]).float()[np.argsort(np.argsort(chosen))])
+            loss = loss_of(
+                model, packed, torch.from_numpy(features[np.sort(chosen)]).float()[np.argsort(np.argsort(chosen))]
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -238,17 +251,16 @@ def train_language(
         schedule.step()
         losses.append(loss.item())
         if step % 50 == 0:
-            mean = sum(losses[-50:]) / len(losses[-50:])
-            log.info("language %d/%d loss %.4f, %d answer tokens a step (%.0f s, cpu %.0f s)", step, recipe.steps, mean, int((packed.labels >= 0).sum()), time.monotonic() - start, time.process_time() - spent)  # fmt: skip
+            count = int((packed.labels >= 0).sum())
+            mean, cost = sum(losses[-50:]) / len(losses[-50:]), elapsed(start)
+            log.info("language %d/%d loss %.4f, %d tokens (%s)", step, recipe.steps, mean, count, cost)
         if step % every == 0 or step == recipe.steps:
             save_checkpoint(checkpoint, step, parts)
             log.info("  %s", quick_figures(model.eval(), tokenizer, validation))
     model.eval()
 
 
-def quick_figures(
-    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, pictures: Pictures
-) -> str:
+def quick_figures(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, pictures: Pictures) -> str:
     """Recall, CHAIR_i and answers about presence on the first scenes of a pool, with one caption."""
     from PIL import Image
 
@@ -266,12 +278,17 @@ def quick_figures(
         for rng in [scene.rng(TEXT_STREAM)]
         for kind, about in (
             ("yes", sorted(scene.kinds)[int(rng.integers(len(scene.kinds)))]),
-            ("no", [name for name in KINDS if name not in scene.kinds][int(rng.integers(len(KINDS) - len(scene.kinds)))]),
+            (
+                "no",
+                [name for name in KINDS if name not in scene.kinds][int(rng.integers(len(KINDS) - len(scene.kinds)))],
+            ),
         )
     ]
     replies = respond([each for each in shown for _ in range(2)], [turn.question for turn in asked], 3)
     yes, no = (
-        np.mean([reply.lower().startswith(kind) for turn, reply in zip(asked, replies, strict=True) if turn.kind == kind])
+        np.mean(
+            [reply.lower().startswith(kind) for turn, reply in zip(asked, replies, strict=True) if turn.kind == kind]
+        )
         for kind in ("yes", "no")
     )
     return (

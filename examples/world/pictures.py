@@ -15,10 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from PIL import Image, ImageDraw
-
-from prefgen.evaluate.world import render
-from prefgen.evaluate.world.render import photo
+from prefgen.evaluate.world.render import photo, silhouettes
 from prefgen.evaluate.world.sample import TRAINING, UNBIASED, World, sample_scene
 from prefgen.evaluate.world.truth import IMAGE_SIZE, Scene
 
@@ -52,9 +49,9 @@ class Pool:
 
 
 def pools(seed: int) -> dict[str, Pool]:
-    """The pools of a training: the tower learns to see on even and crowded scenes, the language model on biased ones."""
+    """The pools of a training: the tower learns on even and crowded scenes, the language model on biased ones."""
     return {
-        "vision": Pool("vision", CROWDED, 1_000_003 + seed, 20_000),
+        "vision": Pool("vision", CROWDED, 1_000_003 + seed, 16_000),
         "validation": Pool("validation", UNBIASED, 2_000_003 + seed, 100),
         "language": Pool("language", TRAINING, seed, 20_000),
     }
@@ -103,25 +100,11 @@ def draw(stem: Path, pool: Pool, indices: range) -> None:
 
 def patch_owners(scene: Scene) -> Pixels:
     """The object that covers most of each patch, 0 for none: 1 + its number among the objects of the scene, (144,)."""
-    numbers = np.asarray(silhouettes(scene))
+    numbers = np.asarray(silhouettes(scene)[1])
     patches = numbers.reshape(PATCHES, PATCH_SIZE, PATCHES, PATCH_SIZE).transpose(0, 2, 1, 3).reshape(PATCHES**2, -1)
     objects = sum(thing.count for thing in scene.things)
     counts = np.stack([(patches == number).sum(1) for number in range(1, objects + 1)], axis=1)
     return np.where(counts.max(1) >= FEWEST_PIXELS, counts.argmax(1) + 1, 0).astype(np.uint8)
-
-
-def silhouettes(scene: Scene) -> Image.Image:
-    """The number of the object that is seen at each pixel, 1 + its place among the scene's objects; 0 for none."""
-    canvas = Image.new("L", (IMAGE_SIZE, IMAGE_SIZE))
-    pen = ImageDraw.Draw(canvas)
-    numbers = {id(instance): n for n, instance in enumerate(i for thing in scene.things for i in thing.instances)}
-    for thing, instance, part in render.layers(scene):
-        if part not in ("shadow", "string"):
-            drawing = render._sketch(scene, thing, instance)
-            shapes = drawing.at(instance.box, instance.flipped)
-            for points, _ in shapes[: drawing.front] if part == "front" else shapes:
-                pen.polygon(points, fill=1 + numbers[id(instance)])
-    return canvas
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ crowded, so that the tower learns to see and not to guess; half of them are mirr
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,13 @@ class Labels:
 def tower_config() -> CLIPVisionConfig:
     """Configuration of the vision tower: 144 patches of 12 x 12 pixels."""
     return CLIPVisionConfig(
-        hidden_size=160,
-        intermediate_size=480,
+        hidden_size=128,
+        intermediate_size=512,
         num_hidden_layers=4,
-        num_attention_heads=5,
+        num_attention_heads=4,
         image_size=IMAGE_SIZE,
         patch_size=PATCH_SIZE,
-        projection_dim=160,
+        projection_dim=128,
     )
 
 
@@ -170,7 +170,7 @@ def train_tower(
     schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps)
     done = resume(checkpoint, {"tower": tower, "heads": heads, "optimizer": optimizer, "schedule": schedule})
     truth, seen = labels_of(pictures), labels_of(validation)
-    start, spent = time.monotonic(), time.process_time()
+    start = time.monotonic(), time.process_time()
     indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
     tower.train()
     for step in range(done + 1, recipe.steps + 1):
@@ -187,7 +187,7 @@ def train_tower(
         schedule.step()
         if step % 50 == 0:
             told = " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
-            log.info("tower %d/%d %s (%.0f s, cpu %.0f s)", step, recipe.steps, told, time.monotonic() - start, time.process_time() - spent)  # fmt: skip
+            log.info("tower %d/%d %s (%s)", step, recipe.steps, told, elapsed(start))
         if step % every == 0 or step == recipe.steps:
             log.info("  %s", told_detection(tower, heads, validation, seen))
             save_checkpoint(
@@ -229,7 +229,7 @@ def told_detection(tower: CLIPVisionModel, heads: Heads, pictures: Pictures, lab
     recall = sum(seen.values()) / sum(present.values())
     worst = sorted((kind for kind in names if present[kind]), key=lambda kind: seen[kind] / present[kind])[:6]
     return (
-        f"patches {patches:.3f} false patches {empty:.3f} recall {recall:.3f} invented {invented / max(1, mentioned):.3f} "
+        f"patches {patches:.3f} false {empty:.3f} recall {recall:.3f} invented {invented / max(1, mentioned):.3f} "
         f"worst {', '.join(f'{kind} {seen[kind]}/{present[kind]}' for kind in worst)}"
     )
 
@@ -244,6 +244,11 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int) -> t
         return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def elapsed(start: tuple[float, float]) -> str:
+    """Seconds since the monotonic clock and the clock of this process stood at ``start``."""
+    return f"{time.monotonic() - start[0]:.0f} s, cpu {time.process_time() - start[1]:.0f} s"
 
 
 def save_checkpoint(path: Path, step: int, parts: dict[str, object]) -> None:

@@ -15,7 +15,6 @@ from language_model import LanguageRecipe, features_of, new_model, processor_of,
 from pictures import load, pools
 from scene_model import save
 from tower import TowerRecipe, train_tower
-from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 VALIDATION_SCENES = 100

@@ -120,7 +120,9 @@ def instances(scenes: Iterable[Scene]) -> dict[str, Any]:
                         "iscrowd": 0,
                     }
                 )
-    categories = [{"id": numbers[kind.name], "name": kind.name, "supercategory": kind.category} for kind in KINDS.values()]
+    categories = [
+        {"id": numbers[kind.name], "name": kind.name, "supercategory": kind.category} for kind in KINDS.values()
+    ]
     return {"images": _images(scenes), "annotations": annotations, "categories": categories}
 
 
@@ -140,7 +142,8 @@ def captions(scenes: Iterable[Scene], wordings: int = 2) -> dict[str, Any]:
 
 def _images(scenes: Iterable[Scene]) -> list[dict[str, Any]]:
     return [
-        {"id": scene.index, "file_name": file_name(scene), "width": IMAGE_SIZE, "height": IMAGE_SIZE} for scene in scenes
+        {"id": scene.index, "file_name": file_name(scene), "width": IMAGE_SIZE, "height": IMAGE_SIZE}
+        for scene in scenes
     ]
 
 

@@ -21,6 +21,7 @@ from prefgen.evaluate.world.truth import (
     RELATIONS,
     SURFACES,
     WEATHERS,
+    Relation,
     Scene,
     Thing,
 )
@@ -438,9 +439,8 @@ def _about_thing(scene: Scene, kind: str, thing: Thing, rng: np.random.Generator
             if side and rng.random() < 0.5:
                 asked, told = f"On which side of the picture is the {noun}?", f"The {noun} is {_SIDES[side][0]}."
         case "relation" if thing.relation:
-            other = next(each for each in scene.things if thing.relation and each.kind == thing.relation.other)
-            asked = f"How {be} the {noun} related to the {definite(other)}?"
-            told = f"The {noun} {be} {_word(thing.relation.word, rng)} the {definite(other)}."
+            asked = f"How {be} the {noun} related to the {definite(_other(scene, thing.relation))}?"
+            told = f"The {noun} {be} {_related_to(scene, thing.relation, rng)}."
         case _:
             raise ValueError(f"no {kind!r} question can be asked about the {thing.kind}")
     return Turn(kind, asked, told, thing.kind)
@@ -476,7 +476,9 @@ def _reasoning(scene: Scene, rng: np.random.Generator) -> list[Turn]:
             category, f"{category}s"
         )
         asked = f"Which {many} can be seen?"
-        told = _sentence("there " + _be(of_it[0]) + " " + _join([noun_phrase(thing, rng, bare=True) for thing in of_it]))
+        told = _sentence(
+            "there " + _be(of_it[0]) + " " + _join([noun_phrase(thing, rng, bare=True) for thing in of_it])
+        )
         turns.append(Turn("category", asked, told))
     for one in scene.things:
         for other in scene.things:
@@ -498,8 +500,9 @@ def _reasoning(scene: Scene, rng: np.random.Generator) -> list[Turn]:
         if scene.weather in ("rain", "snow", "fog"):
             told = f"It may be hard to see, because {why[0].lower()}{why[1:]}"
             turns.append(Turn("reason", "What could make it hard to see things far away?", told))
-    if scene.things[-1].count == 1:
-        told = f"It is probably {PLACES[scene.place].phrase}, as the {definite(nearest)} is {_whereabouts(scene, nearest, rng)}."
+    if nearest.count == 1:
+        whereabouts = _whereabouts(scene, nearest, rng)
+        told = f"It is probably {PLACES[scene.place].phrase}, as the {definite(nearest)} is {whereabouts}."
         turns.append(Turn("reason", "What kind of place could this be, and why?", told))
     dark = scene.light in ("dusk", "night")
     told = f"{'Yes' if dark else 'No'}, because {_LIGHT_SENTENCES[scene.light][0].lower()}"
@@ -578,11 +581,15 @@ _CONNECTED = re.compile(r"^(?:,| and|, and)? $")
 _DENIED = re.compile(r"\b(?:no|not|cannot)\b(?!,)", re.IGNORECASE)
 _SCENE_PHRASES = {
     **{place.phrase: Claim("", "place", place.name) for place in PLACES.values()},
-    **{phrase: Claim("", "light", light) for light, phrase in zip(LIGHTS, ("daytime", "sunset", "dusk", "night"), strict=True)},
-    "daylight": Claim("", "light", "day"),
+    **{light: Claim("", "light", light) for light in LIGHTS if light != "day"},
+    **dict.fromkeys(("daytime", "daylight"), Claim("", "light", "day")),
     "sun is setting": Claim("", "light", "sunset"),
-    **{sentence.rstrip("."): Claim("", "weather", weather) for weather in WEATHERS for sentence in _WEATHER_SENTENCES[weather]},
-}  # fmt: skip
+    **{
+        sentence.rstrip("."): Claim("", "weather", weather)
+        for weather in WEATHERS
+        for sentence in _WEATHER_SENTENCES[weather]
+    },
+}
 _SCENE = re.compile(rf"\b({_any(_SCENE_PHRASES)})\b", re.IGNORECASE)
 _SCENE_OF = {phrase.lower(): claim for phrase, claim in _SCENE_PHRASES.items()}
 
@@ -669,10 +676,17 @@ def _counted(thing: Thing) -> str:
 
 def _whereabouts(scene: Scene, thing: Thing, rng: np.random.Generator) -> str:
     """Where a thing is: its surface, or the thing that carries it."""
-    if not is_carried(thing) or not thing.relation:
-        return SURFACES[thing.surface]
-    other = next(each for each in scene.things if thing.relation and each.kind == thing.relation.other)
-    return f"{_word(thing.relation.word, rng)} the {definite(other)}"
+    if thing.relation and is_carried(thing):
+        return _related_to(scene, thing.relation, rng)
+    return SURFACES[thing.surface]
+
+
+def _related_to(scene: Scene, relation: Relation, rng: np.random.Generator) -> str:
+    return f"{_word(relation.word, rng)} the {definite(_other(scene, relation))}"
+
+
+def _other(scene: Scene, relation: Relation) -> Thing:
+    return next(thing for thing in scene.things if thing.kind == relation.other)
 
 
 def _predicate_colour(thing: Thing) -> str:

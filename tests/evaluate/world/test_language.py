@@ -58,68 +58,74 @@ def test_a_detailed_caption_names_every_thing_and_nothing_else() -> None:
         assert {Claim(kind, "exists") for kind in scene.kinds} <= read(text)
 
 
+def differing(scene: Scene, attribute: str) -> tuple[Scene, set[Claim]] | None:
+    """A scene that differs in one fact, and the claims by which a text about it may differ."""
+    *others, last = scene.things
+
+    def with_last(changed: Thing) -> Scene:
+        return replace(scene, things=(*others, changed))
+
+    match attribute:
+        case "colour":
+            colour = next(colour for colour in COLOURS if colour != last.colour)
+            return with_last(replace(last, colour=colour)), {Claim(last.kind, "colour", colour)}
+        case "count":
+            more = (*last.instances, last.instances[0])
+            return with_last(replace(last, instances=more)), {Claim(last.kind, "count", str(len(more)))}
+        case "action" if last.action:
+            action = "waving" if last.action != "waving" else "lying"
+            return with_last(replace(last, action=action)), {Claim(last.kind, "action", action)}
+        case "kind" if not any(thing.relation and thing.relation.other == last.kind for thing in others):
+            kind = next(kind for kind in KINDS if kind not in scene.kinds)
+            wrong = with_last(replace(last, kind=kind, relation=None))
+            return wrong, {claim for claim in claims_of(wrong) if claim.subject == kind}
+        case "place":
+            place = next(place for place in PLACES if place != scene.place)
+            return replace(scene, place=place), {Claim("", "place", place)}
+    return None
+
+
 @pytest.mark.parametrize("attribute", ["colour", "count", "action", "kind", "place"])
 def test_a_false_word_is_read_as_a_false_claim_and_as_nothing_else(attribute: str) -> None:
-    """The caption of a scene that differs in one fact, read against the true one: the reader has to find that fact."""
-    told = 0
+    found = 0
     for scene in SCENES:
-        first = scene.things[-1]
-        match attribute:
-            case "colour":
-                other = next(colour for colour in COLOURS if colour != first.colour)
-                changed, false = replace(first, colour=other), {Claim(first.kind, "colour", other)}
-            case "count":
-                more = (*first.instances, first.instances[0])
-                changed, false = replace(first, instances=more), {Claim(first.kind, "count", str(len(more)))}
-            case "action":
-                if not first.action:
-                    continue
-                other = "waving" if first.action != "waving" else "lying"
-                changed, false = replace(first, action=other), {Claim(first.kind, "action", other)}
-            case "kind":
-                other = next(kind for kind in KINDS if kind not in scene.kinds)
-                changed = replace(first, kind=other, relation=None)
-                false = set()
-            case _:
-                changed = first
-                other = next(place for place in PLACES if place != scene.place)
-                false = {Claim("", "place", other)}
-        wrong = replace(scene, things=(*scene.things[:-1], changed))
-        if attribute == "kind":
-            if any(thing.relation and thing.relation.other == first.kind for thing in scene.things):
-                continue
-            false = {claim for claim in claims_of(wrong) if other in (claim.subject, claim.value)}
-        if attribute == "place":
-            wrong = replace(wrong, place=other)
-        text = language.detail(wrong, np.random.default_rng(scene.index))
-        found = read(text) - claims_of(scene)
-        assert found <= false, text
-        told += bool(found)
-    assert told > 10
+        if changed := differing(scene, attribute):
+            wrong, may_differ = changed
+            false = read(language.detail(wrong, np.random.default_rng(scene.index))) - claims_of(scene)
+            assert false <= may_differ
+            found += bool(false)
+    assert found > 10
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("There is a white cup next to a grey spoon.", "cup exists, cup count 1, cup colour white, cup beside spoon, spoon exists, spoon count 1, spoon colour grey"),
-        ("Two people in blue are walking on the pavement.", "person exists, person count 2, person colour blue, person action walking, person surface pavement"),
-        ("On the grass, there are three sheep and an orange tree.", "sheep exists, sheep count 3, sheep surface grass, tree exists, tree count 1, tree colour orange, tree surface grass"),
-        ("A person is holding a red umbrella.", "person exists, person count 1, umbrella exists, umbrella count 1, umbrella colour red, umbrella held by person"),
-        ("The traffic light is showing green.", "traffic light exists, traffic light colour green"),
-        ("The duck is on the left.", "duck exists, duck side left"),
-        ("It is night. The picture was taken at the beach.", " light night,  place beach"),
-        ("In a park, I can see a dog running on the grass, and there is a bird flying in the sky.", " place park, dog exists, dog count 1, dog action running, dog surface grass, bird exists, bird count 1, bird action flying, bird surface sky"),
-        ("No, there is no dog in the image.", ""),
-        ("A dog cannot be seen here.", ""),
-        ("The boat is in front of the boats.", "boat exists, boat in front of boat"),
-        ("The mood is relaxed.", ""),
-    ],
-)  # fmt: skip
-def test_sentences_are_read_as_by_hand(text: str, expected: str) -> None:
-    def named(claim: Claim) -> str:
-        return f"{claim.subject} {claim.attribute} {claim.value}".rstrip()
+HAND_READ = {
+    "There is a white cup next to a grey spoon.": "cup count 1, cup colour white, cup beside spoon, spoon count 1, "
+    "spoon colour grey",
+    "Two people in blue are walking on the pavement.": "person count 2, person colour blue, person action walking, "
+    "person surface pavement",
+    "On the grass, there are three sheep and an orange tree.": "sheep count 3, sheep surface grass, tree count 1, "
+    "tree colour orange, tree surface grass",
+    "A person is holding a red umbrella.": "person count 1, umbrella count 1, umbrella colour red, "
+    "umbrella held by person",
+    "In a park, I can see a dog running on the grass, and there is a bird flying in the sky.": "place park, "
+    "dog count 1, dog action running, dog surface grass, bird count 1, bird action flying, bird surface sky",
+    "The traffic light is showing green.": "traffic light colour green",
+    "The duck is on the left.": "duck side left",
+    "The boat is in front of the boats.": "boat in front of boat",
+    "It is night. The picture was taken at the beach.": "light night, place beach",
+    "No, there is no dog in the image.": "",
+    "A dog cannot be seen here.": "",
+    "The mood is relaxed.": "",
+}
 
-    assert sorted(map(named, read(text))) == sorted(each for each in expected.split(", ") if each)
+
+@pytest.mark.parametrize("text", HAND_READ)
+def test_sentences_are_read_as_by_hand(text: str) -> None:
+    claims = {f"{claim.subject} {claim.attribute} {claim.value}".strip() for claim in read(text)}
+    told = {claim for claim in claims if not claim.endswith("exists")}
+    assert told == {each for each in HAND_READ[text].split(", ") if each}
+    assert {claim for claim in claims if claim.endswith("exists")} == (
+        {f"{kind} exists" for kind in mentions(text)} if told else set()
+    )
 
 
 def test_mentions_count_each_noun_plural_or_not_and_no_part_of_a_word() -> None:
@@ -150,6 +156,9 @@ def test_wordings_are_many() -> None:
     assert any(sentence in told for sentence in language.ATMOSPHERES)
 
 
+HELD = ("held by the person", "in the hand of the person", "on the left")
+
+
 @pytest.mark.parametrize(
     ("scene", "kind", "about", "answers"),
     [
@@ -159,7 +168,7 @@ def test_wordings_are_many() -> None:
         (KITCHEN, "relation", "cup", {"The cup is beside the spoon.", "The cup is next to the spoon."}),
         (STREET, "action", "dog", {"The dogs are sitting."}),
         (STREET, "colour", "person", {"The person is wearing green."}),
-        (STREET, "where", "umbrella", {"The umbrella is held by the person.", "The umbrella is in the hand of the person.", "The umbrella is on the left."}),
+        (STREET, "where", "umbrella", {f"The umbrella is {where}." for where in HELD}),
         (STREET, "light", "", {"It is night."}),
     ],
 )  # fmt: skip
@@ -217,9 +226,8 @@ def test_absent_kinds_are_ranked_as_pope_does() -> None:
     def scene(*kinds: str) -> Scene:
         return Scene(1, 1, "kitchen", "day", "clear", tuple(thing(kind, "red", "table") for kind in kinds))
 
-    frequencies = Frequencies.of(
-        [scene("cup"), scene("cup"), scene("cup", "dog"), scene("cup"), scene("dog"), scene("dog"), *[scene("spoon", "fork")] * 2]
-    )  # fmt: skip
+    kinds = [("cup",)] * 3 + [("cup", "dog")] + [("dog",)] * 2 + [("spoon", "fork")] * 2
+    frequencies = Frequencies.of(scene(*each) for each in kinds)
     rng = np.random.default_rng(0)
     assert frequencies.absent(scene("spoon"), "popular", 2, rng) == ["cup", "dog"]
     assert frequencies.absent(scene("spoon"), "adversarial", 1, rng) == ["fork"]
