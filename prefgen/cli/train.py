@@ -21,7 +21,6 @@ from prefgen.sources import SourceOptions
 from prefgen.training.config import DEFAULTS, LOSSES, SWEEP_VALIDATION, Objective, Online, Optimisation, settled
 
 _MAKERS = ("bdhs", "dpo", "povid")
-_SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample", "split", "allow_urls")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def train(
         list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
     ],
     files: Annotated[o.InputOutput, o.folder("Folder for the trained model.")],
-    source: Annotated[Draft[SourceOptions], only(*_SFT)],
+    source: Draft[SourceOptions],
     objective: Objective,
     optimisation: Annotated[Optimisation, without(validation={"default": None, "optional": True})],
     training: Training,

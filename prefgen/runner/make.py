@@ -99,7 +99,10 @@ def _make(
         with reporter.progress(rows, done) as progress:
             fill(distribution, connected, job, directory, launch.provenance(job, identity), progress, console)
 
-    return complete(job.output, planned, card, reporter, fill_pending, distribution.part)
+    try:
+        return complete(job.output, planned, card, reporter, fill_pending, distribution.part)
+    finally:
+        build.release()  # where nothing was left to generate
 
 
 def _call(function: Callable[..., T], *arguments: object) -> T:
