@@ -197,7 +197,7 @@ def chair(
 
 @dataclass(frozen=True)
 class MmhalOptions:
-    """What MMHAL-Bench's judge is shown."""
+    """Options of MMHAL-Bench's judge."""
 
     with_image: bool = option(False, help="Show the judge the picture: MMHAL-V.", panel=JUDGE)
 
