@@ -35,7 +35,7 @@ class Lengths:
     """Counts tokens with a processor.
 
     Args:
-        image_token_id: the placeholder that stands for one image feature.
+        image_token_id: the placeholder of one image feature.
     """
 
     def __init__(self, processor: Any, image_token_id: int, model_name: str) -> None:

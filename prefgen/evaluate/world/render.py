@@ -58,7 +58,7 @@ def render(scene: Scene, scale: int = 1) -> Image.Image:
 
 
 def layers(scene: Scene) -> Iterator[tuple[Thing, Instance, str]]:
-    """What is painted, from the back to the front, with its part: shadow, string, whole, or a container's front."""
+    """Painting order, from back to front, with the part to paint: shadow, string, whole, or a container's front."""
     contained = {thing.relation.other for thing in scene.things if thing.relation and thing.relation.word == "in"}
     waiting: list[tuple[Thing, Instance, str]] = []
     for thing in scene.things:
