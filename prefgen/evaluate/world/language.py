@@ -284,7 +284,7 @@ class _Writer:
         return _sentence(_choice(self._rng, options))
 
     def _plain(self, thing: Thing) -> bool:
-        """Whether a thing can be named in a row of others: it does nothing, and nothing carries it."""
+        """A thing that can be named in a row of others: it does nothing, and nothing carries it."""
         return not thing.action and not is_carried(thing)
 
     def _related(self, thing: Thing) -> tuple[Thing, str, Thing] | None:
@@ -369,7 +369,7 @@ def noun_phrase(thing: Thing, rng: np.random.Generator, *, bare: bool = False) -
 
 
 def is_carried(thing: Thing) -> bool:
-    """Whether a thing is on, in or held by another, so that its own surface cannot be named."""
+    """A thing that is on, in or held by another, so that its own surface is not named."""
     return thing.relation is not None and thing.relation.word in ("on", "in", "held by")
 
 
@@ -675,7 +675,7 @@ def _counted(thing: Thing) -> str:
 
 
 def _whereabouts(scene: Scene, thing: Thing, rng: np.random.Generator) -> str:
-    """Where a thing is: its surface, or the thing that carries it."""
+    """The words for a place of a thing: its surface, or what carries it."""
     if thing.relation and is_carried(thing):
         return _related_to(scene, thing.relation, rng)
     return SURFACES[thing.surface]
