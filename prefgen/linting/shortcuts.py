@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import EXAMPLES, Example, Finding, Tally, shorten
+from prefgen.linting.findings import EXAMPLES, Example, Finding, RowTally, shorten
 from prefgen.linting.rows import PairRow
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class LengthBias:
     """Check of length as a shortcut to the rejected answer."""
 
     def __init__(self) -> None:
-        self._shorter, self._longer = Tally(), Tally()
+        self._shorter, self._longer = RowTally(), RowTally()
         self._words = self._squares = (0, 0)  # sums of words and of their squares, of chosen and rejected
 
     def see(self, row: PairRow) -> None:
