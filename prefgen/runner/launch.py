@@ -328,7 +328,7 @@ def _outcomes(
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
-    trial: Trial | None = None,
+    trial: FirstRows | None = None,
 ) -> list[Outcome]:
     """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -346,7 +346,7 @@ def _outcomes(
 
 
 def _driven(
-    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
+    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: FirstRows | None
 ) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
     """The outcomes of samples: all driven at once, but a few at a time while a judge is on trial."""
 
@@ -365,7 +365,7 @@ def _driven(
         yield tried + index, found
 
 
-class Trial:
+class FirstRows:
     """The first rows of a run with paid replies: if none becomes a pair, the run stops.
 
     Attributes:
@@ -419,7 +419,7 @@ class Trial:
         )
 
 
-def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
+def _trial(job: Job, directory: RunDirectory, engines: Engines) -> FirstRows | None:
     """A trial, if replies are paid for and none has been used yet."""
     if not job.judged or job.judge is None or job.judge.keep_going:
         return None
@@ -430,7 +430,7 @@ def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None
-    return Trial(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
+    return FirstRows(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
 
 
 def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:
