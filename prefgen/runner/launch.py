@@ -105,7 +105,7 @@ class Survey:
 
     Attributes:
         rows: rows of the input, those included that the reader drops.
-        planned: rows that they stand for.
+        planned: rows that they become.
         answers: reference answers of the first samples.
         head: the very first samples, images not loaded.
         reasons: for which the reader drops rows: how many, and the first one's detail.
@@ -185,7 +185,7 @@ def check_first(job: Job, reasons: Reasons, rows: int) -> None:
     if rows == TRIED_ROWS and not job.keep_going and [count for count, _ in reasons.values()] == [rows]:
         raise UsageError(
             f"none of the first {rows} rows of {job.input} can be used, all for one reason:\n{listed(reasons)}\n"
-            "--keep-going goes on behind them"
+            "--keep-going continues after them"
         )
 
 
@@ -367,7 +367,7 @@ class Trial:
         """Record the outcome of a row.
 
         Raises:
-            UnusableReplies: if it, and every one before it, came to nothing for one reason.
+            UnusableReplies: if it, and every one before it, failed for one reason.
         """
         outcomes = found if isinstance(found, list) else [found]
         dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
@@ -392,14 +392,15 @@ class Trial:
     def _stop(self, problems: list[str]) -> None:
         problems = [*(f"{one.reason}: {one.detail}" for one in self._dropped), *problems]
         reasons = Counter(problem.partition(":")[0] for problem in problems)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        message = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         shown = " ".join(self._engine.last_reply.split())[:400]
         raise UnusableReplies(
-            f"no pair came of the first {self._engine.calls} calls to the judge ({told or 'no reply was read'})\n"
+            f"no pair resulted from the first {self._engine.calls} calls to the judge "
+            f"({message or 'no reply was read'})\n"
             + (f"the last problem: {problems[-1]}\n" if problems else "")
             + (f"the latest reply: {shown}\n" if shown else "")
-            + "Replies are kept, and the same command goes on behind them for as many calls again; --keep-going asks "
-            "on, whatever they are worth"
+            + "Replies are kept, and the same command continues with as many calls again; --keep-going skips "
+            "this check"
         )
 
 
