@@ -107,7 +107,7 @@ def figure(found: Mapping[str, Any], key: str, factor: float = 1) -> Figure:
 
 
 def is_figure(value: Any) -> bool:
-    """Whether a value of an evaluation's JSON is one that `figure` reads."""
+    """True for a value of an evaluation's JSON that `figure` reads."""
     return isinstance(value, (int, float)) or (isinstance(value, Mapping) and "value" in value)
 
 
