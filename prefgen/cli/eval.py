@@ -18,7 +18,7 @@ from prefgen.options import DATA, JUDGE, MODELS, RUN, TEXT, check, option
 from prefgen.sources.options import SourceOptions
 
 if TYPE_CHECKING:
-    from prefgen.evaluate.benchmarks.run import Answering, Judging, Scored
+    from prefgen.evaluate.benchmarks.run import Answering, BenchmarkScores, Judging
 
 evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
 
@@ -402,7 +402,7 @@ def scenes(
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))
 
 
-def _show(found: Scored, options: BenchmarkOptions) -> None:
+def _show(found: BenchmarkScores, options: BenchmarkOptions) -> None:
     """Print the table and what was left out."""
     from prefgen.console import Console
     from prefgen.evaluate.benchmarks import compare as compare_

@@ -28,7 +28,7 @@ import PIL.Image
 
 from prefgen.errors import RowError
 from prefgen.formats.base import Exported, Exporter, Format, by_answer
-from prefgen.formats.reading import Draft, decoded, import_set, messages, needed
+from prefgen.formats.reading import PairDraft, decoded, import_set, messages, needed
 from prefgen.formats.roundtrip_column import Carried, beside, line_beside, read_beside, row_digest
 from prefgen.formats.writing import CARRIED_COLUMNS, rows
 from prefgen.images import format_of
@@ -54,13 +54,13 @@ class OpenAi:
         path = path / TRAIN if (path / TRAIN).is_file() else path
         kept = read_beside(path)
 
-        def read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+        def read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
             return _read(columns, kept.get(row_digest(columns)) if kept else None)
 
         return import_set(str(path) if path.exists() else src, self.name, self.licence, self.source, read)
 
 
-def _read(columns: Mapping[str, Any], kept: str | None) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any], kept: str | None) -> Iterator[PairDraft]:
     given, preferred, other = needed(columns, *_USED)
     given = decoded("input", given)
     if isinstance(given, Mapping):
@@ -70,7 +70,7 @@ def _read(columns: Mapping[str, Any], kept: str | None) -> Iterator[Draft]:
         said, rest = given, {}
     prompt = messages("input.messages", said)
     meta = {"input": rest} if rest else {}
-    yield Draft(prompt, None, preferred, other, _USED, meta=meta, carried=kept)
+    yield PairDraft(prompt, None, preferred, other, _USED, meta=meta, carried=kept)
 
 
 MAX_PICTURES = 10

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from prefgen.errors import ModelUnreachable, RowError
 from prefgen.formats.base import REJECTED_BY_IMAGE, Attempt, Exported, Exporter, Format, Loader, by_answer
-from prefgen.formats.reading import Draft, Message, import_set, messages, needed, question
+from prefgen.formats.reading import Message, PairDraft, import_set, messages, needed, question
 from prefgen.formats.roundtrip_column import COLUMN, Carried
 from prefgen.records import Dropped, Pair
 from prefgen.rundir.reader import REJECTED_PATHS, Stored
@@ -48,14 +48,14 @@ class Trl:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         chosen, rejected = needed(columns, "chosen", "rejected")
         prompt = columns.get("prompt")
         if prompt is None:
             prompt, chosen, rejected = _shared(chosen, rejected)
         asked = question(prompt, "prompt") if isinstance(prompt, str) else messages("prompt", prompt)
         image = next((columns[name] for name in ("images", "image") if columns.get(name)), None)
-        yield Draft(asked, image, chosen, rejected, ("images", "image", "prompt", "chosen", "rejected"))
+        yield PairDraft(asked, image, chosen, rejected, ("images", "image", "prompt", "chosen", "rejected"))
 
 
 def _shared(chosen: object, rejected: object) -> tuple[object, object, object]:

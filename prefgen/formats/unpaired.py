@@ -28,8 +28,8 @@ from prefgen import sources
 from prefgen.errors import RowError
 from prefgen.formats.base import Exported, Exporter, Format, by_answer
 from prefgen.formats.reading import (
-    Draft,
     Message,
+    PairDraft,
     answer_text,
     import_rows,
     known_images,
@@ -143,7 +143,7 @@ def _key(images: object, prompt: list[Message]) -> bytes:
     return hashlib.blake2b(written.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     members: list[_Answer] = columns[_MEMBERS]
     good, bad = ([member for member in members if member.good is mark] for mark in (True, False))
     for chosen in good:
@@ -153,9 +153,9 @@ def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
                 yield _draft(chosen, rejected, grouped=paired_with is None)
 
 
-def _draft(chosen: _Answer, rejected: _Answer, *, grouped: bool) -> Draft:
+def _draft(chosen: _Answer, rejected: _Answer, *, grouped: bool) -> PairDraft:
     used = {*chosen.used, *ID_COLUMNS, COLUMN, PAIRED_WITH}
-    return Draft(
+    return PairDraft(
         chosen.prompt,
         chosen.images,
         chosen.text,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import regex
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, Tally, shorten
+from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, RowTally, shorten
 from prefgen.linting.rows import PairRow
 from prefgen.text import REFUSAL
 
@@ -43,7 +43,7 @@ class YesNo:
 
     def __init__(self) -> None:
         self._said: Counter[tuple[str, str]] = Counter()
-        self._rows = Tally()
+        self._rows = RowTally()
 
     def see(self, row: PairRow) -> None:
         """Count the first words of a pair."""
@@ -86,7 +86,7 @@ class AnswerKinds:
     """Phrases that do not belong in answers, or occur on one side only."""
 
     def __init__(self) -> None:
-        self._found = {name: (Tally(), Tally()) for name in ("refusals", "blur-talk", "tags")}
+        self._found = {name: (RowTally(), RowTally()) for name in ("refusals", "blur-talk", "tags")}
 
     def see(self, row: PairRow) -> None:
         """Look for each kind of phrase in both answers."""
@@ -187,7 +187,7 @@ class Scripts:
     """Answers in another script than their counterpart."""
 
     def __init__(self) -> None:
-        self._mixed = Tally()
+        self._mixed = RowTally()
         self._scripts: Counter[str] = Counter()
 
     def see(self, row: PairRow) -> None:

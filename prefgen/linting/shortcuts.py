@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import EXAMPLES, Example, Finding, Tally, shorten
+from prefgen.linting.findings import EXAMPLES, Example, Finding, RowTally, shorten
 from prefgen.linting.rows import PairRow
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class LengthBias:
     """True if length alone distinguishes the rejected answer."""
 
     def __init__(self) -> None:
-        self._shorter, self._longer = Tally(), Tally()
+        self._shorter, self._longer = RowTally(), RowTally()
         self._sums = np.zeros((2, 2))  # of words and of their squares, for chosen and rejected
 
     def see(self, row: PairRow) -> None:

@@ -31,7 +31,7 @@ Better = Literal["higher", "lower"]
 
 @dataclass(frozen=True)
 class Iteration:
-    """What is done in every round.
+    """Commands and settings of all rounds.
 
     Attributes:
         output: folder.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prefgen.engines.chat.engine import ChatEngine
 
 TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
+_OF_USE = ("ANSWER_UNREVISED", "SENTENCE_VERIFIED", "SENTENCE_HALLUCINATED")  # reasons that a judge's reply gives
 TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run stops before it starts
@@ -313,7 +314,7 @@ def _outcomes(
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
-    trial: Trial | None = None,
+    trial: FirstRows | None = None,
 ) -> list[Outcome]:
     """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -331,7 +332,7 @@ def _outcomes(
 
 
 def _driven(
-    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
+    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: FirstRows | None
 ) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
     """The outcomes of samples: all driven at once, but a few at a time while a judge is on trial."""
 
@@ -350,11 +351,11 @@ def _driven(
         yield tried + index, found
 
 
-class Trial:
+class FirstRows:
     """The first rows of a run with paid replies: if none becomes a pair, the run stops.
 
     Attributes:
-        over: whether a row became a pair, so that nothing is held back any more.
+        over: whether a reply was of use, so that nothing is held back any more.
     """
 
     def __init__(self, engine: ChatEngine, calls: int | None) -> None:
@@ -370,7 +371,7 @@ class Trial:
             UnusableReplies: if it, and every one before it, failed for one reason.
         """
         outcomes = found if isinstance(found, list) else [found]
-        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
+        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped) and outcome.reason not in _OF_USE]
         if len(dropped) < len(outcomes):
             self.over = True
             self._engine.hold(None)
@@ -404,7 +405,7 @@ class Trial:
         )
 
 
-def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
+def _trial(job: Job, directory: RunDirectory, engines: Engines) -> FirstRows | None:
     """A trial, if replies are paid for and none has been used yet."""
     if not job.judged or job.judge is None or job.judge.keep_going:
         return None
@@ -415,7 +416,7 @@ def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None
-    return Trial(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
+    return FirstRows(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
 
 
 def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:

@@ -20,7 +20,7 @@ from prefgen.errors import EnvironmentFault, PrefgenError, UsageError
 from prefgen.records import Dropped, Outcome
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Filling, Made
-from prefgen.runner.task import Board, Queue, Task, progress_of
+from prefgen.runner.task import Board, Queue, WorkerTask, progress_of
 from prefgen.signals import Interrupts
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Cluster:
         remote = self._ray.remote(_called).options(**self._options)
         return self.get(remote.remote(os.getcwd(), function, *arguments))  # type: ignore[no-any-return]
 
-    def actor(self, task: Task) -> Any:
+    def actor(self, task: WorkerTask) -> Any:
         """Create an actor on any machine with room, now or later."""
         return self._ray.remote(_Actor).options(**self._options).remote(os.getcwd(), task)
 
@@ -120,7 +120,7 @@ class RayWorkers:
     """
 
     def __init__(
-        self, cluster: Cluster, task: Task, directory: RunDirectory, board: Board, say: Callable[[str], None]
+        self, cluster: Cluster, task: WorkerTask, directory: RunDirectory, board: Board, say: Callable[[str], None]
     ) -> None:
         self._cluster, self._task, self._board, self._say = cluster, task, board, say
         self._plan = directory.plan
@@ -192,7 +192,7 @@ class RayWorkers:
 class _Actor:
     """A worker, made an actor by Ray."""
 
-    def __init__(self, folder: str, task: Task) -> None:
+    def __init__(self, folder: str, task: WorkerTask) -> None:
         self._folder, self._task = folder, task
         self._filling: Filling | None = None
 

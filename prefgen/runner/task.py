@@ -16,7 +16,7 @@ from prefgen.runner.launch import Filling, Job, Made
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """Job, plan and provenance for a worker of a run that another process has opened. Can be pickled."""
 
     job: Job

@@ -29,7 +29,7 @@ from prefgen.runner.distribution import Distribution
 from prefgen.runner.launch import Filling, Job
 from prefgen.runner.local import LocalWorkers
 from prefgen.runner.reporter import Progress
-from prefgen.runner.task import Task
+from prefgen.runner.task import WorkerTask
 from prefgen.signals import Interrupts
 from prefgen.sources import SourceOptions
 from tests.cli.deadly import DeadlyTask, UnloadableTask
@@ -62,7 +62,7 @@ def opened(job: Job) -> RunDirectory:
     return RunDirectory.open(job.output, Plan(ROWS, SHARD, launch.fingerprint(job, Identity())))
 
 
-def with_workers(task: Task, directory: RunDirectory, said: list[str]) -> str:
+def with_workers(task: WorkerTask, directory: RunDirectory, said: list[str]) -> str:
     """Let two workers do the task; what a terminal shows of it."""
     shown = io.StringIO()
     with Progress(ROWS, 0, Console(file=shown, force_terminal=True, width=120)) as board:

@@ -233,7 +233,9 @@ def _water(pen: Backdrop, top: float, bottom: float) -> None:
 
 
 def _street(pen: Backdrop) -> None:
-    _sky(pen, 70)
+    _sky(pen, 72)
+    pen.far = 0.7
+    pen.rect(0, 70, IMAGE_SIZE, 14, (140, 140, 144))
     x = -pen.between(0, 16)
     lit = pen.scene.light in ("dusk", "night")
     while x < IMAGE_SIZE:

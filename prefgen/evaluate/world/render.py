@@ -79,6 +79,12 @@ def layers(scene: Scene) -> Iterator[tuple[Thing, Instance, str]]:
 
 def identities(scene: Scene) -> tuple[list[int], list[int]]:
     """Pixels of every object, in the order of things and their objects: of its whole silhouette, and uncovered."""
+    whole, seen = silhouettes(scene)
+    return whole, seen.histogram()[1 : 1 + len(whole)]
+
+
+def silhouettes(scene: Scene) -> tuple[list[int], Image.Image]:
+    """Pixels of every object's whole silhouette, and the object seen at each pixel: 1 + its number, 0 for none."""
     canvas = Image.new("L", (IMAGE_SIZE, IMAGE_SIZE))
     pen = ImageDraw.Draw(canvas)
     numbers = {id(instance): n for n, instance in enumerate(i for thing in scene.things for i in thing.instances)}
@@ -96,8 +102,7 @@ def identities(scene: Scene) -> tuple[list[int], list[int]]:
             whole[numbers[id(instance)]] = alone.histogram()[1]
         for points, _ in shapes[: drawing.front] if part == "front" else shapes:
             pen.polygon(points, fill=1 + numbers[id(instance)])
-    counts = canvas.histogram()
-    return whole, counts[1 : 1 + len(numbers)]
+    return whole, canvas
 
 
 def _sketch(scene: Scene, thing: Thing, instance: Instance) -> Sketch:

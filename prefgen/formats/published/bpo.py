@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError
-from prefgen.formats.reading import Draft, import_set, needed, question
+from prefgen.formats.reading import PairDraft, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 from prefgen.sources.turns import transposed
@@ -38,7 +38,7 @@ class Bpo:
         return import_set(src, self.name, self.licence, self.source, _read)
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     used = ("image", "prompt", "completions")
     image, asked, completions = needed(columns, *used)
     if isinstance(completions, dict):
@@ -56,7 +56,7 @@ def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
             (response,) = needed(other, "response")
             kind = str(other.get("type") or "")
             rest = {name: value for name, value in other.items() if name not in ("response", "type", "score")}
-            yield Draft(
+            yield PairDraft(
                 question(asked, "prompt"),
                 image,
                 chosen,
