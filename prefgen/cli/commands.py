@@ -68,7 +68,7 @@ COMMANDS = {
     "noise": Entry(LOOK, "Draw a picture under noise of all strengths and kinds."),
     "train": Entry(TRAIN, "Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
-    "iterate": Entry(TRAIN, "Make pairs with the current model, train on them, measure the result, and go on from it."),
+    "iterate": Entry(TRAIN, "Make pairs with the current model, train on them, measure, and go on from there."),
     "reproduce": Entry(TRAIN, "Make, train and measure all rows of a table of the paper (2407.02477)."),
     "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
     "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished:finalize"),
