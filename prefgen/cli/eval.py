@@ -62,7 +62,8 @@ def pope(
 ) -> None:
     """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
 
-    Questions are POPE's JSON lines. Answers are kept; the same command goes on, and scores anew with another --parser.
+    Questions are POPE's JSON lines. Answers are kept; the same command continues, and scores anew with another
+    --parser.
 
     Example: prefgen eval pope --questions coco_pope_random.json --image-root coco/val2014 -m aligned -o pope
     """

@@ -30,7 +30,6 @@ from prefgen.training.config import (
 )
 
 _MAKERS = ("bdhs", "dpo", "povid")
-_SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample", "split", "allow_urls")
 
 
 @command
@@ -41,7 +40,7 @@ def train(
         list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
     ],
     files: Annotated[o.InputOutput, o.folder("Folder for the trained model.")],
-    source: Annotated[Draft[SourceOptions], only(*_SFT)],
+    source: Draft[SourceOptions],
     objective: Objective,
     optimisation: Annotated[Optimisation, without(validation={"default": None, "optional": True})],
     training: Training,
@@ -68,7 +67,7 @@ def train(
 ) -> None:
     """Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole.
 
-    The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
+    The vision encoder stays frozen. The same command continues with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
 
     rm trains a reward model, by default as in the paper: --lr 2e-5, constant, 4,000 steps, a tenth held out.

@@ -100,7 +100,7 @@ def clashes(names: list[str]) -> list[Diagnosis]:
                 continue
             there = _version(requirement.name)
             if there is not None and not requirement.specifier.contains(there, prereleases=True):
-                text = f"{name} wants {requirement.name}{requirement.specifier}, installed is {there}"
+                text = f"{name} needs {requirement.name}{requirement.specifier}, installed is {there}"
                 advice = f"pip install '{requirement.name}{requirement.specifier}'"
                 found.append(Diagnosis("warning", "versions clash", text, advice))
     return found

@@ -13,7 +13,7 @@ from prefgen.engines.vllm import engine
 from prefgen.errors import PrefgenError
 
 _NEW_TOKENS = 256
-_USABLE = 0.9  # of the free memory; activations want some
+_USABLE = 0.9  # of the free memory; activations need some
 _RHO = 0.99
 
 
@@ -57,7 +57,7 @@ def _prompting(prompt: Prompting, width: int, height: int) -> list[Diagnosis]:
     )
     few = "the paper's model keeps about 29: --keep-tokens, or a lower --rho, does so here" if blind > 0.05 else ""
     found = [Diagnosis("warning" if few else "ok", "image tokens", text, few)]
-    ends = f"an answer starts behind {prompt.opening!r}, a given beginning goes on behind {prompt.continuing!r}"
+    ends = f"an answer starts after {prompt.opening!r}, a given beginning is continued after {prompt.continuing!r}"
     if prompt.continues:
         found.append(Diagnosis("ok", "chat template", ends))
     else:

@@ -5,7 +5,7 @@
     {"image": "a.jpg", "question": "What is this?", "response_a": "A cat.", "response_b": "A dog.", "preference": "A"}
 
 The answers are two columns that differ in their ending (``response_a`` and ``response_b``, ``output_1`` and
-``output_2``, ``response_0`` and ``response_1`` …). The label stands under ``preference``, ``winner``, ``choice``,
+``output_2``, ``response_0`` and ``response_1`` …). The label is under ``preference``, ``winner``, ``choice``,
 ``label``, ``better`` or ``better_response_id`` and is an ending or the name of a column. A label such as ``tie`` or
 ``both`` drops the row; one that is neither, such as 1 beside ``_a`` and ``_b``, is never guessed at.
 """

@@ -4,9 +4,9 @@ The defaults fit VL-RLHF's plain form and many others::
 
     {"image": "a.jpg", "prompt": "What is this?", "chosen": "A cat.", "rejected": "A dog."}
 
-``images`` stands for ``image``. Columns may be named otherwise: ``--prompt-column question --rejected-column reject``.
+``images`` is read as ``image``. Columns may be named otherwise: ``--prompt-column question --rejected-column reject``.
 An answer is a string or one message; a prompt is a string, or a list of messages. Where ``chosen`` or ``rejected`` is a
-list of answers, each chosen one stands against each rejected one, side by side as `prefgen join` puts them.
+list of answers, each chosen one is paired with each rejected one, side by side as `prefgen join` puts them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Jsonl:
     """Reader of flat rows.
 
     Attributes:
-        id_column: where the row's own id stands, if not in one of the usual columns.
+        id_column: column of the row's own id, if it is not one of the usual columns.
     """
 
     name: ClassVar[str] = "jsonl"

@@ -7,7 +7,7 @@ ShareGPT; what ``prefgen export --to llamafactory`` writes, and the mirror ``lla
 
 or Alpaca (``instruction``, ``input``, ``history``, ``chosen``, ``rejected`` as strings). SRC is a file with these
 column names, or a folder with ``dataset_info.json``, whose ``columns`` and ``tags`` are followed; `dataset` names the
-entry if there are several. ``images`` may be a bare string, though LLaMA-Factory itself wants a list.
+entry if there are several. ``images`` may be a bare string, though LLaMA-Factory itself needs a list.
 """
 
 from __future__ import annotations

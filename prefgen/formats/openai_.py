@@ -86,7 +86,7 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
 
         client.files.create(file=open("OUT/train.jsonl", "rb"), purpose="fine-tune")
 
-    Rows have the keys of OpenAI's guide and no other; what prefgen's own import reads besides stands in a hidden file
+    Rows have the keys of OpenAI's guide and no other; what prefgen's own import also reads is in a hidden file
     beside them. OpenAI's limits for pictures hold: JPEG, PNG or WebP in RGB or RGBA, 10 MB each, 10 in a row. Rows
     beyond them are left out. Its guide says that OpenAI's own models are tuned so on text alone; other services take
     pictures.

@@ -4,10 +4,10 @@ JSON Lines, Parquet or whatever else `prefgen` reads, in the shapes of distilabe
 
     {"image": "a.jpg", "prompt": "What is this?", "responses": ["A cat.", "A dog.", "A cup."], "scores": [5, 3, 1]}
 
-The answers stand under ``responses``, ``completions``, ``generations``, ``outputs``, ``candidates`` or ``answers``, as
+The answers are under ``responses``, ``completions``, ``generations``, ``outputs``, ``candidates`` or ``answers``, as
 texts or as objects with their own ``score``, ``rating`` or ``rank``. More is better in ``scores``, ``ratings`` and
 ``rewards``, less in ``ranks``; a column ``ranking`` is not read, since some sets mean the order of the answers by it.
-An answer without a number is left out of the pairing. By default the best answer stands against the worst (`pairing`);
+An answer without a number is left out of the pairing. By default the best answer is paired with the worst (`pairing`);
 equal scores never make a pair.
 """
 

@@ -50,8 +50,9 @@ class PairDraft:
         used: names of the columns that all this was made of; the others go to ``meta``.
         params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
         meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
-        row_id: the row's own id, where it stands in none of the usual columns.
-        grouped: whether several rejected answers of its row stand against its chosen one, as `prefgen join` puts them.
+        row_id: the row's own id, if it is in none of the usual columns.
+        grouped: whether several rejected answers of its row are paired with its chosen one, as `prefgen join` puts
+        them.
         carried: what `prefgen export` kept of the row outside of it; None where the row has a column for that, or
             nothing was kept.
     """
@@ -195,7 +196,7 @@ def _outcome(
         return Dropped(error.reason, f"{where}: {error.detail}", origin.source, draft.row_id or where)
     key = int(pair.sample.id, 16)
     if key in seen:
-        return Dropped.of(pair.sample, "DUPLICATE", f"{where}: the same pair stands in an earlier row")
+        return Dropped.of(pair.sample, "DUPLICATE", f"{where}: the same pair is in an earlier row")
     seen.add(key)
     return pair
 

@@ -8,7 +8,7 @@ Conversational; what ``prefgen export --to trl`` writes, and ``HuggingFaceH4/rla
      "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}]}
 
 Also read: a single ``image``; content as plain text, whose pictures then go in front of the first user turn; answers
-and prompts as plain strings (the standard format, where ``<image>`` may stand in the prompt; another model's own image
+and prompts as plain strings (the standard format, where ``<image>`` may be in the prompt; another model's own image
 token cannot be told from text); and no ``prompt`` at all, when both answers are whole conversations that share it.
 Text parts that hold ``<image>`` beside image parts are text. Parquet pads every part with every key: nulls are ignored.
 """

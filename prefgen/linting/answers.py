@@ -136,7 +136,7 @@ class AnswerKinds:
 class UnknownWords:
     """Words of rejected answers that occur in no prompt and no chosen answer: typos, garble, inventions.
 
-    What is natural is measured on the chosen answers themselves: the share of their words that stand in no other row.
+    What is natural is measured on the chosen answers themselves: the share of their words that are in no other row.
     """
 
     def __init__(self) -> None:
@@ -171,9 +171,9 @@ class UnknownWords:
             "warning" if grave else "info",
             unknown.total(),
             share,
-            f"{share:.2%} of rejected words stand in no prompt and no chosen answer; {natural:.2%} of chosen words "
-            f"stand in one row only{'; ' + words if words else ''}",
-            "Lower --temperature or --top-p: garbled words are easier to tell than wrong facts." if grave else "",
+            f"{share:.2%} of rejected words are in no prompt and no chosen answer; {natural:.2%} of chosen words "
+            f"are in one row only{'; ' + words if words else ''}",
+            "Lower --temperature or --top-p: garbled words are easier to recognise than wrong facts." if grave else "",
             tuple(self._examples[word] for word, _ in common[:EXAMPLES]),
             of_generation=True,
         )

@@ -54,7 +54,7 @@ class Repeats:
             "repeated-images",
             "warning" if worn else "info",
             rows,
-            f"{len(self._images):,} images for {rows:,} rows; one stands in {most:,} rows",
+            f"{len(self._images):,} images for {rows:,} rows; one is in {most:,} rows",
             "Use more images; split by image, or training and validation share them." if worn else "",
         )
         frequent = max(self._prompts.values(), default=0)
@@ -63,7 +63,7 @@ class Repeats:
             "repeated-prompts",
             "warning" if worn else "info",
             rows,
-            f"{len(self._prompts):,} prompts for {rows:,} rows; one stands in {frequent:,} rows",
+            f"{len(self._prompts):,} prompts for {rows:,} rows; one is in {frequent:,} rows",
             "Vary the prompts, or the policy learns one way of being asked." if worn else "",
         )
 

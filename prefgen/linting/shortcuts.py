@@ -136,13 +136,13 @@ def separate(pairs: list[tuple[str, str]]) -> Separation | None:
     vectorizer = CountVectorizer(
         ngram_range=(1, 2),
         token_pattern=r"\w+|[^\w\s]",
-        binary=True,  # or long answers would be told by their length, which has a check of its own
+        binary=True,  # or a long answer would be recognised by its length, which has a check of its own
         min_df=2,
         max_features=thresholds.CLASSIFIER_FEATURES,
     )
     try:
         features = vectorizer.fit_transform([text for side in (0, 1) for text in (pair[side] for pair in pairs)])
-    except ValueError:  # no word stands in two answers
+    except ValueError:  # no word is in two answers
         return None
     labels = np.repeat([0, 1], len(pairs))
     scores = np.zeros(len(labels))

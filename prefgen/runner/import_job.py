@@ -264,7 +264,7 @@ def import_pairs(job: ImportJob, card: Card, reporter: Reporter, *, dry_run: boo
 
 
 def _planned_rows(job: ImportJob, console: Console, *, with_pair: bool) -> int:
-    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
+    if Layout(job.output).plan.exists():  # a run to resume; only a new one needs a pass over its input
         return Layout(job.output).read_plan().rows
     found = survey(job)
     missing = found.missing
@@ -279,7 +279,7 @@ def _planned_rows(job: ImportJob, console: Console, *, with_pair: bool) -> int:
         )
     console.print(render_plan(found, job))
     if found.first is None:
-        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: what was found stands above, by reason")
+        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: see the reasons above")
     if with_pair:
         console.print(render_pair(found.first))
     return found.rows

@@ -20,7 +20,7 @@ from prefgen.errors import EnvironmentFault, PrefgenError, UsageError
 from prefgen.records import Dropped, Outcome
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Filling, Made
-from prefgen.runner.task import Board, Queue, WorkerTask, told
+from prefgen.runner.task import Board, Queue, WorkerTask, progress_of
 from prefgen.signals import Interrupts
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Cluster:
         """The result of a call.
 
         Raises:
-            Lost: if whoever was called is gone.
+            Lost: if the process that was called is gone.
             Exception: what the call raised.
         """
         errors = self._ray.exceptions
@@ -116,7 +116,7 @@ class RayWorkers:
     """One actor per group of GPUs, or per CPU, and the driver's loop.
 
     Args:
-        say: is told what a person should know.
+        say: called with messages for the user.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class _ProgressRecord:
         """Do nothing: the call's return says so."""
 
     def advance(self, outcome: Outcome) -> None:
-        self.rows.append(told(outcome))
+        self.rows.append(progress_of(outcome))
 
 
 def _called(folder: str, function: Callable[..., T], *arguments: object) -> T:
@@ -245,7 +245,7 @@ def _check_reachable(address: str) -> None:
     """Check that something listens at the address; Ray itself would retry for minutes.
 
     Raises:
-        OSError: if nobody does.
+        OSError: if none does.
     """
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():

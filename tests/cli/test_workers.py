@@ -279,7 +279,7 @@ def test_a_signal_to_the_parent_ends_all(number: signal.Signals, code: int, tmp_
     said, _ = process.communicate(timeout=120)
     assert process.returncode == code, said
     assert gone(workers)
-    assert code < 0 or "the same command goes on" in said
+    assert code < 0 or "the same command continues" in said
     assert 3 <= committed(tmp_path / "out") < 100
     assert called("verify", tmp_path / "out").returncode == 0
 

@@ -372,7 +372,7 @@ class Exchange:
         if wait >= left:
             raise Stopped(
                 f"the judge is to be left alone for {wait:.0f} s ({trouble.detail}), longer than "
-                "--request-deadline allows; what it answered is kept, and the same command goes on later",
+                "--request-deadline allows; what it answered is kept, and the same command continues later",
                 ExitCode.TERMINATED,
             )
         self._pause.extend(wait)

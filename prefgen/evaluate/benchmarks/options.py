@@ -96,7 +96,7 @@ class ChairOptions:
 
 @dataclass(frozen=True)
 class MmhalOptions:
-    """Options of MMHAL-Bench's judge."""
+    """Inputs of MMHAL-Bench's judge."""
 
     with_image: bool = option(False, help="Show the judge the picture: MMHAL-V.", panel=JUDGE)
 

@@ -7,7 +7,7 @@ One JSON list or JSON Lines; a row has one good answer and several bad ones, eac
                      {"score": 0, "response": "A blue dog on a table.", "type": "mllm-hal"},
                      {"score": 0, "response": "A red cup, a fork and a lamp.", "type": "llm-hal"}]}
 
-Every answer of the highest score is chosen and stands against every answer of a lower one, side by side as `prefgen
+Every answer of the highest score is chosen and paired with every answer of a lower one, side by side as `prefgen
 join` puts them. The rejected answer's ``type`` is the pair's variant, and is kept in ``meta`` too. The licence is not
 stated; the pictures are those of LLaVA's and ShareGPT4V's data.
 """

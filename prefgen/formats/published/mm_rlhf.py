@@ -6,7 +6,7 @@ folder that holds it. A row is a pair of two answers that people ranked::
     {"image": "short/000123.jpg", "prompt": "How many cups are there?", "chosen": "Three.", "rejected": "Two.",
      "chosen_reason": "Right.", "rejected_reason": "One is overlooked.", "is_tie": false}
 
-As in the set's training code, ``<image>`` in a prompt is left out and the picture stands before it. Rows with a
+As in the set's training code, ``<image>`` in a prompt is left out and the picture comes before the text. Rows with a
 ``video`` are dropped, and so are those whose ``is_tie`` is true. Reasons, reference log-probabilities and
 ``mixed_up_image`` are kept in ``meta``. ``data.jsonl``, the rankings that the pairs were made of, is not read.
 """

@@ -8,7 +8,7 @@ Parquet shards with embedded pictures. ``question`` has no ``<image>``, and ``id
      "image_path": "train2017/000000000017.jpg"}
 
 The variant for training adds ``logps``, a JSON string that is an object in newer files and a list in older ones; it
-is kept in ``meta`` as it stands.
+is kept in ``meta`` unchanged.
 """
 
 from __future__ import annotations
