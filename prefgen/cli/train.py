@@ -16,7 +16,7 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.options import flag
+from prefgen.options import check_choice, flag
 from prefgen.sources import SourceOptions
 from prefgen.training.config import (
     DEFAULTS,
@@ -32,10 +32,15 @@ from prefgen.training.config import (
 _MAKERS = ("bdhs", "dpo", "povid")
 
 
+def _known(loss: str) -> str:
+    check_choice("the loss", loss, LOSSES)
+    return loss
+
+
 @command
 def train(
     ctx: typer.Context,
-    loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
+    loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.", callback=_known)],
     runs: Annotated[
         list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
     ],
