@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,8 +13,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prefgen.cli.damage import Command
-from prefgen.errors import ExitCode, Stopped
+from prefgen.cli.params import check_values
+from prefgen.errors import ExitCode, Stopped, UsageError
 
+_WRONG: Any = typer.BadParameter.__mro__[1]  # UsageError of Click, or of the copy of Click that newer Typers hold
 MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
 
 
@@ -62,6 +65,7 @@ COMMANDS = {
     "noise": Entry(LOOK, "Draw a picture under noise of all strengths and kinds."),
     "train": Entry(TRAIN, "Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
+    "iterate": Entry(TRAIN, "Make pairs with the current model, train on them, measure the result, and go on from it."),
     "reproduce": Entry(TRAIN, "Make, train and measure all rows of a table of the paper (2407.02477)."),
     "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
     "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished:finalize"),
@@ -145,3 +149,32 @@ def load(name: str) -> Any:
     command = typer.main.get_command(made)
     command.name = name
     return command
+
+
+def check(words: Sequence[str]) -> None:
+    """Check that a command exists and takes its arguments, without running it.
+
+    Raises:
+        UsageError: naming the command and what is wrong with it.
+    """
+    try:
+        _check(*words)
+    except UsageError as error:
+        raise UsageError(f"{shlex.join(['prefgen', *words])}: {error}") from None
+
+
+def _check(name: str = "", *rest: str) -> None:
+    left = [*rest]
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name!r}; choose from {', '.join(COMMANDS)}")
+    command = load(name)
+    while inner := getattr(command, "commands", {}):
+        name, *left = left or [""]
+        if name not in inner:
+            raise UsageError(f"there is no command {name!r}; choose from {', '.join(inner)}")
+        command = inner[name]
+    try:
+        context = command.make_context(name, left)
+    except _WRONG as error:
+        raise UsageError(error.format_message()) from None
+    check_values(command.callback, context.params)

@@ -16,7 +16,7 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.options import check, flag, option
+from prefgen.options import check, check_choice, flag, option
 from prefgen.sources import SourceOptions
 from prefgen.training.config import DEFAULTS, LOSSES, SWEEP_VALIDATION, Objective, Online, Optimisation, settled
 
@@ -47,10 +47,15 @@ class Training:
             raise UsageError("--keep-all belongs to --sweep")
 
 
+def _known(loss: str) -> str:
+    check_choice("the loss", loss, LOSSES)
+    return loss
+
+
 @command
 def train(
     ctx: typer.Context,
-    loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
+    loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.", callback=_known)],
     runs: Annotated[
         list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
     ],

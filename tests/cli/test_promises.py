@@ -175,6 +175,7 @@ ELSEWHERE = {
     "train": "tests/train/test_saved.py",
     "push": "tests/card/test_push_store.py",
     "view": "tests/view/test_votes.py",
+    "iterate": "tests/reproduce/test_iterate.py",
     "reproduce": "tests/reproduce/test_reproduce.py",
 }
 """Commands that write and have the same promises tested in files of their own."""

@@ -66,7 +66,7 @@ ELSEWHERE = {
     "--ray": "tests/cli/test_ray.py",
     "--detector": "tests/engines/test_detectors.py",
 }
-SLOW = {"--workers", "--online"}  # run with -m slow
+SLOW = {"--workers", "--online", "iterate"}  # run with -m slow
 GIVEN = {
     "train": {"out": "out"},
     "evaluate": {"aligned": "aligned", "pope-base": "pope-base"},
@@ -165,6 +165,8 @@ class World:
             rest.append("--dry-run")  # tests/cli/test_push.py pushes to a Hub on loopback
         if words[1:3] == ["eval", "scenes"]:
             rest += ["--limit", "2"]
+        if rest[0] == "iterate":
+            rest = [re.sub(r"(--limit|--max-steps) \d+", r"\1 2", word) for word in [*rest, "--rounds", "1"]]
         if rest[0] == "train":  # that it runs is what is asked here, not what it learns
             rest += ["--max-steps", "1", "--grad-accum", "1"]
         done = called(*rest)
