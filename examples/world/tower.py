@@ -34,9 +34,9 @@ MIDDLE_WEIGHT, SCENE_WEIGHT = 4.0, 0.2
 class TowerRecipe:
     """Stage 1: the vision tower alone."""
 
-    steps: int = 1600
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
+    steps: int = 2200
+    batch_size: int = 32
+    learning_rate: float = 1.2e-3
     weight_decay: float = 0.05
     warmup_steps: int = 100
 
