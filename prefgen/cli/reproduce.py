@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,7 +15,7 @@ from prefgen.errors import UsageError
 from prefgen.options import DATA, MODELS, RUN, check, option
 
 if TYPE_CHECKING:
-    from prefgen.reproduce.recipes import Recipe
+    from prefgen.reproduce.recipes import Recipe, Scale
     from prefgen.reproduce.running import Request
 
 
@@ -41,13 +41,14 @@ class ReproduceOptions:
     )
     scale: str = option("paper", help="Sizes", choices=("paper", "tiny"), panel=RUN)
     input: str = option("", "--input", "-i", help="SFT rows: file, folder or Hub id.", panel=DATA)
-    image_root: str = option("", help="Folder of the pictures.", panel=DATA)
+    image_root: Sequence[str] = option((), help="Folder of the pictures; repeatable.", panel=DATA)
     sets: Sequence[str] = option((), "--set", help="NAME=FILE of a preference set; repeatable.", panel=DATA)
     evaluations: Sequence[str] = option(
         (), "--eval", help="A benchmark: 'pope --questions FILE …'; repeatable.", panel=DATA
     )
     model: str = option("", "--model", "-m", help="Model to align: folder or Hub id.", panel=MODELS)
     annotator: str = option("", help="Model that compares answers; else --model.", panel=MODELS)
+    judge: str = option("", help="Judge that corrupts answers, with options: 'gpt-4o --max-cost 50'.", panel=MODELS)
     train: str = option("", help="Options of every training command, such as '--beta 0.2'.", panel=RUN)
     list: bool = option(False, help="List the recipes.", panel=RUN)
     dry_run: bool = option(False, help="Print the commands and run none.", panel=RUN)
@@ -84,7 +85,7 @@ def reproduce(
         return
     if recipe is None:
         raise UsageError("name a recipe, or list them with --list")
-    request = _request(given, recipes.load(recipe))
+    request = _request(given, recipes.load(recipe, cast("Scale", given.scale)))
     request.check()
     if given.dry_run:
         for step in running.steps(request):
@@ -107,10 +108,6 @@ def _request(given: ReproduceOptions, recipe: Recipe) -> Request:
     from prefgen.reproduce.running import Request
 
     tiny = given.scale == "tiny"
-    if not tiny and not (given.input and given.model and (given.evaluations or recipe.together)):
-        raise UsageError(
-            "--scale paper needs --input, --model and at least one --eval; --scale tiny needs none of them"
-        )
     sets = [each.partition("=") for each in given.sets]
     if wrong := next((name for name, sign, file in sets if not (name and sign and file)), None):
         raise UsageError(f"--set {wrong}: give NAME=FILE")
@@ -118,11 +115,12 @@ def _request(given: ReproduceOptions, recipe: Recipe) -> Request:
         recipe,
         "tiny" if tiny else "paper",
         given.output,
-        given.model or str(FOLDER / "model"),
-        given.input or str(FOLDER / "llava_instruct.json"),
+        given.model or (str(FOLDER / "model") if tiny else ""),
+        given.input or (str(FOLDER / "llava_instruct.json") if tiny else ""),
         given.image_root,
         {name: file for name, _, file in sets},
-        given.evaluations or ("scenes --limit 40",),
+        given.evaluations or (("scenes --limit 20",) if tiny else ()),
         given.annotator,
+        given.judge,
         given.train,
     )
