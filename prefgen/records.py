@@ -167,7 +167,7 @@ class Pair:
         iteration: 1-based iteration in which the rejected answer was accepted; 0 for one that was imported.
         similarity: cosine similarity of the sentence embeddings of both answers; None where none was computed.
         seed: the run's seed.
-        spans: what was generated, as offsets into `rejected`; everything outside them stands in `chosen` as well.
+        spans: what was generated, as offsets into `rejected`; everything outside of them is in `chosen` as well.
         swaps: yes/no words that were exchanged, as offsets into `rejected`.
         cuts: where each sentence of `chosen` was cut, as offsets into `chosen`; empty for an unguided answer.
         finish: why each generated stretch ended (``stop``, ``eos`` or ``length``), in the order of `spans`.
@@ -176,7 +176,7 @@ class Pair:
         flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
         params: the method's options, as JSON types.
         record: what else the method has to say of this pair, as JSON types.
-        joined: where one chosen answer stands against several, in rows next to each other: ``group``, the same for all
+        joined: where one chosen answer is paired with several, in rows next to each other: ``group``, the same for all
             of them, and ``size``, their number.
     """
 

@@ -28,7 +28,7 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from prefgen.evaluate.scenes.render import IMAGE_SIZE
-from prefgen.evaluate.scenes.text import Mix, Turn, conversation
+from prefgen.evaluate.scenes.text import Mix, SceneQuestion, conversation
 from prefgen.evaluate.scenes.world import TEXT_STREAM, World, sample_scene
 
 WEIGHTS_FILE = "model.safetensors"
@@ -96,13 +96,13 @@ def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTr
     )
 
 
-def chat_text(tokenizer: PreTrainedTokenizerFast, turns: list[Turn], image_tokens: int = IMAGE_TOKENS) -> str:
+def chat_text(tokenizer: PreTrainedTokenizerFast, turns: list[SceneQuestion], image_tokens: int = IMAGE_TOKENS) -> str:
     """The conversation as the model reads it, image placeholders expanded, every answer closed by ``</s>``."""
     text = tokenizer.apply_chat_template(messages(turns), tokenize=False)
     return str(text).replace("<image>", "<image>" * image_tokens, 1)
 
 
-def messages(turns: list[Turn]) -> list[dict[str, object]]:
+def messages(turns: list[SceneQuestion]) -> list[dict[str, object]]:
     """Turns in the form that ``apply_chat_template`` takes; the image belongs to the first one."""
     result: list[dict[str, object]] = []
     for turn in turns:

@@ -33,7 +33,7 @@ from transformers.utils import logging as transformers_logging
 from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
 from prefgen.evaluate.scenes.render import photo
-from prefgen.evaluate.scenes.text import Mix, Turn, conversation
+from prefgen.evaluate.scenes.text import Mix, SceneQuestion, conversation
 from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, World, sample_scene
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ WATCHED = (
     "count/accuracy",
 )
 
-Sample = tuple[Scene, list[Turn]]
+Sample = tuple[Scene, list[SceneQuestion]]
 Inputs = dict[str, torch.Tensor]
 """Keyword arguments of the model: input_ids and labels (B, T), pixel_values, and so on."""
 

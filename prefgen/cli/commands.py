@@ -38,6 +38,7 @@ COMMANDS = {
     "povid": Entry(MAKE, "Make rejected answers by teacher forcing on a noised image."),
     "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
     "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (paper: section 5.3)."),
+    "revise": Entry(MAKE, "Have a judge that sees the picture repair the policy's own answers (2501.09695)."),
     "rank": Entry(MAKE, "Sample answers of the policy, have them judged, and pair the best with a worse one."),
     "sentences": Entry(MAKE, "Pair a true and an invented next sentence of the policy (2507.12455)."),
     "plan": Entry(MAKE, "Estimate GPU-hours, tokens, disk space and cost of a run."),

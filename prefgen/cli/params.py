@@ -111,7 +111,7 @@ class Draft(Generic[T]):
 
 
 @dataclass(frozen=True)
-class _Group:
+class _ParameterOptions:
     """The options of one parameter of a command."""
 
     kinds: tuple[type[Any], ...]
@@ -132,7 +132,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         TypeError: if two of them declare one name.
     """
     hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, _Group] = {}
+    groups: dict[str, _ParameterOptions] = {}
     parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if group := _group(hints[name]):
@@ -162,7 +162,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def _group(hint: Any) -> _Group | None:
+def _group(hint: Any) -> _ParameterOptions | None:
     """The options of an annotation; None for a plain Typer parameter."""
     part = OptionSubset()
     if get_origin(hint) is Annotated:
@@ -172,9 +172,9 @@ def _group(hint: Any) -> _Group | None:
         (inside,) = get_args(hint)
         kinds = get_args(inside) or (inside,)
         options = part.of(kinds[0]) if len(kinds) == 1 else part.over(_joint(kinds))
-        return _Group(kinds, options, draft=True)
+        return _ParameterOptions(kinds, options, draft=True)
     if isinstance(hint, type) and is_dataclass(hint):
-        return _Group((hint,), part.of(hint), draft=False)
+        return _ParameterOptions((hint,), part.of(hint), draft=False)
     return None
 
 

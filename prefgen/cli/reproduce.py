@@ -66,7 +66,7 @@ def reproduce(
 ) -> None:
     """Make, train and measure all rows of a table of the paper (2407.02477).
 
-    Each command of the recipe is printed and run once; the same command goes on where it was stopped.
+    Each command of the recipe is printed and run once; the same command continues where it was stopped.
 
     Example: prefgen reproduce table15 --scale tiny --output table15
     """

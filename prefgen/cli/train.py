@@ -82,7 +82,7 @@ def train(
 ) -> None:
     """Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole.
 
-    The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
+    The vision encoder stays frozen. The same command continues with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
 
     rm trains a reward model, by default as in the paper: --lr 2e-5, constant, 4,000 steps, a tenth held out.

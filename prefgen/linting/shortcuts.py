@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import EXAMPLES, Example, Finding, Tally, shorten
+from prefgen.linting.findings import EXAMPLES, Example, Finding, RowTally, shorten
 from prefgen.linting.rows import PairRow
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class LengthBias:
     """True if length alone distinguishes the rejected answer."""
 
     def __init__(self) -> None:
-        self._shorter, self._longer = Tally(), Tally()
+        self._shorter, self._longer = RowTally(), RowTally()
         self._sums = np.zeros((2, 2))  # of words and of their squares, for chosen and rejected
 
     def see(self, row: PairRow) -> None:
@@ -136,13 +136,13 @@ def separate(pairs: list[tuple[str, str]]) -> Separation | None:
     vectorizer = CountVectorizer(
         ngram_range=(1, 2),
         token_pattern=r"\w+|[^\w\s]",
-        binary=True,  # or long answers would be told by their length, which has a check of its own
+        binary=True,  # or a long answer would be recognised by its length, which has a check of its own
         min_df=2,
         max_features=thresholds.CLASSIFIER_FEATURES,
     )
     try:
         features = vectorizer.fit_transform([text for side in (0, 1) for text in (pair[side] for pair in pairs)])
-    except ValueError:  # no word stands in two answers
+    except ValueError:  # no word is in two answers
         return None
     labels = np.repeat([0, 1], len(pairs))
     scores = np.zeros(len(labels))

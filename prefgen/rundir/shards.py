@@ -1,12 +1,12 @@
 """Writing a run directory: plan, atomic commits, resume, and the finished data set.
 
-`prefgen.rundir.layout` says what stands where. A kill at any moment leaves either a file that nothing refers to, which
-is written again, or a completed step, which is not repeated. Nothing that depends on time goes into data/, so a resumed
-run ends with the bytes of an unbroken one.
+`prefgen.rundir.layout` lists the files. A kill at any moment leaves either a file without a reference, which is written
+again, or a completed step, which is not repeated. No content of data/ depends on time, so a resumed run ends with the
+bytes of an uninterrupted one.
 
-Several processes may fill one directory. What they share changes only under the run's lock: whoever comes first writes
-the plan, a shard is committed by the rename of its record unless it has one already, and whoever finds that none is
-missing makes the data set. So a shard that two processes made counts once, whichever was first.
+Several processes may fill one directory. What they share changes only under the run's lock: the first process
+writes the plan, a shard is committed by the rename of its record unless it has one already, and the process that finds
+none missing writes the data set. So a shard that two processes made counts once.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prefgen.engines.chat.engine import ChatEngine
 
 TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
+_OF_USE = ("ANSWER_UNREVISED", "SENTENCE_VERIFIED", "SENTENCE_HALLUCINATED")  # reasons that a judge's reply gives
 TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run stops before it starts
@@ -105,7 +106,7 @@ class Survey:
 
     Attributes:
         rows: rows of the input, those included that the reader drops.
-        planned: rows that they stand for.
+        planned: rows that they become.
         answers: reference answers of the first samples.
         head: the very first samples, images not loaded.
         reasons: for which the reader drops rows: how many, and the first one's detail.
@@ -185,7 +186,7 @@ def check_first(job: Job, reasons: Reasons, rows: int) -> None:
     if rows == TRIED_ROWS and not job.keep_going and [count for count, _ in reasons.values()] == [rows]:
         raise UsageError(
             f"none of the first {rows} rows of {job.input} can be used, all for one reason:\n{listed(reasons)}\n"
-            "--keep-going goes on behind them"
+            "--keep-going continues after them"
         )
 
 
@@ -313,7 +314,7 @@ def _outcomes(
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
-    trial: Trial | None = None,
+    trial: FirstRows | None = None,
 ) -> list[Outcome]:
     """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -331,7 +332,7 @@ def _outcomes(
 
 
 def _driven(
-    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
+    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: FirstRows | None
 ) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
     """The outcomes of samples: all driven at once, but a few at a time while a judge is on trial."""
 
@@ -350,11 +351,11 @@ def _driven(
         yield tried + index, found
 
 
-class Trial:
+class FirstRows:
     """The first rows of a run with paid replies: if none becomes a pair, the run stops.
 
     Attributes:
-        over: whether a row became a pair, so that nothing is held back any more.
+        over: whether a reply was of use, so that nothing is held back any more.
     """
 
     def __init__(self, engine: ChatEngine, calls: int | None) -> None:
@@ -367,10 +368,10 @@ class Trial:
         """Record the outcome of a row.
 
         Raises:
-            UnusableReplies: if it, and every one before it, came to nothing for one reason.
+            UnusableReplies: if it, and every one before it, failed for one reason.
         """
         outcomes = found if isinstance(found, list) else [found]
-        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
+        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped) and outcome.reason not in _OF_USE]
         if len(dropped) < len(outcomes):
             self.over = True
             self._engine.hold(None)
@@ -392,18 +393,19 @@ class Trial:
     def _stop(self, problems: list[str]) -> None:
         problems = [*(f"{one.reason}: {one.detail}" for one in self._dropped), *problems]
         reasons = Counter(problem.partition(":")[0] for problem in problems)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        message = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         shown = " ".join(self._engine.last_reply.split())[:400]
         raise UnusableReplies(
-            f"no pair came of the first {self._engine.calls} calls to the judge ({told or 'no reply was read'})\n"
+            f"no pair resulted from the first {self._engine.calls} calls to the judge "
+            f"({message or 'no reply was read'})\n"
             + (f"the last problem: {problems[-1]}\n" if problems else "")
             + (f"the latest reply: {shown}\n" if shown else "")
-            + "Replies are kept, and the same command goes on behind them for as many calls again; --keep-going asks "
-            "on, whatever they are worth"
+            + "Replies are kept, and the same command continues with as many calls again; --keep-going skips "
+            "this check"
         )
 
 
-def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
+def _trial(job: Job, directory: RunDirectory, engines: Engines) -> FirstRows | None:
     """A trial, if replies are paid for and none has been used yet."""
     if not job.judged or job.judge is None or job.judge.keep_going:
         return None
@@ -414,7 +416,7 @@ def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None
-    return Trial(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
+    return FirstRows(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
 
 
 def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:

@@ -30,7 +30,7 @@ from tests import faults
 from tests.cli.runs import called, data_digests, start, write_input
 from tests.evaluate.benchmarks import world
 from tests.handmade import PROVENANCE, outcomes, plan
-from tests.judge import MODEL, Judge, corrupted
+from tests.judge import MODEL, Judge, good
 
 FAULTS: tuple[faults.Fault, ...] = ("kill", "full")
 MOMENTS = 3  # of each command and fault; all of them with -m slow
@@ -137,6 +137,7 @@ TABLE: dict[str, Row] = {
         )
     ),
     "corrupt": Row(lambda given, out: (*made("corrupt", *asked(given)).words(given, out),)),
+    "revise": Row(lambda given, out: (*made("revise", *FAKE, *asked(given)).words(given, out),)),
     "demo": Row(lambda given, out: ("demo", "--limit", "3", "-o", out)),
     "import": selected(lambda given: ("import", "ms-swift", given / "swift")),
     "mix": selected(lambda given: ("mix", f"{given / 'one'}:0.5", f"{given / 'two'}:4")),
@@ -206,7 +207,7 @@ def judged(number: int, body: dict[str, Any]) -> str:
     ):
         if words in said:
             return reply
-    return corrupted(body)
+    return good(number, body)
 
 
 @pytest.fixture(scope="module")

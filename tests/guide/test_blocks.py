@@ -31,7 +31,7 @@ from tests.cli.runs import called
 from tests.evaluate.benchmarks import world
 from tests.evaluate.benchmarks.test_chair import coco_files
 from tests.formats.written import povid_row, vlfeedback_row, write_json, write_lines
-from tests.judge import Judge, corrupted
+from tests.judge import Judge, good
 from tests.store import s3
 
 ROOT = Path(__file__).parents[2]
@@ -124,13 +124,13 @@ def test_what_is_not_run_here_is_run_elsewhere() -> None:
     assert sum(runs_here(words) for block in BLOCKS for words in block.lines) > 36
 
 
-def reply(_: int, body: dict[str, Any]) -> str:
-    """The judge: corrupts an answer, or prefers the shorter of two."""
+def reply(number: int, body: dict[str, Any]) -> str:
+    """The judge: corrupts or repairs an answer, or prefers the shorter of two."""
     content = body["messages"][-1]["content"]
     text = content if isinstance(content, str) else content[-1]["text"]
     if found := re.search(r"--- \w+ answer A\n(.*)\n--- \w+ answer B\n(.*)\n--- \w+ end", text, re.DOTALL):
         return json.dumps({"reason": "length", "verdict": "A" if len(found[1]) < len(found[2]) else "B"})
-    return corrupted(body)
+    return good(number, body)
 
 
 @dataclass

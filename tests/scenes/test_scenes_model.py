@@ -15,11 +15,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.measure import evaluate, responder
 from prefgen.evaluate.scenes.render import photo
-from prefgen.evaluate.scenes.text import Turn
+from prefgen.evaluate.scenes.text import SceneQuestion
 
 FOLDER = Path(scenes.__file__).parent
 MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"
-TURNS = [Turn("caption", "What is it?", "A red star."), Turn("yes", "Is it red?", "Yes.")]
+TURNS = [SceneQuestion("caption", "What is it?", "A red star."), SceneQuestion("yes", "Is it red?", "Yes.")]
 PREFIXES = (
     "vision_tower.vision_model.",
     "multi_modal_projector.linear_1.",

@@ -120,7 +120,7 @@ _PLACES = (
     Place("study", "in a study", ("desk", "wall"), indoors=True),
     Place("living room", "in a living room", ("floor", "wall"), indoors=True),
     Place("street", "on a street", ("pavement", "road", "sky")),
-    Place("park", "in a park", ("grass", "path", "pond", "sky")),
+    Place("park", "in a park", ("grass", "pond", "sky")),
     Place("meadow", "in a meadow", ("grass", "sky")),
     Place("beach", "at the beach", ("sand", "water", "sky")),
     Place("sea", "on the sea", ("water", "sky")),
@@ -134,7 +134,6 @@ SURFACES = {
     "pavement": "on the pavement",
     "road": "on the road",
     "grass": "on the grass",
-    "path": "on the path",
     "pond": "in the pond",
     "sand": "on the sand",
     "water": "in the water",
@@ -199,7 +198,7 @@ class Thing:
 
     @property
     def visibility(self) -> float:
-        """How well the best visible object can be seen, 0..1: its uncovered share times the contrast left."""
+        """Visibility of the object that is seen best, 0..1: its uncovered share times the contrast left."""
         return self.clarity * max(instance.shown for instance in self.instances)
 
 
