@@ -99,11 +99,11 @@ class Recipe:
 
     @property
     def evaluates(self) -> bool:
-        """Whether its arms end in models that are measured one by one."""
+        """True if its arms end in models that are measured one by one."""
         return not self.together and any(arm.model for arm in self.arms)
 
     def has(self, place: str) -> bool:
-        """Whether one of its commands has this place."""
+        """True if one of its commands has this place."""
         lines = [each.command for each in self.sets.values()]
         lines += [line for arm in self.arms for line in (*arm.steps, arm.model, arm.judge)]
         return any(f"{{{place}}}" in line for line in (*lines, self.together))

@@ -35,13 +35,13 @@ _SCALED: Mapping[Scale, Mapping[str, str]] = {
         "train": "",
     },
     "tiny": {
-        "sample": "--limit 16",
+        "sample": "--limit 32",
         "few": "--rows 8",
         "judged": "--limit 4",
         "online": "--fallback stored --max-fallback 1",
         "similar": "--similarity-model minilm",
         "held": "--validation 0.5",
-        "train": "--max-steps 4 --batch-size 4 --grad-accum 1 --lora-r 8 --lora-alpha 16 --lr 3e-4",
+        "train": "--max-steps 12 --batch-size 4 --grad-accum 1 --lora-r 8 --lora-alpha 16 --lr 2e-4",
     },
 }
 
