@@ -176,6 +176,7 @@ ELSEWHERE = {
     "push": "tests/card/test_push_store.py",
     "view": "tests/view/test_votes.py",
     "reproduce": "tests/reproduce/test_reproduce.py",
+    "eval lmms": "tests/evaluate/benchmarks/test_lmms.py",
 }
 """Commands that write and have the same promises tested in files of their own."""
 
