@@ -144,7 +144,7 @@ def test_a_judge_has_a_cell_for_every_set(tmp_path: Path) -> None:
             step.kept.write_text(json.dumps(judged))
     lines = tables.markdown(tables.table(asked)).splitlines()
     assert lines[4] == "| | vlfeedback, paper | vlfeedback | rlhf-v, paper | rlhf-v | povid, paper | povid |"
-    assert lines[6].endswith("| 79.10 |  | 81.88 | 90.00 [80.00, 100.00] | 92.96 | 90.00 [80.00, 100.00] |")
+    assert lines[6].endswith("| 79.10 | nan | 81.88 | 90.00 [80.00, 100.00] | 92.96 | 90.00 [80.00, 100.00] |")
 
 
 def test_a_curve_has_a_row_for_every_size_and_set(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ def mix(first: RGB, second: RGB, share: float) -> RGB:
     return red, green, blue
 
 
+def scaled(colour: RGB, shares: tuple[float, float, float]) -> RGB:
+    """Colour of which only a share of each channel is left."""
+    red, green, blue = (round(channel * share) for channel, share in zip(colour, shares, strict=True))
+    return red, green, blue
+
+
 @dataclass(frozen=True)
 class Shape:
     """A filled polygon; ``points`` is float (n, 2)."""
@@ -71,14 +77,14 @@ class Sketch:
     contour: RGB
     front: int = 0
 
-    def at(self, box: Box, flipped: bool = False) -> list[tuple[list[float], Fill]]:
-        """The polygons in a box, as flat lists of coordinates."""
+    def at(self, box: Box, flipped: bool = False) -> list[tuple[np.ndarray, Fill]]:
+        """The polygons in a box, as flat arrays of coordinates."""
         left, top, right, bottom = box
         scale = np.array([right - left, bottom - top])
         offset = np.array([left, top])
         if flipped:
             scale, offset = np.array([left - right, bottom - top]), np.array([right, top])
-        return [((shape.points * scale + offset).ravel().tolist(), shape.fill) for shape in self.shapes]
+        return [((shape.points * scale + offset).ravel(), shape.fill) for shape in self.shapes]
 
 
 class Pen:

@@ -152,7 +152,7 @@ def test_what_cannot_be_run_is_named(arguments: tuple[str, str], message: str, p
     for name, kind in (("other", "bert"), ("a,b", "llava")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind}))
-    given = {"--python": python, "--tasks": TASK, "-m": SCENES / "model"}
+    given: dict[str, str | Path] = {"--python": python, "--tasks": TASK, "-m": SCENES / "model"}
     given |= {arguments[0]: arguments[1].format(tmp=tmp_path)}
     done = called("eval", "lmms", *(word for pair in given.items() for word in pair), "-o", tmp_path / "out")
     assert done.returncode == 2, done.stderr
