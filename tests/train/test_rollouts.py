@@ -23,7 +23,16 @@ from prefgen.training import rollouts
 from prefgen.training.config import Loss, Objective, Online
 from prefgen.training.logprobs import Policy, token_logps
 from prefgen.training.model import attach
-from prefgen.training.policy_gradient import Surrogate, gae, leave_one_out, ppo, rloo
+from prefgen.training.policy_gradient import (
+    NOT_WHITENED,
+    Surrogate,
+    Whitening,
+    gae,
+    leave_one_out,
+    ppo,
+    rloo,
+    token_advantages,
+)
 from prefgen.training.rollouts import ValuePolicy
 from prefgen.training.rows import Item
 from prefgen.training.run import prepare, train
@@ -96,15 +105,52 @@ def test_ppo_by_hand() -> None:
     old, reference = [torch.tensor([-1.0, -2.0])], [torch.tensor([-2.0, -2.0])]
     values = [torch.tensor([0.5, 0.25])]
     settings = Surrogate(beta=0.2, clip=0.2, lam=1.0, value_weight=0.1)
-    loss, of_values = ppo(old, values, old, values, reference, torch.tensor([1.0]), settings)
+    advantages = token_advantages(old, values, reference, torch.tensor([1.0]), settings)
     returns = [-0.2 + 1.0, 1.0]
-    advantages = [returns[0] - 0.5, returns[1] - 0.25]
+    assert advantages[0].tolist() == pytest.approx([returns[0] - 0.5, returns[1] - 0.25])
+    loss, of_values = ppo(old, values, old, values, advantages, NOT_WHITENED, settings)
     squares = sum((one - value) ** 2 for one, value in zip(returns, (0.5, 0.25), strict=True)) / 4
     assert of_values.item() == pytest.approx(squares)
-    assert loss.item() == pytest.approx(-sum(advantages) / 2 + 0.1 * squares)
+    assert loss.item() == pytest.approx(-(0.3 + 0.75) / 2 + 0.1 * squares)
     moved = [torch.tensor([1.5, 0.25])]  # a value counts no nearer than where the clip leaves it
-    _, clipped = ppo(old, moved, old, values, reference, torch.tensor([1.0]), settings)
+    _, clipped = ppo(old, moved, old, values, advantages, NOT_WHITENED, settings)
     assert clipped.item() == pytest.approx((max((1.5 - 0.8) ** 2, (0.7 - 0.8) ** 2) + 0.75**2) / 4)
+
+
+def test_whitening_by_hand() -> None:
+    """Advantages 1, 3 and 8 have mean 4 and, without bias, variance 13; what values are fitted to stays as it is."""
+    whitening = Whitening.of(torch.tensor([1.0, 3.0, 8.0]))
+    assert (whitening.mean, whitening.variance) == pytest.approx((4.0, 13.0))
+    assert whitening(torch.tensor([8.0, 4.0])).tolist() == pytest.approx([4 / 13**0.5, 0.0])
+    assert Whitening.of(torch.tensor([2.0])) == NOT_WHITENED  # one has no variance
+    assert Whitening.of(torch.tensor([2.0, 2.0]))(torch.tensor([2.0])).item() == 0
+    own, values = [torch.tensor([-1.0, -2.0])], [torch.tensor([0.5, 0.25])]
+    settings = Surrogate(beta=0.2, clip=0.2)
+    advantages = [torch.tensor([8.0, 3.0])]
+    loss, of_values = ppo(own, values, own, values, advantages, whitening, settings)
+    assert of_values.item() == pytest.approx((8.0**2 + 3.0**2) / 4)
+    assert (loss - 0.1 * of_values).item() == pytest.approx(-(4 - 1) / 13**0.5 / 2)
+
+
+def test_advantages_of_ppo_are_whitened_over_a_step_of_several_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two passes of a prompt each: what the losses got has mean 0 and variance 1 over both, not over each."""
+    got: list[list[torch.Tensor]] = []
+
+    def watched(own: Any, values: Any, old: Any, expected: Any, advantages: Any, whitened: Any, settings: Any) -> Any:
+        got.append([whitened(each) for each in advantages])
+        return ppo(own, values, old, expected, advantages, whitened, settings)
+
+    monkeypatch.setattr(rollouts, "ppo", watched)
+    made = replace(SAMPLED, online_args=("max_new_tokens=8", "candidates=2"))
+    run(job(tmp_path / "out", "ppo", made, batch_size=1, grad_accum=2, max_steps=1))
+    assert len(got) == 2
+    one = torch.cat(got[0])
+    both = torch.cat([each for answers in got for each in answers])
+    assert both.mean().item() == pytest.approx(0, abs=1e-5)
+    assert both.var().item() == pytest.approx(1, abs=1e-4)
+    assert abs(one.mean().item()) > 1e-3
 
 
 def test_what_a_step_trains_on_is_what_was_sampled_and_rated(tmp_path: Path) -> None:
