@@ -25,8 +25,7 @@ else:
 def baseline(
     ctx: typer.Context,
     method: Annotated[str, typer.Argument(help=f"One of {', '.join(BASELINES)}.")],
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     settings: Draft[Baseline],
     engine: o.Policy,
@@ -46,4 +45,4 @@ def baseline(
     from prefgen.cli import terminal
 
     made = settings.make(BASELINES[method], method)
-    terminal.make(ctx, made, input, source, engine, output, run)
+    terminal.make(ctx, made, files, source, engine, run)

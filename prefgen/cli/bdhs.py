@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import typer
 
+from prefgen.cli import config
 from prefgen.cli import options as o
 from prefgen.cli.params import command
 from prefgen.methods.bdhs import BDHS
+from prefgen.options import option
 from prefgen.sources import SourceOptions
+
+
+@dataclass(frozen=True)
+class PresetOption:
+    """A row of the paper's tables, whose values become the defaults."""
+
+    preset: str | None = option(
+        None, help="A row of the paper: prefgen presets.", callback=config.preset_callback, is_eager=True
+    )
 
 
 @command
 def bdhs(
     ctx: typer.Context,
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     method: BDHS,
     engine: o.Policy,
     run: o.RunOptions,
-    preset: o.Preset = None,
+    preset: PresetOption,
 ) -> None:
     """Make rejected answers from SFT data alone: BDHS (2407.02477).
 
@@ -30,4 +42,4 @@ def bdhs(
     """
     from prefgen.cli import terminal
 
-    terminal.make(ctx, method, input, source, engine, output, run)
+    terminal.make(ctx, method, files, source, engine, run)

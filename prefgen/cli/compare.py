@@ -11,7 +11,6 @@ from prefgen.cli import options as o
 from prefgen.cli.params import command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.methods.bdhs import BDHS
-from prefgen.options import RUN
 
 
 @command
@@ -29,7 +28,7 @@ def compare(
         ),
     ],
     constants: Annotated[BDHS, only("similarity_threshold", similarity_threshold={"help": "Similar from here on."})],
-    printing: Annotated[o.Printing, o.as_json("the figures", RUN)],
+    printing: Annotated[o.RunOptions, o.as_json("the figures")],
 ) -> None:
     """Compare runs of several methods over the same samples.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,18 @@ def _suggestion(name: str, known: list[str]) -> str:
 
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def given(ctx: typer.Context, left_out: Container[str]) -> list[str]:
+    """The options on the command line with their values, as words of a command line."""
+    words = []
+    for parameter in ctx.command.params:
+        name = str(parameter.name)
+        if name not in left_out and is_given(ctx, name):
+            flag, value = max(parameter.opts, key=len), ctx.params[name]
+            for item in value if isinstance(value, list) else [value]:
+                words += [flag] if item is True else [flag, str(item)]
+    return words
 
 
 def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:

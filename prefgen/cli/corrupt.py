@@ -19,14 +19,13 @@ from prefgen.sources import SourceOptions
 @command
 def corrupt(
     ctx: typer.Context,
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     method: Draft[Corrupt],
     judge: JudgeConfig,
     engine: Annotated[EngineConfig, only("similarity_model", "device")],
     run: o.RunOptions,
-    prompt: o.Prompt = None,
+    prompt: o.Prompt,
 ) -> None:
     """Let a language model make hallucinations of the chosen answers (paper: section 5.3).
 
@@ -37,8 +36,8 @@ def corrupt(
     from prefgen.cli import terminal
 
     name = "corrupt" if method.value("reply") == "json" else "corrupt-text"
-    made = method.make(prompt=prompts_.load(name, prompt))
-    terminal.make(ctx, made, input, source, engine, output, run, judge)
+    made = method.make(prompt=prompt.load(name))
+    terminal.make(ctx, made, files, source, engine, run, judge)
 
 
 prompts = typer.Typer(help="The prompts that chat models are given: list or export them.", no_args_is_help=True)

@@ -24,7 +24,7 @@ class DemoOptions:
 
 
 @command
-def demo(ctx: typer.Context, options: DemoOptions, printing: Annotated[o.Printing, only("quiet")]) -> None:
+def demo(ctx: typer.Context, options: DemoOptions, printing: Annotated[o.RunOptions, only("quiet")]) -> None:
     """Make pairs on a small LLaVA and rows that come with prefgen.
 
     Example: prefgen demo

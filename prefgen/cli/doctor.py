@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +12,19 @@ from prefgen.cli import options as o
 from prefgen.cli.params import command, only
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import EnvironmentFault, UsageError
+from prefgen.options import option
 
 _SIZE = "640x480"
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Picture and folder that the checks are made for."""
+
+    image_size: str = option(_SIZE, help="Size of a typical image.", panel=None, metavar="WxH")
+    output: Path = option(
+        Path(), "--output", "-o", help="Folder that a run would write.", panel=None, callback=o.on_disk
+    )
 
 
 @command
@@ -22,12 +33,9 @@ def doctor(
     config: Annotated[
         EngineConfig, only("device", "dtype", "revision", "base_model", "chat_template", "trust_remote_code")
     ],
-    printing: Annotated[o.Printing, o.as_json("the findings")],
+    options: DoctorOptions,
+    printing: Annotated[o.RunOptions, o.as_json("the findings")],
     model: Annotated[str | None, typer.Argument(help="Folder or Hub id of a model to look at as well.")] = None,
-    image_size: Annotated[str, typer.Option("--image-size", metavar="WxH", help="Size of a typical image.")] = _SIZE,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder that a run would write.", callback=o.on_disk)
-    ] = Path(),
 ) -> None:
     """Check the installation, and whether a model works.
 
@@ -37,9 +45,9 @@ def doctor(
     from prefgen.doctor import environment, render
     from prefgen.engines import build
 
-    width, height = _parse(image_size)
+    width, height = _parse(options.image_size)
     config = replace(config, model=model or "")
-    here = environment.findings(output)
+    here = environment.findings(options.output)
     of_model = []
     if model and not any(finding.level == "broken" and finding.about == "torchvision" for finding in here):
         from prefgen.doctor import model as model_

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,23 +14,36 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.options import DATA, JUDGE, MODELS, RUN, TEXT, check, check_choice, option
+from prefgen.options import DATA, JUDGE, MODELS, RUN, TEXT, check, option
 from prefgen.sources.options import SourceOptions
 
 if TYPE_CHECKING:
-    from prefgen.evaluate.benchmarks.pope import Parser
     from prefgen.evaluate.benchmarks.run import Answering, Judging, Scored
 
 evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
-PARSERS = ("official", "strict", "lenient")
 
-Questions = Annotated[list[Path], o.data("--questions", help="File of questions; repeatable.")]
-OneFile = Annotated[Path, o.data("--questions", help="File of questions.")]
-Answers = Annotated[
-    list[Path] | None, o.data("--answers", help="Score these answers: no model is asked. For all, or for each file.")
-]
-OneAnswers = Annotated[Path | None, o.data("--answers", help="Score these answers: no model is asked.")]
-Seed = Annotated[int, o.run("--seed", help="Seeds the bootstrap.")]
+
+@dataclass(frozen=True)
+class QuestionFiles:
+    """Files of questions, and of answers that are there already."""
+
+    questions: Sequence[Path] = option((), help="File of questions; repeatable.", panel=DATA, required=True)
+    answers: Sequence[Path] = option(
+        (), help="Score these answers: no model is asked. For all, or for each file.", panel=DATA
+    )
+
+
+@dataclass(frozen=True)
+class QuestionFile:
+    """A file of questions, and of answers that are there already."""
+
+    questions: Path = option(Path(), help="File of questions.", panel=DATA, required=True)
+    answers: Path | None = option(None, help="Score these answers: no model is asked.", panel=DATA)
+
+    @property
+    def given(self) -> Sequence[Path]:
+        """The files of answers."""
+        return (self.answers,) if self.answers else ()
 
 
 @dataclass(frozen=True)
@@ -103,8 +116,21 @@ Asked = Annotated[
     Draft[JudgeConfig],
     only("judge", "judge_url", "api_key_env", "concurrency", "max_cost", "price_in", "price_out", "reasoning_effort"),
 ]
-_JSON = o.as_json("all figures", RUN)
+Result = Annotated[
+    o.RunOptions, only("seed", json={"help": "Print all figures as JSON."}, seed={"help": "Seeds the bootstrap."})
+]
 Found = Annotated[SourceOptions, only("image_match", "follow_links")]
+
+
+@dataclass(frozen=True)
+class PopeOptions:
+    """Form of POPE's questions and answers."""
+
+    parser: Literal["official", "strict", "lenient"] = option("official", help="How an answer is read", panel=TEXT)
+    suffix: str = option("", help="Added to every question.", panel=TEXT)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @evaluations.command()
@@ -114,10 +140,8 @@ def pope(
     options: Annotated[BenchmarkOptions, without(max_new_tokens={"default": 64})],
     found: Found,
     engine: Engine,
-    questions: Questions,
-    answers: Answers = None,
-    parser: Annotated[str, o.option(TEXT, "--parser", help="How an answer is read", choices=PARSERS)] = PARSERS[0],
-    suffix: Annotated[str, o.option(TEXT, "--suffix", help="Added to every question.")] = "",
+    given: QuestionFiles,
+    form: PopeOptions,
 ) -> None:
     """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
 
@@ -127,11 +151,23 @@ def pope(
     """
     from prefgen.evaluate.benchmarks import run
 
-    check_choice("--parser", parser, PARSERS)
     at = options.answering(
-        engine, answers or (), suffix=suffix, image_match=found.image_match, follow_links=found.follow_links
+        engine, given.answers, suffix=form.suffix, image_match=found.image_match, follow_links=found.follow_links
     )
-    _show(run.pope(at, questions, cast("Parser", parser)), options)
+    _show(run.pope(at, given.questions, form.parser), options)
+
+
+@dataclass(frozen=True)
+class ChairOptions:
+    """Pictures of CHAIR, and the question about them."""
+
+    instances: Sequence[Path] = option((), help="COCO's instances, JSON; repeatable.", panel=DATA, required=True)
+    captions: Sequence[Path] = option((), help="COCO's captions, JSON, for the truth; repeatable.", panel=DATA)
+    sample: int | None = option(None, help="Use N pictures drawn at random.", panel=DATA)
+    synonyms: Path | None = option(
+        None, help="Words of your own: a line a category, its name first, commas between.", panel=TEXT
+    )
+    question: str = option("Describe the image in detail.", help="What is asked.", panel=TEXT)
 
 
 @evaluations.command()
@@ -144,21 +180,8 @@ def chair(
     ],
     found: Found,
     engine: Engine,
-    instances: Annotated[list[Path], o.data("--instances", help="COCO's instances, JSON; repeatable.")],
-    captions: Annotated[
-        list[Path] | None, o.data("--captions", help="COCO's captions, JSON, for the truth; repeatable.")
-    ] = None,
-    answers: OneAnswers = None,
-    sample: Annotated[int | None, o.data("--sample", help="Use N pictures drawn at random.")] = None,
-    synonyms: Annotated[
-        Path | None,
-        o.option(
-            TEXT,
-            "--synonyms",
-            help="Words of your own: a line a category, its name first, commas between.",
-        ),
-    ] = None,
-    question: Annotated[str, o.option(TEXT, "--question", help="What is asked.")] = "Describe the image in detail.",
+    given: Annotated[QuestionFile, only("answers")],
+    form: ChairOptions,
 ) -> None:
     """CHAIR: objects in captions that are not in the picture, with recall, F1 and length.
 
@@ -168,9 +191,15 @@ def chair(
     """
     from prefgen.evaluate.benchmarks import run
 
-    given = (answers,) if answers else ()
-    at = options.answering(engine, given, image_match=found.image_match, follow_links=found.follow_links)
-    _show(run.chair(at, instances, captions or (), synonyms, question, sample), options)
+    at = options.answering(engine, given.given, image_match=found.image_match, follow_links=found.follow_links)
+    _show(run.chair(at, form.instances, form.captions, form.synonyms, form.question, form.sample), options)
+
+
+@dataclass(frozen=True)
+class MmhalOptions:
+    """What MMHAL-Bench's judge is shown."""
+
+    with_image: bool = option(False, help="Show the judge the picture: MMHAL-V.", panel=JUDGE)
 
 
 @evaluations.command()
@@ -181,9 +210,8 @@ def mmhal(
     engine: JudgedEngine,
     asked: Asked,
     judging: JudgingOptions,
-    questions: OneFile,
-    answers: OneAnswers = None,
-    with_image: Annotated[bool, o.option(JUDGE, "--with-image", help="Show the judge the picture: MMHAL-V.")] = False,
+    given: QuestionFile,
+    form: MmhalOptions,
 ) -> None:
     """MMHAL-Bench: a judge rates answers from 0 to 6; below 3 they hallucinate.
 
@@ -193,8 +221,16 @@ def mmhal(
     """
     from prefgen.evaluate.benchmarks import run
 
-    at = options.answering(engine, (answers,) if answers else ())
-    _show(run.mmhal(at, judging.by(asked), questions, with_image=with_image), options)
+    at = options.answering(engine, given.given)
+    _show(run.mmhal(at, judging.by(asked), given.questions, with_image=form.with_image), options)
+
+
+@dataclass(frozen=True)
+class LlavaBenchOptions:
+    """Files of LLaVA-Bench beside its questions."""
+
+    context: Path = option(Path(), help="File of the pictures' captions.", panel=DATA, required=True)
+    reference: Path = option(Path(), help="File of the reference answers.", panel=DATA, required=True)
 
 
 @evaluations.command("llava-bench")
@@ -205,10 +241,8 @@ def llava_bench(
     engine: JudgedEngine,
     asked: Asked,
     judging: Annotated[JudgingOptions, without(judge_tokens={"default": 1024})],
-    questions: OneFile,
-    context: Annotated[Path, o.data("--context", help="File of the pictures' captions.")],
-    reference: Annotated[Path, o.data("--reference", help="File of the reference answers.")],
-    answers: OneAnswers = None,
+    given: QuestionFile,
+    beside: LlavaBenchOptions,
 ) -> None:
     """LLaVA-Bench (In-the-Wild): a judge scores answers beside reference answers.
 
@@ -219,8 +253,8 @@ def llava_bench(
     """
     from prefgen.evaluate.benchmarks import run
 
-    at = options.answering(engine, (answers,) if answers else ())
-    _show(run.llava_bench(at, judging.by(asked), questions, context, reference), options)
+    at = options.answering(engine, given.given)
+    _show(run.llava_bench(at, judging.by(asked), given.questions, beside.context, beside.reference), options)
 
 
 @evaluations.command()
@@ -228,8 +262,7 @@ def llava_bench(
 def compare(
     one: Annotated[Path, typer.Argument(help="Output of an evaluation.", metavar="OUT_A")],
     other: Annotated[Path, typer.Argument(help="Output of another one, of the same benchmark.", metavar="OUT_B")],
-    printing: Annotated[o.Printing, _JSON],
-    seed: Seed = 0,
+    result: Result,
 ) -> None:
     """Compare two evaluations item by item.
 
@@ -241,8 +274,8 @@ def compare(
     from prefgen.evaluate.benchmarks import compare as compare_
     from prefgen.evaluate.benchmarks import render
 
-    found = compare_.compare(one, other, seed)
-    if printing.json:
+    found = compare_.compare(one, other, result.seed)
+    if result.json:
         Console().print_json(data=found)
         return
     Console().print(render.comparison(found))
@@ -254,6 +287,17 @@ def compare(
         typer.echo(f"left out, in one alone: {found['only_in_one']:,} and {found['only_in_other']:,} items", err=True)
 
 
+@dataclass(frozen=True)
+class RewardOptions:
+    """Policies that are measured as reward models, and the pairs."""
+
+    implicit: Sequence[str] = option(
+        (), help="A policy trained by DPO, for its implicit reward: folder or Hub id; repeatable.", panel=DATA
+    )
+    reference: str = option("", help="What these policies were trained from; else an adapter's base.", panel=DATA)
+    limit: int | None = option(None, help="Use the first N pairs of a run.", panel=DATA)
+
+
 @evaluations.command()
 @command
 def rm(
@@ -262,16 +306,11 @@ def rm(
     places: Annotated[
         list[Path], typer.Argument(help="Folders of reward models, then of finished runs.", metavar="RM… RUN…")
     ],
-    printing: Annotated[o.Printing, only("quiet", json={"help": "Print all figures as JSON."})],
-    implicit: Annotated[
-        list[str] | None,
-        o.data("--implicit", help="A policy trained by DPO, for its implicit reward: folder or Hub id; repeatable."),
-    ] = None,
-    reference: Annotated[
-        str, o.data("--reference", help="What these policies were trained from; else an adapter's base.")
-    ] = "",
-    limit: Annotated[int | None, o.data("--limit", help="Use the first N pairs of a run.")] = None,
-    seed: Seed = 0,
+    options: RewardOptions,
+    result: Annotated[
+        o.RunOptions,
+        only("seed", "quiet", json={"help": "Print all figures as JSON."}, seed={"help": "Seeds the bootstrap."}),
+    ],
 ) -> None:
     """Accuracy of reward models on every run (table 7), beside baselines.
 
@@ -292,14 +331,14 @@ def rm(
     build.hush(engine, (Generate,))
     models = [place for place in places if reward.is_reward_model(place)]
     runs = [place for place in places if place not in models]
-    policies = [(policy, rewards_.reference_of(policy, reference)) for policy in implicit or ()]
+    policies = [(policy, rewards_.reference_of(policy, options.reference)) for policy in options.implicit]
     if not runs or not (models or policies):
         raise UsageError("give reward models, as `prefgen train rm` makes them, or --implicit, and runs to try them on")
-    found = rewards_.matrix(models, runs, policies, engine, limit, seed)
-    if printing.json:
+    found = rewards_.matrix(models, runs, policies, engine, options.limit, result.seed)
+    if result.json:
         Console().print_json(data=dataclasses.asdict(found))
         return
-    console = Console(stderr=True, quiet=printing.quiet, highlight=False)
+    console = Console(stderr=True, quiet=result.quiet, highlight=False)
     for name in found.unrecorded:
         console.print(f"{name} has no record of its training pictures, which may be among these", style="yellow")
     for name, count in found.seen.items():
@@ -307,6 +346,14 @@ def rm(
     for reason, count in found.dropped.items():
         console.print(f"{count:,} pairs could not be read: {reason}", style="yellow")
     Console().print(render.rewards(found))
+
+
+@dataclass(frozen=True)
+class ScenesOptions:
+    """Number of scenes; and an option that is not needed any more."""
+
+    limit: int = option(600, help="Use the first N of the 600 held-out scenes.", panel=DATA)
+    scenes: Path | None = option(None, help="", panel=None, hidden=True)
 
 
 @evaluations.command()
@@ -321,10 +368,8 @@ def scenes(
             batch_size={"help": "Questions of a batch.", "default": 64},
         ),
     ],
-    printing: Annotated[o.Printing, _JSON],
-    limit: Annotated[int, o.data("--limit", help="Use the first N of the 600 held-out scenes.")] = 600,
-    scenes: Annotated[Path | None, typer.Option("--scenes", hidden=True)] = None,
-    seed: Seed = 0,
+    options: ScenesOptions,
+    result: Result,
 ) -> None:
     """Measure hallucination on drawn scenes whose truth is known.
 
@@ -333,8 +378,8 @@ def scenes(
 
     Example: prefgen eval scenes --model aligned
     """
-    if scenes is not None:
-        typer.echo(f"--scenes {scenes} is not needed any more: the scenes are part of prefgen", err=True)
+    if options.scenes is not None:
+        typer.echo(f"--scenes {options.scenes} is not needed any more: the scenes are part of prefgen", err=True)
     from prefgen.console import Console
     from prefgen.engines import build
     from prefgen.engines.hf.loading import load
@@ -342,15 +387,15 @@ def scenes(
     from prefgen.evaluate.scenes.heldout import HELDOUT_SCENES, heldout
     from prefgen.requests import Generate
 
-    config = replace(engine, dtype="float32")
+    config, limit = replace(engine, dtype="float32"), options.limit
     if not 1 <= limit <= HELDOUT_SCENES:
         raise UsageError(f"--limit {limit} must be between 1 and {HELDOUT_SCENES}")
     build.hush(config, (Generate,))
     loaded = load(config)
     figures = measure.evaluate(
-        measure.responder(loaded.model, loaded.processor, engine.batch_size), heldout(limit), seed
+        measure.responder(loaded.model, loaded.processor, engine.batch_size), heldout(limit), result.seed
     )
-    if printing.json:
+    if result.json:
         typer.echo(measure.as_json(figures))
         return
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))

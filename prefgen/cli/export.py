@@ -15,7 +15,7 @@ from prefgen.options import check as check_ranges
 from prefgen.options import option
 
 _TRAINERS = "trl, llamafactory, ms-swift, llava (POVID's), mmpr, openai, unpaired (KTO), jsonl or argilla."
-Printed = Annotated[o.Printing, o.as_json("the result")]
+Printed = Annotated[o.RunOptions, o.as_json("the result")]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def presets() -> None:
 @command
 def verify(
     out: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.", metavar="RUN")],
-    printing: Annotated[o.Printing, o.as_json("the problems")],
+    printing: Annotated[o.RunOptions, o.as_json("the problems")],
 ) -> None:
     """Check a run: every file, every row, every count."""
     import dataclasses

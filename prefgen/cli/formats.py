@@ -15,7 +15,7 @@ from prefgen.cli.params import command
 
 @command
 def formats(
-    printing: Annotated[o.Printing, o.as_json("the list")],
+    printing: Annotated[o.RunOptions, o.as_json("the list")],
     name: Annotated[str | None, typer.Argument(help="Show this one in full.", metavar="NAME")] = None,
 ) -> None:
     """List the formats that are read and written, each with an example.

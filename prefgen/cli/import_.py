@@ -12,7 +12,7 @@ import typer
 from prefgen.cli import config
 from prefgen.cli import options as o
 from prefgen.cli.params import command, only, without
-from prefgen.options import DATA, option
+from prefgen.options import DATA, RUN, option
 from prefgen.sources import SourceOptions
 
 NAMES = (
@@ -62,14 +62,19 @@ def _list(show: bool) -> None:
         raise typer.Exit
 
 
+@dataclass(frozen=True)
+class ListOption:
+    """The list of sets and presets, in place of an import."""
+
+    list_: bool = option(False, "--list", help="List sets and presets.", panel=RUN, callback=_list, is_eager=True)
+
+
 @command
 def import_(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help=NAMES, metavar="NAME")],
     src: Annotated[str, typer.Argument(help="File, folder, Hub id or address (s3://…).", metavar="SRC")],
-    output: Annotated[
-        Path, o.data("--output", "-o", help="Folder to write; resumed if unfinished.", callback=o.on_disk)
-    ],
+    files: Annotated[o.InputOutput, o.folder("Folder to write; resumed if unfinished.")],
     source: Annotated[
         SourceOptions,
         only(
@@ -102,7 +107,7 @@ def import_(
         ),
     ],
     own: ImporterOptions,
-    list_: Annotated[bool, o.run("--list", help="List sets and presets.", callback=_list, is_eager=True)] = False,
+    listing: ListOption,
 ) -> None:
     """Import a published set, or data in a trainer's format, as a run.
 
@@ -114,7 +119,7 @@ def import_(
     from prefgen.runner.import_job import ImportJob, import_pairs
     from prefgen.runner.reporter import Terminal
 
-    job = ImportJob.of(name, own.given(), src, source, output, run.shard_size, config.lock(ctx))
+    job = ImportJob.of(name, own.given(), src, source, files.output, run.shard_size, config.lock(ctx))
     reporter = Terminal(quiet=run.quiet)
     result = import_pairs(job, terminal.card(own.license), reporter, dry_run=run.dry_run)
-    terminal.finish(output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
+    terminal.finish(files.output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from prefgen.cli import options as o
 from prefgen.cli.params import command
-from prefgen.cli.select import EXCLUDE
 from prefgen.errors import NotGoodEnough
 from prefgen.options import check, option
 
@@ -22,7 +20,6 @@ class LintOptions:
     fail_on: Literal["error", "warning"] | None = option(
         None, help="Exit 3 on findings of this level or graver.", panel=None, metavar="error|warning"
     )
-    exclude_images: Path | None = option(None, help=EXCLUDE, panel=None)
     truncate: int | None = option(None, help="Compare pairs after N characters as well [2000].", panel=None, low=1)
 
     def __post_init__(self) -> None:
@@ -30,7 +27,12 @@ class LintOptions:
 
 
 @command
-def lint(out: o.DataSet, options: LintOptions, printing: Annotated[o.Printing, o.as_json("the findings")]) -> None:
+def lint(
+    out: o.DataSet,
+    options: LintOptions,
+    exclusion: o.Exclusion,
+    printing: Annotated[o.RunOptions, o.as_json("the findings")],
+) -> None:
     """Check a dataset for shortcuts, duplicates and other flaws.
 
     Example: prefgen lint out --fail-on error --exclude-images pope_images.txt
@@ -38,12 +40,11 @@ def lint(out: o.DataSet, options: LintOptions, printing: Annotated[o.Printing, o
     from prefgen import linting
     from prefgen.console import Console
     from prefgen.linting import render, thresholds
-    from prefgen.select import Excluded
 
     found = linting.lint(
         out,
         truncated_chars=options.truncate or thresholds.TRUNCATED_CHARS,
-        excluded=Excluded.read(options.exclude_images) if options.exclude_images else Excluded(),
+        excluded=exclusion.excluded(),
     )
     if printing.json:
         typer.echo(render.to_json(found))

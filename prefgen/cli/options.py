@@ -1,19 +1,25 @@
-"""Options shared by commands, and helpers for Typer."""
+"""Options shared by commands."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefgen import options as declare
 from prefgen.addresses import HUB_ID, is_address
 from prefgen.cli import config, params
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
+from prefgen.methods import prompts
+from prefgen.methods.prompts import Template
+from prefgen.options import DATA, RUN, SHARD_SIZE, check, option
+
+if TYPE_CHECKING:
+    from prefgen.select import Excluded
 
 
 def on_disk(path: Path) -> Path:
@@ -42,61 +48,68 @@ def run_folder(text: str) -> Path:
     return pulled(text)
 
 
-def option(panel: str, *names: str, help: str, choices: tuple[str, ...] = (), **settings: Any) -> Any:
-    """A Typer option; `choices` are listed in its help and checked by its dataclass."""
-    text = f"{help}: {', '.join(choices)}." if choices else help
-    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
-
-
-def data(*names: str, help: str, **settings: Any) -> Any:
-    """An option of the data panel."""
-    return option(declare.DATA, *names, help=help, **settings)
-
-
-def method(*names: str, help: str, **settings: Any) -> Any:
-    """An option of the method panel."""
-    return option(declare.METHOD, *names, help=help, **settings)
-
-
-def run(*names: str, help: str, **settings: Any) -> Any:
-    """An option of the run panel."""
-    return option(declare.RUN, *names, help=help, **settings)
-
-
 DataSet = Annotated[
     Path,
     typer.Argument(help="Folder of a data set, finished or not; address or Hub id.", metavar="RUN", parser=run_folder),
 ]
-Input = Annotated[
-    list[str], data("--input", "-i", help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.")
-]
-Output = Annotated[Path, data("--output", "-o", help="Folder for the preference shards.", callback=on_disk)]
-Preset = Annotated[
-    str | None,
-    method("--preset", help="A row of the paper: prefgen presets.", callback=config.preset_callback, is_eager=True),
-]
-Prompt = Annotated[Path | None, method("--prompt", help="A prompt of your own: prefgen prompts export.")]
-
 Policy = Annotated[EngineConfig, params.without("also", "annotator", "annotator_revision")]
 """The model that generates, where no other compares its answers."""
 
 
 @dataclass(frozen=True)
-class Printing:
-    """Options of a command's printed result."""
+class InputOutput:
+    """Input and output of a run."""
 
-    json: bool = declare.option(False, help="Print the final figures as JSON.", panel=declare.RUN)
-    quiet: bool = declare.option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=declare.RUN)
+    input: Sequence[str] = option(
+        (),
+        "--input",
+        "-i",
+        help="SFT data: file, 'part-*.jsonl', folder, Hub id, s3://…; repeatable.",
+        panel=DATA,
+        required=True,
+    )
+    output: Path = option(
+        Path(),
+        "--output",
+        "-o",
+        help="Folder for the preference shards.",
+        panel=DATA,
+        required=True,
+        callback=on_disk,
+    )
 
 
-def as_json(what: str, panel: str | None = None) -> params.OptionSubset:
-    """Annotation of `Printing` that selects ``--json``."""
-    return params.only(json={"help": f"Print {what} as JSON.", "panel": panel})
+@dataclass(frozen=True)
+class Prompt:
+    """The file of a prompt, where it is not prefgen's own."""
+
+    prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.")
+
+    def load(self, name: str) -> Template:
+        """That prompt, or prefgen's of this name."""
+        return prompts.load(name, self.prompt)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Pictures that no row may have."""
+
+    exclude_images: Path | None = option(
+        None,
+        help="Evaluation pictures that no row may have: a folder, or a file with a name, SHA-256 or JSON a line.",
+        panel=None,
+    )
+
+    def excluded(self) -> Excluded:
+        """The pictures."""
+        from prefgen.select import Excluded
+
+        return Excluded.read(self.exclude_images) if self.exclude_images else Excluded()
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of carrying out a run.
+    """Options of carrying out a run, or some other command.
 
     Attributes:
         shard_size: rows of a shard.
@@ -107,37 +120,40 @@ class RunOptions:
         ray: address of a cluster.
     """
 
-    seed: int = declare.option(0, help="Seeds every draw.", panel=declare.RUN)
-    shard_size: int = declare.option(
-        declare.SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=declare.RUN, low=1
+    seed: int = option(0, help="Seeds every draw.", panel=RUN)
+    shard_size: int = option(SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=RUN, low=1)
+    max_dropped: float = option(1.0, help="Exit 3 if a larger share of rows is dropped.", panel=RUN)
+    license: str = option("other", was=("--licence",), help="Licence to state in the dataset card.", panel=RUN)
+    keep_going: bool = option(False, help="Go on although the first rows all fail for one reason.", panel=RUN)
+    shard: str | None = option(None, help="Fill part i of n of the shards (0/n …), beside other processes.", panel=RUN)
+    workers: int = option(1, help="Processes on this machine, each with GPUs or cores of its own.", panel=RUN, low=1)
+    ray: str | None = option(
+        None, help="Address of a Ray cluster whose machines do the work: auto, host:port.", panel=RUN
     )
-    max_dropped: float = declare.option(1.0, help="Exit 3 if a larger share of rows is dropped.", panel=declare.RUN)
-    license: str = declare.option(
-        "other", was=("--licence",), help="Licence to state in the dataset card.", panel=declare.RUN
-    )
-    keep_going: bool = declare.option(
-        False, help="Go on although the first rows all fail for one reason.", panel=declare.RUN
-    )
-    shard: str | None = declare.option(
-        None, help="Fill part i of n of the shards (0/n …), beside other processes.", panel=declare.RUN
-    )
-    workers: int = declare.option(
-        1, help="Processes on this machine, each with GPUs or cores of its own.", panel=declare.RUN, low=1
-    )
-    ray: str | None = declare.option(
-        None, help="Address of a Ray cluster whose machines do the work: auto, host:port.", panel=declare.RUN
-    )
-    config_file: Path | None = declare.option(
+    config_file: Path | None = option(
         None,
         "--config",
         help="TOML or YAML file of options.",
-        panel=declare.RUN,
+        panel=RUN,
         callback=config.load_callback,
         is_eager=True,
     )
-    dry_run: bool = declare.option(False, help="Print the plan and one prompt, then stop.", panel=declare.RUN)
-    json: bool = declare.option(False, help="Print the final figures as JSON.", panel=declare.RUN)
-    quiet: bool = declare.option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=declare.RUN)
+    dry_run: bool = option(False, help="Print the plan and one prompt, then stop.", panel=RUN)
+    json: bool = option(False, help="Print the final figures as JSON.", panel=RUN)
+    quiet: bool = option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=RUN)
 
     def __post_init__(self) -> None:
-        declare.check(self)
+        check(self)
+
+
+Printing = Annotated[RunOptions, params.only("json", "quiet")]
+
+
+def as_json(what: str) -> params.OptionSubset:
+    """Annotation of `RunOptions` that selects ``--json``."""
+    return params.only(json={"help": f"Print {what} as JSON."})
+
+
+def folder(what: str) -> params.OptionSubset:
+    """Annotation of `InputOutput` that selects ``--output``."""
+    return params.only(output={"help": what})

@@ -206,7 +206,7 @@ def _parameter(each: Declared) -> inspect.Parameter:
     """An option as an `inspect.Parameter` for Typer."""
     of = each.option
     several = get_origin(each.type) is not None  # Sequence[str]: may be given several times
-    kind: Any = list[str] if several else each.type
+    kind: Any = list[get_args(each.type)[0]] if several else each.type  # type: ignore[misc]
     optional = several or each.optional
     flags = of.flags if any(each.startswith("--") for each in of.flags) else (each.flag, *of.flags)
     listed = each.choices and "metavar" not in of.typer  # which then says what may be chosen

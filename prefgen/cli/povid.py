@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -12,11 +13,10 @@ from prefgen.engines.base import EngineConfig
 from prefgen.methods.base import Method
 from prefgen.methods.image_pairs import ImagePairs
 from prefgen.methods.povid import Povid
-from prefgen.options import check_choice
+from prefgen.options import check, option
 from prefgen.sources import SourceOptions
 from prefgen.visibility import NoiseSpace
 
-PAIRS = ("text", "image")
 _NOISED = "What is noised; image pairs: pixels, clamped by default"
 _Engine = Annotated[
     EngineConfig,
@@ -27,20 +27,27 @@ _Engine = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class PovidOptions:
+    """Form of the pairs."""
+
+    pairs: Literal["text", "image"] = option("text", help="What is rejected: another answer, or a distorted image")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 @command
 def povid(
     ctx: typer.Context,
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     method: Annotated[
         Draft[Povid | ImagePairs], without(noise_space={"help": _NOISED, "choices": get_args(NoiseSpace)})
     ],
     engine: _Engine,
     run: o.RunOptions,
-    pairs: Annotated[
-        str, o.method("--pairs", help="What is rejected: another answer, or a distorted image", choices=PAIRS)
-    ] = "text",
+    options: PovidOptions,
 ) -> None:
     """Make rejected answers by teacher forcing on a noised image.
 
@@ -50,9 +57,8 @@ def povid(
     Example: prefgen povid -i examples/scenes/llava_instruct.json -m examples/scenes/model -o out
     --similarity-model minilm
     """
-    check_choice("--pairs", pairs, PAIRS)
     from prefgen.cli import terminal
 
-    kind: type[Method] = Povid if pairs == "text" else ImagePairs
-    made = method.make(kind, f"--pairs {pairs}")
-    terminal.make(ctx, made, input, source, engine, output, run)
+    kind: type[Method] = Povid if options.pairs == "text" else ImagePairs
+    made = method.make(kind, f"--pairs {options.pairs}")
+    terminal.make(ctx, made, files, source, engine, run)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from prefgen.cli import options as o
-from prefgen.cli import renamed
 from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
-from prefgen.methods import prompts
+from prefgen.methods.prompts import Template
 from prefgen.methods.rank import Rank
 from prefgen.methods.verdicts import By, Comparer
-from prefgen.options import check_choice
+from prefgen.options import check, option
 from prefgen.sources import SourceOptions
 
-COMPARERS = get_args(By)
 _Policies = Annotated[Draft[EngineConfig], without("attention", "positions")]
 _Annotator = Annotated[
     Draft[EngineConfig],
@@ -33,14 +32,13 @@ _Annotator = Annotated[
 @command
 def rank(
     ctx: typer.Context,
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     method: Draft[Rank],
     engine: _Policies,
     judge: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
     run: o.RunOptions,
-    prompt: o.Prompt = None,
+    prompt: o.Prompt,
 ) -> None:
     """Sample answers of the policy, have them judged, and pair the best with a worse one.
 
@@ -50,10 +48,23 @@ def rank(
     """
     from prefgen.cli import terminal
 
-    renamed.judge_url(ctx)
     policies = engine.make()
     made = method.make(prompt=_prompt(method.value("by"), prompt), policies=1 + len(policies.also))
-    terminal.make(ctx, made, input, source, policies, output, run, judge.make())
+    terminal.make(ctx, made, files, source, policies, run, judge.make())
+
+
+@dataclass(frozen=True)
+class JudgeTest:
+    """The judge that is tested, and the answers that are known to be better."""
+
+    against: Path | None = option(
+        None, help="Votes of `prefgen view` (CSV); else the chosen answer is the better one.", panel=None
+    )
+    by: By = option("annotator", help="Who compares")
+    limit: int | None = option(None, help="Judge the first N pairs only.", panel=None)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @command
@@ -64,13 +75,8 @@ def judge(
     engine: _Annotator,
     asked: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
     printing: o.Printing,
-    against: Annotated[
-        Path | None,
-        typer.Option("--against", help="Votes of `prefgen view` (CSV); else the chosen answer is the better one."),
-    ] = None,
-    by: Annotated[str, o.method("--by", help="Who compares", choices=COMPARERS)] = COMPARERS[0],
-    prompt: o.Prompt = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Judge the first N pairs only.")] = None,
+    options: JudgeTest,
+    prompt: o.Prompt,
 ) -> None:
     """Test a judge on pairs whose better answer is known (table 10).
 
@@ -86,12 +92,10 @@ def judge(
     from prefgen.runner import judging
     from prefgen.runner.reporter import Terminal
 
-    renamed.judge_url(ctx)
-    made = method.make(prompt=_prompt(by, prompt))
-    check_choice("--by", by, COMPARERS)
-    comparer = Comparer(by, made.prompt, made.with_image, max_new_tokens=made.verdict_tokens)  # type: ignore[arg-type]
-    asks = engine.make if by == "annotator" else asked.make
-    found = judging.measure(run, against, comparer, asks, limit, Terminal(quiet=printing.quiet))
+    made = method.make(prompt=_prompt(options.by, prompt))
+    comparer = Comparer(options.by, made.prompt, made.with_image, max_new_tokens=made.verdict_tokens)
+    asks = engine.make if options.by == "annotator" else asked.make
+    found = judging.measure(run, options.against, comparer, asks, options.limit, Terminal(quiet=printing.quiet))
     if printing.json:
         Console().print_json(data=dataclasses.asdict(found))
     else:
@@ -100,5 +104,5 @@ def judge(
         raise TooManyDropped(f"no pair of {run} was judged, or none has a label")
 
 
-def _prompt(by: str, file: Path | None) -> prompts.Template:
-    return prompts.load({"api": "rank", "claims": "claims"}.get(by, "rank-text"), file)
+def _prompt(by: str, prompt: o.Prompt) -> Template:
+    return prompt.load({"api": "rank", "claims": "claims"}.get(by, "rank-text"))

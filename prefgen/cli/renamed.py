@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
@@ -13,7 +14,9 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer's Context
         """Parse the arguments, with old names replaced."""
-        return super().parse_args(ctx, current(args, earlier(ctx.command.callback)))
+        rest = super().parse_args(ctx, current(args, earlier(ctx.command.callback)))
+        ctx.params = _judge_url(ctx.params)
+        return rest
 
 
 def current(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
@@ -41,11 +44,12 @@ def keys(ctx: typer.Context) -> dict[str, str]:
     return {_key(old): _key(new) for old, new in earlier(ctx.command.callback).items()}
 
 
-def judge_url(ctx: typer.Context) -> None:
-    """Use the address of `--base-url` for the judge, where no engine is a server."""
-    if ctx.params["base_url"] is not None and ctx.params["engine"] != "openai" and ctx.params["by"] == "api":
-        note("--base-url", "--judge-url")
-        ctx.params |= {"judge_url": ctx.params["base_url"], "base_url": None}
+def _judge_url(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of options, with the address of `--base-url` for the judge where no engine is a server."""
+    if values.get("by") != "api" or values.get("base_url") is None or values["engine"] == "openai":
+        return values
+    note("--base-url", "--judge-url")
+    return {**values, "judge_url": values["base_url"], "base_url": None}
 
 
 def note(old: str, new: str) -> None:

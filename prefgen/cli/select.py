@@ -4,53 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from prefgen.cli import config
-from prefgen.cli.options import on_disk, run_folder
-from prefgen.cli.params import command
+from prefgen.cli import options as o
+from prefgen.cli.params import command, only
 from prefgen.errors import UsageError
-from prefgen.options import SHARD_SIZE, check, option
+from prefgen.options import check, option
 
 if TYPE_CHECKING:
     from prefgen.rundir.layout import Scalar
     from prefgen.select import Excluded, Selection
 
-
 Run = Annotated[
-    Path, typer.Argument(help="Folder, address or Hub id of a finished run.", metavar="RUN", parser=run_folder)
+    Path, typer.Argument(help="Folder, address or Hub id of a finished run.", metavar="RUN", parser=o.run_folder)
 ]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder to write; resumed if unfinished.", callback=on_disk)
-]
-Seed = Annotated[int, typer.Option("--seed", help="Seeds every draw.")]
-EXCLUDE = "Evaluation pictures that no row may have: a folder, or a file with a name, SHA-256 or JSON a line."
+Output = Annotated[o.InputOutput, o.folder("Folder to write; resumed if unfinished.")]
+Writing = Annotated[o.RunOptions, only("shard_size", "json", "quiet")]
+Drawing = Annotated[o.RunOptions, only("seed", "shard_size", "json", "quiet")]
 
 
 @dataclass(frozen=True)
-class SelectionOptions:
+class SelectionOptions(o.Exclusion):
     """Options of the commands that write rows of runs as another run.
 
     Attributes:
         license: of the rows, for the dataset card; None for the strictest that a row is under.
     """
 
-    exclude_images: Path | None = option(None, help=EXCLUDE, panel=None)
-    shard_size: int = option(SHARD_SIZE, help="Rows of a shard: the unit of commit.", panel=None, low=1)
     license: str | None = option(None, help="Licence to state; default: the strictest that a row is under.", panel=None)
-    json: bool = option(False, help="Print the final figures as JSON.", panel=None)
-    quiet: bool = option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=None)
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def excluded(self) -> Excluded:
-        """The pictures that no row may have."""
-        from prefgen.select import Excluded
-
-        return Excluded.read(self.exclude_images) if self.exclude_images else Excluded()
 
 
 @command
@@ -62,9 +46,9 @@ def mix(
             help="RUN (folder, address, Hub id), RUN:0.5 (a share) or RUN:5000 (rows).", metavar="RUN[:AMOUNT]…"
         ),
     ],
-    output: Output,
+    files: Output,
     rest: SelectionOptions,
-    seed: Seed = 0,
+    writing: Drawing,
 ) -> None:
     """Mix runs: a share or number of rows of each, interleaved.
 
@@ -73,31 +57,36 @@ def mix(
     from prefgen import select
     from prefgen.rundir.reader import Stored
 
-    amounts = [(run_folder(path), amount) for path, amount in map(select.parse_amount, runs)]
+    amounts = [(o.run_folder(path), amount) for path, amount in map(select.parse_amount, runs)]
     excluded = rest.excluded()
-    settings: dict[str, Scalar] = {"seed": seed}
+    settings: dict[str, Scalar] = {"seed": writing.seed}
     for number, (_, amount) in enumerate(amounts):
         settings[f"input.{number}.amount"] = amount.share if amount.rows is None else amount.rows
-    chosen = select.mix([(Stored(path), amount) for path, amount in amounts], seed, excluded)
-    _write(ctx, "mix", settings, chosen, excluded, output, rest)
+    chosen = select.mix([(Stored(path), amount) for path, amount in amounts], writing.seed, excluded)
+    _write(ctx, "mix", settings, chosen, excluded, files.output, rest, writing)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Size of a sample."""
+
+    rows: int = option(0, "--rows", "-n", help="Number of rows.", panel=None, required=True, low=1)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @command
 def sample(
-    ctx: typer.Context,
-    run: Run,
-    rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Number of rows.")],
-    output: Output,
-    rest: SelectionOptions,
-    seed: Seed = 0,
+    ctx: typer.Context, run: Run, size: SampleOptions, files: Output, rest: SelectionOptions, writing: Drawing
 ) -> None:
     """Draw rows of a run at random, kept in their order."""
     from prefgen import select
     from prefgen.rundir.reader import Stored
 
     excluded = rest.excluded()
-    chosen = select.mix([(Stored(run), select.Amount(rows=rows))], seed, excluded)
-    _write(ctx, "sample", {"seed": seed, "sample": rows}, chosen, excluded, output, rest)
+    chosen = select.mix([(Stored(run), select.Amount(rows=size.rows))], writing.seed, excluded)
+    _write(ctx, "sample", {"seed": writing.seed, "sample": size.rows}, chosen, excluded, files.output, rest, writing)
 
 
 @command
@@ -105,8 +94,9 @@ def filter_(
     ctx: typer.Context,
     run: Run,
     condition: Annotated[str, typer.Argument(help="Rows that meet it are kept.", metavar="CONDITION")],
-    output: Output,
+    files: Output,
     rest: SelectionOptions,
+    writing: Writing,
 ) -> None:
     r"""Keep the rows that meet a condition.
 
@@ -121,35 +111,40 @@ def filter_(
     from prefgen.select import expressions, filtering
 
     excluded = rest.excluded()
-    stored, wanted = Stored(run), expressions.parse(condition)
-    chosen = select.keep(stored, wanted, excluded)
-    if not len(chosen) and (seen := filtering.values(stored, wanted.columns)):
-        raise UsageError(f"filter leaves no row of {len(stored):,}; they have\n{seen}")
-    _write(ctx, "filter", {"condition": condition}, chosen, excluded, output, rest)
+    rows, wanted = Stored(run), expressions.parse(condition)
+    chosen = select.keep(rows, wanted, excluded)
+    if not len(chosen) and (seen := filtering.values(rows, wanted.columns)):
+        raise UsageError(f"filter leaves no row of {len(rows):,}; they have\n{seen}")
+    _write(ctx, "filter", {"condition": condition}, chosen, excluded, files.output, rest, writing)
+
+
+@dataclass(frozen=True)
+class DedupOptions:
+    """What makes rows duplicates of each other."""
+
+    by: Literal["pair", "answer", "prompt", "image"] = option(
+        "pair", help="pair, answer (prompt and chosen), prompt or image.", panel=None, metavar="TEXT"
+    )
+    near: bool = option(
+        False, help="Also rows whose pictures look alike and whose words are nearly the same.", panel=None
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @command
 def dedup(
-    ctx: typer.Context,
-    run: Run,
-    output: Output,
-    rest: SelectionOptions,
-    by: Annotated[str, typer.Option("--by", help="pair, answer (prompt and chosen), prompt or image.")] = "pair",
-    near: Annotated[
-        bool, typer.Option("--near", help="Also rows whose pictures look alike and whose words are nearly the same.")
-    ] = False,
+    ctx: typer.Context, run: Run, files: Output, rest: SelectionOptions, options: DedupOptions, writing: Writing
 ) -> None:
     """Drop rows with the same, or nearly the same, texts and pictures."""
     from prefgen import select
     from prefgen.rundir.reader import Stored
-    from prefgen.select.keys import BY
 
-    kind = next((name for name in BY if name == by), None)
-    if kind is None:
-        raise UsageError(f"--by is {by!r}; give one of {', '.join(BY)}")
     excluded = rest.excluded()
-    find = select.dedup_near if near else select.dedup
-    _write(ctx, "dedup", {"by": by, "near": near}, find(Stored(run), kind, excluded), excluded, output, rest)
+    find = select.dedup_near if options.near else select.dedup
+    chosen = find(Stored(run), options.by, excluded)
+    _write(ctx, "dedup", {"by": options.by, "near": options.near}, chosen, excluded, files.output, rest, writing)
 
 
 @command
@@ -159,9 +154,9 @@ def split(
     shares: Annotated[
         list[str], typer.Argument(help="Names and shares, such as train:0.9 val:0.1.", metavar="NAME:SHARE…")
     ],
-    output: Output,
+    files: Output,
     rest: SelectionOptions,
-    seed: Seed = 0,
+    writing: Drawing,
 ) -> None:
     """Split a run by pictures, so that none is in two splits.
 
@@ -172,20 +167,21 @@ def split(
     from prefgen import select
     from prefgen.rundir.reader import Stored
 
-    wanted = dict(_share(text) for text in shares)
+    wanted = dict(map(select.parse_share, shares))
     excluded = rest.excluded()
-    for name, chosen in select.split(Stored(run), wanted, seed, excluded).items():
-        settings: dict[str, Scalar] = {"seed": seed, "split": name}
+    for name, chosen in select.split(Stored(run), wanted, writing.seed, excluded).items():
+        settings: dict[str, Scalar] = {"seed": writing.seed, "split": name}
         settings |= {f"share.{other}": share for other, share in wanted.items()}
-        _write(ctx, "split", settings, chosen, excluded, output / name, rest)
+        _write(ctx, "split", settings, chosen, excluded, files.output / name, rest, writing)
 
 
 @command
 def join(
     ctx: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="Folders of two finished runs or more.", metavar="RUN…")],
-    output: Output,
+    files: Output,
     rest: SelectionOptions,
+    writing: Writing,
 ) -> None:
     """Join runs: several rejected answers for one chosen, side by side.
 
@@ -199,19 +195,20 @@ def join(
     if len(runs) < 2:
         raise UsageError(f"join takes two runs or more, found {len(runs)}")
     excluded = rest.excluded()
-    _write(ctx, "join", {}, select.join([Stored(run) for run in runs], excluded), excluded, output, rest)
+    _write(ctx, "join", {}, select.join(list(map(Stored, runs)), excluded), excluded, files.output, rest, writing)
+
+
+@dataclass(frozen=True)
+class RelabelOptions:
+    """The run that answers are taken from, as one side of the pairs."""
+
+    chosen_from: Path | None = option(None, help="Run to take chosen answers from.", panel=None)
+    rejected_from: Path | None = option(None, help="Run to take rejected answers from.", panel=None)
 
 
 @command
 def relabel(
-    ctx: typer.Context,
-    run: Run,
-    output: Output,
-    rest: SelectionOptions,
-    chosen_from: Annotated[Path | None, typer.Option("--chosen-from", help="Run to take chosen answers from.")] = None,
-    rejected_from: Annotated[
-        Path | None, typer.Option("--rejected-from", help="Run to take rejected answers from.")
-    ] = None,
+    ctx: typer.Context, run: Run, files: Output, rest: SelectionOptions, options: RelabelOptions, writing: Writing
 ) -> None:
     """Replace chosen or rejected answers by another run's.
 
@@ -222,20 +219,13 @@ def relabel(
     from prefgen import select
     from prefgen.rundir.reader import Stored
 
-    other = chosen_from or rejected_from
-    if other is None or (chosen_from and rejected_from):
+    other = options.chosen_from or options.rejected_from
+    if other is None or (options.chosen_from and options.rejected_from):
         raise UsageError("give either --chosen-from or --rejected-from")
     excluded = rest.excluded()
-    side: Any = "chosen" if chosen_from else "rejected"
+    side: Any = "chosen" if options.chosen_from else "rejected"
     chosen = select.relabel(Stored(run), Stored(other), side, excluded)
-    _write(ctx, "relabel", {"side": side}, chosen, excluded, output, rest)
-
-
-def _share(text: str) -> tuple[str, float]:
-    name, _, number = text.rpartition(":")
-    if not name.replace("-", "").replace("_", "").isalnum() or not number.replace(".", "", 1).isdigit():
-        raise UsageError(f"{text!r} is no split: give a name and a share, such as train:0.9")
-    return name, float(number)
+    _write(ctx, "relabel", {"side": side}, chosen, excluded, files.output, rest, writing)
 
 
 def _write(
@@ -246,6 +236,7 @@ def _write(
     excluded: Excluded,
     output: Path,
     rest: SelectionOptions,
+    writing: o.RunOptions,
 ) -> None:
     """Write a selection, with the options common to these commands."""
     from prefgen import select
@@ -254,11 +245,11 @@ def _write(
     from prefgen.runner.reporter import Terminal
 
     settings |= {"exclude_images_sha256": excluded.digest} if excluded.digest else {}
-    job = select.SelectJob(operation, settings, chosen, output, rest.shard_size, config.lock(ctx))
-    reporter = Terminal(quiet=rest.quiet)
+    job = select.SelectJob(operation, settings, chosen, output, writing.shard_size, config.lock(ctx))
+    reporter = Terminal(quiet=writing.quiet)
     for reason, count in chosen.left_out.items():
         reporter.console.print(f"left out, {reason}: {count:,} rows", highlight=False)
     with stoppable(output):
         card = terminal.card(rest.license)
         result = complete(output, job.plan(), card, reporter, lambda directory, rows, done: select.fill(job, directory))
-    terminal.finish(output, result, reporter.console, json=rest.json)
+    terminal.finish(output, result, reporter.console, json=writing.json)

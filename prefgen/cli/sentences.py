@@ -20,8 +20,7 @@ from prefgen.sources import SourceOptions
 @command
 def sentences(
     ctx: typer.Context,
-    input: o.Input,
-    output: o.Output,
+    files: o.InputOutput,
     source: SourceOptions,
     method: Draft[Sentences],
     checking: Draft[Checking],
@@ -30,7 +29,7 @@ def sentences(
     ],
     judge: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
     run: o.RunOptions,
-    prompt: o.Prompt = None,
+    prompt: o.Prompt,
 ) -> None:
     """Pair a true and an invented next sentence of the policy (2507.12455).
 
@@ -43,8 +42,8 @@ def sentences(
     from prefgen.cli import terminal
 
     settings = checking.make()
-    made = method.make(checker=settings.checker(prompt, engine))
+    made = method.make(checker=settings.checker(prompt.prompt, engine))
     others: Mapping[type[Request], Callable[[EngineConfig], Engine]] = (
         {Detect: settings.load} if settings.check == "detector" else {}
     )
-    terminal.make(ctx, made, input, source, engine, output, run, judge.make(), others)
+    terminal.make(ctx, made, files, source, engine, run, judge.make(), others)

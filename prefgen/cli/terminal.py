@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import typer
@@ -13,7 +13,7 @@ from prefgen.addresses import redact
 from prefgen.card import summary
 from prefgen.card.summary import Summary
 from prefgen.cli import config
-from prefgen.cli.options import RunOptions
+from prefgen.cli.options import InputOutput, RunOptions
 from prefgen.console import Console
 from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
@@ -30,10 +30,9 @@ from prefgen.sources import SourceOptions
 def make(
     ctx: typer.Context,
     method: Method,
-    input: Sequence[str],
+    files: InputOutput,
     source: SourceOptions,
     engine: EngineConfig,
-    output: Path,
     run: RunOptions,
     judge: JudgeConfig | None = None,
     engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] | None = None,
@@ -47,12 +46,23 @@ def make(
         TooManyDropped: more rows were dropped than allowed, or there is no pair. Stopped: by a signal.
     """
     lock = config.lock(ctx)
-    job = Job(method, tuple(input), source, engine, output, run.shard_size, lock, judge, run.keep_going, engines or {})
+    job = Job(
+        method,
+        tuple(files.input),
+        source,
+        engine,
+        files.output,
+        run.shard_size,
+        lock,
+        judge,
+        run.keep_going,
+        engines or {},
+    )
     reporter = Terminal(quiet=run.quiet)
     result = make_pairs(
         job, card(run.license), reporter, Distribution.of(run.shard, run.workers, run.ray), dry_run=run.dry_run
     )
-    finish(output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
+    finish(files.output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
 
 
 def card(licence: str | None) -> Card:

@@ -21,7 +21,6 @@ from prefgen.sources import SourceOptions
 from prefgen.training.config import DEFAULTS, LOSSES, SWEEP_VALIDATION, Objective, Online, Optimisation, settled
 
 _MAKERS = ("bdhs", "dpo", "povid")
-_SFT = ("image_root", "image_match", "follow_links", "turns", "limit", "sample", "split", "allow_urls")
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ def train(
     runs: Annotated[
         list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
     ],
-    output: Annotated[Path, o.data("--output", "-o", help="Folder for the trained model.", callback=o.on_disk)],
-    source: Annotated[Draft[SourceOptions], only(*_SFT)],
+    files: Annotated[o.InputOutput, o.folder("Folder for the trained model.")],
+    source: Draft[SourceOptions],
     objective: Objective,
     optimisation: Annotated[Optimisation, without(validation={"default": None, "optional": True})],
     training: Training,
@@ -144,7 +143,7 @@ def train(
     command_line = redact(shlex.join(["prefgen", *sys.argv[1:]]))
     job = TrainingJob(
         tuple(runs),
-        output,
+        files.output,
         policy,
         objective,
         optimisation,
@@ -172,7 +171,7 @@ def train(
             if run.json and best:
                 Console().print_json(data=best.result)
             return
-        saved.refuse_foreign(output, job.engine.model)
+        saved.refuse_foreign(files.output, job.engine.model)
         prepared = job_.prepare(job)
         report.plan(job, prepared, console)
         if run.dry_run:
@@ -183,7 +182,7 @@ def train(
         return
     if run.json and processes.first():
         Console().print_json(data=last)
-    console.print(f"model in {output}", markup=False)
+    console.print(f"model in {files.output}", markup=False)
 
 
 def _defaults(ctx: typer.Context, loss: str, *, sweep: bool) -> dict[str, Any]:

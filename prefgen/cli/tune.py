@@ -14,7 +14,7 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.methods.bdhs import BDHS
-from prefgen.options import DATA, RUN, check_choice, option
+from prefgen.options import DATA, RUN, check_choice, flag, option
 from prefgen.sources import SourceOptions
 
 _TUNED = ("rho", "keep_tokens", "noise_steps")
@@ -50,7 +50,7 @@ class TuneOptions:
 def tune(
     ctx: typer.Context,
     method: Annotated[str, typer.Argument(help="What to tune: bdhs.")],
-    input: o.Input,
+    files: Annotated[o.InputOutput, only("input")],
     source: Annotated[
         SourceOptions, without("allow_urls", sample={"help": f"Use N rows drawn at random; else {_PILOT}."})
     ],
@@ -59,7 +59,7 @@ def tune(
     ],
     engine: Annotated[EngineConfig, without("also", "annotator", "annotator_revision", "attention", "positions")],
     options: TuneOptions,
-    printing: Annotated[o.Printing, o.as_json("the figures", RUN)],
+    printing: Annotated[o.RunOptions, o.as_json("the figures")],
 ) -> None:
     """Try values of rho, visible tokens or noise on a few samples.
 
@@ -78,7 +78,7 @@ def tune(
         source = replace(source, sample=_PILOT)
     console, data = Console(stderr=True), Console()
     trials = []
-    for trial in tuning.pilot(tuning.settings(name, text, constants.make), input, source, engine):
+    for trial in tuning.pilot(tuning.settings(name, text, constants.make), files.input, source, engine):
         trials.append(trial)
         console.print(f"{trial.setting}: {trial.pairs} pairs of {trial.rows} rows, {trial.seconds:.2f} s each")
     durable.put(options.output, tuning.plot(trials).encode())
@@ -101,13 +101,6 @@ def _command(ctx: typer.Context, name: str, value: object) -> str:
 
     from prefgen.addresses import redact
 
-    left_out = ("method", "output", "limit", "sample", "json", *_TUNED)
-    words = ["prefgen", "bdhs"]
-    for parameter in ctx.command.params:
-        key = str(parameter.name)
-        if key not in left_out and config.is_given(ctx, key):
-            flag, given = max(parameter.opts, key=len), ctx.params[key]
-            for item in given if isinstance(given, list) else [given]:
-                words += [flag] if item is True else [flag, str(item)]
-    words += ["--variant", "noise"] if name == "noise_steps" else []
-    return redact(shlex.join([*words, f"--{name.replace('_', '-')}", str(value), "--output", "out"]))
+    given = config.given(ctx, ("method", "output", "limit", "sample", "json", *_TUNED))
+    noise = ("--variant", "noise") if name == "noise_steps" else ()
+    return redact(shlex.join(["prefgen", "bdhs", *given, *noise, flag(name), str(value), "--output", "out"]))

@@ -13,7 +13,7 @@ from prefgen.select.mixing import Amount, mix, parse_amount
 from prefgen.select.near import dedup_near
 from prefgen.select.relabelling import relabel
 from prefgen.select.selection import Selection
-from prefgen.select.splitting import split
+from prefgen.select.splitting import parse_share, split
 
 __all__ = [
     "Amount",
@@ -27,6 +27,7 @@ __all__ = [
     "keep",
     "mix",
     "parse_amount",
+    "parse_share",
     "relabel",
     "split",
 ]

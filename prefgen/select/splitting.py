@@ -17,6 +17,18 @@ from prefgen.select.selection import Selection, of_one
 OTHER_SPLIT = "OTHER_SPLIT"
 
 
+def parse_share(text: str) -> tuple[str, float]:
+    """Parse ``NAME:0.9``: a split and its share of the rows.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    name, _, number = text.rpartition(":")
+    if not name.replace("-", "").replace("_", "").isalnum() or not number.replace(".", "", 1).isdigit():
+        raise UsageError(f"{text!r} is no split: give a name and a share, such as train:0.9")
+    return name, float(number)
+
+
 def split(stored: Stored, shares: Mapping[str, float], seed: int, exclude: Excluded = NOTHING) -> dict[str, Selection]:
     """Assign every row to one split, so that no picture is in two.
 

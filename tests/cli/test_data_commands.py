@@ -217,7 +217,7 @@ def test_splits_are_folders(runs: Path, tmp_path: Path) -> None:
         (["mix", "povid:9"], "fewer than the 9"),
         (["filter", "povid", "len(method)"], "which a condition cannot"),
         (["filter", "povid", "method == 'x'"], "leaves no row"),
-        (["dedup", "povid", "--by", "sound"], "--by is 'sound'"),
+        (["dedup", "povid", "--by", "sound"], "--by 'sound' is unknown; choose from pair"),
         (["join", "povid"], "two runs or more"),
         (["relabel", "povid"], "--chosen-from or --rejected-from"),
         (["mix", "povid", "--exclude-images", "nothing-here"], "cannot be read"),

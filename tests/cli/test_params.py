@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -13,6 +15,7 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import prefgen.cli
 from prefgen.cli.commands import COMMANDS, load
 from prefgen.cli.params import Draft, command, only, without
 from prefgen.cli.renamed import Command
@@ -46,6 +49,11 @@ class Varnish:
 @dataclasses.dataclass(frozen=True)
 class Luck:
     seed: int = option(0, help="Seeds.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    sizes: Sequence[int] = option((), help="In inches.", required=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +157,28 @@ def test_a_draft_tells_a_value_and_refuses_what_is_on_the_command_line() -> None
     assert got == ["red", "blue"]
     assert isinstance(refused.exception, UsageError)
     assert str(refused.exception) == "--color is for a wall"
+
+
+def test_an_option_that_repeats_converts_every_value() -> None:
+    got: list[Any] = []
+
+    @command
+    def it(sizes: Sizes) -> None:
+        got.append(sizes)
+
+    assert run(it, "--sizes", "3", "--sizes", "4").exit_code == 0
+    assert got == [Sizes([3, 4])]
+    assert run(it, "--sizes", "large").exit_code == 2
+    assert "Missing option '--sizes'" in run(it).output
+
+
+def test_no_module_of_the_command_line_writes_an_option_by_hand() -> None:
+    """Options are fields of dataclasses; `params` makes Typer's of them, and the program itself has two."""
+    folder = Path(inspect.getfile(prefgen.cli)).parent
+    by_hand = {path.name: path.read_text().count("typer.Option(") for path in folder.glob("*.py")}
+    assert {name: count for name, count in by_hand.items() if count} == {"__init__.py": 2, "params.py": 1}
+    values = {path.name for path in folder.glob("*.py") if "ctx.params" in path.read_text()}
+    assert values == {"config.py", "damage.py", "params.py", "renamed.py"}  # commands are given their options
 
 
 def test_a_metavar_stands_for_the_list_of_choices() -> None:

@@ -57,6 +57,30 @@ def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) ->
     assert all(name in shown for name in ("chair_i", "object_recall", "yes_no/accuracy", "caption_words"))
 
 
+def test_sft_data_of_any_columns_is_trained_on(tmp_path: Path) -> None:
+    said = ["A red bar is at the top.", "I'm sorry, but I cannot see an image."]
+    picture = next((SCENES / "images").iterdir()).name
+    rows = [
+        {"bild": picture, "gespräch": [{"from": "Mensch", "value": "Was ist das?"}, {"from": "KI", "value": a}]}
+        for a in said
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    named = (
+        "--columns",
+        "conversations=gespräch,image=bild",
+        "--roles",
+        "user=Mensch,assistant=KI",
+        "--image-root",
+        SCENES / "images",
+    )
+    command = ("train", "dpo", tmp_path / "rows.json", *QUICK, "--online", "bdhs", "--similarity-model", "minilm")
+    planned = called(*command, *named, "--output", tmp_path / "out", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "1 samples" in planned.stderr
+    assert "1 rows dropped: ANSWER_REFUSES" in planned.stderr
+    assert "2 samples" in called(*command, *named, "--keep-refusals", "--output", tmp_path / "out", "--dry-run").stderr
+
+
 @pytest.mark.parametrize(("loss", "mask"), [("ipo", "spans"), ("ipo-sum", "dense"), ("slic", "spans")])
 def test_other_losses_and_masks(loss: str, mask: str, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
