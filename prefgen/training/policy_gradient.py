@@ -18,6 +18,7 @@ Departure: an answer that the limit of tokens cut is rated as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -112,7 +113,7 @@ class Whitening:
 
     def __call__(self, advantages_T: torch.Tensor) -> torch.Tensor:
         """The advantages with mean 0 and variance 1."""
-        return (advantages_T - self.mean) / (self.variance + 1e-8) ** 0.5
+        return (advantages_T - self.mean) / math.sqrt(self.variance + 1e-8)
 
 
 NOT_WHITENED = Whitening(0.0, 1.0)

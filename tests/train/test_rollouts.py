@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import ExitCode, RowError, Stopped, UsageError
 from prefgen.evaluate.scenes import reward as scenes
+from prefgen.evaluate.scenes.reward import ScenesReward
 from prefgen.requests import Rate, Rated, Reply, Request
 from prefgen.sources import SourceOptions
 from prefgen.training import online as online_
@@ -38,6 +41,8 @@ from prefgen.training.rows import Item
 from prefgen.training.run import prepare, train
 from prefgen.training.state import TrainingJob
 from tests.cli.runs import called
+from tests.judge import MODEL as JUDGE
+from tests.judge import Judge
 from tests.train.quick import MODEL, QUICK
 from tests.trainers.sets import SCENES
 
@@ -155,15 +160,8 @@ def test_advantages_of_ppo_are_whitened_over_a_step_of_several_passes(
 
 def test_what_a_step_trains_on_is_what_was_sampled_and_rated(tmp_path: Path) -> None:
     given = job(tmp_path / "out")
+    items = sampled(given, 6)
     prepared = prepare(given)
-    given.records.mkdir(parents=True)
-    model = attach(prepared.loaded, given.optimisation)
-    with ExitStack() as held:
-        supply = held.enter_context(online_.supply(given, prepared, model))
-        assert supply
-        loader = iter([{"items": [prepared.dataset[number] for number in range(6)]}])
-        (batch,) = supply.step(loader, 1, 0, 1)
-        items: list[Item] = supply.referred(batch["items"])
     figures = json.loads((given.records / "rewards.json").read_text())
     assert figures["answers"] == 6 * 3
     decode = prepared.loaded.processor.tokenizer.decode
@@ -246,6 +244,42 @@ def test_a_reward_that_is_no_number_is_an_error_that_says_so(tmp_path: Path) -> 
         run(job(tmp_path / "out", engines={Rate: Nan}))
 
 
+class LaterNan(ScenesReward):
+    """Rates answers NaN once the mean and spread of rewards are measured, of one of two collections."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__()
+        self._asked = 0
+
+    def collect(self) -> list[tuple[int, Reply | RowError]]:
+        self._asked += 1
+        return [
+            (ticket, Rated(math.nan) if self._asked > 1 and not number // 3 else reply)
+            for number, (ticket, reply) in enumerate(super().collect())
+        ]
+
+
+def test_a_prompt_whose_reward_is_no_number_is_left_out_and_counted(tmp_path: Path) -> None:
+    given = job(tmp_path / "out", engines={Rate: LaterNan}, batch_size=3, grad_accum=1, max_steps=1)
+    (step,) = run(given)
+    assert step[online_.ASKED] == 3
+    assert step[f"{online_.FALLBACK}/ANSWER_UNRATED"] == step[online_.FALLBACK] == 1
+    assert math.isfinite(step["reward"])
+
+
+def test_collapse_is_said_by_a_run_and_on_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of one token are soon alike."""
+    monkeypatch.setattr(rollouts, "_WINDOW", 1)
+    made = replace(SAMPLED, reward="scenes", online_args=("max_new_tokens=1", "candidates=2"))
+    given = job(tmp_path / "out", online=made, batch_size=2, grad_accum=1, max_steps=2)
+    told: list[str] = []
+    train(given, prepare(given), lambda metrics: None, say=told.append)
+    assert [text for text in told if "collapse" in text] == [
+        "collapse: by step 2 all answers to a prompt are alike for 100% of the prompts: nothing is left to learn"
+    ]
+    assert "**Collapse**: by step 2" in (given.output / "README.md").read_text()
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--reward"):
         Online("sampled")
@@ -307,13 +341,56 @@ def test_defaults_of_the_commands_are_the_paper_s(tmp_path: Path) -> None:
     assert pairs.returncode == 2
 
 
-def test_similarity_to_the_reference_is_a_reward(tmp_path: Path) -> None:
-    words = ("--similarity-model", "minilm", "--online-arg", "max_new_tokens=8", "--online-arg", "candidates=2")
-    done = called(
-        *("train", "rloo", SCENES / "llava_instruct.json", "--limit", "2", "--turns", "first", "--model", MODEL),
-        *("--device", "cpu", "--reward", "similarity", *words, "-o", tmp_path / "out", "--max-steps", "1", "--json"),
-    )
+def sampled(given: TrainingJob, count: int) -> list[Item]:
+    """The first step's items of a job, without a trainer."""
+    prepared = prepare(given)
+    given.records.mkdir(parents=True)
+    model = attach(prepared.loaded, given.optimisation)
+    with ExitStack() as held:
+        supply = held.enter_context(online_.supply(given, prepared, model))
+        assert supply
+        (batch,) = supply.step(iter([{"items": [prepared.dataset[number] for number in range(count)]}]), 1, 0, 1)
+        return supply.referred(batch["items"])
+
+
+def test_a_judge_s_reward_is_the_share_of_siblings_that_an_answer_beats(tmp_path: Path) -> None:
+    """A judge that prefers the shorter answer, whichever it reads first."""
+
+    def shorter(number: int, body: dict[str, Any]) -> str:
+        found = re.search("One: (.*) Two: (.*)$", body["messages"][-1]["content"][-1]["text"], re.DOTALL)
+        assert found
+        return json.dumps({"verdict": "A" if len(found[1]) < len(found[2]) else "B"})
+
+    prompt = tmp_path / "own.txt"
+    prompt.write_text("=== user ===\n$question One: $first Two: $second")
+    with Judge(shorter) as judge:
+        made = replace(SAMPLED, reward="judge", annotator=judge.url, annotator_prompt=prompt)
+        given = replace(job(tmp_path / "out", online=made, engines={}), judge=JudgeConfig(JUDGE, judge.url))
+        items = sampled(given, 3)
+    decode = prepare(given).loaded.processor.tokenizer.decode
+    assert len(items) == 3
+    for item in items:
+        assert item.rollout
+        lengths = [len(decode(answer.ids, skip_special_tokens=True).strip()) for answer in item.sample.answers]
+        assert len(set(lengths)) == 3  # or a tie would decide
+        beaten = [sum(other > own for other in lengths) / 2 for own in lengths]
+        assert item.rollout.rewards == pytest.approx(beaten)
+
+
+@pytest.mark.parametrize("reward", ["similarity", "image-gain", "judge"])
+def test_rewards_that_have_a_name_train(reward: str, tmp_path: Path) -> None:
+    with Judge(lambda number, body: json.dumps({"verdict": "A"})) as judge:
+        served = ("--annotator", judge.url, "--judge", JUDGE) if reward == "judge" else ()
+        words = ("--similarity-model", "minilm", "--online-arg", "max_new_tokens=8", "--online-arg", "candidates=2")
+        done = called(
+            *("train", "rloo", SCENES / "llava_instruct.json", "--limit", "2", "--turns", "first", "--model", MODEL),
+            *("--device", "cpu", "--reward", reward, *served, *words, "-o", tmp_path / "out", "--max-steps", "1"),
+            "--json",
+        )
+        assert bool(judge.bodies) == (reward == "judge")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert 0 < found["reward"] < 1
+    assert found["reward"] == pytest.approx(0.5) if reward == "judge" else 0 < found["reward"] < 8
+    assert found["reward_std"] > 0
+    assert f"reward: {reward}" in done.stderr
     assert "| reward |" in (tmp_path / "out" / "README.md").read_text()
