@@ -8,9 +8,9 @@ it, up to `--tokens` long (random weights never end one before):
 
 - trl: `RLOOTrainer` (rloo_trl.py), which generates by transformers;
 - prefgen: `prefgen train rloo`'s own job;
-- limit: what no way of doing it saves. Each answer token is sampled by one pass over the prompt and steps of all answers
-  together; reference and policy read the prompt and all answers behind it once. Products at the rate at which this
-  machine multiplies matrices of the model's shape with as many rows: of the sequence, and in sampling of the answers.
+- limit: the multiplications that no way of doing it saves: one pass over the prompt and steps of all answers together
+  to sample them, then reference and policy over the prompt with all answers behind it. They go at the rate at which
+  this machine multiplies matrices of the model's shape with as many rows, of the sequence or in sampling of answers.
 
 Rewards are the answers' numbers of characters. The picture, the times and the memory are as in train.py.
 """
@@ -78,6 +78,8 @@ def ours(folder: Path, rows: Path, settings: dict[str, Any], result: Path) -> No
     optimisation = Optimisation(
         lr=settings["lr"],
         projector_lr=0,
+        lora_r=settings["lora"]["r"],
+        lora_alpha=settings["lora"]["lora_alpha"],
         batch_size=1,
         grad_accum=1,
         max_steps=settings["steps"],
@@ -153,6 +155,7 @@ def main() -> None:
     device = loading.resolve_device(arguments.device)
     dtype = loading.torch_dtype(arguments.dtype, device)
     torch.set_num_threads(arguments.threads)
+    rank = min(Optimisation.lora_r, drawn.config(arguments.model).get_text_config().hidden_size // 4)
     settings = {
         "device": device,
         "dtype": dtype,
@@ -160,15 +163,15 @@ def main() -> None:
         "lr": 3e-4,
         "beta": BETA,
         "lora": {
-            "r": Optimisation.lora_r,
-            "lora_alpha": Optimisation.lora_alpha,
+            "r": rank,
+            "lora_alpha": 2 * rank,
             "target_modules": r".*language_model\..*_proj",
         },
     }
     where = loading.device_kind(device)
     output = arguments.output or HERE / "results" / f"rloo-{arguments.model}-{device.split(':')[0]}.json"
     clock = "wall_s" if device.startswith("cuda") else "cpu_s"
-    rounds = Rounds(clock, 0.0)
+    rounds, figures = Rounds(clock, 0.0), dict[str, float]()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         settings_file = folder / "settings.json"

@@ -25,9 +25,9 @@ QUESTION = "Describe the image."
 class Watched(Reward):
     """Keeps what TRL asks and is told."""
 
-    def __call__(self, prompts: Any, completions: Any, **settings: Any) -> list[float]:
+    def __call__(self, prompts: Any, completions: Any, images: Any = None, **columns: Any) -> list[float]:
         """Rewards of completions."""
-        rewards = super().__call__(prompts, completions, **settings)
+        rewards = super().__call__(prompts, completions, images, **columns)
         self.kept = {"texts": [each[-1]["content"] for each in completions], "rewards": rewards}
         return rewards
 
