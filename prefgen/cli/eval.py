@@ -18,7 +18,7 @@ from prefgen.options import DATA, JUDGE, MODELS, RUN, TEXT, check, option
 from prefgen.sources.options import SourceOptions
 
 if TYPE_CHECKING:
-    from prefgen.evaluate.benchmarks.run import Answering, Judging, Scored
+    from prefgen.evaluate.benchmarks.run import Answering, BenchmarkScores, Judging
 
 evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
 
@@ -145,7 +145,8 @@ def pope(
 ) -> None:
     """POPE: accuracy, precision, recall, F1 and share of yes about objects in pictures.
 
-    Questions are POPE's JSON lines. Answers are kept; the same command goes on, and scores anew with another --parser.
+    Questions are POPE's JSON lines. Answers are kept; the same command continues, and scores anew with another
+    --parser.
 
     Example: prefgen eval pope --questions coco_pope_random.json --image-root coco/val2014 -m aligned -o pope
     """
@@ -197,7 +198,7 @@ def chair(
 
 @dataclass(frozen=True)
 class MmhalOptions:
-    """What MMHAL-Bench's judge is shown."""
+    """Inputs of MMHAL-Bench's judge."""
 
     with_image: bool = option(False, help="Show the judge the picture: MMHAL-V.", panel=JUDGE)
 
@@ -401,7 +402,7 @@ def scenes(
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))
 
 
-def _show(found: Scored, options: BenchmarkOptions) -> None:
+def _show(found: BenchmarkScores, options: BenchmarkOptions) -> None:
     """Print the table and what was left out."""
     from prefgen.console import Console
     from prefgen.evaluate.benchmarks import compare as compare_

@@ -65,7 +65,7 @@ def reproduce(
 ) -> None:
     """Make, train and measure all rows of a table of the paper (2407.02477).
 
-    Each command of the recipe is printed and run once; the same command goes on where it was stopped.
+    Each command of the recipe is printed and run once; the same command continues where it was stopped.
 
     Example: prefgen reproduce table15 --scale tiny --output table15
     """
@@ -74,6 +74,7 @@ def reproduce(
     from rich.markdown import Markdown
 
     from prefgen import durable
+    from prefgen.cli import commands
     from prefgen.console import Console
     from prefgen.reproduce import recipes, running, tables
 
@@ -86,8 +87,11 @@ def reproduce(
         raise UsageError("name a recipe, or list them with --list")
     request = _request(given, recipes.load(recipe))
     request.check()
+    steps = running.steps(request)
+    for step in steps:
+        commands.check(step.words)
     if given.dry_run:
-        for step in running.steps(request):
+        for step in steps:
             data.print(str(step), markup=False, highlight=False, soft_wrap=True)
         return
     running.run(request, lambda line: console.print(line, markup=False, soft_wrap=True, style="bold"))

@@ -16,7 +16,7 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.options import check, flag, option
+from prefgen.options import check, check_choice, flag, option
 from prefgen.sources import SourceOptions
 from prefgen.training.config import DEFAULTS, LOSSES, SWEEP_VALIDATION, Objective, Online, Optimisation, settled
 
@@ -47,10 +47,15 @@ class Training:
             raise UsageError("--keep-all belongs to --sweep")
 
 
+def _known(loss: str) -> str:
+    check_choice("the loss", loss, LOSSES)
+    return loss
+
+
 @command
 def train(
     ctx: typer.Context,
-    loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.")],
+    loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.", callback=_known)],
     runs: Annotated[
         list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
     ],
@@ -82,7 +87,7 @@ def train(
 ) -> None:
     """Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole.
 
-    The vision encoder stays frozen. The same command goes on with a run that was stopped. Metrics are those of TRL's
+    The vision encoder stays frozen. The same command continues with a run that was stopped. Metrics are those of TRL's
     DPOTrainer; `logps/end`, of the end token, falls where answers are going to grow longer.
 
     rm trains a reward model, by default as in the paper: --lr 2e-5, constant, 4,000 steps, a tenth held out.

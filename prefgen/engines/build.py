@@ -277,7 +277,7 @@ def proven(config: EngineConfig, asks: Sequence[type[Request]], keep: bool = Fal
 
     Args:
         asks: what the run's method asks for.
-        keep: hold a model that was loaded until `build` wants it, since this process will run it.
+        keep: hold a model that was loaded until `build` wants it or `release` is called: this process will run it.
 
     Raises:
         UsageError: the model cannot be used. ModelUnreachable: it cannot be read.
@@ -298,6 +298,11 @@ def proven(config: EngineConfig, asks: Sequence[type[Request]], keep: bool = Fal
         return config, ""
     words = f"dropping its hidden tokens changes its logits by {found.drop:.1e} against a mask, so they are masked"
     return dataclasses.replace(config, attention=found.attention), words
+
+
+def release() -> None:
+    """Free a model that was kept by `proven` and that nothing wanted."""
+    _kept.clear()
 
 
 def hush(config: EngineConfig, asks: Sequence[type[Request]]) -> None:

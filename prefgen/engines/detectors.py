@@ -115,7 +115,7 @@ class _Model:
     def load(cls, detector: Detector, device: str) -> _Model:
         model_files.find(detector.name)
         settings = {"revision": detector.revision, "trust_remote_code": False}
-        with model_files.reading(f"detector {detector.name} cannot be loaded"):
+        with model_files.loading(f"detector {detector.name} cannot be loaded"):
             processor = transformers.AutoProcessor.from_pretrained(detector.name, **settings)
             model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(
                 detector.name, use_safetensors=True, **settings

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from huggingface_hub import snapshot_download
-from sentence_transformers import SentenceTransformer
 
 from prefgen.engines.hf.loading import resolve_device, revision_of
-from prefgen.engines.model_files import check_modules, find, reading
+from prefgen.engines.model_files import check_modules, find, loading
 from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.requests import Embed, Reply, Request, Vector
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 ALIASES = {
     "mpnet": "sentence-transformers/all-mpnet-base-v2",  # the paper's
@@ -39,10 +42,12 @@ class Embedder:
             UsageError: if `name` is ``minilm`` and its package is missing.
             ModelUnreachable: if it cannot be read.
         """
+        from sentence_transformers import SentenceTransformer  # takes seconds, which `pin` need not wait for
+
         resolved = resolve(name)
         try:
             find(resolved)
-            with reading(f"similarity model {name} cannot be loaded"):
+            with loading(f"similarity model {name} cannot be loaded"):
                 folder = Path(resolved)
                 if not folder.is_dir():
                     folder = Path(snapshot_download(resolved, ignore_patterns=_OTHERS))

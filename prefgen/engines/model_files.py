@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ _PICKLES = (
     "AutoModelForImageTextToText.from_pretrained(…).save_pretrained(…), or name a revision that has them"
 )
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# Held while transformers builds a model: meanwhile it replaces functions of torch.nn.init for the whole process, and of
+# two threads that do so at once, the second puts back what the first had put in.
+BUILDING = threading.RLock()
 
 
 @contextmanager
@@ -46,6 +50,13 @@ def reading(what: str, advice: str = _DAMAGED) -> Iterator[None]:
         raise UsageError(f"{what}; a package is missing: {' '.join(str(error).split())}") from error
     except Exception as error:  # which exception it is, is up to the file that is wrong
         raise ModelUnreachable(f"{what}: {_described(error, advice)}") from error
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """`reading` of a model's weights, which one thread does at a time."""
+    with BUILDING, reading(what):
+        yield
 
 
 def _described(error: Exception, advice: str) -> str:

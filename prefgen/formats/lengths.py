@@ -10,7 +10,7 @@ from typing import Any
 from prefgen import images
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.templates import ChatTemplate
-from prefgen.errors import RowError, UsageError
+from prefgen.errors import ModelUnreachable, RowError, UsageError
 from prefgen.formats import LOADERS
 from prefgen.formats.base import Importer
 from prefgen.records import Dropped, Pair
@@ -35,13 +35,14 @@ class Lengths:
     """Counts tokens with a processor.
 
     Args:
-        image_token_id: the placeholder that stands for one image feature.
+        image_token_id: the placeholder of one image feature.
     """
 
     def __init__(self, processor: Any, image_token_id: int, model_name: str) -> None:
         self._processor = processor
         self._template = ChatTemplate(processor, model_name)
         self._image_token_id = image_token_id
+        self._name = model_name
 
     @classmethod
     def load(cls, name: str) -> Lengths:
@@ -65,14 +66,22 @@ class Lengths:
 
         Raises:
             RowError: the chat template refuses the conversation.
-            ModelUnreachable: the chat template fails.
+            ModelUnreachable: the chat template or the processor fails, or no image token comes of a picture.
         """
+        from prefgen.engines import model_files
+
         messages = [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in pair.sample.prompt]
         text = self._template.render(messages, add_generation_prompt=True)
         pictures = [images.decode(image) for image in pair.sample.loaded_images]
-        ids = self._processor(text=[text], images=pictures, return_tensors="pt")["input_ids"][0].tolist()
+        with model_files.reading(f"the processor of model {self._name} fails at a row"):
+            ids = self._processor(text=[text], images=pictures, return_tensors="pt")["input_ids"][0].tolist()
         tokenizer = self._processor.tokenizer
         places = [place for place, token in enumerate(ids) if token == self._image_token_id]
+        if pictures and not places:
+            raise ModelUnreachable(
+                f"the processor of model {self._name} puts no image token into a prompt with a picture "
+                f"({self._image_token_id} in its config.json), so that lengths cannot be counted with it"
+            )
         answers = (
             len(tokenizer(f" {answer}{tokenizer.eos_token or ''}", add_special_tokens=False)["input_ids"])
             for answer in (pair.chosen, pair.rejected)
@@ -86,7 +95,7 @@ def _part(part: object) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutRow:
     """A row that would be cut."""
 
     row: str
@@ -105,7 +114,7 @@ def limit(trainer: str, max_length: int | None) -> int:
     return found
 
 
-def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair], Length]) -> Iterator[Cut]:
+def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair], Length]) -> Iterator[CutRow]:
     """Rows above the limit; rows that are no pair are left to `prefgen.formats.checking`."""
     root = SourceOptions().root(str(src))
     for outcome in importer(str(src)):
@@ -114,15 +123,15 @@ def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair
         sample = images.load_images(outcome.sample, root, None)
         name = outcome.sample.source_id
         if isinstance(sample, Dropped):
-            yield Cut(name, f"{sample.reason}: {sample.detail}")
+            yield CutRow(name, f"{sample.reason}: {sample.detail}")
             continue
         try:
             length = measure(replace(outcome, sample=sample))
         except RowError as error:
-            yield Cut(name, str(error))
+            yield CutRow(name, str(error))
             continue
         if length.image_end > max_length:
-            yield Cut(name, f"image tokens up to {length.image_end:,}: {max_length:,} cut into the picture")
+            yield CutRow(name, f"image tokens up to {length.image_end:,}: {max_length:,} cut into the picture")
         for side, tokens in (("chosen", length.chosen), ("rejected", length.rejected)):
             if length.image_end <= max_length < tokens:
-                yield Cut(name, f"{side} ends at token {tokens:,}: {max_length:,} cut it off")
+                yield CutRow(name, f"{side} ends at token {tokens:,}: {max_length:,} cut it off")

@@ -16,7 +16,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from prefgen.engines import adapters
 from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf.loading import LoadedModel, load, read_config, resolve_device, torch_dtype
+from prefgen.engines.hf.loading import LoadedModel, load, read_config, resolve_device, torch_dtype, unweighted
 from prefgen.errors import UsageError
 from prefgen.training import processes
 from prefgen.training.config import Optimisation
@@ -42,8 +42,7 @@ def loaded_for(engine: EngineConfig, how: Optimisation) -> LoadedModel:
         raise UsageError("--qlora needs bitsandbytes, which is missing: pip install 'prefgen[qlora]'")
     if processes.sharding():
         raise UsageError("--qlora works in one process or several, but not with FSDP or DeepSpeed")
-    with torch.device("meta"):
-        model = transformers.AutoModelForImageTextToText.from_config(read_config(engine))
+    model = unweighted(read_config(engine))
     decoder = set(model.model.get_decoder().modules())
     linear = [(name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
     settings = transformers.BitsAndBytesConfig(

@@ -48,6 +48,14 @@ def test_help_imports_nothing_heavy() -> None:
         assert done.stderr == "[]\n", arguments
 
 
+def test_a_model_that_is_not_there_is_told_before_similarity_models_are_imported(source: Path, tmp_path: Path) -> None:
+    arguments = ["bdhs", "-i", str(source), "-m", str(tmp_path / "nowhere"), "-o", str(tmp_path / "out")]
+    code = f"import sys; sys.modules['sentence_transformers'] = None; sys.argv[1:] = {arguments}"
+    command = [sys.executable, "-c", f"{code}; from prefgen.cli import main; main()"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (5, f"error: there is no folder {tmp_path / 'nowhere'}")
+
+
 def test_version() -> None:
     assert prefgen("--version").stdout == f"prefgen {package.__version__}\n"
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from prefgen.engines.base import Dtype, EngineConfig
 from prefgen.engines.hf import loading
@@ -47,6 +51,44 @@ def test_a_saved_model_answers_as_before(build: Callable[[], LoadedModel], tmp_p
     assert loaded.processor.tokenizer.padding_side == "left"
     assert loaded.dtype == torch.float32
     assert generate(loaded) == generate(original)
+
+
+def test_a_configuration_is_read_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[EngineConfig] = []
+    plain = loading.read_config
+
+    def read_config(config: EngineConfig) -> Any:
+        read.append(config)
+        return plain(config)
+
+    monkeypatch.setattr(loading, "read_config", read_config)
+    config = EngineConfig(str(checkpoint), device="cpu")
+    loading.load(config)
+    assert read == [config]
+
+
+def test_threads_load_models_one_after_the_other(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since transformers replaces functions of torch.nn.init meanwhile, for all threads."""
+    plain = transformers.AutoModelForImageTextToText.from_pretrained
+    inside: list[object] = []
+    together: list[int] = []
+
+    def from_pretrained(*arguments: Any, **settings: Any) -> Any:
+        inside.append(settings)
+        time.sleep(0.05)
+        together.append(len(inside))
+        try:
+            return plain(*arguments, **settings)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(transformers.AutoModelForImageTextToText, "from_pretrained", from_pretrained)
+    before = torch.nn.init.normal_
+    with ThreadPoolExecutor(3) as threads:
+        loads = [threads.submit(loading.load, EngineConfig(str(checkpoint), device="cpu")) for _ in range(3)]
+    assert len({generate(load.result()) for load in loads}) == 1
+    assert together == [1, 1, 1]
+    assert torch.nn.init.normal_ is before
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +210,20 @@ def test_a_model_that_was_loaded_for_its_proof_is_not_loaded_again(
         return plain(config)
 
     monkeypatch.setattr(loading, "load", load)
-    monkeypatch.setattr(build, "_kept", {})  # of other tests, whose runs had nothing to generate
     for times, keep in ((1, True), (2, True), (3, False)):  # the second finds its proof and loads for the engine
         found, _ = build.proven(settings, (Generate,), keep)
         build.build(found, (Generate,))
         assert len(loads) == times
+    assert not build._kept
+
+
+def test_a_model_that_nothing_wanted_after_its_proof_is_freed(cache: Path, tmp_path: Path) -> None:
+    folder = save(tiny.llava(), tmp_path / "model")
+    command = ("bdhs", "--input", write_input(tmp_path, 2), "--model", folder, "--output", tmp_path / "out")
+    options = ("--device", "cpu", "--similarity-model", "minilm", "--max-new-tokens", "4", "--max-dropped", "1")
+    assert called(*command, *options).returncode in (0, 3)
+    shutil.rmtree(cache)  # so that the finished run proves its model again
+    done = called(*command, *options)
+    assert "nothing to do" in done.stderr
+    assert list(cache.rglob("*.json"))
     assert not build._kept

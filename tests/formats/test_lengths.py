@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import PIL.Image
 import pytest
 
 from prefgen.engines.hf.loading import LoadedModel
-from prefgen.errors import UsageError
+from prefgen.errors import ModelUnreachable, UsageError
 from prefgen.formats import LOADERS, checking, lengths
 from prefgen.formats.exporting import export
 from prefgen.formats.lengths import Lengths
@@ -51,6 +53,21 @@ def test_a_model_without_image_tokens_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UsageError, match="has no image token"):
         Lengths.load(str(tmp_path))
+
+
+def test_a_model_whose_image_token_never_comes_is_refused(processor: str, tmp_path: Path) -> None:
+    shutil.copytree(processor, tmp_path, dirs_exist_ok=True)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**settings, "image_token_id": 3}))
+    with pytest.raises(ModelUnreachable, match=r"puts no image token into a prompt with a picture \(3 in its config"):
+        Lengths.load(str(tmp_path)).measure(pair(0))
+
+
+def test_a_processor_that_fails_at_a_row_is_named(processor: str) -> None:
+    counting = Lengths.load(processor)
+    counting._processor.patch_size = None
+    with pytest.raises(ModelUnreachable, match=f"the processor of model {processor} fails at a row: TypeError"):
+        counting.measure(pair(0))
 
 
 @pytest.mark.parametrize("trainer", LOADERS)

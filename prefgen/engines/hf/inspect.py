@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 
 import torch
-import transformers
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import loading, probing, vision
@@ -78,8 +77,7 @@ def architecture(config: EngineConfig) -> Architecture:
     device = loading.resolve_device(config.device)
     name = loading.torch_dtype(config.dtype, device)
     dtype = getattr(torch, name)
-    with torch.device("meta"):
-        model = transformers.AutoModelForImageTextToText.from_config(settings)
+    model = loading.unweighted(settings)
     parameters = sum(weights.numel() for weights in model.parameters())
     looked_up = model.get_input_embeddings().weight.numel()
     vision = sum(weights.numel() for name, weights in model.named_parameters() if _VISION.search(name))
@@ -106,7 +104,7 @@ def prompting(config: EngineConfig, width: int, height: int) -> Prompting:
         UsageError: if the processor has no chat template, or one that loses the picture.
         ModelUnreachable: if it cannot be read.
     """
-    processor = loading.load_processor(config)
+    processor, image_token = loading.processor_and_image_token(config)
     prompts = Prompts(processor, config.model)
     try:
         header = prompts.header(PROMPT)
@@ -120,7 +118,7 @@ def prompting(config: EngineConfig, width: int, height: int) -> Prompting:
     ]
     stock = ChatTemplate(processor, config.model).render(messages, continue_final_message=True)
     return Prompting(
-        pixels.count(loading.image_token_of(config, processor)),
+        pixels.count(image_token),
         len(ids),
         header.opening.rpartition(PROMPT[0].text)[2],
         header.continuing.rpartition(PROMPT[0].text)[2],

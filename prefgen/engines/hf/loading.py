@@ -115,14 +115,16 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
     """
     device = resolve_device(config.device)
     dtype = getattr(torch, torch_dtype(config.dtype, device))
-    family = probing.listed(read_config(config), config.model)
-    processor = load_processor(config)
+    settings = read_config(config)
+    family = probing.listed(settings, config.model)
+    processor = load_processor(config, settings)
     adapter, base = adapters.find(config), adapters.base_of(config)
     model_files.check_weights(base.model)
     placed = placement(config) if quantization is None else {"device_map": {"": device}}
-    with model_files.reading(f"model {base.model} cannot be loaded"):
+    with model_files.loading(f"model {base.model} cannot be loaded"):
         model = transformers.AutoModelForImageTextToText.from_pretrained(
             base.model,
+            config=settings,
             revision=base.revision,
             trust_remote_code=config.trust_remote_code,
             dtype=dtype,
@@ -130,7 +132,7 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
             quantization_config=quantization,
             **placed,
         )
-    revision = pin(config)
+    revision = pin(config, settings)
     if not placed:
         model.to(device)
     if adapter and merge:
@@ -177,20 +179,23 @@ def read_config(config: EngineConfig) -> Any:
         return found
 
 
-def load_processor(config: EngineConfig) -> Any:
+def load_processor(config: EngineConfig, settings: Any = None) -> Any:
     """The model's processor, with padding on the left: LLaVA-NeXT generates garbage with right padding.
+
+    Args:
+        settings: the model's configuration, if it was read already.
 
     Raises:
         ModelUnreachable: if it cannot be read.
     """
+    settings = settings or read_config(config)
     config = adapters.processor_source(config)
     source = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    settings = read_config(config)
     with model_files.reading(f"the processor of model {config.model} cannot be loaded"):
         try:
             processor = transformers.AutoProcessor.from_pretrained(config.model, **source)
         except ImportError:  # most likely torchvision, without which videos cannot be read; nothing here reads any
-            processor = _without_video(config, source)
+            processor = _without_video(config.model, settings.model_type, source)
         if not hasattr(processor, "image_processor"):
             raise ModelUnreachable(
                 f"model {config.model} has a {type(processor).__name__} and no processor for pictures: "
@@ -215,16 +220,16 @@ def _complete(processor: Any, config: Any) -> None:
             processor.num_additional_image_tokens = 1
 
 
-def _without_video(config: EngineConfig, source: dict[str, Any]) -> Any:
+def _without_video(name: str, kind: str, source: dict[str, Any]) -> Any:
     """A processor built from its parts, without the one for videos."""
-    processor_class = processor_class_from_name(PROCESSOR_MAPPING_NAMES[read_config(config).model_type])
-    settings, _ = processor_class.get_processor_dict(config.model, **source)
+    processor_class = processor_class_from_name(PROCESSOR_MAPPING_NAMES[kind])
+    settings, _ = processor_class.get_processor_dict(name, **source)
     loaders = {
         "tokenizer": transformers.AutoTokenizer.from_pretrained,
         "image_processor": transformers.AutoImageProcessor.from_pretrained,
         "video_processor": lambda *_, **__: None,
     }
-    parts = [loaders[attribute](config.model, **source) for attribute in processor_class.get_attributes()]
+    parts = [loaders[attribute](name, **source) for attribute in processor_class.get_attributes()]
     return pictures_only(processor_class).from_args_and_dict(parts, settings)
 
 
@@ -264,8 +269,14 @@ def _pictures_only_restored(processor_class: Any, state: dict[str, Any]) -> Any:
     return made
 
 
-def image_token_of(config: EngineConfig, processor: Any) -> str:
-    """The placeholder of one image feature as text; no weight is loaded.
+def unweighted(settings: Any) -> Any:
+    """A model of this configuration whose weights have shapes alone."""
+    with model_files.BUILDING, torch.device("meta"):
+        return transformers.AutoModelForImageTextToText.from_config(settings)
+
+
+def processor_and_image_token(config: EngineConfig) -> tuple[Any, str]:
+    """The model's processor, and the placeholder of one image feature as text; no weight is loaded.
 
     Raises:
         UsageError: if the model cannot be used. ModelUnreachable: if it cannot be read.
@@ -274,7 +285,8 @@ def image_token_of(config: EngineConfig, processor: Any) -> str:
     probing.listed(settings, config.model)
     token_id = probing.image_token_id(settings)
     assert token_id is not None  # see `probing.why_not`
-    return spell(processor, token_id)
+    processor = load_processor(config, settings)
+    return processor, spell(processor, token_id)
 
 
 def spell(processor: Any, token_id: int) -> str:
@@ -327,27 +339,32 @@ def torch_dtype(dtype: Dtype, device: str) -> str:
     return "float32" if device == "cpu" else "bfloat16"
 
 
-def pin(config: EngineConfig) -> str:
+def pin(config: EngineConfig, settings: Any = None) -> str:
     """The identity of a configuration's model: its revision; for an adapter, followed by ``on`` and its base's.
 
     A chat template in place of the model's own follows, by its digest.
+
+    Args:
+        settings: the configuration of the model, of an adapter its base's, if it was read already.
 
     Raises:
         UsageError: the chat template cannot be read. ModelUnreachable: there is no such model.
     """
     adapter, base = adapters.find(config), adapters.base_of(config)
-    own = adapter.commit if adapter else ""
-    if adapter is None or not own:
-        own = revision_of(config.model, config.revision)
-    pinned = own if adapter is None else f"{own} on {revision_of(base.model, base.revision)}"
+    pinned = revision_of(base.model, base.revision, settings)
+    if adapter:
+        pinned = f"{adapter.commit or revision_of(adapter.name, adapter.revision)} on {pinned}"
     if config.chat_template is None:
         return pinned
     digest = hashlib.sha256(templates.read(config.chat_template).encode()).hexdigest()
     return f"{pinned}{_TEMPLATED}sha256:{digest}"
 
 
-def revision_of(name: str, revision: str | None = None) -> str:
+def revision_of(name: str, revision: str | None = None, settings: Any = None) -> str:
     """A model's revision: the Hub's commit, or ``sha256:`` and a digest of a local folder.
+
+    Args:
+        settings: its configuration, if it was read already.
 
     Raises:
         ModelUnreachable: if there is no such model.
@@ -356,7 +373,8 @@ def revision_of(name: str, revision: str | None = None) -> str:
     if Path(name).is_dir():
         with model_files.reading(f"model {name} cannot be loaded"):
             return f"sha256:{digest_folder(Path(name))}"
-    return str(read_config(EngineConfig(name, revision=revision))._commit_hash)
+    settings = settings or read_config(EngineConfig(name, revision=revision))
+    return str(settings._commit_hash)
 
 
 def digest_folder(folder: Path) -> str:

@@ -43,8 +43,7 @@ def preview(config: EngineConfig, samples: Sequence[Sample]) -> Preview:
     from prefgen.engines.hf import loading, vision
     from prefgen.engines.hf.prompts import Prompts
 
-    processor = loading.load_processor(config)
-    image_token = loading.image_token_of(config, processor)
+    processor, image_token = loading.processor_and_image_token(config)
     prompts = Prompts(processor, config.model)
     image_tokens, text_tokens = [], []
     opening = refused = ""

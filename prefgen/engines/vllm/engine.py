@@ -9,6 +9,7 @@ sentence ends: then the request is aborted, at that token.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import importlib.util
@@ -123,12 +124,13 @@ def load_front(config: EngineConfig) -> LoadedModel:
     device = loading.resolve_device(config.device)
     dtype = getattr(torch, loading.torch_dtype(config.dtype, device))
     source: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    shallow = loading.read_config(config)
+    settings = loading.read_config(config)
+    shallow = copy.deepcopy(settings)
     family = probing.listed(shallow, config.model)
     shallow.get_text_config().num_hidden_layers = 0
     if hasattr(shallow, "quantization_config"):  # concerns the layers, which vLLM reads
         del shallow.quantization_config
-    with model_files.reading(f"model {config.model} cannot be loaded"):
+    with model_files.loading(f"model {config.model} cannot be loaded"):
         model, found = transformers.AutoModelForImageTextToText.from_pretrained(
             config.model, config=shallow, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
         )
@@ -138,10 +140,10 @@ def load_front(config: EngineConfig) -> LoadedModel:
     model.set_output_embeddings(torch.nn.Identity())  # vLLM has them
     return LoadedModel(
         model.to(device).eval(),
-        loading.load_processor(config),
+        loading.load_processor(config, settings),
         family,
         config.model,
-        loading.pin(config),
+        loading.pin(config, settings),
         torch.device(device),
         dtype,
     )

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from prefgen.evaluate.benchmarks.run import Scored
+from prefgen.evaluate.benchmarks.run import BenchmarkScores
 
 if TYPE_CHECKING:
     from prefgen.evaluate.rewards import Matrix
 
 
-def scores(found: Scored) -> Table:
+def scores(found: BenchmarkScores) -> Table:
     """A benchmark's figures with their intervals; a row for each file or kind of questions."""
     table = Table("", *found.figures, box=None)
     for name, row in found.rows.items():

@@ -77,7 +77,7 @@ class Judging:
 
 
 @dataclass(frozen=True)
-class Scored:
+class BenchmarkScores:
     """Scores of a benchmark.
 
     Attributes:
@@ -90,7 +90,7 @@ class Scored:
     figures: Sequence[str]
 
 
-def pope(at: Answering, questions: Sequence[Path], parser: pope_.Parser) -> Scored:
+def pope(at: Answering, questions: Sequence[Path], parser: pope_.Parser) -> BenchmarkScores:
     """Answer and score POPE's questions."""
     asked = _limited(files.questions(questions, needs=("image", "text", "label")), at.limit)
     for question in asked:
@@ -110,7 +110,7 @@ def pope(at: Answering, questions: Sequence[Path], parser: pope_.Parser) -> Scor
     ]
     _write(at.output, {**scores, **told}, items)
     rows = dict(scores["files"])
-    return Scored({**scores, **told}, {**rows, "mean": scores} if len(rows) > 1 else rows, pope_.FIGURES)
+    return BenchmarkScores({**scores, **told}, {**rows, "mean": scores} if len(rows) > 1 else rows, pope_.FIGURES)
 
 
 def chair(
@@ -120,7 +120,7 @@ def chair(
     synonyms: Path | None,
     question: str,
     sample: int | None,
-) -> Scored:
+) -> BenchmarkScores:
     """Caption pictures and score the captions."""
     words = coco_objects.read(synonyms) if synonyms else coco_objects.own()
     known = chair_.truth(instances, captions, words)
@@ -143,10 +143,10 @@ def chair(
     found = [chair_.judge(picture, text, known.objects[picture], words) for picture, text in texts.items()]
     scores = {**chair_.score(found, words, at.seed), **told}
     _write(at.output, scores, chair_.items(found))
-    return Scored(scores, {"captions": scores}, chair_.FIGURES)
+    return BenchmarkScores(scores, {"captions": scores}, chair_.FIGURES)
 
 
-def mmhal(at: Answering, judging: Judging, questions: Path, *, with_image: bool) -> Scored:
+def mmhal(at: Answering, judging: Judging, questions: Path, *, with_image: bool) -> BenchmarkScores:
     """Answer MMHAL-Bench's questions and have the answers judged."""
     rows = files.rows_of(questions)[: at.limit]
     name = questions.name
@@ -170,10 +170,12 @@ def mmhal(at: Answering, judging: Judging, questions: Path, *, with_image: bool)
     scores |= {**told, "judge": judging.name, "prompt": str(prompt), "with_image": with_image}
     _write(at.output, scores, judged.items(verdicts, judged.mmhal_counts))
     figures = ("score", "score_read", "hallucination_rate", "unparsed")
-    return Scored(scores, {**scores["kinds"], "all": scores}, figures)
+    return BenchmarkScores(scores, {**scores["kinds"], "all": scores}, figures)
 
 
-def llava_bench(at: Answering, judging: Judging, questions: Path, context_file: Path, reference_file: Path) -> Scored:
+def llava_bench(
+    at: Answering, judging: Judging, questions: Path, context_file: Path, reference_file: Path
+) -> BenchmarkScores:
     """Answer LLaVA-Bench's questions and have the answers judged."""
     asked = _limited(files.questions([questions]), at.limit)
     reference = files.answers([reference_file], asked).texts
@@ -205,7 +207,7 @@ def llava_bench(at: Answering, judging: Judging, questions: Path, context_file: 
     scores |= {**told, "judge": judging.name, "prompt": str(prompt)}
     _write(at.output, scores, judged.items(verdicts, judged.bench_counts))
     figures = ("relative_score", "relative_score_read", "unparsed")
-    return Scored(scores, {**scores["kinds"], "all": scores}, figures)
+    return BenchmarkScores(scores, {**scores["kinds"], "all": scores}, figures)
 
 
 def _limited(asked: Sequence[Question], limit: int | None) -> list[Question]:

@@ -19,7 +19,7 @@ NEAREST = 140.0  # base line of what is nearest
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where things can be in a place.
+    """Ground of a place: the regions that can hold things.
 
     Attributes:
         horizon: Base line at which a thing would have the size ``far``.
@@ -41,7 +41,7 @@ class Geometry:
 
 
 def mirrored(scene: Scene) -> bool:
-    """Whether a room's window is on the left."""
+    """True if a room's window is on the left."""
     return scene.index % 2 == 1
 
 
@@ -233,7 +233,9 @@ def _water(pen: Backdrop, top: float, bottom: float) -> None:
 
 
 def _street(pen: Backdrop) -> None:
-    _sky(pen, 70)
+    _sky(pen, 72)
+    pen.far = 0.7
+    pen.rect(0, 70, IMAGE_SIZE, 14, (140, 140, 144))
     x = -pen.between(0, 16)
     lit = pen.scene.light in ("dusk", "night")
     while x < IMAGE_SIZE:
