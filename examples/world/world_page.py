@@ -29,11 +29,11 @@ INTRODUCTION = """# The world
 
 ![24 scenes of the training world with their captions](contact_sheet.webp)
 
-Pictures of {size} x {size} pixels, drawn by `prefgen/evaluate/world`: {kinds} kinds of things in {places} places. What makes
-a thing hard to see is natural: it is small, far, half hidden, in the dusk, in fog or in rain. In the *training* world
-things go together as the tables below say; {share:.0%} of its scenes come from the *unbiased* world, where what can be in a
-place is there equally often, colours are drawn evenly and partners stay away. `python examples/world/world_page.py`
-writes this page; its shares are those of {scenes} scenes of each world.
+Pictures of {size} x {size} pixels, drawn by `prefgen/evaluate/world`: {kinds} kinds of things in {places} places. What
+makes a thing hard to see is natural: it is small, far, half hidden, in the dusk, in fog or in rain. In the *training*
+world things go together as the tables below say; {share:.0%} of its scenes come from the *unbiased* world, where what
+can be in a place is there equally often, colours are drawn evenly and partners stay away.
+`python examples/world/world_page.py` writes this page; its shares are those of {scenes} scenes of each world.
 """
 
 
@@ -51,15 +51,15 @@ def page() -> str:
             table(("place", "weight", "usual there", "possible"), map(place_row, PLACES)),
             "## What comes with what\n",
             f"Where one of the two is drawn, the other comes along with probability {TRAINING.partner_probability}"
-            f" ({UNBIASED.partner_probability} in the unbiased world). The last columns are the share of the scenes with"
-            " the second kind that have the first.\n",
+            f" ({UNBIASED.partner_probability} in the unbiased world). The last columns are the share of"
+            " the scenes with the second kind that have the first.\n",
             table(
                 ("first", "relation", "second", "where", "training", "unbiased"),
                 (bond_row(bond, biased, unbiased) for bond in BONDS),
             ),
             "## Kinds\n",
-            f"The first colour is typical: drawn with probability {TRAINING.typical_colour_probability}, otherwise any of"
-            f" them. The typical number is drawn with {TRAINING.typical_count_probability}, otherwise one to three.\n",
+            f"The first colour is typical: drawn with probability {TRAINING.typical_colour_probability}, otherwise any"
+            f" of them. The typical number is drawn with {TRAINING.typical_count_probability}, otherwise one to three.\n",
             table(("kind", "category", "colours", "typical number", "does", "drawings"), map(kind_row, KINDS)),
             "## Light and weather\n",
             ", ".join(f"{name} {weight}" for name, weight in (LIGHT_WEIGHTS | WEATHER_WEIGHTS).items())
