@@ -59,7 +59,7 @@ def page() -> str:
             ),
             "## Kinds\n",
             f"The first colour is typical: drawn with probability {TRAINING.typical_colour_probability}, otherwise any"
-            f" of them. The typical number is drawn with {TRAINING.typical_count_probability}, otherwise one to three.\n",
+            f" of them. The typical number is drawn with {TRAINING.typical_count_probability}, otherwise 1 to 3.\n",
             table(("kind", "category", "colours", "typical number", "does", "drawings"), map(kind_row, KINDS)),
             "## Light and weather\n",
             ", ".join(f"{name} {weight}" for name, weight in (LIGHT_WEIGHTS | WEATHER_WEIGHTS).items())
