@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -9,6 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
@@ -52,6 +56,62 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         env=ENVIRONMENT,
         preexec_fn=_heed_ctrl_c,
     )
+
+
+class Forked:
+    """The command line in a fork of this process, which has imported already what a new one would import anew.
+
+    Attributes:
+        returncode: as of `subprocess.Popen`; None while it runs.
+    """
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `communicate`
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, which idle
+            self.pid = os.fork()
+        if not self.pid:
+            self._live(["prefgen", *map(str, arguments)])
+
+    def _live(self, command: list[str]) -> None:
+        """The child's life; it never returns."""
+        gc.freeze()  # a collection would copy every page that is shared with the parent
+        code: object = 1
+        try:
+            _heed_ctrl_c()
+            os.environ.update(NO_COLOR="1", COLUMNS="100")
+            sys.argv, sys.stdout, sys.stderr = command, self._said, self._said
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        except BaseException:  # noqa: BLE001  # the parent shows it
+            traceback.print_exc()
+        self._said.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def kill(self) -> None:
+        """Send SIGKILL, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self) -> str:
+        """Wait for its end; all that it said."""
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        with self._said:
+            self._said.seek(0)
+            return self._said.read()
 
 
 def _heed_ctrl_c() -> None:
