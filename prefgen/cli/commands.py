@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,8 +13,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prefgen.cli.damage import Command
-from prefgen.errors import ExitCode, Stopped
+from prefgen.cli.params import check_values
+from prefgen.errors import ExitCode, Stopped, UsageError
 
+_WRONG: Any = typer.BadParameter.__mro__[1]  # UsageError of Click, or of the copy of Click that newer Typers hold
 MAKE, DATA, LOOK, TRAIN, CHECK = "Make pairs", "Data", "Look", "Train", "Check"
 
 
@@ -37,9 +40,9 @@ COMMANDS = {
     "bdhs": Entry(MAKE, "Make rejected answers from SFT data alone: BDHS (2407.02477)."),
     "povid": Entry(MAKE, "Make rejected answers by teacher forcing on a noised image."),
     "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
-    "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (paper: section 5.3)."),
+    "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (section 5.3)."),
     "revise": Entry(MAKE, "Have a judge that sees the picture repair the policy's own answers (2501.09695)."),
-    "rank": Entry(MAKE, "Sample answers of the policy, have them judged, and pair the best with a worse one."),
+    "rank": Entry(MAKE, "Sample answers of the policy, have them judged, pair the best with a worse one."),
     "sentences": Entry(MAKE, "Pair a true and an invented next sentence of the policy (2507.12455)."),
     "plan": Entry(MAKE, "Estimate GPU-hours, tokens, disk space and cost of a run."),
     "tune": Entry(MAKE, "Try values of rho, visible tokens or noise on a few samples."),
@@ -48,13 +51,16 @@ COMMANDS = {
     "mix": Entry(DATA, "Mix runs: a share or number of rows of each, interleaved.", "select:mix"),
     "sample": Entry(DATA, "Draw rows of a run at random, kept in their order.", "select:sample"),
     "filter": Entry(DATA, "Keep the rows that meet a condition.", "select:filter_"),
+    "verify-claims": Entry(
+        DATA, "Keep the pairs whose claims an open model confirms (2405.17220).", "verify_claims:verify_claims"
+    ),
     "dedup": Entry(DATA, "Drop rows with the same, or nearly the same, texts and pictures.", "select:dedup"),
     "split": Entry(DATA, "Split a run by pictures, so that none is in two splits.", "select:split"),
     "join": Entry(DATA, "Join runs: several rejected answers for one chosen, side by side.", "select:join"),
     "relabel": Entry(DATA, "Replace chosen or rejected answers by another run's.", "select:relabel"),
     "export": Entry(DATA, "Write a run in the format of a trainer."),
     "formats": Entry(DATA, "List the formats that are read and written, each with an example."),
-    "push": Entry(DATA, "Check a run, then upload it to the Hugging Face Hub or copy it to an object store."),
+    "push": Entry(DATA, "Check a run, then upload it to the Hub or copy it to an object store."),
     "view": Entry(LOOK, "Show pairs and their differences in a browser; search and vote."),
     "lint": Entry(LOOK, "Check a dataset for shortcuts, duplicates and other flaws."),
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
@@ -62,6 +68,7 @@ COMMANDS = {
     "noise": Entry(LOOK, "Draw a picture under noise of all strengths and kinds."),
     "train": Entry(TRAIN, "Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
+    "iterate": Entry(TRAIN, "Make pairs with the current model, train on them, measure, and go on from there."),
     "reproduce": Entry(TRAIN, "Make, train and measure all rows of a table of the paper (2407.02477)."),
     "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
     "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished:finalize"),
@@ -145,3 +152,32 @@ def load(name: str) -> Any:
     command = typer.main.get_command(made)
     command.name = name
     return command
+
+
+def check(words: Sequence[str]) -> None:
+    """Check that a command exists and takes its arguments, without running it.
+
+    Raises:
+        UsageError: naming the command and what is wrong with it.
+    """
+    try:
+        _check(*words)
+    except UsageError as error:
+        raise UsageError(f"{shlex.join(['prefgen', *words])}: {error}") from None
+
+
+def _check(name: str = "", *rest: str) -> None:
+    left = [*rest]
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name!r}; choose from {', '.join(COMMANDS)}")
+    command = load(name)
+    while inner := getattr(command, "commands", {}):
+        name, *left = left or [""]
+        if name not in inner:
+            raise UsageError(f"there is no command {name!r}; choose from {', '.join(inner)}")
+        command = inner[name]
+    try:
+        context = command.make_context(name, left)
+    except _WRONG as error:
+        raise UsageError(error.format_message()) from None
+    check_values(command.callback, context.params)

@@ -11,7 +11,7 @@ import typer
 
 from prefgen.cli.config import is_given
 from prefgen.errors import UsageError
-from prefgen.options import Declared, declared, shared_names
+from prefgen.options import Declared, check_value, declared, shared_names
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -155,11 +155,24 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     called.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     options = [each for group in groups.values() for each in group.options.values()]
+    called.options = options  # type: ignore[attr-defined]
     flags = {each.flag for each in options}
     called.was = {  # type: ignore[attr-defined]
         old: each.flag for each in options for old in each.option.was if old not in flags
     }
     return called
+
+
+def check_values(callback: object, values: Mapping[str, Any]) -> None:
+    """Check each option of a command by itself: its choices and its range.
+
+    Raises:
+        UsageError: naming the option, its value and what it may be.
+    """
+    options: Sequence[Declared] = getattr(callback, "options", ())
+    for each in options:
+        if values[each.name] is not None:
+            check_value(each, values[each.name])
 
 
 def _group(hint: Any) -> _ParameterOptions | None:

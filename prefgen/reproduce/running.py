@@ -1,8 +1,8 @@
-"""Runs a recipe: each command as a process of its own, once; evaluates its arms and keeps their figures.
+"""Runs a recipe: its commands (`prefgen.reproduce.steps`), and the evaluations of its arms.
 
 OUTPUT/
   recipe.json          what was asked: recipe, scale, model and inputs
-  steps.jsonl          the commands that have ended, in order; they are not run again
+  steps.jsonl          the commands that have ended
   sets/NAME            preference sets
   ARM/…                an arm's runs and model; EVALUATION.json: its figures
   table.md, table.json the paper's values and these
@@ -10,19 +10,15 @@ OUTPUT/
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prefgen import durable
-from prefgen.errors import CommandFailed, UsageError
+from prefgen.errors import UsageError
 from prefgen.reproduce.recipes import Arm, Recipe, Scale
+from prefgen.reproduce.steps import Step, begun, check_evaluations, evaluation, filled
 
 _SCALED: Mapping[Scale, Mapping[str, str]] = {
     "paper": {"sample": "--sample 5000", "similar": "", "online": "", "train": ""},
@@ -73,11 +69,7 @@ class Request:
         for name, needed in self.recipe.sets.items():
             if self.scale == "paper" and name not in self.files:
                 raise UsageError(f"--set {name}=FILE is missing: {needed.what}")
-        for line in self.evaluations:
-            if not line.split():
-                raise UsageError("--eval is empty: it takes what stands behind `prefgen eval`")
-        if len({_evaluation(line) for line in self.evaluations}) < len(self.evaluations):
-            raise UsageError("--eval names one benchmark twice")
+        check_evaluations(self.evaluations)
 
     def values(self) -> dict[str, str]:
         """Values of the places in commands, quoted where one is a single word."""
@@ -91,17 +83,6 @@ class Request:
             "images": f"--image-root {shlex.quote(self.images)}" if self.images else "",
             **{name: shlex.quote(str(self.output / "sets" / name)) for name in self.recipe.sets},
         }
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command and, where its standard output is kept, the file for it."""
-
-    words: tuple[str, ...]
-    kept: Path | None = None
-
-    def __str__(self) -> str:
-        return shlex.join(["prefgen", *self.words])
 
 
 def steps(request: Request) -> list[Step]:
@@ -124,9 +105,7 @@ def steps(request: Request) -> list[Step]:
         (model,) = _step(arm.model, own).words
         models.append(model)
         for line in request.evaluations:
-            kept = folder(request, arm) / f"{_evaluation(line)}.json"
-            answers = [] if _evaluation(line) == "scenes" else ["--output", str(kept.with_suffix(""))]
-            found.append(Step(("eval", *shlex.split(line), "--model", model, *answers, "--json"), kept))
+            found.append(evaluation(line, model, folder(request, arm)))
     if request.recipe.together:
         sets = shlex.join(str(request.output / "sets" / name) for name in request.recipe.sets)
         step = _step(request.recipe.together, {**values, "models": shlex.join(models), "sets": sets})
@@ -159,59 +138,14 @@ def run(request: Request, told: Callable[[str], None]) -> None:
         "annotator": request.annotator,
         "also": request.also,
     }
-    record, journal, lock = (request.output / name for name in ("recipe.json", "steps.jsonl", ".lock"))
-    with durable.environment(request.output):
-        request.output.mkdir(parents=True, exist_ok=True)
-        if not record.exists() and any(path.name[:1] != "." for path in request.output.iterdir()):
-            raise UsageError(f"--output {request.output} holds files of others: choose another folder")
-    with durable.settled(record, lock, asked):
-        ended = _ended(journal)
+    with begun(request.output, "recipe", asked, told) as journal:
         for step in steps(request):
-            if str(step) in ended and (step.kept is None or step.kept.exists()):
-                continue
-            told(str(step))
-            started = time.monotonic()
-            _call(step)
-            line = {"command": str(step), "seconds": round(time.monotonic() - started, 1)}
-            with durable.environment(request.output):
-                durable.replace(journal, _text(journal) + durable.json_bytes(json.dumps(line) + "\n"))
-
-
-def _text(journal: Path) -> bytes:
-    return journal.read_bytes() if journal.exists() else b""
-
-
-def _call(step: Step) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefgen", *step.words],
-        stdout=subprocess.PIPE if step.kept else None,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise CommandFailed(
-            f"{step} ended with exit code {done.returncode}; the same command goes on there", done.returncode
-        )
-    if step.kept:
-        with durable.environment(step.kept.parent):
-            step.kept.parent.mkdir(parents=True, exist_ok=True)
-            durable.replace(step.kept, done.stdout.encode())
-
-
-def _ended(journal: Path) -> set[str]:
-    return {json.loads(line)["command"] for line in _text(journal).splitlines()}
+            journal.run(step)
 
 
 def _step(line: str, values: Mapping[str, str]) -> Step:
-    try:
-        return Step(tuple(shlex.split(line.format_map(values))))
-    except (KeyError, ValueError) as error:
-        raise UsageError(f"the recipe's command {line!r} has a place that nothing fills: {error}") from None
+    return filled(line, values, "the recipe's command")
 
 
 def _quoted(files: Mapping[str, str], name: str) -> str:
     return shlex.quote(files.get(name, ""))
-
-
-def _evaluation(line: str) -> str:
-    return shlex.split(line)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,9 @@ class Figure:
     low: float | None = None
     high: float | None = None
 
-    def __str__(self) -> str:
-        bounds = f" [{self.low:.2f}, {self.high:.2f}]" if self.low is not None and self.high is not None else ""
-        return f"{self.value:.2f}{bounds}"
+    def __format__(self, form: str) -> str:
+        bounds = f" [{self.low:{form}}, {self.high:{form}}]" if self.low is not None and self.high is not None else ""
+        return f"{self.value:{form}}{bounds}"
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,35 @@ def _measured(
         found = durable.read_record(file)
         if evaluation == "mmhal" and bool(found.get("with_image")) != (name == "MMHAL-V"):
             continue
-        yield name, _figure(found[key], found["intervals"][key], factor)
+        yield name, figure(found, key, factor)
     if (scenes := at / "scenes.json") in kept:
         found = durable.read_record(scenes)
         for name, key in _OF_SCENES.items():
-            yield name, _figure(found[key]["value"], (found[key]["low"], found[key]["high"]), 100)
+            yield name, figure(found, key, 100)
     if arm.run:
         for iteration, share in enumerate(summary.summarise(at / arm.run).non_similar, 1):
             yield f"iteration {iteration}", Figure(100 * share)
     for run, cell in cells.get(at.name, {}).items():
-        yield run, _figure(cell["accuracy"], cell["interval"], 1)
+        low, high = cell["interval"] or (None, None)
+        yield run, Figure(cell["accuracy"], low, high)
 
 
-def _figure(value: float, interval: tuple[float, float] | None, factor: float) -> Figure:
-    low, high = interval or (None, None)
+def figure(found: Mapping[str, Any], key: str, factor: float = 1) -> Figure:
+    """A figure of an evaluation's JSON, in either of its forms; NaN where nothing was counted."""
+    value = found[key]
+    if isinstance(value, Mapping):
+        value, bounds = value["value"], (value["low"], value["high"])
+    else:
+        bounds = found.get("intervals", {}).get(key)
+    if value is None:
+        return Figure(math.nan)
+    low, high = bounds or (None, None)
     return Figure(value * factor, None if low is None else low * factor, None if high is None else high * factor)
+
+
+def is_figure(value: Any) -> bool:
+    """True for a value of an evaluation's JSON that `figure` reads."""
+    return isinstance(value, (int, float)) or (isinstance(value, Mapping) and "value" in value)
 
 
 def markdown(found: Table) -> str:
@@ -105,7 +120,7 @@ def markdown(found: Table) -> str:
         cells = []
         for column in found.columns:
             printed, own = found.paper[arm.name].get(column), found.measured[arm.name].get(column)
-            cells.append("; ".join([f"{printed:.2f}" if printed is not None else "–", str(own) if own else "–"]))
+            cells.append("; ".join([f"{printed:.2f}" if printed is not None else "–", f"{own:.2f}" if own else "–"]))
         lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
     lines += ["", *(f"- {note}" for note in found.recipe.notes)]
     return "\n".join(lines).rstrip() + "\n"

@@ -7,8 +7,7 @@ import scenes
 import torch
 from anyres import build_anyres
 from safetensors import safe_open
-from scene_model import IMAGE_TOKENS, chat_text, messages, save
-from train import answer_labels
+from scene_model import IMAGE_TOKENS, answer_labels, chat_text, messages, save
 from train_vision import pixel_values
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 

@@ -5,14 +5,12 @@ The unit is a hundredth of the usual height, x to the right and y down; points a
 
 from functools import partial
 
-import numpy as np
-
-from prefgen.evaluate.world.pen import CHALK, INK, RGB, SHADE, Pen, Points, array, draws, mix
+from prefgen.evaluate.world.pen import CHALK, INK, LEAF, RGB, SHADE, Pen, Points, around, array, draws, mix
 
 SKIN: tuple[RGB, ...] = ((244, 200, 164), (198, 142, 100), (122, 80, 56))
 HAIR: tuple[RGB, ...] = ((92, 58, 34), (34, 28, 28), (214, 168, 82), (150, 70, 34))
 TROUSERS: tuple[RGB, ...] = ((52, 62, 96), (92, 84, 76), (60, 60, 66))
-BEAK, LEAF, BARK = (240, 150, 40), (70, 140, 66), (112, 78, 50)
+BEAK, BARK = (240, 150, 40), (112, 78, 50)
 
 
 def _person(pen: Pen, pose: str, look: int) -> None:
@@ -83,57 +81,66 @@ def _legs(pen: Pen, hips: Points, feet: Points, width: float, paw: RGB | None = 
         pen.oval(foot_x + 2, foot_y, width * 0.62, width * 0.4, paw or colour)
 
 
-def _dog_head(pen: Pen, x: float, y: float) -> None:
+def _dog_head(pen: Pen, x: float, y: float, ears: str) -> None:
+    if ears == "pricked":
+        pen.polygon([(x + 1, y - 9), (x + 3, y - 27), (x + 11, y - 10)], pen.shade)
     pen.disc(x, y, 15, pen.body)
     pen.oval(x + 15, y + 5, 12, 7.5, pen.light)
     pen.oval(x + 25.5, y + 2, 3.5, 3, INK)
     pen.line([(x + 13, y + 10), (x + 20, y + 10)], 1.5, pen.dark)
     pen.disc(x + 6.5, y - 4, 2.4, INK)
-    pen.blob([(x - 7, y - 14), (x - 1, y - 10), (x - 3, y + 8), (x - 10, y + 14), (x - 16, y + 4)], pen.dark)
+    if ears == "pricked":
+        pen.polygon([(x - 12, y - 7), (x - 9, y - 27), (x + 1, y - 12)], pen.body)
+        pen.polygon([(x - 9, y - 10), (x - 8, y - 21), (x - 3, y - 12)], pen.dark)
+    else:
+        pen.blob([(x - 7, y - 14), (x - 1, y - 10), (x - 3, y + 8), (x - 10, y + 14), (x - 16, y + 4)], pen.dark)
 
 
-@draws("dog", "standing")
-def _dog_standing(pen: Pen) -> None:
+def _dog_standing(pen: Pen, ears: str) -> None:
     pen.curve("17,47 5,34 3,14", 8, pen.body, end=3)
     _legs(pen, "30,60 80,58 22,60 88,58", "33,97 78,97 20,98 89,98", 10)
     pen.blob("14,50 30,40 60,42 85,32 98,50 86,70 60,66 35,67 17,68", pen.body)
     pen.blob("30,62 60,60 88,60 84,70 60,67 35,68", SHADE)
     pen.polygon("80,40 90,20 106,30 98,52", pen.body)
-    _dog_head(pen, 100, 22)
+    _dog_head(pen, 100, 22, ears)
     pen.line("86,35 103,41", 5, (190, 40, 40))
 
 
-@draws("dog", "running")
-def _dog_running(pen: Pen) -> None:
+def _dog_running(pen: Pen, ears: str) -> None:
     pen.curve("17,47 2,40 -12,28", 8, pen.body, end=3)
     _legs(pen, "26,60 85,55 22,58 90,55", "6,86 112,80 -6,76 120,70", 10)
     pen.blob("14,50 30,42 60,45 85,36 98,50 86,68 60,62 35,65 17,66", pen.body)
     pen.polygon("80,42 92,24 108,34 98,54", pen.body)
-    _dog_head(pen, 104, 26)
+    _dog_head(pen, 104, 26, ears)
     pen.line("88,38 106,45", 5, (190, 40, 40))
 
 
-@draws("dog", "sitting")
-def _dog_sitting(pen: Pen) -> None:
+def _dog_sitting(pen: Pen, ears: str) -> None:
     pen.curve("12,92 -6,90 -14,74", 8, pen.shade, end=3)
     pen.blob("8,90 14,62 34,40 52,38 58,60 54,95 30,98", pen.body)
     pen.blob("8,86 20,70 36,76 38,95 20,99 8,96", pen.shade)
     pen.line("50,60 52,95", 10, pen.body)
     pen.oval(55, 97, 7.5, 4, pen.body)
     pen.polygon("36,46 40,20 58,26 58,50", pen.body)
-    _dog_head(pen, 50, 20)
+    _dog_head(pen, 50, 20, ears)
     pen.line("37,35 58,38", 5, (190, 40, 40))
 
 
-@draws("dog", "lying")
-def _dog_lying(pen: Pen) -> None:
+def _dog_lying(pen: Pen, ears: str) -> None:
     pen.curve("10,62 -8,62 -16,50", 8, pen.shade, end=3)
     pen.blob("6,66 10,42 30,32 70,32 90,30 98,50 90,68 40,70", pen.body)
     pen.blob("8,66 14,46 32,46 40,66 20,71", pen.shade)
     pen.line("86,64 118,66", 9, pen.body)
     pen.line("30,67 48,67", 8, pen.shade)
-    _dog_head(pen, 100, 28)
+    _dog_head(pen, 100, 28, ears)
     pen.line("87,40 104,46", 5, (190, 40, 40))
+
+
+for _ears in ("hanging", "pricked"):
+    draws("dog", "standing")(partial(_dog_standing, ears=_ears))
+    draws("dog", "running")(partial(_dog_running, ears=_ears))
+    draws("dog", "sitting")(partial(_dog_sitting, ears=_ears))
+    draws("dog", "lying")(partial(_dog_lying, ears=_ears))
 
 
 def _cat_head(pen: Pen, x: float, y: float, size: float = 1.0) -> None:
@@ -410,9 +417,3 @@ def _tulip(pen: Pen) -> None:
     pen.blob("0,98 -10,72 -22,54 -18,80", mix(LEAF, INK, 0.2))
     pen.blob("-18,2 -20,28 0,44 20,28 18,2 9,12 0,0 -9,12", pen.body)
     pen.blob("0,2 10,20 0,42 -10,20", pen.light)
-
-
-def around(x: float, y: float, rx: float, degrees: float, ry: float | None = None) -> tuple[float, float]:
-    """Point on a circle or ellipse, clockwise from the right."""
-    angle = np.radians(degrees)
-    return float(x + rx * np.cos(angle)), float(y + (rx if ry is None else ry) * np.sin(angle))

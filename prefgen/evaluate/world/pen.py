@@ -31,6 +31,12 @@ PAINT: dict[str, RGB] = {
     "grey": (150, 154, 160),
 }
 INK, CHALK = (34, 32, 38), (250, 248, 242)
+GLASS: RGB = (176, 212, 232)
+STEEL: RGB = (176, 180, 188)
+RUBBER: RGB = (46, 46, 52)
+WOOD: RGB = (150, 104, 62)
+GOLD: RGB = (222, 178, 72)
+LEAF: RGB = (70, 140, 66)
 SHADE, GLEAM = (10, 10, 40, 60), (255, 255, 255, 110)  # translucent
 ARC_POINTS, CURVE_POINTS = 26, 6  # of an oval; between two points of a curve
 
@@ -65,14 +71,14 @@ class Sketch:
     contour: RGB
     front: int = 0
 
-    def at(self, box: Box, flipped: bool = False) -> list[tuple[list[float], Fill]]:
-        """The polygons in a box, as flat lists of coordinates."""
+    def at(self, box: Box, flipped: bool = False) -> list[tuple[np.ndarray, Fill]]:
+        """The polygons in a box, as flat arrays of coordinates."""
         left, top, right, bottom = box
         scale = np.array([right - left, bottom - top])
         offset = np.array([left, top])
         if flipped:
             scale, offset = np.array([left - right, bottom - top]), np.array([right, top])
-        return [((shape.points * scale + offset).ravel().tolist(), shape.fill) for shape in self.shapes]
+        return [((shape.points * scale + offset).ravel(), shape.fill) for shape in self.shapes]
 
 
 class Pen:
@@ -177,6 +183,12 @@ def arc(
     return np.stack(
         [x + across * np.cos(tilt) - down * np.sin(tilt), y + across * np.sin(tilt) + down * np.cos(tilt)], axis=1
     )
+
+
+def around(x: float, y: float, rx: float, degrees: float, ry: float | None = None) -> tuple[float, float]:
+    """Point on a circle or ellipse, clockwise from the right."""
+    angle = np.radians(degrees)
+    return float(x + rx * np.cos(angle)), float(y + (rx if ry is None else ry) * np.sin(angle))
 
 
 def smooth(points: Points, closed: bool) -> np.ndarray:

@@ -7,17 +7,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from prefgen.evaluate.world.layout import SEATS, SIZES, possible_kinds
+from prefgen.evaluate.world.pen import PAINTERS
 from prefgen.evaluate.world.sample import (
     BONDS,
     PLACE_WEIGHTS,
-    SEAT,
-    SIZES,
     TYPICAL_COUNT,
     UNBIASED,
     USUAL,
     World,
     partner,
-    possible_kinds,
     sample_scene,
 )
 from prefgen.evaluate.world.truth import COLOURS, IMAGE_SIZE, KINDS, PLACES, RELATIONS, SURFACES, Scene, Thing
@@ -81,7 +80,8 @@ def test_relations_are_where_they_say(biased: list[Scene], unbiased: list[Scene]
         seen[thing.relation.word] += 1
         match thing.relation.word:
             case "on":
-                seat = anchor[1] + (anchor[3] - anchor[1]) * SEAT[other.kind]
+                seats = SEATS[other.kind]
+                seat = anchor[1] + (anchor[3] - anchor[1]) * seats[other.instances[0].drawing % len(seats)]
                 assert top < seat <= bottom + 0.5
                 assert anchor[0] < (left + right) / 2 < anchor[2]
             case "in":
@@ -161,6 +161,7 @@ def test_the_tables_name_what_there_is() -> None:
     for bond in BONDS:
         assert any(bond.first in possible_kinds(p) and bond.second in possible_kinds(p) for p in bond.places or PLACES)
         assert set(bond.words) <= set(RELATIONS)
+    assert all(len(shares) == len(PAINTERS[kind, None]) for kind, shares in SEATS.items())
     assert len(KINDS) >= 32
     for kind in KINDS.values():
         assert kind.article == ("an" if kind.name in ("umbrella", "apple", "airplane") else "a")
