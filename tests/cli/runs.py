@@ -66,7 +66,7 @@ class Forked:
     """
 
     def __init__(self, *arguments: str | Path) -> None:
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `communicate`
+        self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115  # `communicate` closes
         self.returncode: int | None = None
         sys.stdout.flush()
         sys.stderr.flush()
@@ -83,14 +83,17 @@ class Forked:
         try:
             _heed_ctrl_c()
             os.environ.update(NO_COLOR="1", COLUMNS="100")
-            sys.argv, sys.stdout, sys.stderr = command, self._said, self._said
+            for stream, number in ((self._out, 1), (self._err, 2)):
+                os.dup2(stream.fileno(), number)  # where processes that it starts write, too
+            sys.argv, sys.stdout, sys.stderr = command, self._out, self._err
             main()
             code = 0
         except SystemExit as ended:
             code = ended.code or 0
         except BaseException:  # noqa: BLE001  # the parent shows it
             traceback.print_exc()
-        self._said.flush()
+        self._out.flush()
+        self._err.flush()
         os._exit(code if isinstance(code, int) else 1)
 
     def poll(self) -> int | None:
@@ -105,13 +108,16 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
-    def communicate(self) -> str:
-        """Wait for its end; all that it said."""
+    def communicate(self) -> tuple[str, str]:
+        """Wait for its end; its standard output and error."""
         if self.returncode is None:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        with self._said:
-            self._said.seek(0)
-            return self._said.read()
+        said = []
+        for stream in (self._out, self._err):
+            with stream:
+                stream.seek(0)
+                said.append(stream.read())
+        return said[0], said[1]
 
 
 def _heed_ctrl_c() -> None:

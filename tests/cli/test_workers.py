@@ -114,7 +114,7 @@ def test_any_order_of_shards_gives_the_same_bytes(source: Path, unbroken: dict[s
 def test_parts_at_once_give_the_same_bytes(source: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     parts = [Forked(*fake(source, SHARD), "-o", out, "--shard", f"{index}/2") for index in range(2)]
-    said = [part.communicate() for part in parts]
+    said = ["".join(part.communicate()) for part in parts]
     assert [part.returncode for part in parts] == [0, 0], said
     assert "part 0/2 of the shards is filled from here" in said[0]
     assert any("time" in words for words in said)  # the figures, of whoever was last
