@@ -59,7 +59,7 @@ def drive(
                 yield waiting.index, step
                 continue
             waiting.expected, waiting.replies = len(step), {}
-            if not step:  # a flow that asks for nothing goes on at once
+            if not step:  # a flow without requests continues at once
                 again.append(waiting)
             for place, request in enumerate(step):
                 tickets[next_ticket] = (waiting, place)

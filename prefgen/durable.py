@@ -113,13 +113,13 @@ def hold(lock: Path, out: Path) -> Iterator[None]:
 
 @contextmanager
 def settled(file: Path, lock: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Hold an output's lock, its settings recorded in a file: they stay those that the output was begun with.
+    """Hold an output's lock, its settings recorded in a file: they stay those that the output was started with.
 
     Args:
         file: in the output's folder, which is there.
 
     Raises:
-        Locked: another process holds it. CorruptRun: it was begun with other settings, or they are damaged.
+        Locked: another process holds it. CorruptRun: it was started with other settings, or they are damaged.
         EnvironmentFault: the file cannot be written.
     """
     with ExitStack() as stack:
@@ -137,7 +137,9 @@ def _refuse_drift(file: Path, settings: Mapping[str, Any]) -> None:
     before = read_record(file)
     differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
     if differing:
-        raise CorruptRun(f"{file.parent} was begun with other settings ({', '.join(differing)}): give another --output")
+        raise CorruptRun(
+            f"{file.parent} was started with other settings ({', '.join(differing)}): give another --output"
+        )
 
 
 def refuse_foreign(path: Path, mark: bytes) -> None:

@@ -15,7 +15,7 @@ PrefgenError                  the base: a message for the user, no traceback wit
 ├── NotGoodEnough       3     the data was looked at, and is worse than ``--fail-on`` allows
 ├── CommandFailed    any     a command that another one started has failed, with its exit code; resumable
 └── Stopped        75/130     stopped by a signal; resumable
-RowError                      one row cannot become a pair: it is dropped with this reason, the run goes on
+RowError                      one row cannot become a pair: it is dropped with this reason, the run continues
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class BudgetReached(PrefgenError):
 class UnusableReplies(PrefgenError):
     """Replies are unusable: a judge's first replies all fail alike, or most answers of online training.
 
-    What was paid for or trained is kept, and the same command goes on.
+    What was paid for or trained is kept, and the same command continues.
     """
 
     exit_code = ExitCode.UNUSABLE_REPLIES

@@ -1,7 +1,7 @@
 """Spellings of image paths, in the order in which they are tried. Opens no file.
 
 A path means one picture. By default (``exact``) a file is that picture only if its place accounts for every folder that
-the path names: the path as it stands, or joined to a folder of images, where folders that the root's own name repeats
+the path names: the path as given, or joined to a folder of images, where folders that the root's own name repeats
 may be left off (``./data/coco/x.jpg`` under ``data/coco``); COCO's spellings, whose numbers are unique across splits.
 Other ways to write the same name (backslashes, ``%20``, composed or decomposed letters) are tried where nothing has the
 name as it is written. ``tail`` also leaves off leading folders as long as one is left, ``name`` all of them; both take

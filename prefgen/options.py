@@ -129,13 +129,21 @@ def check(settings: Any) -> None:
         UsageError: naming the option, its value and what it may be.
     """
     for name, each in declared(type(settings)).items():
-        value = getattr(settings, name)
-        if value is None and each.optional:
-            continue
-        if each.choices:
-            check_choice(each.flag, value, each.choices)
-        if each.option.low is not None:
-            check_range(each.flag, value, each.option.low, each.option.high, above=each.option.above)
+        check_value(each, getattr(settings, name))
+
+
+def check_value(each: Declared, value: Any) -> None:
+    """Check the choice or range of one option.
+
+    Raises:
+        UsageError: naming the option, its value and what it may be.
+    """
+    if value is None and each.optional:
+        return
+    if each.choices:
+        check_choice(each.flag, value, each.choices)
+    if each.option.low is not None:
+        check_range(each.flag, value, each.option.low, each.option.high, above=each.option.above)
 
 
 def check_choice(named: str, value: str, known: Sequence[str]) -> None:

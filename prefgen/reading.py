@@ -49,7 +49,7 @@ class Read:
         text: the answer; empty if there is none.
         how: what was taken off, in order: ``reasoning``, ``unclosed-reasoning``, ``channel``, ``end-token``, ``box``,
             ``fence``, ``prose``.
-        reasoning: all that stands in blocks of reasoning.
+        reasoning: the text of all blocks of reasoning.
     """
 
     text: str
@@ -179,7 +179,7 @@ def _objects(text: str, *, first_only: bool = False) -> Iterator[tuple[int, int,
             value, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             if _BROKEN.match(text, at):
-                return  # what stands inside it is not the whole of what was meant
+                return  # its content is not all that was meant
             at += 1
             continue
         if isinstance(value, dict):
@@ -190,7 +190,7 @@ def _objects(text: str, *, first_only: bool = False) -> Iterator[tuple[int, int,
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return made
 
 

@@ -138,6 +138,21 @@ class Sample:
         return _loaded(self.images, self.id)
 
 
+@dataclass(frozen=True)
+class StoredSample(Sample):
+    """The sample of a pair of a finished run, with what is rejected; its `answer` is the chosen one.
+
+    Attributes:
+        rejected_images: as in `Pair`.
+        run, row: place of the pair: the number of the run among those that are read, and of the row in it.
+    """
+
+    rejected: str = ""
+    rejected_images: tuple[Image | ImageRef, ...] = ()
+    run: int = 0
+    row: int = 0
+
+
 def _loaded(images: tuple[Image | ImageRef, ...], sample: str) -> tuple[Image, ...]:
     for image in images:
         if not isinstance(image, Image):
@@ -167,7 +182,7 @@ class Pair:
         iteration: 1-based iteration in which the rejected answer was accepted; 0 for one that was imported.
         similarity: cosine similarity of the sentence embeddings of both answers; None where none was computed.
         seed: the run's seed.
-        spans: what was generated, as offsets into `rejected`; everything outside them stands in `chosen` as well.
+        spans: what was generated, as offsets into `rejected`; everything outside of them is in `chosen` as well.
         swaps: yes/no words that were exchanged, as offsets into `rejected`.
         cuts: where each sentence of `chosen` was cut, as offsets into `chosen`; empty for an unguided answer.
         finish: why each generated stretch ended (``stop``, ``eos`` or ``length``), in the order of `spans`.
@@ -176,7 +191,7 @@ class Pair:
         flags: things a reader of the data should know, e.g. ``similar``, ``truncated``.
         params: the method's options, as JSON types.
         record: what else the method has to say of this pair, as JSON types.
-        joined: where one chosen answer stands against several, in rows next to each other: ``group``, the same for all
+        joined: where one chosen answer is paired with several, in rows next to each other: ``group``, the same for all
             of them, and ``size``, their number.
     """
 

@@ -1,8 +1,8 @@
 """Files at addresses (``s3://``, ``gs://``, ``hf://``, ``https://`` …) through fsspec: read in parts, with retries.
 
 Credentials come from the environment and the stores' own files (``AWS_PROFILE``, ``GOOGLE_APPLICATION_CREDENTIALS``,
-``HF_TOKEN``, ``FSSPEC_S3_ANON=true``), never from prefgen's options. What the network spoils is tried again; what stays
-spoilt is a `StoreUnreachable`, so that a run stops resumable and drops no row for it.
+``HF_TOKEN``, ``FSSPEC_S3_ANON=true``), never from prefgen's options. Network errors are retried; one that
+persists raises `StoreUnreachable`, so that the run stops, can be resumed, and drops no row.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ def attempt(address: str, action: Callable[[], T]) -> T:
             pause_s = next(pauses, None)
             if pause_s is None:
                 raise StoreUnreachable(
-                    f"{address}: {_told(chain[-1])}; tried {len(PAUSES_S) + 1} times. The same command goes on"
+                    f"{address}: {_told(chain[-1])}; tried {len(PAUSES_S) + 1} times. The same command continues"
                 ) from error
             time.sleep(pause_s)
 

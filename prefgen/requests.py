@@ -102,8 +102,9 @@ class Completion:
     Attributes:
         text: the continuation with its leading space, so that ``prefix + text`` is the answer so far.
         tokens: number of tokens generated.
-        image_tokens: image tokens of the prompt; `kept_tokens` of them were visible. Both 0 if a server does not tell.
-        ids: the generated tokens, an end token included; empty where the engine does not tell.
+        image_tokens: image tokens of the prompt; `kept_tokens` of them were visible. Both 0 if a server does not report
+        them.
+        ids: the generated tokens, an end token included; empty if the engine does not report them.
     """
 
     text: str

@@ -86,7 +86,7 @@ def _content(content: Any) -> str:
 
 
 def _turns(prompt: Any, pictures: int) -> tuple[Turn, ...]:
-    """A prompt as turns; pictures that it has no place for stand first, as TRL puts them."""
+    """A prompt as turns; pictures that it has no place for come first, as TRL puts them."""
     messages: Sequence[Any] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     turns: list[Turn] = []
     for message in messages:

@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 
 from prefgen.errors import ExitCode, Stopped
 
-STOPPED = "stopped; the same command goes on from here"
+STOPPED = "stopped; the same command continues from here"
 """What a signal says that stopped a run."""
 
 
@@ -18,7 +18,7 @@ class Interrupts:
 
     Args:
         numbers: the signals that do so.
-        finishing: what is finished after the first one, as the user is told at once; empty where another process does.
+        finishing: what is finished after the first one, shown to the user at once; empty if another process shows it.
     """
 
     def __init__(

@@ -123,7 +123,7 @@ class Cut:
     """A sentence with the part that is kept and the part that the model replaces.
 
     Attributes:
-        prefix: y+_{k,1}, what stays; a swapped yes/no word stands in it.
+        prefix: y+_{k,1}, what stays, with a swapped yes/no word.
         offset: where the cut lies, as an offset into `Sentence.body`.
         swap: the swapped word as offsets into `prefix`, or None.
     """
@@ -206,7 +206,7 @@ def sentence_end(text: str, open_at: int, floor: int, *, final: bool, language: 
         final: no more text will come, so the end of the text ends the sentence.
 
     Returns:
-        Offset into `text` just behind the sentence's last character, or None if it goes on.
+        Offset into `text` just behind the sentence's last character, or None if it continues.
     """
     start = min(open_at, floor)
     sentences = split_sentences(text[start:], "sentencex", language)

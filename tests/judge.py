@@ -219,6 +219,14 @@ def corrupted(body: dict[str, Any]) -> str:
     return json.dumps({"changes": [{"kind": "position", "before": first, "after": "Nowhere"}], "answer": new})
 
 
+def revised(body: dict[str, Any]) -> str:
+    """A good reply of a judge that repairs: the first word of the first sentence exchanged."""
+    _, answer = asked_about(body)
+    _, *rest = answer.partition("\n")[0].removeprefix("[1] ").split(" ")
+    repair = {"number": 1, "kind": "position", "problem": "elsewhere", "revised": " ".join(["Nowhere", *rest])}
+    return json.dumps({"sentences": [repair]})
+
+
 def good(number: int, body: dict[str, Any]) -> str:
-    """The script of a judge that does what it should."""
-    return corrupted(body)
+    """The script of a judge that does what it should, corrupts or repairs."""
+    return revised(body) if "You correct what" in json.dumps(body["messages"][0]) else corrupted(body)

@@ -14,8 +14,8 @@ from itertools import cycle
 from pathlib import Path
 
 import torch
-from scene_model import CHAT_TEMPLATE, messages, save
-from train import THREADS, Inputs, LanguageRecipe, Sample, answer_labels, fit, training_scenes
+from scene_model import CHAT_TEMPLATE, answer_labels, messages, save
+from train import THREADS, Inputs, LanguageRecipe, Sample, fit, training_scenes
 from train_vision import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE
 from transformers import (
     AutoModelForImageTextToText,

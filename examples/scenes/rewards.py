@@ -5,7 +5,7 @@
 Three sets of pairs over captions of the biased world (BDHS at ρ = 0.9, the rule-made corruption, POVID's distortion), a
 reward model of each and one of all, and a policy trained by DPO, each with a quarter of the pictures held out, by the
 same draw. Then 50 steps of RLOO by the scenes' own reward, and captions of held-out scenes before and after. Writes
-``rewards.json``; the same command goes on where it was stopped. About ten minutes of one core.
+``rewards.json``; the same command continues where it was stopped. About ten minutes of one core.
 """
 
 from __future__ import annotations

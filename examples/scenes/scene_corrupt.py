@@ -12,7 +12,7 @@ import argparse
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,7 +23,10 @@ from prefgen.evaluate.scenes.metrics import cells_in, shapes_in
 from prefgen.evaluate.scenes.text import NUMBERS, PLACES, thing_sentence
 from prefgen.evaluate.scenes.world import CELLS, COLOURS, FAVOURITE, PARTNER, PLURAL, SHAPES, Thing
 
-_ANSWER = re.compile(r"^--- (?P<fence>[0-9a-f]+) answer\n(?P<answer>.*)\n--- (?P=fence) end", re.DOTALL | re.MULTILINE)
+Sections = Mapping[str, str]
+"""What a prompt of prefgen has between marker lines, by name: question, answer …; and their `fence`."""
+
+_FENCE = re.compile(r"^--- ([0-9a-f]{16}) end", re.MULTILINE)
 _SHAPE = re.compile(rf"\b({'|'.join(SHAPES)})(es|s)?\b", re.IGNORECASE)
 _COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
 _PLACE = re.compile(
@@ -94,39 +97,62 @@ def _choice(rng: np.random.Generator, options: Any) -> Any:
     return options[int(rng.integers(len(options)))]
 
 
+def reply(sections: Sections) -> str:
+    """The corrupted answer; as it was where there is nothing to change, which prefgen drops."""
+    try:
+        return corrupt(sections["answer"], np.random.default_rng(int(sections["fence"], 16)))
+    except ValueError:
+        return sections["answer"]
+
+
+def read(text: str) -> Sections:
+    """The sections of a request.
+
+    Raises:
+        ValueError: it has none.
+    """
+    end = _FENCE.search(text)
+    if not end:
+        raise ValueError(f"no marker lines in {text!r}")
+    names = re.split(rf"^--- {end[1]} (.+)\n", text[: end.start()], flags=re.MULTILINE)[1:]
+    return {**dict(zip(names[::2], (each.strip() for each in names[1::2]), strict=True)), "fence": end[1]}
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, port: int, replies: Callable[[Sections], str]) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.replies = replies
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: _Server
 
     def do_POST(self) -> None:
         """Answer one request for a chat completion."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         content = body["messages"][-1]["content"]
         text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-        asked = _ANSWER.search(text)
-        assert asked, text
-        try:
-            said = corrupt(asked["answer"], np.random.default_rng(int(asked["fence"], 16)))
-        except ValueError:
-            said = asked["answer"]  # unchanged: prefgen drops it
+        said = self.server.replies(read(text))
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
         usage = {"prompt_tokens": len(text.split()), "completion_tokens": len(said.split())}
         usage["total_tokens"] = sum(usage.values())
-        reply = {"id": "rules", "object": "chat.completion", "created": 0, "model": body["model"]}
-        sent = json.dumps({**reply, "choices": [choice], "usage": usage}).encode()
+        sent = {"id": "rules", "object": "chat.completion", "created": 0, "model": body["model"]}
+        sent_bytes = json.dumps({**sent, "choices": [choice], "usage": usage}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(sent)))
+        self.send_header("Content-Length", str(len(sent_bytes)))
         self.end_headers()
-        self.wfile.write(sent)
+        self.wfile.write(sent_bytes)
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
 @contextmanager
-def serving(port: int = 0) -> Iterator[str]:
+def serving(port: int = 0, replies: Callable[[Sections], str] = reply) -> Iterator[str]:
     """The server, for as long as the context lasts; its base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+    server = _Server(port, replies)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"

@@ -9,8 +9,9 @@ Departure from the published template: an answer ends in ``</s>``, so that "when
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,7 +29,7 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from prefgen.evaluate.scenes.render import IMAGE_SIZE
-from prefgen.evaluate.scenes.text import Mix, Turn, conversation
+from prefgen.evaluate.scenes.text import Mix, conversation
 from prefgen.evaluate.scenes.world import TEXT_STREAM, World, sample_scene
 
 WEIGHTS_FILE = "model.safetensors"
@@ -52,8 +53,25 @@ CHAT_TEMPLATE = (
 )
 
 
+class Asked(Protocol):
+    """A question and its answer."""
+
+    @property
+    def question(self) -> str:
+        """Text of the user."""
+
+    @property
+    def answer(self) -> str:
+        """Text of the assistant."""
+
+
 def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTrainedTokenizerFast:
-    """Learn a small BPE on training conversations. Any other text is still encodable, byte by byte if need be."""
+    """Learn the tokenizer of the scenes on training conversations."""
+    return learn_tokenizer(_corpus(world, seed, conversations), VOCABULARY_SIZE)
+
+
+def learn_tokenizer(corpus: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """Learn a small BPE. Any other text is still encodable, byte by byte if need be."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     # Punctuation and newlines on their own, as SentencePiece has them: "corner." must not become a token of its own.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -69,12 +87,12 @@ def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTr
     )
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=vocabulary_size,
         special_tokens=SPECIAL_TOKENS + byte_tokens,
         initial_alphabet=[chr(code) for code in range(33, 127)],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(world, seed, conversations), trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     # The trainer makes the byte tokens special; they must be plain vocabulary, or decoding would drop them.
     learned = json.loads(tokenizer.to_str())
     learned["added_tokens"] = [token for token in learned["added_tokens"] if token["content"] not in byte_tokens]
@@ -96,13 +114,13 @@ def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTr
     )
 
 
-def chat_text(tokenizer: PreTrainedTokenizerFast, turns: list[Turn], image_tokens: int = IMAGE_TOKENS) -> str:
+def chat_text(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Asked], image_tokens: int = IMAGE_TOKENS) -> str:
     """The conversation as the model reads it, image placeholders expanded, every answer closed by ``</s>``."""
     text = tokenizer.apply_chat_template(messages(turns), tokenize=False)
     return str(text).replace("<image>", "<image>" * image_tokens, 1)
 
 
-def messages(turns: list[Turn]) -> list[dict[str, object]]:
+def messages(turns: Sequence[Asked]) -> list[dict[str, object]]:
     """Turns in the form that ``apply_chat_template`` takes; the image belongs to the first one."""
     result: list[dict[str, object]] = []
     for turn in turns:
@@ -112,16 +130,31 @@ def messages(turns: list[Turn]) -> list[dict[str, object]]:
     return result
 
 
-def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+def answer_labels(tokenizer: PreTrainedTokenizerFast, input_ids: torch.Tensor) -> torch.Tensor:
+    """The ids from behind "ASSISTANT:" up to and with ``</s>``, -100 elsewhere; (B, T) to (B, T)."""
+    assistant, colon = tokenizer.convert_tokens_to_ids(["▁ASSISTANT", ":"])
+    begins, ends = torch.zeros_like(input_ids), torch.zeros_like(input_ids)
+    begins[:, 2:] = (input_ids[:, :-2] == assistant) & (input_ids[:, 1:-1] == colon)
+    ends[:, 1:] = input_ids[:, :-1] == tokenizer.eos_token_id
+    return input_ids.masked_fill(begins.cumsum(1) <= ends.cumsum(1), -100)
+
+
+def make_processor(
+    tokenizer: PreTrainedTokenizerFast,
+    image_size: int = IMAGE_SIZE,
+    patch_size: int = PATCH_SIZE,
+    image_mean: float = IMAGE_MEAN,
+    image_std: float = IMAGE_STD,
+) -> LlavaProcessor:
     """The processor that belongs to the base model."""
-    side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    side = {"height": image_size, "width": image_size}
     image_processor = CLIPImageProcessorPil(
-        size={"shortest_edge": IMAGE_SIZE}, crop_size=side, image_mean=[IMAGE_MEAN] * 3, image_std=[IMAGE_STD] * 3
+        size={"shortest_edge": image_size}, crop_size=side, image_mean=[image_mean] * 3, image_std=[image_std] * 3
     )
     return LlavaProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,
-        patch_size=PATCH_SIZE,
+        patch_size=patch_size,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
         chat_template=CHAT_TEMPLATE,

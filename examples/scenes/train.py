@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scene_model import chat_text, llava_config, make_processor, save, train_tokenizer, vision_config
+from scene_model import answer_labels, chat_text, llava_config, make_processor, save, train_tokenizer, vision_config
 from train_vision import VisionRecipe, cosine, pixel_values, train_vision
 from transformers import (
     CLIPVisionModel,
@@ -33,7 +33,7 @@ from transformers.utils import logging as transformers_logging
 from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
 from prefgen.evaluate.scenes.render import photo
-from prefgen.evaluate.scenes.text import Mix, Turn, conversation
+from prefgen.evaluate.scenes.text import Mix, SceneQuestion, conversation
 from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, World, sample_scene
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ WATCHED = (
     "count/accuracy",
 )
 
-Sample = tuple[Scene, list[Turn]]
+Sample = tuple[Scene, list[SceneQuestion]]
 Inputs = dict[str, torch.Tensor]
 """Keyword arguments of the model: input_ids and labels (B, T), pixel_values, and so on."""
 
@@ -109,15 +109,6 @@ def language_inputs(tokenizer: PreTrainedTokenizerFast, samples: list[Sample]) -
         "labels": answer_labels(tokenizer, input_ids),
         "pixel_values": pixel_values([photo(scene) for scene, _ in samples]),
     }
-
-
-def answer_labels(tokenizer: PreTrainedTokenizerFast, input_ids: torch.Tensor) -> torch.Tensor:
-    """The ids from behind "ASSISTANT:" up to and with ``</s>``, -100 elsewhere; (B, T) to (B, T)."""
-    assistant, colon = tokenizer.convert_tokens_to_ids(["▁ASSISTANT", ":"])
-    begins, ends = torch.zeros_like(input_ids), torch.zeros_like(input_ids)
-    begins[:, 2:] = (input_ids[:, :-2] == assistant) & (input_ids[:, 1:-1] == colon)
-    ends[:, 1:] = input_ids[:, :-1] == tokenizer.eos_token_id
-    return input_ids.masked_fill(begins.cumsum(1) <= ends.cumsum(1), -100)
 
 
 def fit(

@@ -1,8 +1,8 @@
 """Copy of a finished run to an object store, file by file and unchanged.
 
-Each file is compared with what is there by digest: by MD5 where the store states one, else by reading the object back.
-So a copy that was cut off goes on, and what is there and whole is not sent again. ``.prefgen/push.json`` is there as
-long as a copy is not complete and says whose it is; the manifest comes last.
+Each file is compared with the stored object by digest: by MD5 if the store reports one, else by reading the object
+back. An interrupted copy can therefore be continued, and complete objects are not sent again. ``.prefgen/push.json``
+exists until the copy is complete and names the run that it belongs to; the manifest is sent last.
 """
 
 from __future__ import annotations

@@ -35,9 +35,11 @@ Preference pairs for vision-language models, made by prefgen $version. Each row 
 pictures, a prompt, a preferred answer (`chosen`) and a worse one (`rejected`), with a record of where both come from.
 The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](https://arxiv.org/abs/2407.02477) and
 `povid-style` the teacher-forced distortion described there; $baselines are simpler
-ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a spoilt picture
+ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a distorted picture
 (`rejected_images`). `corrupt` is a chat model's corruption of the preferred answer, `rank` a worse one among several
-answers of a model. Any other method is the published set, or the form, that a pair was imported from.
+answers of a model, `sentences` a model's invented next sentence beside a verified one. With `revise`, a model's own
+answer is the worse one and a chat model's repair of it the preferred one. Any other method is the published set, or the
+form, that a pair was imported from.
 
 ## Samples
 
@@ -78,8 +80,8 @@ $loading
 
 $columns
 
-Angle brackets of `<image>`, `<video>` and `<audio>` that stood in a text are stored as `‹` and `›` (flag `media-tag`),
-because trainers take such tags for media wherever they stand.
+Angle brackets of `<image>`, `<video>` and `<audio>` in a text are stored as `‹` and `›` (flag `media-tag`),
+because trainers read such tags as media wherever they are.
 
 ## Licences
 

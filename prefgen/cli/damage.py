@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from prefgen.cli import renamed
 from prefgen.errors import CorruptRun, PrefgenError
@@ -14,8 +15,14 @@ from prefgen.errors import CorruptRun, PrefgenError
 _SHOWN = 3
 
 
-class Command(renamed.Command):
-    """A command that converts exceptions over a damaged run to a `CorruptRun` error."""
+class Command(TyperCommand):
+    """A command that accepts old names of its options, and names the run whose damage is why it failed."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer's Context
+        """Parse the arguments, with old names replaced."""
+        rest = super().parse_args(ctx, renamed.current(args, renamed.earlier(ctx.command.callback)))
+        ctx.params = renamed.judge_url(ctx.params)
+        return rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.

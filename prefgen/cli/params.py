@@ -11,7 +11,7 @@ import typer
 
 from prefgen.cli.config import is_given
 from prefgen.errors import UsageError
-from prefgen.options import Declared, declared, shared_names
+from prefgen.options import Declared, check_value, declared, shared_names
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -111,7 +111,7 @@ class Draft(Generic[T]):
 
 
 @dataclass(frozen=True)
-class _Group:
+class _ParameterOptions:
     """The options of one parameter of a command."""
 
     kinds: tuple[type[Any], ...]
@@ -132,7 +132,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         TypeError: if two of them declare one name.
     """
     hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, _Group] = {}
+    groups: dict[str, _ParameterOptions] = {}
     parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if group := _group(hints[name]):
@@ -155,6 +155,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     called.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     options = [each for group in groups.values() for each in group.options.values()]
+    called.options = options  # type: ignore[attr-defined]
     flags = {each.flag for each in options}
     called.was = {  # type: ignore[attr-defined]
         old: each.flag for each in options for old in each.option.was if old not in flags
@@ -162,7 +163,19 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def _group(hint: Any) -> _Group | None:
+def check_values(callback: object, values: Mapping[str, Any]) -> None:
+    """Check each option of a command by itself: its choices and its range.
+
+    Raises:
+        UsageError: naming the option, its value and what it may be.
+    """
+    options: Sequence[Declared] = getattr(callback, "options", ())
+    for each in options:
+        if values[each.name] is not None:
+            check_value(each, values[each.name])
+
+
+def _group(hint: Any) -> _ParameterOptions | None:
     """The options of an annotation; None for a plain Typer parameter."""
     part = OptionSubset()
     if get_origin(hint) is Annotated:
@@ -172,9 +185,9 @@ def _group(hint: Any) -> _Group | None:
         (inside,) = get_args(hint)
         kinds = get_args(inside) or (inside,)
         options = part.of(kinds[0]) if len(kinds) == 1 else part.over(_joint(kinds))
-        return _Group(kinds, options, draft=True)
+        return _ParameterOptions(kinds, options, draft=True)
     if isinstance(hint, type) and is_dataclass(hint):
-        return _Group((hint,), part.of(hint), draft=False)
+        return _ParameterOptions((hint,), part.of(hint), draft=False)
     return None
 
 

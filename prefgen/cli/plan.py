@@ -35,7 +35,7 @@ def plan(
     from prefgen.options import check_choice
 
     check_choice("--method", method, tuple(METHODS))
-    prompt = {"corrupt": "corrupt", "rank": "rank-text"}.get(method)
+    prompt = {"corrupt": "corrupt", "revise": "revise", "rank": "rank-text"}.get(method)
     given: dict[str, object] = {"prompt": prompts.load(prompt)} if prompt else {}
     if method == "sentences":
         given = {"checker": ByGain()}

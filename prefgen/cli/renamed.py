@@ -6,17 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
-
-
-class Command(TyperCommand):
-    """A command that accepts old names of its options."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer's Context
-        """Parse the arguments, with old names replaced."""
-        rest = super().parse_args(ctx, current(args, earlier(ctx.command.callback)))
-        ctx.params = _judge_url(ctx.params)
-        return rest
 
 
 def current(arguments: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
@@ -44,7 +33,7 @@ def keys(ctx: typer.Context) -> dict[str, str]:
     return {_key(old): _key(new) for old, new in earlier(ctx.command.callback).items()}
 
 
-def _judge_url(values: dict[str, Any]) -> dict[str, Any]:
+def judge_url(values: dict[str, Any]) -> dict[str, Any]:
     """The values of options, with the address of `--base-url` for the judge where no engine is a server."""
     if values.get("by") != "api" or values.get("base_url") is None or values["engine"] == "openai":
         return values

@@ -120,7 +120,7 @@ def filter_(
 
 @dataclass(frozen=True)
 class DedupOptions:
-    """What makes rows duplicates of each other."""
+    """Criteria by which rows are duplicates."""
 
     by: Literal["pair", "answer", "prompt", "image"] = option(
         "pair", help="pair, answer (prompt and chosen), prompt or image.", panel=None, metavar="TEXT"

@@ -9,7 +9,7 @@ Level = Literal["ok", "note", "warning", "broken"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the page.
 
     Attributes:

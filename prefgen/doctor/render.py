@@ -10,12 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from prefgen.doctor import Finding
+from prefgen.doctor import Diagnosis
 
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 
 
-def render(findings: Sequence[Finding]) -> RenderableType:
+def render(findings: Sequence[Diagnosis]) -> RenderableType:
     """The page: a mark, the subject, the finding, and advice below it."""
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     for finding in findings:
@@ -26,6 +26,6 @@ def render(findings: Sequence[Finding]) -> RenderableType:
     return table
 
 
-def to_json(findings: Sequence[Finding]) -> str:
+def to_json(findings: Sequence[Diagnosis]) -> str:
     """A JSON object per finding."""
     return json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2, ensure_ascii=False)

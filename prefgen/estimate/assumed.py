@@ -19,7 +19,7 @@ class Outlook:
         model: name of a model whose configuration is read; empty to go by `model_size` alone, such as ``7b``.
         gpu: name of `prefgen.estimate.hardware.known`; `gpus` of them share the samples.
         price_per_hour: dollars of one GPU, if they are known.
-        judge: asked by methods that want a chat model.
+        judge: asked by methods that ask a chat model.
     """
 
     method: Method

@@ -10,7 +10,7 @@ from prefgen.engines.chat.ledger import Bill
 from prefgen.engines.chat.money import price_of, prompt_bound
 from prefgen.methods.base import Method
 from prefgen.records import Sample
-from prefgen.requests import Chat
+from prefgen.requests import Chat, Completion, Generate
 
 _BYTES_PER_TOKEN = 4.0  # of English; a bound would be 1
 _REPLY_TO_ANSWER = 2.0  # a reply repeats the answer and says what changed
@@ -59,7 +59,11 @@ def expect(judge: JudgeConfig, method: Method, samples: Sequence[Sample], rows: 
 def _first_requests(method: Method, sample: Sample) -> tuple[object, ...]:
     flow = method(sample)
     try:
-        return next(flow)
+        requests = next(flow)
+        if hasattr(method, "attempts") and all(isinstance(request, Generate) for request in requests):
+            answer = Completion(sample.answer or "…", "stop", 0, 0, 0)  # of the policy, taken to be the reference
+            return flow.send((answer,) * len(requests))
+        return requests
     except StopIteration:
         return ()
     finally:

@@ -9,7 +9,7 @@
 Attention's own arithmetic is left out; it is a tenth of reading at 2,400 tokens and 7 B parameters. What is reached was
 fitted to this repository's measurements (examples/benchmarks/results): one GPU with one shape of model, and two CPU
 cores with two. tests/estimate/test_forecast.py compares the estimate with each of them. Any other device is scaled by
-its data sheet, which nobody has tried here.
+its data sheet, which was not measured here.
 """
 
 from __future__ import annotations

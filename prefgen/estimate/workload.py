@@ -98,7 +98,7 @@ def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens:
 
 
 def _of_row(method: Method, sample: Sample, image_tokens: float, tokens: Callable[[str], float]) -> Work:
-    noted = _ProgressRecord()
+    noted = _RecordingEngine()
     engines: Mapping[type[Request], Engine] = {Borrow: Album([sample])} | dict.fromkeys(
         (Embed, Generate, Contrast, Annotate, Score, AnnotatorScore, Rate, Chat, Detect), noted
     )
@@ -147,7 +147,7 @@ def _written(
     return WRITTEN_SHARE * answer / sum(isinstance(other, Generate) and other.stop != "end" for other in asked)
 
 
-class _ProgressRecord:
+class _RecordingEngine:
     """An engine that records requests and answers with seeded words."""
 
     def __init__(self) -> None:

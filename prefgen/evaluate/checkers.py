@@ -13,7 +13,7 @@ from prefgen.engines.base import Engine, EngineConfig
 from prefgen.engines.fake import FakeEngine
 from prefgen.errors import UsageError
 from prefgen.evaluate.benchmarks import chair, coco_objects
-from prefgen.evaluate.benchmarks.coco_objects import Vocabulary
+from prefgen.evaluate.benchmarks.coco_objects import ObjectWords
 from prefgen.methods import prompts
 from prefgen.methods.sentence_checks import ByDetectors, ByGain, ByJudge, ByObjects, Checker, ObjectLists
 from prefgen.options import check, option, shared
@@ -93,7 +93,7 @@ class Checking:
 
 @dataclass(frozen=True)
 class _Words:
-    vocabulary: Vocabulary
+    vocabulary: ObjectWords
     digest: str
 
     def __str__(self) -> str:

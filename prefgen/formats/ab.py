@@ -5,7 +5,7 @@
     {"image": "a.jpg", "question": "What is this?", "response_a": "A cat.", "response_b": "A dog.", "preference": "A"}
 
 The answers are two columns that differ in their ending (``response_a`` and ``response_b``, ``output_1`` and
-``output_2``, ``response_0`` and ``response_1`` …). The label stands under ``preference``, ``winner``, ``choice``,
+``output_2``, ``response_0`` and ``response_1`` …). The label is under ``preference``, ``winner``, ``choice``,
 ``label``, ``better`` or ``better_response_id`` and is an ending or the name of a column. A label such as ``tie`` or
 ``both`` drops the row; one that is neither, such as 1 beside ``_a`` and ``_b``, is never guessed at.
 """
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from prefgen.errors import RowError
 from prefgen.formats.base import Format
-from prefgen.formats.reading import Draft, import_set, known_images, known_prompt, needed
+from prefgen.formats.reading import PairDraft, import_set, known_images, known_prompt, needed
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -42,7 +42,7 @@ class Ab:
         return import_set(src, self.name, self.licence, self.source, _read)
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     asked, prompt_column = known_prompt(columns)
     image, image_column = known_images(columns)
     endings = {(f"{stem}_{one}", f"{stem}_{two}"): (one, two) for stem, (one, two) in product(STEMS, ENDINGS)}
@@ -59,7 +59,7 @@ def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
         raise RowError("ROW_SHAPE", f"{label_column} is {label[:40]!r}, which names neither of {' and '.join(names)}")
     chosen, rejected = names if label in means[0] else names[::-1]
     used = (prompt_column, image_column, label_column, *names)
-    yield Draft(asked, image, columns[chosen], columns[rejected], used)
+    yield PairDraft(asked, image, columns[chosen], columns[rejected], used)
 
 
 FORMAT = Format("ab", reader=Ab)

@@ -86,7 +86,7 @@ class Loader:
         module: to import, by which an installed trainer is found.
         distribution: the package that it is of.
         load: of the folder of the data, the names of its columns and the name of a processor or None.
-        max_length: tokens to which the trainer cuts a row when it is told nothing; None: it must be told.
+        max_length: tokens to which the trainer cuts a row by default; None: it has no default.
         turns_pictures: whether an EXIF orientation is applied.
         find: the data that a path means and the names of its columns by those that `problems` knows; empty: the same.
     """

@@ -28,7 +28,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
-class Problem:
+class LoaderProblem:
     """A row that would fail, or whose answer or picture would be cut."""
 
     row: str
@@ -36,7 +36,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """Result of a check.
 
     Attributes:
@@ -46,7 +46,7 @@ class Checked:
     """
 
     rows: int
-    problems: tuple[Problem, ...]
+    problems: tuple[LoaderProblem, ...]
     loader: str = ""
     loaded: int | None = None
 
@@ -57,7 +57,7 @@ def check(
     processor: str | None = None,
     max_length: int | None = None,
     loaded: int | None = None,
-) -> Checked:
+) -> CheckResult:
     """Apply a loader's rules to every row, and run the trainer's own loader if it is installed.
 
     Args:
@@ -77,24 +77,24 @@ def check(
     given = src
     src, columns = loader.find(src)
     number = 0
-    problems: list[Problem] = []
+    problems: list[LoaderProblem] = []
     for file in data_files(src):
         for row in sources.rows(str(file), SourceOptions()):
             number += 1
             pictures = _pictures(row, columns.get("images", "images"), file, trainer)
             found_here = [*_found(row, loader, columns), *pictures]
-            problems += [Problem(_name(file, row), detail) for detail in found_here]
+            problems += [LoaderProblem(_name(file, row), detail) for detail in found_here]
     if not number:
         raise UsageError(f"{src} has no rows")
     version = installed.version(loader)
     if version is not None:
         with redirect_stdout(sys.stderr):  # trainers print
             found = list(installed.broken(loader, src, data_files(src), columns, processor, loaded))
-        problems += [Problem(row, f"{trainer} {version}: {detail}") for row, detail in found]
+        problems += [LoaderProblem(row, f"{trainer} {version}: {detail}") for row, detail in found]
     if processor is not None:
         inputs = [given] if columns else data_files(src)  # what names its columns lies beside the data
         problems += _too_long(inputs, trainer, processor, lengths.limit(trainer, max_length))
-    return Checked(number, tuple(problems), version or "", loaded)
+    return CheckResult(number, tuple(problems), version or "", loaded)
 
 
 def data_files(src: Path) -> list[Path]:
@@ -113,11 +113,11 @@ def data_files(src: Path) -> list[Path]:
     raise UsageError(f"{src} holds no Parquet file, no JSON Lines and no train.json: give the file")
 
 
-def _too_long(inputs: list[Path], trainer: str, processor: str, max_length: int) -> Iterator[Problem]:
+def _too_long(inputs: list[Path], trainer: str, processor: str, max_length: int) -> Iterator[LoaderProblem]:
     measure = lengths.Lengths.load(processor).measure
     for path in inputs:
         for cut in lengths.cuts(path, IMPORTERS[trainer](), max_length, measure):
-            yield Problem(f"{path.name} {cut.row}", cut.detail)
+            yield LoaderProblem(f"{path.name} {cut.row}", cut.detail)
 
 
 def _found(row: Row, loader: Loader, names: Mapping[str, str]) -> Iterator[str]:

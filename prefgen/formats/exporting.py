@@ -122,8 +122,8 @@ def _refuse_foreign(partial: Path) -> None:
     if not partial.exists() and not partial.is_symlink():
         return
     names = [path.name for path in partial.iterdir()] if partial.is_dir() and not partial.is_symlink() else [""]
-    begun = all(name == _LOCK or name.startswith(f".{_RECORD}.") for name in names)
-    if not begun and _read(partial / _RECORD) is None:
+    ours = all(name == _LOCK or name.startswith(f".{_RECORD}.") for name in names)
+    if not ours and _read(partial / _RECORD) is None:
         raise UsageError(
             f"{partial}, where the export is written first, is of something else: move it away, or give another folder"
         )

@@ -4,9 +4,9 @@ The defaults fit VL-RLHF's plain form and many others::
 
     {"image": "a.jpg", "prompt": "What is this?", "chosen": "A cat.", "rejected": "A dog."}
 
-``images`` stands for ``image``. Columns may be named otherwise: ``--prompt-column question --rejected-column reject``.
+``images`` is read as ``image``. Columns may be named otherwise: ``--prompt-column question --rejected-column reject``.
 An answer is a string or one message; a prompt is a string, or a list of messages. Where ``chosen`` or ``rejected`` is a
-list of answers, each chosen one stands against each rejected one, side by side as `prefgen join` puts them.
+list of answers, each chosen one is paired with each rejected one, side by side as `prefgen join` puts them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from prefgen.errors import UsageError
 from prefgen.formats.base import Exported, Exporter, Format
 from prefgen.formats.mmpr import place
-from prefgen.formats.reading import Draft, import_set, needed, prompt
+from prefgen.formats.reading import PairDraft, import_set, needed, prompt
 from prefgen.formats.writing import asked, write_lines
 from prefgen.records import Dropped, Pair
 from prefgen.rundir.reader import REJECTED_PATHS, Stored
@@ -43,7 +43,7 @@ class Jsonl:
     """Reader of flat rows.
 
     Attributes:
-        id_column: where the row's own id stands, if not in one of the usual columns.
+        id_column: column of the row's own id, if it is not one of the usual columns.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -59,7 +59,7 @@ class Jsonl:
         """The pairs of `src`, streamed, images not loaded."""
         first: list[Mapping[str, Any]] = []
 
-        def read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+        def read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
             first.extend([] if first else [columns])
             return self._read(columns)
 
@@ -71,13 +71,13 @@ class Jsonl:
             line = shlex.join(["prefgen", "import", self.name, src, *suggested(first[0])])
             raise UsageError(f"{error}. Other columns are named by options: {line}") from error
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         names = (self.prompt_column, self.chosen_column, self.rejected_column)
         asked, chosen, rejected = needed(columns, *names)
         row_id = columns.get(self.id_column)
         several = self.image_column == "image" and not has_image(columns.get("image"))
         image_column = "images" if several else self.image_column
-        yield Draft(
+        yield PairDraft(
             prompt(asked, self.prompt_column),
             columns.get(image_column),
             chosen,

@@ -35,7 +35,7 @@ class Lengths:
     """Counts tokens with a processor.
 
     Args:
-        image_token_id: the placeholder that stands for one image feature.
+        image_token_id: the placeholder of one image feature.
     """
 
     def __init__(self, processor: Any, image_token_id: int, model_name: str) -> None:
@@ -95,7 +95,7 @@ def _part(part: object) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutRow:
     """A row that would be cut."""
 
     row: str
@@ -114,7 +114,7 @@ def limit(trainer: str, max_length: int | None) -> int:
     return found
 
 
-def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair], Length]) -> Iterator[Cut]:
+def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair], Length]) -> Iterator[CutRow]:
     """Rows above the limit; rows that are no pair are left to `prefgen.formats.checking`."""
     root = SourceOptions().root(str(src))
     for outcome in importer(str(src)):
@@ -123,15 +123,15 @@ def cuts(src: Path, importer: Importer, max_length: int, measure: Callable[[Pair
         sample = images.load_images(outcome.sample, root, None)
         name = outcome.sample.source_id
         if isinstance(sample, Dropped):
-            yield Cut(name, f"{sample.reason}: {sample.detail}")
+            yield CutRow(name, f"{sample.reason}: {sample.detail}")
             continue
         try:
             length = measure(replace(outcome, sample=sample))
         except RowError as error:
-            yield Cut(name, str(error))
+            yield CutRow(name, str(error))
             continue
         if length.image_end > max_length:
-            yield Cut(name, f"image tokens up to {length.image_end:,}: {max_length:,} cut into the picture")
+            yield CutRow(name, f"image tokens up to {length.image_end:,}: {max_length:,} cut into the picture")
         for side, tokens in (("chosen", length.chosen), ("rejected", length.rejected)):
             if length.image_end <= max_length < tokens:
-                yield Cut(name, f"{side} ends at token {tokens:,}: {max_length:,} cut it off")
+                yield CutRow(name, f"{side} ends at token {tokens:,}: {max_length:,} cut it off")

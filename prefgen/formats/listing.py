@@ -10,14 +10,14 @@ from difflib import get_close_matches
 
 from prefgen.errors import UsageError
 from prefgen.formats import EXPORTERS, IMPORTERS
-from prefgen.sources.shapes import FILES, SHAPES, Shape
+from prefgen.sources.shapes import FILES, SHAPES, RowShape
 
 READ, IMPORTED, WRITTEN = "SFT rows, read by --input", "preferences, read by import", "written by export --to"
 _SHORT = 100
 
 
 @dataclass(frozen=True)
-class Entry:
+class FormatEntry:
     """A format in the list.
 
     Attributes:
@@ -39,7 +39,7 @@ class Entry:
         return line if len(line) <= _SHORT else line[: _SHORT - 1] + "…"
 
 
-def formats() -> list[Entry]:
+def formats() -> list[FormatEntry]:
     """Every format, in the order of the registries."""
     importers = {name: sys.modules[kind.__module__].__doc__ for name, kind in IMPORTERS.items()}
     exporters = {name: exporter.write.__doc__ for name, exporter in EXPORTERS.items()}
@@ -47,7 +47,7 @@ def formats() -> list[Entry]:
     examples = {entry.name: entry.example for entry in imported}  # an importer reads what its exporter writes
     return [
         *(
-            Entry(name, READ, shape.title, json.dumps(shape.example), _described(shape))
+            FormatEntry(name, READ, shape.title, json.dumps(shape.example), _described(shape))
             for name, shape in SHAPES.items()
         ),
         *imported,
@@ -55,7 +55,7 @@ def formats() -> list[Entry]:
     ]
 
 
-def named(name: str) -> list[Entry]:
+def named(name: str) -> list[FormatEntry]:
     """The formats of this name: an import and an export of one name are two.
 
     Raises:
@@ -89,12 +89,12 @@ def blocks(doc: str) -> list[str]:
     return found
 
 
-def _described(shape: Shape) -> str:
+def _described(shape: RowShape) -> str:
     return f"{shape.title}\n\n{json.dumps(shape.example, indent=2)}\n\nIn {FILES}.\n"
 
 
-def _documented(name: str, use: str, doc: str | None, example: str = "") -> Entry:
+def _documented(name: str, use: str, doc: str | None, example: str = "") -> FormatEntry:
     text = inspect.cleandoc(doc or "")
     example = next((block for block in blocks(text) if block[:1] in ("{", "[")), example)
     plain = text.replace("\n\n::\n", "\n").replace("::\n", ":\n").replace("``", "")
-    return Entry(name, use, plain.splitlines()[0], example, plain + "\n")
+    return FormatEntry(name, use, plain.splitlines()[0], example, plain + "\n")

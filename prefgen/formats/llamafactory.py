@@ -7,7 +7,7 @@ ShareGPT; what ``prefgen export --to llamafactory`` writes, and the mirror ``lla
 
 or Alpaca (``instruction``, ``input``, ``history``, ``chosen``, ``rejected`` as strings). SRC is a file with these
 column names, or a folder with ``dataset_info.json``, whose ``columns`` and ``tags`` are followed; `dataset` names the
-entry if there are several. ``images`` may be a bare string, though LLaMA-Factory itself wants a list.
+entry if there are several. ``images`` may be a bare string, though LLaMA-Factory itself needs a list.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from prefgen.errors import RowError, UsageError
 from prefgen.formats.base import Attempt, Exported, Exporter, Format, Loader, by_answer
 from prefgen.formats.llava import said
-from prefgen.formats.reading import Draft, Message, import_set, messages, needed
+from prefgen.formats.reading import Message, PairDraft, import_set, messages, needed
 from prefgen.formats.writing import asked, write_list
 from prefgen.records import Dropped, Pair
 from prefgen.rundir import saved
@@ -98,7 +98,7 @@ def _find(src: Path) -> tuple[Path, Mapping[str, str]]:
     return Path(entry.path), entry.columns
 
 
-def _read(columns: Mapping[str, Any], entry: Registered) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any], entry: Registered) -> Iterator[PairDraft]:
     names = entry.columns
 
     def value(role: str) -> Any:
@@ -108,7 +108,7 @@ def _read(columns: Mapping[str, Any], entry: Registered) -> Iterator[Draft]:
     said = messages("messages", value("messages")) if value("messages") is not None else _alpaca(value)
     if isinstance(value("system"), str) and value("system"):
         said = [("system", value("system")), *said]
-    yield Draft(said, value("images"), value("chosen"), value("rejected"), tuple(names.values()))
+    yield PairDraft(said, value("images"), value("chosen"), value("rejected"), tuple(names.values()))
 
 
 def _untagged(value: Any, tags: Mapping[str, str]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from prefgen.errors import RowError
 from prefgen.formats.base import Exported, Exporter, Format, by_answer
-from prefgen.formats.reading import Draft, import_set, needed, question
+from prefgen.formats.reading import PairDraft, import_set, needed, question
 from prefgen.formats.writing import asked, write_lines
 from prefgen.records import Dropped, Pair
 from prefgen.rundir.reader import REJECTED_PATHS, Stored
@@ -36,9 +36,9 @@ class Mmpr:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         asked, chosen, rejected = needed(columns, "question", "chosen", "rejected")
-        yield Draft(
+        yield PairDraft(
             question(asked), columns.get("image"), chosen, rejected, ("image", "question", "chosen", "rejected")
         )
 

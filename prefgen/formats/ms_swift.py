@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from prefgen.errors import RowError
 from prefgen.formats.base import Attempt, Exported, Exporter, Format, Loader
-from prefgen.formats.reading import Draft, import_set, messages
+from prefgen.formats.reading import PairDraft, import_set, messages
 from prefgen.formats.writing import asked, write_lines
 from prefgen.records import Dropped, Pair
 from prefgen.rundir.reader import REJECTED_PATHS, Stored
@@ -43,7 +43,7 @@ class MsSwift:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         images = columns.get("images")
         name = "messages" if columns.get("messages") is not None else "conversations"
         *prompt, (role, chosen) = messages(name, columns.get(name))
@@ -59,7 +59,7 @@ class MsSwift:
             raise RowError("ROW_SHAPE", "neither rejected_response nor rejected_messages nor rejected_images")
         rejected = chosen if rejected is None else rejected
         used = (name, "images", "rejected_response", "rejected_messages", "rejected_images")
-        yield Draft(prompt, images, chosen, rejected, used, rejected_images=others)
+        yield PairDraft(prompt, images, chosen, rejected, used, rejected_images=others)
 
 
 def write(stored: Stored, out: Path, name: str) -> Exported:

@@ -28,7 +28,7 @@ import PIL.Image
 
 from prefgen.errors import RowError
 from prefgen.formats.base import Exported, Exporter, Format, by_answer
-from prefgen.formats.reading import Draft, decoded, import_set, messages, needed
+from prefgen.formats.reading import PairDraft, decoded, import_set, messages, needed
 from prefgen.formats.roundtrip_column import Carried, beside, line_beside, read_beside, row_digest
 from prefgen.formats.writing import CARRIED_COLUMNS, rows
 from prefgen.images import format_of
@@ -54,13 +54,13 @@ class OpenAi:
         path = path / TRAIN if (path / TRAIN).is_file() else path
         kept = read_beside(path)
 
-        def read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+        def read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
             return _read(columns, kept.get(row_digest(columns)) if kept else None)
 
         return import_set(str(path) if path.exists() else src, self.name, self.licence, self.source, read)
 
 
-def _read(columns: Mapping[str, Any], kept: str | None) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any], kept: str | None) -> Iterator[PairDraft]:
     given, preferred, other = needed(columns, *_USED)
     given = decoded("input", given)
     if isinstance(given, Mapping):
@@ -70,7 +70,7 @@ def _read(columns: Mapping[str, Any], kept: str | None) -> Iterator[Draft]:
         said, rest = given, {}
     prompt = messages("input.messages", said)
     meta = {"input": rest} if rest else {}
-    yield Draft(prompt, None, preferred, other, _USED, meta=meta, carried=kept)
+    yield PairDraft(prompt, None, preferred, other, _USED, meta=meta, carried=kept)
 
 
 MAX_PICTURES = 10
@@ -86,7 +86,7 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
 
         client.files.create(file=open("OUT/train.jsonl", "rb"), purpose="fine-tune")
 
-    Rows have the keys of OpenAI's guide and no other; what prefgen's own import reads besides stands in a hidden file
+    Rows have the keys of OpenAI's guide and no other; what prefgen's own import also reads is in a hidden file
     beside them. OpenAI's limits for pictures hold: JPEG, PNG or WebP in RGB or RGBA, 10 MB each, 10 in a row. Rows
     beyond them are left out. Its guide says that OpenAI's own models are tuned so on text alone; other services take
     pictures.

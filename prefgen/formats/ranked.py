@@ -4,10 +4,10 @@ JSON Lines, Parquet or whatever else `prefgen` reads, in the shapes of distilabe
 
     {"image": "a.jpg", "prompt": "What is this?", "responses": ["A cat.", "A dog.", "A cup."], "scores": [5, 3, 1]}
 
-The answers stand under ``responses``, ``completions``, ``generations``, ``outputs``, ``candidates`` or ``answers``, as
+The answers are under ``responses``, ``completions``, ``generations``, ``outputs``, ``candidates`` or ``answers``, as
 texts or as objects with their own ``score``, ``rating`` or ``rank``. More is better in ``scores``, ``ratings`` and
 ``rewards``, less in ``ranks``; a column ``ranking`` is not read, since some sets mean the order of the answers by it.
-An answer without a number is left out of the pairing. By default the best answer stands against the worst (`pairing`);
+An answer without a number is left out of the pairing. By default the best answer is paired with the worst (`pairing`);
 equal scores never make a pair.
 """
 
@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 from prefgen.errors import RowError
 from prefgen.formats.base import Format
-from prefgen.formats.rating import Pairing, Rated, check, paired, params
-from prefgen.formats.reading import Draft, import_set, known_images, known_prompt, needed
+from prefgen.formats.rating import Pairing, RatedAnswer, check, paired, params
+from prefgen.formats.reading import PairDraft, import_set, known_images, known_prompt, needed
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 from prefgen.sources.columns import ID_COLUMNS, is_id
@@ -60,7 +60,7 @@ class Ranked:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read, self.seed)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         asked, prompt_column = known_prompt(columns)
         image, image_column = known_images(columns)
         answers, used = _answers(columns)
@@ -73,7 +73,7 @@ class Ranked:
         if not pairs:
             raise RowError("ANSWER_TIE", f"no two answers differ by more than 0 and {self.min_margin:g}")
         for chosen, rejected in pairs:
-            yield Draft(
+            yield PairDraft(
                 asked,
                 image,
                 chosen.response,
@@ -84,7 +84,7 @@ class Ranked:
             )
 
 
-def _answers(columns: Mapping[str, Any]) -> tuple[list[Rated | None], tuple[str, ...]]:
+def _answers(columns: Mapping[str, Any]) -> tuple[list[RatedAnswer | None], tuple[str, ...]]:
     """The answers, with None for those without a number, and the names of their columns."""
     column = next((name for name in ANSWERS if isinstance(columns.get(name), (list, dict))), " or ".join(ANSWERS))
     (answers,) = needed(columns, column)
@@ -107,7 +107,7 @@ def _answers(columns: Mapping[str, Any]) -> tuple[list[Rated | None], tuple[str,
     return rated, (column, numbers, *([models] if models else []))
 
 
-def _of_object(answer: Mapping[str, Any]) -> Rated | None:
+def _of_object(answer: Mapping[str, Any]) -> RatedAnswer | None:
     name = next(name for name in _OWN_NUMBERS if name in answer)
     return _rated(_text(answer), answer[name], _OWN_NUMBERS[name], answer.get("model", ""))
 
@@ -116,12 +116,12 @@ def _text(answer: Mapping[str, Any]) -> object:
     return next((answer[name] for name in _TEXTS if answer.get(name) is not None), None)
 
 
-def _rated(text: object, number: object, sign: int, model: object) -> Rated | None:
+def _rated(text: object, number: object, sign: int, model: object) -> RatedAnswer | None:
     try:
         score = math.nan if isinstance(number, bool) else sign * float(number)  # type: ignore[arg-type]  # or TypeError
     except (TypeError, ValueError):  # "N/A", null
         return None
-    return Rated(text, score, model if isinstance(model, str) else "") if math.isfinite(score) else None
+    return RatedAnswer(text, score, model if isinstance(model, str) else "") if math.isfinite(score) else None
 
 
 FORMAT = Format("ranked", reader=Ranked)

@@ -15,7 +15,7 @@ PAIRINGS: tuple[Pairing, ...] = ("all", "best-worst", "best-random")
 
 
 @dataclass(frozen=True)
-class Rated:
+class RatedAnswer:
     """An answer with its rating; more is better."""
 
     response: object
@@ -36,8 +36,8 @@ def check(pairing: str, min_margin: float) -> None:
 
 
 def paired(
-    ranked: Sequence[Rated], pairing: Pairing, min_margin: float, seed: int, row_id: str
-) -> list[tuple[Rated, Rated]]:
+    ranked: Sequence[RatedAnswer], pairing: Pairing, min_margin: float, seed: int, row_id: str
+) -> list[tuple[RatedAnswer, RatedAnswer]]:
     """Chosen and rejected answers; none if no two ratings differ by more than 0 and `min_margin`.
 
     Args:
@@ -56,7 +56,7 @@ def paired(
     return [of_best[drawn if pairing == "best-random" else -1]]
 
 
-def params(chosen: Rated, rejected: Rated) -> dict[str, object]:
+def params(chosen: RatedAnswer, rejected: RatedAnswer) -> dict[str, object]:
     """The record of both answers' ratings in a pair."""
     found = {
         "chosen_model": chosen.model,

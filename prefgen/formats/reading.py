@@ -1,6 +1,6 @@
 """From rows of a published set to pairs: the code shared by all importers.
 
-An importer reads its set's columns into a `Draft`. Here the draft's prompt becomes turns with image slots, its answers
+An importer reads its set's columns into a `PairDraft`. Here its prompt becomes turns with image slots, its answers
 are checked, and whatever column it did not use is kept in ``meta``.
 """
 
@@ -39,7 +39,7 @@ Message = tuple[Role, Any]
 
 
 @dataclass(frozen=True)
-class Draft:
+class PairDraft:
     """A pair in the terms of its source row.
 
     Attributes:
@@ -50,8 +50,9 @@ class Draft:
         used: names of the columns that all this was made of; the others go to ``meta``.
         params: how the pair was chosen or made, as far as the set says, e.g. the names of the two models.
         meta: replaces columns of the same name in ``meta``, e.g. by what a JSON string holds.
-        row_id: the row's own id, where it stands in none of the usual columns.
-        grouped: whether several rejected answers of its row stand against its chosen one, as `prefgen join` puts them.
+        row_id: the row's own id, if it is in none of the usual columns.
+        grouped: whether several rejected answers of its row are paired with its chosen one, as `prefgen join` puts
+        them.
         carried: what `prefgen export` kept of the row outside of it; None where the row has a column for that, or
             nothing was kept.
     """
@@ -86,7 +87,7 @@ class Origin:
     seed: int = 0
 
 
-Read = Callable[[Mapping[str, Any]], Iterable[Draft]]
+Read = Callable[[Mapping[str, Any]], Iterable[PairDraft]]
 
 
 def import_set(
@@ -157,7 +158,7 @@ def _outcomes(row: Row, origin: Origin, read: Read, seen: set[int]) -> Iterator[
     yield from _joined(grouped)
 
 
-def _singles(draft: Draft) -> Iterator[Draft]:
+def _singles(draft: PairDraft) -> Iterator[PairDraft]:
     """One draft for each chosen and rejected answer, where a draft has lists of answers."""
     chosen, rejected = alternatives(draft.chosen), alternatives(draft.rejected)
     if len(chosen) == len(rejected) == 1:
@@ -186,19 +187,21 @@ def _joined(outcomes: Sequence[Pair | Dropped]) -> Iterator[Pair | Dropped]:
         yield from (replace(pair, joined=pair.joined or group) if len(pairs) > 1 else pair for pair in pairs)
 
 
-def _outcome(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin, seen: set[int]) -> Pair | Dropped:
+def _outcome(
+    draft: PairDraft, where: str, columns: Mapping[str, Any], origin: Origin, seen: set[int]
+) -> Pair | Dropped:
     try:
         pair = _pair(draft, where, columns, origin)
     except RowError as error:
         return Dropped(error.reason, f"{where}: {error.detail}", origin.source, draft.row_id or where)
     key = int(pair.sample.id, 16)
     if key in seen:
-        return Dropped.of(pair.sample, "DUPLICATE", f"{where}: the same pair stands in an earlier row")
+        return Dropped.of(pair.sample, "DUPLICATE", f"{where}: the same pair is in an earlier row")
     seen.add(key)
     return pair
 
 
-def _pair(draft: Draft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
+def _pair(draft: PairDraft, where: str, columns: Mapping[str, Any], origin: Origin) -> Pair:
     prompt_said: list[Message] = [(role, known_parts(content)) for role, content in draft.prompt]
     given = answer_text("chosen", draft.chosen), answer_text("rejected", draft.rejected)
     said, chosen, rejected = _filled(prompt_said, *given, columns)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.formats.base import Format
-from prefgen.formats.reading import Draft, import_set, messages, needed
+from prefgen.formats.reading import PairDraft, import_set, messages, needed
 from prefgen.records import Dropped, Pair
 from prefgen.rundir.schema import SCHEMA
 from prefgen.sources import SourceOptions
@@ -39,10 +39,10 @@ class RunRows:
         return import_set(src, self.name, self.licence, self.source, _read)
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     asked, chosen, rejected = needed(columns, "prompt", "chosen", "rejected")
     others = columns.get("rejected_images")
-    yield Draft(
+    yield PairDraft(
         messages("prompt", asked), columns.get("images"), chosen, rejected, tuple(SCHEMA.names), rejected_images=others
     )
 

@@ -8,7 +8,7 @@ Conversational; what ``prefgen export --to trl`` writes, and ``HuggingFaceH4/rla
      "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}]}
 
 Also read: a single ``image``; content as plain text, whose pictures then go in front of the first user turn; answers
-and prompts as plain strings (the standard format, where ``<image>`` may stand in the prompt; another model's own image
+and prompts as plain strings (the standard format, where ``<image>`` may be in the prompt; another model's own image
 token cannot be told from text); and no ``prompt`` at all, when both answers are whole conversations that share it.
 Text parts that hold ``<image>`` beside image parts are text. Parquet pads every part with every key: nulls are ignored.
 """
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from prefgen.errors import ModelUnreachable, RowError
 from prefgen.formats.base import REJECTED_BY_IMAGE, Attempt, Exported, Exporter, Format, Loader, by_answer
-from prefgen.formats.reading import Draft, Message, import_set, messages, needed, question
+from prefgen.formats.reading import Message, PairDraft, import_set, messages, needed, question
 from prefgen.formats.roundtrip_column import COLUMN, Carried
 from prefgen.records import Dropped, Pair
 from prefgen.rundir.reader import REJECTED_PATHS, Stored
@@ -48,14 +48,14 @@ class Trl:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         chosen, rejected = needed(columns, "chosen", "rejected")
         prompt = columns.get("prompt")
         if prompt is None:
             prompt, chosen, rejected = _shared(chosen, rejected)
         asked = question(prompt, "prompt") if isinstance(prompt, str) else messages("prompt", prompt)
         image = next((columns[name] for name in ("images", "image") if columns.get(name)), None)
-        yield Draft(asked, image, chosen, rejected, ("images", "image", "prompt", "chosen", "rejected"))
+        yield PairDraft(asked, image, chosen, rejected, ("images", "image", "prompt", "chosen", "rejected"))
 
 
 def _shared(chosen: object, rejected: object) -> tuple[object, object, object]:

@@ -6,8 +6,8 @@ of ``messages`` or ``conversations``, and the mark may be called ``kto_tag``, ar
     {"image": "a.jpg", "prompt": "What is this?", "completion": "A cat.", "label": true}
     {"image": "a.jpg", "prompt": "What is this?", "completion": "A dog.", "label": false}
 
-Rows belong together if their pictures and prompts are the same, wherever they stand in the file; so it is read twice.
-Each good answer stands against each bad one, side by side as `prefgen join` puts them. Rows of a prompt that has only
+Rows belong together if their pictures and prompts are the same, wherever they are in the file; so it is read twice.
+Each good answer is paired with each bad one, side by side as `prefgen join` puts them. Rows of a prompt that has only
 good or only bad answers are dropped as ``ANSWER_UNPAIRED``.
 """
 
@@ -28,8 +28,8 @@ from prefgen import sources
 from prefgen.errors import RowError
 from prefgen.formats.base import Exported, Exporter, Format, by_answer
 from prefgen.formats.reading import (
-    Draft,
     Message,
+    PairDraft,
     answer_text,
     import_rows,
     known_images,
@@ -143,7 +143,7 @@ def _key(images: object, prompt: list[Message]) -> bytes:
     return hashlib.blake2b(written.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     members: list[_Answer] = columns[_MEMBERS]
     good, bad = ([member for member in members if member.good is mark] for mark in (True, False))
     for chosen in good:
@@ -153,9 +153,9 @@ def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
                 yield _draft(chosen, rejected, grouped=paired_with is None)
 
 
-def _draft(chosen: _Answer, rejected: _Answer, *, grouped: bool) -> Draft:
+def _draft(chosen: _Answer, rejected: _Answer, *, grouped: bool) -> PairDraft:
     used = {*chosen.used, *ID_COLUMNS, COLUMN, PAIRED_WITH}
-    return Draft(
+    return PairDraft(
         chosen.prompt,
         chosen.images,
         chosen.text,
@@ -172,7 +172,7 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
     """TRL's unpaired vision format, for KTO: Parquet with ``images``, ``prompt``, ``completion`` and ``label``.
 
     A pair becomes two rows, its chosen answer with the label true and its rejected one with false; an answer that is
-    chosen in several pairs of one prompt stands there once. As JSON::
+    chosen in several pairs of one prompt occurs once. As JSON::
 
         {"images": [...], "prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text",
          "text": "What?"}]}], "completion": [{"role": "assistant", "content": [{"type": "text",
@@ -201,8 +201,8 @@ def write(stored: Stored, out: Path, name: str) -> Exported:
 
 def _rows(row: Mapping[str, Any], good: set[bytes]) -> Iterator[dict[str, Any]]:
     carried = Carried.of_row(row).to_json()
-    told = json.dumps([row["prompt"], row["chosen_response"], json.loads(row["meta"])["images"]], sort_keys=True)
-    key = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    content = json.dumps([row["prompt"], row["chosen_response"], json.loads(row["meta"])["images"]], sort_keys=True)
+    key = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     answer = text_digest(row["chosen_response"])
     for side, label in (("chosen", True), ("rejected", False)):
         if label and key in good:

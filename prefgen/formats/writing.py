@@ -41,7 +41,7 @@ Place = Callable[[Mapping[str, Any]], None]
 def write_list(stored: Stored, path: Path, record: Record, place: Place = by_answer) -> Exported:
     """Write one JSON list, row by row; `record` makes an object of a row's columns and picture paths.
 
-    The paths of rejected pictures stand behind those of the others.
+    The paths of rejected pictures follow those of the others.
     """
     return _write(stored, path, record, place, ("[\n", ",\n", "\n]\n"))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import regex
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, Tally, shorten
+from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, RowTally, shorten
 from prefgen.linting.rows import PairRow
 from prefgen.text import REFUSAL
 
@@ -43,7 +43,7 @@ class YesNo:
 
     def __init__(self) -> None:
         self._said: Counter[tuple[str, str]] = Counter()
-        self._rows = Tally()
+        self._rows = RowTally()
 
     def see(self, row: PairRow) -> None:
         """Count the first words of a pair."""
@@ -86,7 +86,7 @@ class AnswerKinds:
     """Phrases that do not belong in answers, or occur on one side only."""
 
     def __init__(self) -> None:
-        self._found = {name: (Tally(), Tally()) for name in ("refusals", "blur-talk", "tags")}
+        self._found = {name: (RowTally(), RowTally()) for name in ("refusals", "blur-talk", "tags")}
 
     def see(self, row: PairRow) -> None:
         """Look for each kind of phrase in both answers."""
@@ -136,7 +136,7 @@ class AnswerKinds:
 class UnknownWords:
     """Words of rejected answers that occur in no prompt and no chosen answer: typos, garble, inventions.
 
-    What is natural is measured on the chosen answers themselves: the share of their words that stand in no other row.
+    What is natural is measured on the chosen answers themselves: the share of their words that are in no other row.
     """
 
     def __init__(self) -> None:
@@ -171,9 +171,9 @@ class UnknownWords:
             "warning" if grave else "info",
             unknown.total(),
             share,
-            f"{share:.2%} of rejected words stand in no prompt and no chosen answer; {natural:.2%} of chosen words "
-            f"stand in one row only{'; ' + words if words else ''}",
-            "Lower --temperature or --top-p: garbled words are easier to tell than wrong facts." if grave else "",
+            f"{share:.2%} of rejected words are in no prompt and no chosen answer; {natural:.2%} of chosen words "
+            f"are in one row only{'; ' + words if words else ''}",
+            "Lower --temperature or --top-p: garbled words are easier to recognise than wrong facts." if grave else "",
             tuple(self._examples[word] for word, _ in common[:EXAMPLES]),
             of_generation=True,
         )
@@ -187,7 +187,7 @@ class Scripts:
     """Answers in another script than their counterpart."""
 
     def __init__(self) -> None:
-        self._mixed = Tally()
+        self._mixed = RowTally()
         self._scripts: Counter[str] = Counter()
 
     def see(self, row: PairRow) -> None:

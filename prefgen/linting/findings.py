@@ -68,7 +68,7 @@ class Check(Protocol):
         """The findings over `rows` rows; at least one."""
 
 
-class Tally:
+class RowTally:
     """Counts rows and keeps the first ones as examples."""
 
     def __init__(self) -> None:

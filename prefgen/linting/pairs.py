@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import Finding, Tally
+from prefgen.linting.findings import Finding, RowTally
 from prefgen.linting.rows import PairRow
 
 _LETTERS = re.compile(r"[^\w]+")
@@ -23,7 +23,7 @@ class Identical:
 
     def __init__(self, truncated_chars: int) -> None:
         self._chars = truncated_chars
-        self._equal, self._near, self._cut = Tally(), Tally(), Tally()
+        self._equal, self._near, self._cut = RowTally(), RowTally(), RowTally()
 
     def see(self, row: PairRow) -> None:
         """Compare a pair in three ways; it counts under the first that applies."""
@@ -62,7 +62,7 @@ class Similarity:
     """Similarity of the sentence embeddings of both answers."""
 
     def __init__(self) -> None:
-        self._similar = Tally()
+        self._similar = RowTally()
         self._values = array("f")
 
     def see(self, row: PairRow) -> None:

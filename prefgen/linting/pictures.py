@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import Finding, Tally
+from prefgen.linting.findings import Finding, RowTally
 from prefgen.linting.pairs import quantiles
 from prefgen.linting.rows import PairRow
 from prefgen.select import Excluded
@@ -20,9 +20,9 @@ class Repeats:
     def __init__(self) -> None:
         self._images: Counter[bytes] = Counter()
         self._prompts: Counter[bytes] = Counter()
-        self._examples: dict[bytes, Tally] = {}
+        self._examples: dict[bytes, RowTally] = {}
         self._pairs: set[bytes] = set()
-        self._equal, self._again, self._asked_again = Tally(), Tally(), Tally()
+        self._equal, self._again, self._asked_again = RowTally(), RowTally(), RowTally()
 
     def see(self, row: PairRow) -> None:
         """Record the digests of a row."""
@@ -54,7 +54,7 @@ class Repeats:
             "repeated-images",
             "warning" if worn else "info",
             rows,
-            f"{len(self._images):,} images for {rows:,} rows; one stands in {most:,} rows",
+            f"{len(self._images):,} images for {rows:,} rows; one is in {most:,} rows",
             "Use more images; split by image, or training and validation share them." if worn else "",
         )
         frequent = max(self._prompts.values(), default=0)
@@ -63,7 +63,7 @@ class Repeats:
             "repeated-prompts",
             "warning" if worn else "info",
             rows,
-            f"{len(self._prompts):,} prompts for {rows:,} rows; one stands in {frequent:,} rows",
+            f"{len(self._prompts):,} prompts for {rows:,} rows; one is in {frequent:,} rows",
             "Vary the prompts, or the policy learns one way of being asked." if worn else "",
         )
 
@@ -77,8 +77,8 @@ class ImageSizes:
 
     def __init__(self) -> None:
         self._sides = array("f")  # the shorter one
-        self._small = Tally()
-        self._without = Tally()
+        self._small = RowTally()
+        self._without = RowTally()
 
     def see(self, row: PairRow) -> None:
         """Record the sizes of a row's images."""
@@ -116,7 +116,7 @@ class Leakage:
 
     def __init__(self, excluded: Excluded) -> None:
         self._excluded = excluded
-        self._found = Tally()
+        self._found = RowTally()
 
     def see(self, row: PairRow) -> None:
         """Compare digests and names."""

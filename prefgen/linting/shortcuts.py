@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefgen.linting import thresholds
-from prefgen.linting.findings import EXAMPLES, Example, Finding, Tally, shorten
+from prefgen.linting.findings import EXAMPLES, Example, Finding, RowTally, shorten
 from prefgen.linting.rows import PairRow
 
 if TYPE_CHECKING:
@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 
 
 class LengthBias:
-    """True if length alone distinguishes the rejected answer."""
+    """Check of length as a shortcut to the rejected answer."""
 
     def __init__(self) -> None:
-        self._shorter, self._longer = Tally(), Tally()
-        self._sums = np.zeros((2, 2))  # of words and of their squares, for chosen and rejected
+        self._shorter, self._longer = RowTally(), RowTally()
+        self._words = self._squares = (0, 0)  # sums of words and of their squares, of chosen and rejected
 
     def see(self, row: PairRow) -> None:
         """Count the words of a pair."""
         chosen, rejected = len(row.chosen.split()), len(row.rejected.split())
-        self._sums += [[chosen, chosen**2], [rejected, rejected**2]]
+        self._words = self._words[0] + chosen, self._words[1] + rejected
+        self._squares = self._squares[0] + chosen**2, self._squares[1] + rejected**2
         if rejected != chosen:
             tally = self._shorter if rejected < chosen else self._longer
             tally.add(row, f"{chosen} words chosen, {rejected} rejected")
 
     def findings(self, rows: int) -> Iterator[Finding]:
         """Cohen's d, and the accuracy of a guess by length; equal lengths count one half."""
-        (chosen, chosen_squares), (rejected, rejected_squares) = self._sums / rows
+        chosen, rejected = (total / rows for total in self._words)
+        chosen_squares, rejected_squares = (total / rows for total in self._squares)
         spread = ((chosen_squares - chosen**2 + rejected_squares - rejected**2) / 2) ** 0.5
         d = (rejected - chosen) / spread if spread else 0.0
         ties = rows - self._shorter.count - self._longer.count
@@ -76,7 +78,7 @@ class Separation:
 
 
 class Detectability:
-    """True if words alone distinguish the rejected answer."""
+    """Check of words as a shortcut to the rejected answer."""
 
     def __init__(self) -> None:
         # The pairs whose ids have the smallest digests: a sample that depends on nothing but the data.
@@ -136,13 +138,13 @@ def separate(pairs: list[tuple[str, str]]) -> Separation | None:
     vectorizer = CountVectorizer(
         ngram_range=(1, 2),
         token_pattern=r"\w+|[^\w\s]",
-        binary=True,  # or long answers would be told by their length, which has a check of its own
+        binary=True,  # or a long answer would be recognised by its length, which has a check of its own
         min_df=2,
         max_features=thresholds.CLASSIFIER_FEATURES,
     )
     try:
         features = vectorizer.fit_transform([text for side in (0, 1) for text in (pair[side] for pair in pairs)])
-    except ValueError:  # no word stands in two answers
+    except ValueError:  # no word is in two answers
         return None
     labels = np.repeat([0, 1], len(pairs))
     scores = np.zeros(len(labels))

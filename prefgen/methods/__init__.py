@@ -22,6 +22,7 @@ _PLACES = {
     "povid-style": ("povid", "Povid"),
     "image-pairs": ("image_pairs", "ImagePairs"),
     "corrupt": ("corrupt", "Corrupt"),
+    "revise": ("revise", "Revise"),
     "rank": ("rank", "Rank"),
     "sentences": ("sentences", "Sentences"),
     **_BASELINES,

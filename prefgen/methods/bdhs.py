@@ -51,7 +51,7 @@ Fidelity = Literal["fixed", "paper"]
 
 
 @dataclass(frozen=True)
-class Draft:
+class Rewrite:
     """A rejected answer of one iteration, with its cuts, swaps and generated spans."""
 
     answer: str
@@ -172,7 +172,7 @@ class BDHS:
 
     def _guided(
         self, sample: Sample, sentences: tuple[Sentence, ...], view: View, i: int
-    ) -> Generator[tuple[Request, ...], tuple[Reply, ...], Draft]:
+    ) -> Generator[tuple[Request, ...], tuple[Reply, ...], Rewrite]:
         """Algorithm 1, lines 8 to 17: complete every sentence of the reference, all at once."""
         chosen = cast(str, sample.answer)
         cuts = [self.cut(sentence, sample.id, i, k) for k, sentence in enumerate(sentences)]
@@ -193,7 +193,9 @@ class BDHS:
         replies = yield from generate(*requests)  # line 15
         return join(sentences, cuts, replies)
 
-    def _unguided(self, sample: Sample, view: View, i: int) -> Generator[tuple[Request, ...], tuple[Reply, ...], Draft]:
+    def _unguided(
+        self, sample: Sample, view: View, i: int
+    ) -> Generator[tuple[Request, ...], tuple[Reply, ...], Rewrite]:
         """Algorithm 1, line 6: the full answer from the restricted prompt."""
         request = Generate(
             prompt=sample.prompt,
@@ -208,10 +210,10 @@ class BDHS:
         )
         (reply,) = yield from generate(request)
         answer = reply.text.strip()
-        return Draft(answer, (reply,), (Span(0, len(answer)),))
+        return Rewrite(answer, (reply,), (Span(0, len(answer)),))
 
     def _outcome(
-        self, sample: Sample, draft: Draft, iteration: int, similarity: float, tokens: int, embedder_truncated: bool
+        self, sample: Sample, draft: Rewrite, iteration: int, similarity: float, tokens: int, embedder_truncated: bool
     ) -> Outcome:
         """The pair, or a `Dropped` with the reason why this answer makes none."""
         similar = similarity >= self.similarity_threshold
@@ -261,7 +263,7 @@ class BDHS:
         return seeds.derive(self.seed, sample_id, iteration, purpose)
 
 
-def join(sentences: tuple[Sentence, ...], cuts: list[Cut], completions: tuple[Completion, ...]) -> Draft:
+def join(sentences: tuple[Sentence, ...], cuts: list[Cut], completions: tuple[Completion, ...]) -> Rewrite:
     """Algorithm 1, lines 16 and 17: y-_k = y+_{k,1} + y-_{k,2}, concatenated with the reference's white space."""
     answer, spans, swaps, offsets = "", [], [], []
     for sentence, cut, completion in zip(sentences, cuts, completions, strict=True):
@@ -273,7 +275,7 @@ def join(sentences: tuple[Sentence, ...], cuts: list[Cut], completions: tuple[Co
         offsets.append(sentence.start + cut.offset)
         if cut.swap:
             swaps.append(Span(start + cut.swap.start, start + cut.swap.end))
-    return Draft(answer, completions, tuple(spans), tuple(swaps), tuple(offsets))
+    return Rewrite(answer, completions, tuple(spans), tuple(swaps), tuple(offsets))
 
 
 PRESETS: dict[str, BDHS] = {

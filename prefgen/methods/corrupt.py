@@ -20,24 +20,22 @@ Departures from the paper:
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Literal, cast
+from functools import cached_property, partial
+from typing import Any, ClassVar, cast
 
 from prefgen import options, seeds
 from prefgen.errors import RowError, UsageError
 from prefgen.methods import base, replies
 from prefgen.methods.base import cosine, settings
 from prefgen.methods.prompts import Template, load, question
+from prefgen.methods.replies import KINDS
 from prefgen.records import Dropped, Image, Pair, Sample, Slot, Turn
-from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, chat, embed
+from prefgen.requests import Chat, Embed, Flow, Message, Request, Sampling, embed
 
-ReplyForm = Literal["json", "text"]
-KINDS = ("object", "attribute", "count", "position", "relation", "reasoning")
-_CUT_OFF = ("REPLY_TRUNCATED", "REPLY_REASONING")
-_FINAL = ("REPLY_REFUSAL", "REPLY_FILTERED")  # asked again they cost as much and say the same
+_Corruption = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""The corrupted answer, the kinds of its changes, and how the reply was read."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Corrupt:
 
     prompt: Template
     kinds: str = options.option(",".join(KINDS), help=f"Kinds of hallucination, joined by commas: {', '.join(KINDS)}.")
-    reply: ReplyForm = options.option("json", help="Record the kinds, or the answer alone")
+    reply: replies.Form = options.option("json", help="Record the kinds, or the answer alone")
     with_image: bool = options.option(False, help="Show the judge the picture (the paper: no).")
     attempts: int = options.option(3, help="How often to ask for one row.", low=1, high=100)
     similarity_threshold: float | None = options.option(
@@ -101,43 +99,41 @@ class Corrupt:
         """Ask the judge until a reply passes every check."""
         if sample.answer is None or not sample.answer.strip():
             return Dropped.of(sample, "ANSWER_EMPTY", "there is no answer to corrupt")
-        tokens, room = 0, self.max_new_tokens
-        problem: RowError | None = None
-        for attempt in range(1, self.attempts + 1):
-            (message,) = yield from chat(self.ask(sample, attempt, room, str(problem or "")))
-            tokens += message.tokens
-            try:
-                rejected, kinds, how = self.read(sample, message)
-            except RowError as error:
-                problem = error
-                if error.reason in _FINAL:
-                    break
-                room = 2 * self.max_new_tokens if error.reason in _CUT_OFF else room
-                continue
-            similarity = None
-            if self.similarity_threshold is not None:
-                chosen_vector, rejected_vector = yield from embed(sample.answer, rejected)
-                similarity = cosine(chosen_vector, rejected_vector)
-                if similarity >= self.similarity_threshold:
-                    problem = RowError("REPLY_SIMILAR", f"similarity {similarity:.3f}")
-                    continue
-            return Pair(
-                sample=sample,
-                method=self.name,
-                variant=self.reply,
-                chosen=sample.answer,
-                rejected=rejected,
-                iteration=attempt,
-                similarity=similarity,
-                seed=self.seed,
-                tokens=tokens,
-                flags=tuple(f"kind-{kind}" for kind in kinds),
-                params=settings(self),
-                record={"reply_read": list(how)} if how else {},
-            )
-        assert problem is not None
-        made = Dropped.of(sample, problem.reason, problem.detail)
-        return dataclasses.replace(made, iteration=attempt, tokens=tokens)
+        asked = yield from replies.ask(
+            partial(self.ask, sample), partial(self._usable, sample), self.attempts, self.max_new_tokens
+        )
+        if asked.value is None:
+            return asked.dropped(sample)
+        (rejected, kinds, how), similarity = asked.value
+        return Pair(
+            sample=sample,
+            method=self.name,
+            variant=self.reply,
+            chosen=sample.answer,
+            rejected=rejected,
+            iteration=asked.attempts,
+            similarity=similarity,
+            seed=self.seed,
+            tokens=asked.tokens,
+            flags=tuple(f"kind-{kind}" for kind in kinds),
+            params=settings(self),
+            record={"reply_read": list(how)} if how else {},
+        )
+
+    def _usable(self, sample: Sample, message: Message) -> replies.Asking[tuple[_Corruption, float | None]]:
+        """A reply's corruption and its similarity to the chosen answer.
+
+        Raises:
+            RowError: it fails a check.
+        """
+        found = self.read(sample, message)
+        if self.similarity_threshold is None:
+            return found, None
+        chosen_vector, rejected_vector = yield from embed(cast(str, sample.answer), found[0])
+        similarity = cosine(chosen_vector, rejected_vector)
+        if similarity >= self.similarity_threshold:
+            raise RowError("REPLY_SIMILAR", f"similarity {similarity:.3f}")
+        return found, similarity
 
     def ask(self, sample: Sample, attempt: int, room: int, after: str = "") -> Chat:
         """The request to the judge. `after`: what was wrong with the last reply."""
@@ -171,11 +167,11 @@ class Corrupt:
         """The JSON schema of a reply."""
         kind = {"type": "string", "enum": self.kinds.split(",")}
         text = {"type": "string"}
-        change = _object({"kind": kind, "before": text, "after": text})
-        return _object({"changes": {"type": "array", "items": change}, "answer": text})
+        change = replies.strict_object({"kind": kind, "before": text, "after": text})
+        return replies.strict_object({"changes": {"type": "array", "items": change}, "answer": text})
 
-    def read(self, sample: Sample, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """The corrupted answer, the kinds of its changes, and how the reply was read.
+    def read(self, sample: Sample, message: Message) -> _Corruption:
+        """The corruption in a reply.
 
         Raises:
             RowError: for a reply that is not what was asked for, see `prefgen.methods.replies`.
@@ -191,7 +187,7 @@ class Corrupt:
         )
         return rejected, kinds, how
 
-    def _parse(self, message: Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    def _parse(self, message: Message) -> _Corruption:
         """The answer and changes of a reply in the form of `schema`, not checked further."""
         value, how = replies.parse(message, frozenset({"answer", "changes"}))
         try:
@@ -222,8 +218,3 @@ class Corrupt:
         """The conversation that is sent to the judge."""
         turns = self.ask(sample, 1, self.max_new_tokens).turns
         return ("what the judge is asked", *(f"[{turn.role}] {turn.text}" for turn in turns))
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema of an object in the form that strict structured output requires."""
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}

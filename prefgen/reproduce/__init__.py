@@ -1,1 +1,1 @@
-"""`prefgen reproduce`: tables and figures of arXiv 2407.02477 as recipes, lists of prefgen commands."""
+"""Lists of prefgen commands that run resumably: recipes of the tables and figures of arXiv 2407.02477, and rounds."""

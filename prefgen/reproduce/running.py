@@ -1,8 +1,8 @@
-"""Runs a recipe: each command as a process of its own, once; evaluates its arms and keeps their figures.
+"""Runs a recipe: its commands (`prefgen.reproduce.steps`), and the evaluations of its arms.
 
 OUTPUT/
   recipe.json          what was asked: recipe, scale, model and inputs
-  steps.jsonl          the commands that have ended, in order; they are not run again
+  steps.jsonl          the commands that have ended
   sets/NAME            preference sets
   ARM/…                an arm's runs and model; EVALUATION.json: its figures
   table.md, table.json the paper's values and these
@@ -10,27 +10,34 @@ OUTPUT/
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prefgen import durable
-from prefgen.errors import CommandFailed, UsageError
+from prefgen.errors import UsageError
 from prefgen.reproduce.recipes import Arm, Recipe, Scale
+from prefgen.reproduce.steps import Step, begun, check_evaluations, evaluation, filled
 
 _SCALED: Mapping[Scale, Mapping[str, str]] = {
-    "paper": {"sample": "--sample 5000", "similar": "", "online": "", "train": ""},
+    "paper": {
+        "sample": "--sample 5000",
+        "few": "--rows 5000",
+        "judged": "--limit 500",
+        "similar": "",
+        "online": "",
+        "held": "",
+        "train": "",
+    },
     "tiny": {
-        "sample": "--limit 16",
+        "sample": "--limit 32",
+        "few": "--rows 8",
+        "judged": "--limit 4",
         "online": "--fallback stored --max-fallback 1",
         "similar": "--similarity-model minilm",
-        "train": "--max-steps 2 --batch-size 2 --grad-accum 1 --lora-r 8 --lora-alpha 16",
+        "held": "--validation 0.5",
+        "train": "--max-steps 12 --batch-size 4 --grad-accum 1 --lora-r 8 --lora-alpha 16 --lr 2e-4",
     },
 }
 
@@ -42,11 +49,12 @@ class Request:
     Attributes:
         output: folder.
         model: that is aligned.
-        rows: SFT rows.
-        images: folder of their pictures; empty where rows need none.
+        rows: SFT rows; empty where the recipe needs none.
+        images: folders of pictures; empty where they are beside the rows.
         files: what the recipe's preference sets are imported from, by name.
         evaluations: tails of `prefgen eval` commands, such as ``pope --questions FILE``; the model is added.
-        annotator: model that compares answers in online DPO; empty for the one that is aligned.
+        annotator: model that compares answers; empty for the one that is aligned.
+        judge: judge that corrupts answers, with its options.
         also: further options of every training command.
     """
 
@@ -55,10 +63,11 @@ class Request:
     output: Path
     model: str
     rows: str
-    images: str = ""
+    images: Sequence[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     evaluations: Sequence[str] = ()
     annotator: str = ""
+    judge: str = ""
     also: str = ""
 
     def check(self) -> None:
@@ -67,17 +76,22 @@ class Request:
         Raises:
             UsageError: naming what is missing or not known.
         """
-        if unknown := sorted(set(self.files) - set(self.recipe.sets)):
-            known = ", ".join(self.recipe.sets) or "none"
+        files = self.recipe.files
+        if unknown := sorted(set(self.files) - set(files)):
+            known = ", ".join(files) or "none"
             raise UsageError(f"--set {unknown[0]}: {self.recipe.name} has no such set; its sets: {known}")
-        for name, needed in self.recipe.sets.items():
-            if self.scale == "paper" and name not in self.files:
-                raise UsageError(f"--set {name}=FILE is missing: {needed.what}")
-        for line in self.evaluations:
-            if not line.split():
-                raise UsageError("--eval is empty: it takes what stands behind `prefgen eval`")
-        if len({_evaluation(line) for line in self.evaluations}) < len(self.evaluations):
-            raise UsageError("--eval names one benchmark twice")
+        for name, what in files.items():
+            if name not in self.files:
+                raise UsageError(f"--set {name}=FILE is missing: {what}")
+        missing = {
+            "--model": not self.model,
+            "--input": self.recipe.has("rows") and not self.rows,
+            "--judge": self.recipe.has("judge") and not self.judge,
+            "--eval": self.recipe.evaluates and not self.evaluations,
+        }
+        if lacks := [flag for flag, lacking in missing.items() if lacking]:
+            raise UsageError(f"{self.recipe.name} needs {', '.join(lacks)}; --scale tiny needs nothing")
+        check_evaluations(self.evaluations)
 
     def values(self) -> dict[str, str]:
         """Values of the places in commands, quoted where one is a single word."""
@@ -88,20 +102,10 @@ class Request:
             "model": shlex.quote(self.model),
             "annotator": shlex.quote(self.annotator or self.model),
             "rows": shlex.quote(self.rows),
-            "images": f"--image-root {shlex.quote(self.images)}" if self.images else "",
+            "images": " ".join(f"--image-root {shlex.quote(folder)}" for folder in self.images),
+            "judge": f"--judge {self.judge}",
             **{name: shlex.quote(str(self.output / "sets" / name)) for name in self.recipe.sets},
         }
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command and, where its standard output is kept, the file for it."""
-
-    words: tuple[str, ...]
-    kept: Path | None = None
-
-    def __str__(self) -> str:
-        return shlex.join(["prefgen", *self.words])
 
 
 def steps(request: Request) -> list[Step]:
@@ -112,21 +116,23 @@ def steps(request: Request) -> list[Step]:
     """
     values = request.values()
     found = [
-        _step(needed.commands[request.scale], {**values, "set": values[name], "file": _quoted(request.files, name)})
-        for name, needed in request.recipe.sets.items()
+        _step(each.command, {**values, "set": values[name], "file": shlex.quote(request.files.get(each.file, ""))})
+        for name, each in request.recipe.sets.items()
     ]
     models = []
     for arm in request.recipe.arms:
         own = {**values, "arm": shlex.quote(str(folder(request, arm))), "name": folder(request, arm).name}
         found += [_step(line, own) for line in arm.steps]
+        if arm.judge:
+            for name in request.recipe.sets:
+                step = _step(arm.judge, {**own, "set": values[name]})
+                found.append(Step((*step.words, "--json"), judgement(request, arm, name)))
         if not arm.model:
             continue
         (model,) = _step(arm.model, own).words
         models.append(model)
-        for line in request.evaluations:
-            kept = folder(request, arm) / f"{_evaluation(line)}.json"
-            answers = [] if _evaluation(line) == "scenes" else ["--output", str(kept.with_suffix(""))]
-            found.append(Step(("eval", *shlex.split(line), "--model", model, *answers, "--json"), kept))
+        for line in request.evaluations if request.recipe.evaluates else ():
+            found.append(evaluation(line, model, folder(request, arm)))
     if request.recipe.together:
         sets = shlex.join(str(request.output / "sets" / name) for name in request.recipe.sets)
         step = _step(request.recipe.together, {**values, "models": shlex.join(models), "sets": sets})
@@ -137,6 +143,11 @@ def steps(request: Request) -> list[Step]:
 def folder(request: Request, arm: Arm) -> Path:
     """An arm's folder."""
     return request.output / (re.sub(r"[^a-z0-9]+", "-", arm.name.lower()).strip("-") or "arm")
+
+
+def judgement(request: Request, arm: Arm, name: str) -> Path:
+    """File of a judge's figures on a set."""
+    return folder(request, arm) / f"judge-{name}.json"
 
 
 def run(request: Request, told: Callable[[str], None]) -> None:
@@ -154,64 +165,16 @@ def run(request: Request, told: Callable[[str], None]) -> None:
         "scale": request.scale,
         "model": request.model,
         "rows": request.rows,
-        "images": request.images,
+        "images": list(request.images),
         "sets": dict(request.files),
         "annotator": request.annotator,
+        "judge": request.judge,
         "also": request.also,
     }
-    record, journal, lock = (request.output / name for name in ("recipe.json", "steps.jsonl", ".lock"))
-    with durable.environment(request.output):
-        request.output.mkdir(parents=True, exist_ok=True)
-        if not record.exists() and any(path.name[:1] != "." for path in request.output.iterdir()):
-            raise UsageError(f"--output {request.output} holds files of others: choose another folder")
-    with durable.settled(record, lock, asked):
-        ended = _ended(journal)
+    with begun(request.output, "recipe", asked, told) as journal:
         for step in steps(request):
-            if str(step) in ended and (step.kept is None or step.kept.exists()):
-                continue
-            told(str(step))
-            started = time.monotonic()
-            _call(step)
-            line = {"command": str(step), "seconds": round(time.monotonic() - started, 1)}
-            with durable.environment(request.output):
-                durable.replace(journal, _text(journal) + durable.json_bytes(json.dumps(line) + "\n"))
-
-
-def _text(journal: Path) -> bytes:
-    return journal.read_bytes() if journal.exists() else b""
-
-
-def _call(step: Step) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefgen", *step.words],
-        stdout=subprocess.PIPE if step.kept else None,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise CommandFailed(
-            f"{step} ended with exit code {done.returncode}; the same command goes on there", done.returncode
-        )
-    if step.kept:
-        with durable.environment(step.kept.parent):
-            step.kept.parent.mkdir(parents=True, exist_ok=True)
-            durable.replace(step.kept, done.stdout.encode())
-
-
-def _ended(journal: Path) -> set[str]:
-    return {json.loads(line)["command"] for line in _text(journal).splitlines()}
+            journal.run(step)
 
 
 def _step(line: str, values: Mapping[str, str]) -> Step:
-    try:
-        return Step(tuple(shlex.split(line.format_map(values))))
-    except (KeyError, ValueError) as error:
-        raise UsageError(f"the recipe's command {line!r} has a place that nothing fills: {error}") from None
-
-
-def _quoted(files: Mapping[str, str], name: str) -> str:
-    return shlex.quote(files.get(name, ""))
-
-
-def _evaluation(line: str) -> str:
-    return shlex.split(line)[0]
+    return filled(line, values, "the recipe's command")

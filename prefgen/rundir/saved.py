@@ -1,7 +1,7 @@
 """Runs saved again by `datasets` or another library: Parquet files, or a folder of `save_to_disk`.
 
-Such a file has the columns of `prefgen.rundir.schema.SCHEMA`, in types that another writer spells a little otherwise,
-and maybe more. There is no manifest, so that nothing vouches for the rows but what stands in them.
+Such a file has the columns of `prefgen.rundir.schema.SCHEMA`, in types that another writer may spell differently,
+and possibly others. There is no manifest, so rows are checked by their content alone.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """The Parquet schema of pairs, which TRL, ms-swift, LLaMA-Factory and the dataset viewer read unchanged.
 
-Each trainer wants the conversation under its own column names, so a row says it three times over one `images` column;
-text is cheap beside pictures. How a pair was made stands in flat scalar columns that SQL and the viewer can filter by,
-and what has no fixed shape in the JSON of `meta`. Which names and spellings are safe was measured: a column named
-``messages``, ``label``, ``completion``, ``image`` or ``solution`` changes what some loader takes the row for, and any
-key beside ``type`` and ``text`` in a content part makes TRL miscount the pictures.
+Each trainer reads the conversation from columns of its own, so a row stores it three times beside one `images` column;
+text is small compared with pictures. Flat scalar columns record how a pair was made, so that SQL and the viewer can
+filter by them; records without a fixed shape are in the JSON of `meta`. Safe names were found by measurement: a column
+named ``messages``, ``label``, ``completion``, ``image`` or ``solution`` changes the format that some loader detects,
+and any key beside ``type`` and ``text`` in a content part makes TRL miscount the pictures.
 
-Two characters of text are not stored as they came. Trainers replace ``<image>``, ``<video>`` and ``<audio>`` wherever
+Two kinds of characters are replaced. Trainers replace ``<image>``, ``<video>`` and ``<audio>`` wherever
 they find them, so the angle brackets of such a tag *inside text* become ``‹`` and ``›``, and the row is flagged
 ``media-tag``; lone surrogates, which UTF-8 cannot hold, become U+FFFD. Both keep the length, so that every recorded
-offset still points at the same character.
+offset still refers to the same character.
 """
 
 from __future__ import annotations

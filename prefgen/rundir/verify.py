@@ -243,7 +243,7 @@ class _Check:
         # 8 bytes each, so that a million of them fit in memory
         digest = hashlib.blake2b(row_id.encode(errors="replace"), digest_size=8).digest()
         if digest in ids:
-            self.report(path, "stands twice in the data set", row_id)
+            self.report(path, "occurs twice in the data set", row_id)
         ids.add(digest)
         if not _ID.fullmatch(row_id):
             self.report(path, "its id is not 16 hexadecimal digits", row_id[:_SHOWN_CHARS])
@@ -338,7 +338,7 @@ def _conversation_problems(row: dict[str, Any]) -> Iterator[str]:
             yield f"conversations and prompt differ: {tagged['content'][:80]!r}"
     said = [*(text for turn in row["history"] for text in turn), row["instruction"]]
     spoken = [turn["content"] for turn in asked if turn["role"] != "system"]
-    # A system turn stands in front of the first question.
+    # A system turn comes before the first question.
     if said[1:] != spoken[1:] or not said[0].endswith(spoken[0]):
         yield "history and instruction differ from conversations"
 

@@ -1,7 +1,8 @@
 """Locks of the processes that write a run: one for the whole run, or one for each of its parts.
 
-Whoever writes holds a lock of its own, which the system gives up for it if it dies, and has said beside it who it is.
-Writers come and go under the run's own lock, so what they find out about one another is still true when they act on it.
+Each writer holds a lock file of its own, which the operating system releases if the process dies, and describes itself
+in a JSON file beside it. Writers register and leave under the run's lock, so what one reads about another stays true
+while it acts.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from prefgen.rundir.writers import WHOLE, Part
 from prefgen.runner import judging, launch
 from prefgen.runner.launch import Job
 from prefgen.runner.reporter import Progress
-from prefgen.runner.task import Task
+from prefgen.runner.task import WorkerTask
 from prefgen.signals import Interrupts
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def fill(
     def say(words: str) -> None:
         console.print(words, highlight=False, markup=False)
 
-    task = Task(job, directory.plan, constants)
+    task = WorkerTask(job, directory.plan, constants)
     if connected is not None:
         from prefgen.runner.ray_ import RayWorkers
 

@@ -103,8 +103,8 @@ def finalize_run(out: Path, card: Card, reporter: Reporter) -> Summary:
         if problems := verify.verify(out).problems:  # a new manifest must not vouch for damage
             raise CorruptRun(f"{out} has {len(problems)} problems, see `prefgen verify`; its card is left as it is")
         directory.replace_card(mended)
-        told = f"{out}/README.md: the `configs` block, which made load_dataset return older rows, is gone"
-        reporter.console.print(told)
+        message = f"{out}/README.md: the `configs` block, which made load_dataset return older rows, is gone"
+        reporter.console.print(message)
     finalize(directory, card)
     return summary.summarise(out)
 
@@ -129,7 +129,8 @@ def check_dropped(out: Path, result: Summary, max_dropped: float = 1.0) -> None:
 def repeating(path: Path) -> str:
     """The command that repeats the run of this configuration file."""
     heading = path.read_text(encoding="utf-8").partition("\n")[0]
-    return heading.partition(REPEAT)[2].replace("FILE", shlex.quote(str(path)))
+    words, _, _ = heading.partition(REPEAT)[2].rpartition("FILE")
+    return words + shlex.quote(str(path)) if words else ""
 
 
 def _of_comparisons(result: Summary) -> str:
@@ -137,7 +138,7 @@ def _of_comparisons(result: Summary) -> str:
     ties, unclear = result.dropped.get("ANSWER_TIE", 0), result.dropped.get("ANSWER_UNCLEAR", 0)
     if ties >= _MOSTLY * result.planned:
         return (
-            f"\n{ties:,} of {result.planned:,} are ties: the judge cannot tell these answers apart. `prefgen judge` "
+            f"\n{ties:,} of {result.planned:,} are ties: the judge cannot distinguish these answers. `prefgen judge` "
             "tests it on pairs whose better answer is known; name another --annotator, or raise --temperature"
         )
     if unclear >= _MOSTLY * result.planned:
@@ -169,10 +170,10 @@ def stoppable(out: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Stopped(_kept(out, "interrupted"), ExitCode.INTERRUPTED) from None
     except Stopped as stopped:
-        told = (
+        message = (
             "" if str(stopped) == STOPPED else f"{stopped}\n"
         )  # why else: a judge that asks to wait, answers to fetch
-        raise Stopped(told + _kept(out, "stopped"), stopped.exit_code) from None
+        raise Stopped(message + _kept(out, "stopped"), stopped.exit_code) from None
 
 
 def _kept(out: Path, how: str) -> str:
@@ -181,4 +182,4 @@ def _kept(out: Path, how: str) -> str:
         return f"{how} before anything was written"
     done = sum(commit.stop - commit.start for commit in at.read_commits())
     planned = at.read_plan().rows
-    return f"{how}: {done:,} of {planned:,} rows are done and kept in {out}; the same command goes on from there"
+    return f"{how}: {done:,} of {planned:,} rows are done and kept in {out}; the same command continues from there"

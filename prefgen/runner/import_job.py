@@ -115,7 +115,7 @@ class ImportJob:
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImportSurvey:
     """Findings of one pass over an import's input, without opening pictures.
 
     Attributes:
@@ -139,7 +139,7 @@ class Survey:
     prompts: Mapping[tuple[str, bool], int] = field(default_factory=dict)
 
 
-def survey(job: ImportJob) -> Survey:
+def survey(job: ImportJob) -> ImportSurvey:
     """Read the input once."""
     rows = 0
     dropped: Counter[str] = Counter()
@@ -164,7 +164,7 @@ def survey(job: ImportJob) -> Survey:
                 yield sample
 
     missing = sources.missing_report(samples(), job.source.root(job.input))
-    return Survey(
+    return ImportSurvey(
         rows,
         dict(dropped.most_common()),
         examples,
@@ -264,7 +264,7 @@ def import_pairs(job: ImportJob, card: Card, reporter: Reporter, *, dry_run: boo
 
 
 def _planned_rows(job: ImportJob, console: Console, *, with_pair: bool) -> int:
-    if Layout(job.output).plan.exists():  # a run to go on with; only a new one needs a pass over its input
+    if Layout(job.output).plan.exists():  # a run to resume; only a new one needs a pass over its input
         return Layout(job.output).read_plan().rows
     found = survey(job)
     missing = found.missing
@@ -279,13 +279,13 @@ def _planned_rows(job: ImportJob, console: Console, *, with_pair: bool) -> int:
         )
     console.print(render_plan(found, job))
     if found.first is None:
-        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: what was found stands above, by reason")
+        raise UsageError(f"no row of {sources.shown(job.input)} gives a pair: see the reasons above")
     if with_pair:
         console.print(render_pair(found.first))
     return found.rows
 
 
-def render_plan(found: Survey, job: ImportJob) -> RenderableType:
+def render_plan(found: ImportSurvey, job: ImportJob) -> RenderableType:
     """The plan as a table."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("input", Text(sources.shown(job.input)))
@@ -305,7 +305,7 @@ def render_plan(found: Survey, job: ImportJob) -> RenderableType:
     return table
 
 
-def _images(found: Survey) -> str:
+def _images(found: ImportSurvey) -> str:
     """Numbers of pictures by location, without zeros."""
     kinds = {
         f"{found.embedded:,} embedded": found.embedded,

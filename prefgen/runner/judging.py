@@ -93,7 +93,7 @@ def measure(
 
     Args:
         against: votes about the pairs; None takes the chosen answers for the better ones.
-        asked: makes the configuration of the annotator or of the judge, whoever compares.
+        asked: makes the configuration of the annotator or of the judge, whichever compares.
         limit: judge the first so many pairs.
 
     Raises:
@@ -105,7 +105,7 @@ def measure(
         raise UsageError(f"{against} has no vote that says which answer is better")
     if comparer.shows_reference:
         raise UsageError(
-            f"prompt {comparer.prompt.name}: the chosen answer of a run is its reference, so $reference tells the "
+            f"prompt {comparer.prompt.name}: the chosen answer of a run is its reference, so $reference gives away the "
             "verdict"
         )
     opened = _comparing(asked(), Layout(run), reporter.console)

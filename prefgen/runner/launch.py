@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prefgen.engines.chat.engine import ChatEngine
 
 TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
+_OF_USE = ("ANSWER_UNREVISED", "SENTENCE_VERIFIED", "SENTENCE_HALLUCINATED")  # reasons that a judge's reply gives
 TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run stops before it starts
@@ -81,6 +82,21 @@ class Job:
         """A row with its images loaded, or a `Dropped` with the reason."""
         return load_images(row, *self._images) if isinstance(row, Sample) else row
 
+    def commit(
+        self, directory: RunDirectory, shard: int, outcomes: Sequence[Outcome], constants: Provenance, seconds: float
+    ) -> None:
+        """Commit the outcomes of a shard, as `RunDirectory.commit`."""
+        directory.commit(shard, outcomes, constants, seconds)
+
+    def recorded(self) -> dict[str, Scalar]:
+        """The input and the settings of its reader, by flat name."""
+        return {"input_sha256": sources.fingerprint(self.input, self.source), **self.source.recorded()}
+
+    @property
+    def root(self) -> ImageRoot:
+        """The folders of the images."""
+        return self.source.root(self.input)
+
     @property
     def judged(self) -> bool:
         """True if the method asks a judge behind an API."""
@@ -88,7 +104,7 @@ class Job:
 
     @cached_property
     def _images(self) -> tuple[ImageRoot, Fetch | None]:
-        return self.source.root(self.input), fetch if self.source.allow_urls else None
+        return self.root, fetch if self.source.allow_urls else None
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,7 @@ class Survey:
 
     Attributes:
         rows: rows of the input, those included that the reader drops.
-        planned: rows that they stand for.
+        planned: rows that they become.
         answers: reference answers of the first samples.
         head: the very first samples, images not loaded.
         reasons: for which the reader drops rows: how many, and the first one's detail.
@@ -168,7 +184,7 @@ def survey(job: Job) -> Survey:
                     head.append(row)
             yield row
 
-    missing = sources.missing_report(counted(), job.source.root(job.input))
+    missing = sources.missing_report(counted(), job.root)
     return Survey(rows, planned, answers, head, missing, reasons, unanswered, dict(kept.most_common()))
 
 
@@ -185,7 +201,7 @@ def check_first(job: Job, reasons: Reasons, rows: int) -> None:
     if rows == TRIED_ROWS and not job.keep_going and [count for count, _ in reasons.values()] == [rows]:
         raise UsageError(
             f"none of the first {rows} rows of {job.input} can be used, all for one reason:\n{listed(reasons)}\n"
-            "--keep-going goes on behind them"
+            "--keep-going continues after them"
         )
 
 
@@ -195,10 +211,9 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
         "method": job.method.name,
         **{f"method.{name}": value for name, value in settings(job.method).items()},
         "schema": SCHEMA_VERSION,
-        "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
+        **job.recorded(),
     }
-    found |= job.source.recorded()
     if job.engine.engine == "openai":
         found["model"] = job.engine.model
     if identity.model_revision:
@@ -283,7 +298,7 @@ class Filling:
                 started = time.monotonic()
                 listener.begin(shard)
                 outcomes = _outcomes(items, self._job.method, self._engines, listener, interrupts.check, self._trial)
-                self._directory.commit(shard, outcomes, self._constants, time.monotonic() - started)
+                self._job.commit(self._directory, shard, outcomes, self._constants, time.monotonic() - started)
                 listener.committed(shard)
                 interrupts.check()
 
@@ -313,7 +328,7 @@ def _outcomes(
     engines: Engines,
     listener: Listener,
     check: Callable[[], None],
-    trial: Trial | None = None,
+    trial: FirstRows | None = None,
 ) -> list[Outcome]:
     """One outcome per row, in order. The flow of a sample with several rows is run once."""
     done: dict[int, Outcome] = {place: item for place, item in enumerate(items) if isinstance(item, Dropped)}
@@ -331,7 +346,7 @@ def _outcomes(
 
 
 def _driven(
-    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: Trial | None
+    samples: list[Sample], method: Method, engines: Engines, check: Callable[[], None], trial: FirstRows | None
 ) -> Iterator[tuple[int, Outcome | list[Outcome]]]:
     """The outcomes of samples: all driven at once, but a few at a time while a judge is on trial."""
 
@@ -350,11 +365,11 @@ def _driven(
         yield tried + index, found
 
 
-class Trial:
+class FirstRows:
     """The first rows of a run with paid replies: if none becomes a pair, the run stops.
 
     Attributes:
-        over: whether a row became a pair, so that nothing is held back any more.
+        over: whether a reply was of use, so that nothing is held back any more.
     """
 
     def __init__(self, engine: ChatEngine, calls: int | None) -> None:
@@ -367,10 +382,10 @@ class Trial:
         """Record the outcome of a row.
 
         Raises:
-            UnusableReplies: if it, and every one before it, came to nothing for one reason.
+            UnusableReplies: if it, and every one before it, failed for one reason.
         """
         outcomes = found if isinstance(found, list) else [found]
-        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
+        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped) and outcome.reason not in _OF_USE]
         if len(dropped) < len(outcomes):
             self.over = True
             self._engine.hold(None)
@@ -392,18 +407,19 @@ class Trial:
     def _stop(self, problems: list[str]) -> None:
         problems = [*(f"{one.reason}: {one.detail}" for one in self._dropped), *problems]
         reasons = Counter(problem.partition(":")[0] for problem in problems)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        message = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         shown = " ".join(self._engine.last_reply.split())[:400]
         raise UnusableReplies(
-            f"no pair came of the first {self._engine.calls} calls to the judge ({told or 'no reply was read'})\n"
+            f"no pair resulted from the first {self._engine.calls} calls to the judge "
+            f"({message or 'no reply was read'})\n"
             + (f"the last problem: {problems[-1]}\n" if problems else "")
             + (f"the latest reply: {shown}\n" if shown else "")
-            + "Replies are kept, and the same command goes on behind them for as many calls again; --keep-going asks "
-            "on, whatever they are worth"
+            + "Replies are kept, and the same command continues with as many calls again; --keep-going skips "
+            "this check"
         )
 
 
-def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
+def _trial(job: Job, directory: RunDirectory, engines: Engines) -> FirstRows | None:
     """A trial, if replies are paid for and none has been used yet."""
     if not job.judged or job.judge is None or job.judge.keep_going:
         return None
@@ -414,7 +430,7 @@ def _trial(job: Job, directory: RunDirectory, engines: Engines) -> Trial | None:
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None
-    return Trial(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
+    return FirstRows(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
 
 
 def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:

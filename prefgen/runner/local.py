@@ -20,7 +20,7 @@ from prefgen.errors import EnvironmentFault, PrefgenError, Stopped
 from prefgen.records import Dropped, Outcome
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Made
-from prefgen.runner.task import Board, Queue, Task, told
+from prefgen.runner.task import Board, Queue, WorkerTask, progress_of
 from prefgen.signals import Interrupts
 
 _LOOK_S = 0.2  # between two looks at whether a worker died or the user wants to stop
@@ -62,12 +62,12 @@ class LocalWorkers:
 
     Args:
         environments: for each worker what it has in its environment beside the parent's, such as its GPUs.
-        say: is told what a person should know.
+        say: called with messages for the user.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: WorkerTask,
         directory: RunDirectory,
         environments: Sequence[Mapping[str, str]],
         board: Board,
@@ -212,7 +212,7 @@ class _Parent:
         self.send(_Begun(shard))
 
     def advance(self, outcome: Outcome) -> None:
-        self.send(told(outcome))
+        self.send(progress_of(outcome))
 
     def committed(self, shard: int) -> None:
         self.send(_Committed(shard))
@@ -222,7 +222,7 @@ class _Parent:
             self._link.send(message)
 
 
-def _work(task: Task, link: Connection) -> None:
+def _work(task: WorkerTask, link: Connection) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
     parent = _Parent(link)

@@ -69,8 +69,8 @@ def _make(
     if why:
         console.print(f"engine auto   {engine.engine}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)
-    begun = Layout(job.output).read_plan() if Layout(job.output).plan.exists() else None  # a run to go on with
-    recorded, resumed = isinstance(job.method, Recording), begun.fingerprint if begun else None
+    existing = Layout(job.output).read_plan() if Layout(job.output).plan.exists() else None  # a run to resume
+    recorded, resumed = isinstance(job.method, Recording), existing.fingerprint if existing else None
     engine, why = ask(build.settle_similarity, engine, job.method.asks, recorded, resumed)
     if why:
         console.print(f"similarity    {why}", markup=False, highlight=False)
@@ -79,8 +79,8 @@ def _make(
     if isinstance(job.method, Restricting):
         build.check_view(engine, job.method.view("", 1))
     identity = ask(build.identify, job.engine, job.method.asks)
-    if begun:  # only a new one needs a pass over its input
-        rows = begun.rows
+    if existing:  # only a new one needs a pass over its input
+        rows = existing.rows
     else:
         found = launch.survey(job)
         rows = found.planned
@@ -135,16 +135,16 @@ def _print_plan(job: Job, found: Survey, console: Console, *, with_prompt: bool)
         )
     if found.reasons:
         dropped = sum(count for count, _ in found.reasons.values())
-        told = f"{dropped:,} of {found.rows:,} rows will be dropped:\n{listed(found.reasons)}"
-        console.print(told, style="yellow", highlight=False, markup=False)
+        message = f"{dropped:,} of {found.rows:,} rows will be dropped:\n{listed(found.reasons)}"
+        console.print(message, style="yellow", highlight=False, markup=False)
     if not shown:
         unreadable: Reasons = {}
         for row in loaded:
             if isinstance(row, Dropped):
                 note(unreadable, row)
         launch.check_first(job, unreadable, len(loaded))
-        told = f"no image of the first {len(loaded)} samples can be read, so no plan can be shown:\n"
-        console.print(told + listed(unreadable), style="yellow", highlight=False, markup=False)
+        message = f"no image of the first {len(loaded)} samples can be read, so no plan can be shown:\n"
+        console.print(message + listed(unreadable), style="yellow", highlight=False, markup=False)
         return
     estimate = plan.estimate(found.rows, found.answers, preview(job.engine, shown))
     console.print(plan.render(estimate, job, shown, found))

@@ -57,7 +57,7 @@ def render(expected: Estimate, job: Job, samples: Sequence[Sample], found: Surve
     """The plan as a table.
 
     Args:
-        samples: some of the rows, images loaded; what a judge will cost is told from them.
+        samples: some of the rows, images loaded; the cost of a judge is estimated from them.
         found: the survey of the input, which knows what is not made use of.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

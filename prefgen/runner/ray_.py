@@ -20,7 +20,7 @@ from prefgen.errors import EnvironmentFault, PrefgenError, UsageError
 from prefgen.records import Dropped, Outcome
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Filling, Made
-from prefgen.runner.task import Board, Queue, Task, told
+from prefgen.runner.task import Board, Queue, WorkerTask, progress_of
 from prefgen.signals import Interrupts
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Cluster:
         remote = self._ray.remote(_called).options(**self._options)
         return self.get(remote.remote(os.getcwd(), function, *arguments))  # type: ignore[no-any-return]
 
-    def actor(self, task: Task) -> Any:
+    def actor(self, task: WorkerTask) -> Any:
         """Create an actor on any machine with room, now or later."""
         return self._ray.remote(_Actor).options(**self._options).remote(os.getcwd(), task)
 
@@ -91,7 +91,7 @@ class Cluster:
         """The result of a call.
 
         Raises:
-            Lost: if whoever was called is gone.
+            Lost: if the process that was called is gone.
             Exception: what the call raised.
         """
         errors = self._ray.exceptions
@@ -116,11 +116,11 @@ class RayWorkers:
     """One actor per group of GPUs, or per CPU, and the driver's loop.
 
     Args:
-        say: is told what a person should know.
+        say: called with messages for the user.
     """
 
     def __init__(
-        self, cluster: Cluster, task: Task, directory: RunDirectory, board: Board, say: Callable[[str], None]
+        self, cluster: Cluster, task: WorkerTask, directory: RunDirectory, board: Board, say: Callable[[str], None]
     ) -> None:
         self._cluster, self._task, self._board, self._say = cluster, task, board, say
         self._plan = directory.plan
@@ -192,7 +192,7 @@ class RayWorkers:
 class _Actor:
     """A worker, made an actor by Ray."""
 
-    def __init__(self, folder: str, task: Task) -> None:
+    def __init__(self, folder: str, task: WorkerTask) -> None:
         self._folder, self._task = folder, task
         self._filling: Filling | None = None
 
@@ -223,7 +223,7 @@ class _ProgressRecord:
         """Do nothing: the call's return says so."""
 
     def advance(self, outcome: Outcome) -> None:
-        self.rows.append(told(outcome))
+        self.rows.append(progress_of(outcome))
 
 
 def _called(folder: str, function: Callable[..., T], *arguments: object) -> T:
@@ -245,7 +245,7 @@ def _check_reachable(address: str) -> None:
     """Check that something listens at the address; Ray itself would retry for minutes.
 
     Raises:
-        OSError: if nobody does.
+        OSError: if none does.
     """
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():

@@ -16,7 +16,7 @@ from prefgen.runner.launch import Filling, Job, Made
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """Job, plan and provenance for a worker of a run that another process has opened. Can be pickled."""
 
     job: Job
@@ -86,7 +86,7 @@ class Queue:
         if often := [shard for shard in lost if self._losses[shard] > self._may_lose]:
             raise EnvironmentFault(
                 f"worker {worker} {how} at shard {often[0]}, like others before it. What was committed is safe; give "
-                "each worker more memory (fewer --workers, a smaller --batch-size) and repeat the command to go on"
+                "each worker more memory (fewer --workers, a smaller --batch-size) and repeat the command to continue"
             )
         return lost
 
@@ -95,6 +95,6 @@ class Queue:
         return worker in self._holder.values()
 
 
-def told(outcome: Outcome) -> Made | Dropped:
+def progress_of(outcome: Outcome) -> Made | Dropped:
     """The part of an outcome that is sent to the progress display."""
     return outcome if isinstance(outcome, Dropped) else Made(outcome.tokens, outcome.iteration)

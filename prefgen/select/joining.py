@@ -1,10 +1,10 @@
 """Joining of runs: several rejected answers for one chosen, for losses that average over them.
 
 A row has one rejected answer, in every trainer's format, and a column that holds several would be read by none. So the
-rows of one prompt and one chosen answer, one per input, stand next to each other, as ``POVID ∪ BDHS``. Equation 5 of
-arXiv 2407.02477 averages the losses of the two pairs, γ L(y+, y-) + (1-γ) L(y+, ỹ-) with γ = 1/2: that is the mean over
-these rows, which every trainer takes, however it shuffles them. One that weights or batches them otherwise knows them
-by ``meta["joined"]``: ``group`` is the same for the rows of a group and for no others, ``size`` is their number.
+rows of one prompt and one chosen answer, one per input, are placed next to each other, as ``POVID ∪ BDHS``. Equation 5
+of arXiv 2407.02477 averages the losses of the two pairs, γ L(y+, y-) + (1-γ) L(y+, ỹ-) with γ = 1/2: that is the mean
+over these rows, which each trainer computes, in any order. A trainer that weights or batches them differently finds
+them by ``meta["joined"]``: ``group`` is the same for the rows of a group and for no others, ``size`` is their number.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def key(row: Mapping[str, Any], by: By) -> bytes:
     """A digest that is equal for rows that agree in `by`.
 
     ``image`` compares the pictures, ``prompt`` the conversation too, ``answer`` also the chosen answer, ``pair`` all.
-    Where in a turn its pictures stand does not count, nor white space around its text.
+    The place of the pictures within a turn and white space around its text are ignored.
     """
     return _digest([*digests(row), *texts(row, by)])
 

@@ -45,13 +45,13 @@ Signature = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PictureHash:
     """Perceptual hash of a picture: 256 bits, and (4, 4, 3) mean colors, 0 to 255."""
 
     bits: int
     colours: npt.NDArray[np.int16]
 
-    def near(self, other: Look) -> bool:
+    def near(self, other: PictureHash) -> bool:
         """True if two hashes can be of one picture in two encodings."""
         if self is other:  # the same bytes, as most pictures of a set are met again
             return True
@@ -65,8 +65,8 @@ def dedup_near(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> 
     Some 2 kB are kept of each row, and every different picture is decoded once.
     """
     left_out: Counter[str] = Counter()
-    known: dict[str, Look] = {}  # by SHA-256
-    kept: list[tuple[tuple[Look, ...], Signature]] = []
+    known: dict[str, PictureHash] = {}  # by SHA-256
+    kept: list[tuple[tuple[PictureHash, ...], Signature]] = []
     places: dict[object, list[int]] = {}
     rows: list[int] = []
     for number, row in exclude.kept(stored, ("images", *COLUMNS), left_out):
@@ -88,13 +88,13 @@ def dedup_near(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> 
     return of_one(stored, rows, left_out)
 
 
-def look(picture: PIL.Image.Image) -> Look:
+def look(picture: PIL.Image.Image) -> PictureHash:
     """The perceptual hash of a picture."""
     small = picture.convert("L").resize((_SIDE + 1, _SIDE), PIL.Image.Resampling.LANCZOS)
     grey = np.asarray(small, dtype=np.int16)
     bits = int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
     fields = picture.convert("RGB").resize((_FIELDS, _FIELDS), PIL.Image.Resampling.BOX)
-    return Look(bits, np.asarray(fields, dtype=np.int16))
+    return PictureHash(bits, np.asarray(fields, dtype=np.int16))
 
 
 def minhash(text: str) -> Signature:
@@ -107,7 +107,7 @@ def minhash(text: str) -> Signature:
     return np.asarray((values >> np.uint64(32)).min(axis=1), dtype=np.uint32)
 
 
-def _bands(pictures: tuple[Look, ...], signature: Signature) -> Iterator[object]:
+def _bands(pictures: tuple[PictureHash, ...], signature: Signature) -> Iterator[object]:
     if pictures:
         for band in range(_BANDS):
             yield len(pictures), band, pictures[0].bits >> band * _BAND_BITS & (1 << _BAND_BITS) - 1
@@ -116,7 +116,7 @@ def _bands(pictures: tuple[Look, ...], signature: Signature) -> Iterator[object]
             yield band, values.tobytes()
 
 
-def _same_pictures(one: tuple[Look, ...], other: tuple[Look, ...]) -> bool:
+def _same_pictures(one: tuple[PictureHash, ...], other: tuple[PictureHash, ...]) -> bool:
     return len(one) == len(other) and all(a.near(b) for a, b in zip(one, other, strict=True))
 
 

@@ -20,7 +20,7 @@ from prefgen.select.selection import Selection
 
 Side = Literal["chosen", "rejected"]
 UNMATCHED = "UNMATCHED"
-# What tells how a rejected answer was made goes with it.
+# Columns that record how a rejected answer was made move with it.
 _OF_REJECTED = (
     "method",
     "variant",

@@ -106,8 +106,8 @@ class Archives:
         return [f"{_base(root)}/{folder}" for folder in (archive.stem, *(tops if len(tops) == 1 else ()))]
 
     @cached_property
-    def _groups(self) -> dict[str, _Group]:
-        groups = {_base(root): _Group() for root in self._roots}
+    def _groups(self) -> dict[str, _FolderArchives]:
+        groups = {_base(root): _FolderArchives() for root in self._roots}
         for root in self._roots:
             for archive in _opened(root):
                 groups[_base(root)].add(archive)
@@ -141,14 +141,14 @@ class Archives:
         archive, name = next(hit for group, name in self._below(place) for hit in group.finds(name))
         return _read(archive, name, max_bytes)
 
-    def _below(self, place: str) -> Iterator[tuple[_Group, str]]:
+    def _below(self, place: str) -> Iterator[tuple[_FolderArchives, str]]:
         for base, group in self._groups.items():
             if place.startswith(f"{base}/"):
                 yield group, place[len(base) + 1 :]
 
 
 @dataclass
-class _Group:
+class _FolderArchives:
     """The archives of one folder: members by name, with and without the archive's own name as a prefix."""
 
     archives: list[_Archive] = field(default_factory=list)

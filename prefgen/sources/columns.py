@@ -67,7 +67,7 @@ class _Conversation:
     images: tuple[ImageRef, ...]
     used: frozenset[str]  # names of the columns it was made of
     meta: tuple[Mapping[str, Any], ...]  # what belongs to each answer, by its number; empty where nothing does
-    notes: Mapping[str, Any]  # what was not taken as it stands, for the row's meta
+    notes: Mapping[str, Any]  # what was changed or left out, for the row's meta
 
 
 def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample | Dropped]:
@@ -111,7 +111,7 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
         if images:
             answer = conversation.turns[place].text if place < len(conversation.turns) else None
             if answer is not None and answer.strip().lower() in _NO_ANSWERS:
-                yield dropped("TEXT_EMPTY", f"the answer is {answer.strip()!r}, which stands for none", number)
+                yield dropped("TEXT_EMPTY", f"the answer is {answer.strip()!r}, which means none", number)
                 continue
             if answer is not None and not options.keep_refusals and BOILERPLATE.search(answer):
                 yield dropped("ANSWER_REFUSES", f"the answer is {answer.strip()[:120]!r}", number)

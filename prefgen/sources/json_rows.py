@@ -1,7 +1,8 @@
 """JSON lists and JSON Lines, with one row in memory at a time; also an object with one list of rows.
 
 Every row goes through the standard library's decoder with hooks, so that a duplicate key costs that row and not the
-file, and a NaN costs nothing where nobody reads it. An event parser (ijson) stops at a NaN and cannot report such keys.
+file, and a NaN costs nothing in a column that is not read. An event parser (ijson) stops at a NaN and cannot report
+such keys.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAX_WHOLE_BYTES = 2**30  # of a file that is one object, which cannot be streame
 MAX_DEPTH = 64
 MAX_DIGITS = 400
 _SPACE = " \t\r\n"
-_COMMA = "a comma stands behind the last entry of an object or list: delete it"
+_COMMA = "a comma follows the last entry of an object or list: delete it"
 
 
 def read_json(path: File) -> Iterator[Row]:
@@ -131,7 +132,7 @@ class _Decoder:
         if len(value) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            self._fault = RowError("JSON_DUPKEY", f"the key {twice[:60]!r} stands twice in one object")
+            self._fault = RowError("JSON_DUPKEY", f"the key {twice[:60]!r} occurs twice in one object")
         return value
 
     @staticmethod
@@ -208,8 +209,8 @@ def _lines(path: File, file: BinaryIO) -> Iterator[Row]:
             if end < len(text):
                 raise json.JSONDecodeError("Extra data", text, end)
         except json.JSONDecodeError as error:
-            told = error.msg if _trailing_comma(text, error.pos) is None else _COMMA
-            yield Row(where, RowError("JSON_SYNTAX", f"{told}, column {error.pos + 1}"))
+            message = error.msg if _trailing_comma(text, error.pos) is None else _COMMA
+            yield Row(where, RowError("JSON_SYNTAX", f"{message}, column {error.pos + 1}"))
         except RecursionError:
             raise _too_deep(path, where) from None
         else:
@@ -242,15 +243,15 @@ class _ListReader:
                 return
             if number:
                 if char != ",":
-                    told = (
+                    message = (
                         "',' or ']' expected. Write the file again"
                         if char
                         else "the file is cut off. Download it again"
                     )
-                    raise self._syntax(told, self._at)
+                    raise self._syntax(message, self._at)
                 self._at += 1
                 if self._next_char() == "]":
-                    raise self._syntax("a comma stands behind the last row, before the ]: delete it", self._at)
+                    raise self._syntax("a comma follows the last row, before the ]: delete it", self._at)
             number += 1
             yield self._element(decoder, f"row {number}")
 
@@ -258,7 +259,7 @@ class _ListReader:
         while True:
             try:
                 value, fault, end = decoder.decode(self._buffer, self._at)
-                if end < len(self._buffer) or self._ended:  # a number at the buffer's end may go on
+                if end < len(self._buffer) or self._ended:  # a number at the buffer's end may continue
                     self._at = end
                     return _as_row(where, value, fault)
             except json.JSONDecodeError as error:

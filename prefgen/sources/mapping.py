@@ -35,7 +35,7 @@ def parse_columns(given: str) -> dict[str, str]:
     """Column names of the input by prefgen's name; an empty one is left out.
 
     Raises:
-        UsageError: `given` is not ``name=column,…``, or a name stands there twice.
+        UsageError: `given` is not ``name=column,…``, or gives a name twice.
     """
     names: dict[str, str] = {}
     for name, column in _pairs("--columns", given, "question=problem,answer=solution"):
@@ -147,32 +147,34 @@ def _role(speaker: Any, roles: Mapping[str, Role]) -> Any:
 def suggest_roles(speakers: Sequence[str], known: Mapping[str, Role]) -> str:
     """The `--roles` option for unknown speakers, in the order in which they speak: user, then assistant."""
     taken = [known[speaker.strip().lower()] for speaker in speakers if speaker.strip().lower() in known]
-    told = []
+    roles = []
     for speaker in dict.fromkeys(speakers):
         if speaker.strip().lower() not in known:
             role: Role = "assistant" if "user" in taken else "user"
             taken.append(role)
-            told.append(f"{role}={speaker.strip()}")
-    return f"--roles '{','.join(told)[:200]}'"
+            roles.append(f"{role}={speaker.strip()}")
+    return f"--roles '{','.join(roles)[:200]}'"
 
 
 def suggest_columns(columns: Mapping[str, Any], known: Iterable[str]) -> str:
     """The `--columns` option for unknown columns, guessed from their values; empty if nothing fits."""
     known = set(known)
-    told: dict[str, str] = {}
+    guessed: dict[str, str] = {}
     texts = []
     for name, value in columns.items():
         if looks_like_image(value):
             if name not in known:
-                told.setdefault("image", name)
+                guessed.setdefault("image", name)
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            told.setdefault("messages", name)
+            guessed.setdefault("messages", name)
         elif isinstance(value, str) and value.strip() and name.lower() not in _NO_TEXTS and not name.endswith("_id"):
             texts.append(name)
-    if "messages" not in told and texts:
-        told |= dict(zip(("question", "answer"), texts, strict=False)) if len(texts) > 1 else {"answer": texts[0]}
+    if "messages" not in guessed and texts:
+        guessed |= dict(zip(("question", "answer"), texts, strict=False)) if len(texts) > 1 else {"answer": texts[0]}
     return (
-        "--columns " + ",".join(f"{name}={column}" for name, column in told.items() if name != column) if told else ""
+        "--columns " + ",".join(f"{name}={column}" for name, column in guessed.items() if name != column)
+        if guessed
+        else ""
     )
 
 

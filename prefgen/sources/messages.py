@@ -154,12 +154,12 @@ def _no_question(columns: Mapping[str, Any], answer: str) -> RowError:
     if empty:
         return RowError("JSON_NONFINITE", f"{empty} is {columns[empty]}")
     found = ", ".join(map(str, columns))[:200] or "nothing"
-    told = f"expected one of {', '.join((*CONVERSATION_COLUMNS, *QUESTION_COLUMNS))}; found {found}"
+    message = f"expected one of {', '.join((*CONVERSATION_COLUMNS, *QUESTION_COLUMNS))}; found {found}"
     if answer in (*CAPTION_COLUMNS, *ANSWER_COLUMNS):
-        told += f". To ask one question about every {answer}: --question 'Describe the image.'"
+        message += f". To ask one question about every {answer}: --question 'Describe the image.'"
     elif line := suggest_columns(columns, (*IMAGE_COLUMNS, *ANSWER_COLUMNS)):
-        told += f". If these are the right ones: {line}"
-    return RowError("ROW_SHAPE", told)
+        message += f". If these are the right ones: {line}"
+    return RowError("ROW_SHAPE", message)
 
 
 def _said(role: Role, column: str, value: object) -> tuple[Message, ...]:

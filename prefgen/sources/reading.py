@@ -31,7 +31,7 @@ def read(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
     """The samples of an input in a fixed order, streamed, with a `Dropped` for every row that gives none.
 
     Args:
-        input: a JSON list, JSON Lines or Parquet file or a tar shard (told apart by content; gzip and Zstandard too), a
+        input: a JSON list, JSON Lines or Parquet file or a tar shard (recognised by content; gzip and Zstandard too), a
             ``.csv`` or ``.tsv`` table, here or at an address; a folder that `datasets` opens, or the id of a Hub data
             set (``owner/name``); patterns of such names (``part-*.jsonl``), or several of all these.
 
@@ -132,7 +132,7 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
                 if key in seen:
                     outcome = Dropped(
                         "DUPLICATE",
-                        f"{row.where}: the same images, prompt and answer stand in an earlier row",
+                        f"{row.where}: the same images, prompt and answer are in an earlier row",
                         row.source,
                         outcome.source_id,
                         id=outcome.id,

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Shape:
+class RowShape:
     """A shape of rows.
 
     Attributes:
@@ -26,11 +26,11 @@ FILES = (
 _ASKED = {"from": "human", "value": "<image>\nWhat is this?"}
 _TEXT = {"type": "text", "text": "What is this?"}
 SHAPES = {
-    "llava": Shape(
+    "llava": RowShape(
         "LLaVA, ShareGPT: conversations of from and value",
         {"id": "7", "image": "a.jpg", "conversations": [_ASKED, {"from": "gpt", "value": "A cat."}]},
     ),
-    "messages": Shape(
+    "messages": RowShape(
         "OpenAI, transformers, ms-swift, LLaMA-Factory: messages of role and content, texts or parts",
         {
             "messages": [
@@ -39,19 +39,19 @@ SHAPES = {
             ]
         },
     ),
-    "finevision": Shape(
+    "finevision": RowShape(
         "FineVision, The Cauldron: texts of user and assistant, with ratings",
         {"images": ["a.jpg"], "texts": [{"user": "What is this?", "assistant": "A cat."}], "relevance_ratings": [5]},
     ),
-    "flat": Shape(
+    "flat": RowShape(
         "question, prompt, query, problem … with answer, response, solution, completion …",
         {"image": "a.jpg", "question": "What is this?", "answer": "A cat."},
     ),
-    "alpaca": Shape(
+    "alpaca": RowShape(
         "LLaMA-Factory's Alpaca rows: instruction, input, output, system, history",
         {"images": ["a.jpg"], "instruction": "What is this?", "input": "", "output": "A cat.", "system": "Be brief."},
     ),
-    "gemini": Shape(
+    "gemini": RowShape(
         "Gemini: contents of role and parts",
         {
             "contents": [
@@ -60,7 +60,7 @@ SHAPES = {
             ]
         },
     ),
-    "grounding": Shape(
+    "grounding": RowShape(
         "ms-swift's grounding rows: placeholders and objects",
         {
             "messages": [

@@ -169,7 +169,7 @@ def _known_part(part: object) -> object:
 
 
 def is_image_part(part: object) -> bool:
-    """True if a content part stands for an image."""
+    """True if a content part is an image."""
     return isinstance(part, dict) and part.get("type") in ("image", "image_url", "input_image")
 
 
@@ -271,7 +271,7 @@ def without_end_token(turn: Turn) -> Turn:
     """An assistant's turn without trailing end tokens.
 
     Raises:
-        RowError: ``TEXT_SPECIAL``, if a token of a chat template stands elsewhere in it.
+        RowError: ``TEXT_SPECIAL``, if a token of a chat template is elsewhere in it.
     """
     if turn.role != "assistant" or not _CHAT_TOKEN.search(turn.text):
         return turn
@@ -279,7 +279,7 @@ def without_end_token(turn: Turn) -> Turn:
     while token := next((token for token in _END_TOKENS if text.endswith(token)), None):
         text = text.removesuffix(token).rstrip()
     if found := _CHAT_TOKEN.search(text):
-        raise RowError("TEXT_SPECIAL", f"the token {found[0]} of a chat template stands in an answer")
+        raise RowError("TEXT_SPECIAL", f"the token {found[0]} of a chat template is in an answer")
     return Turn(turn.role, (text,) if text else ())
 
 

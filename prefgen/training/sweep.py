@@ -64,7 +64,7 @@ _TABLE, _README = "sweep.json", "README.md"
 Axes = Mapping[str, tuple[float, ...]]
 
 
-class Watch(Protocol):
+class SweepListener(Protocol):
     """Receives the progress of a sweep."""
 
     def begin(self, name: str, steps: int, samples: int) -> None:
@@ -196,7 +196,7 @@ def run(
     job: TrainingJob,
     runs: Sequence[Point],
     rows: Sequence[TrainingSample | Dropped],
-    watch: Watch,
+    watch: SweepListener,
     stop: Asked = lambda: None,
     *,
     keep_all: bool = False,
@@ -229,7 +229,7 @@ def run(
         return _settle(job, runs, keep_all=keep_all)
 
 
-def _train(point: Point, rows: Iterable[TrainingSample | Dropped], watch: Watch, stop: Asked) -> None:
+def _train(point: Point, rows: Iterable[TrainingSample | Dropped], watch: SweepListener, stop: Asked) -> None:
     prepared = job_.prepare(point.job, rows)
     watch.begin(point.name, prepared.steps, len(prepared.samples))
     try:

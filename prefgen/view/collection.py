@@ -57,7 +57,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _RowGroup:
     """A Parquet row group, read as a whole. `start` is the position of its first row."""
 
     path: Path
@@ -73,7 +73,7 @@ class Collection:
     """
 
     def __init__(self, out: Path) -> None:
-        self._groups: list[_Group] = []
+        self._groups: list[_RowGroup] = []
         self.rows = 0
         for path in Layout(out).parquet_files():
             metadata = pq.read_metadata(path)
@@ -81,7 +81,7 @@ class Collection:
             if missing:
                 raise UsageError(f"{path} has no column {', '.join(sorted(missing))}: import the data set first")
             for number in range(metadata.num_row_groups):
-                self._groups.append(_Group(path, number, self.rows))
+                self._groups.append(_RowGroup(path, number, self.rows))
                 self.rows += metadata.row_group(number).num_rows
         if not self.rows:
             raise Layout(out).no_pairs()

@@ -55,7 +55,7 @@ def noisy(picture: PIL.Image.Image, seen: View, index: int, image_tokens: int) -
     """The picture under the row's noise.
 
     Exact for noise on pixels. For noise on the encoder's input it is what CLIP's image processor makes of the picture:
-    the central square at the size that the number of tokens tells, normalised, noised, and turned back into colours.
+    the central square at the size that the number of tokens gives, normalised, noised, and turned back into colours.
 
     Args:
         index: position of the picture in its prompt.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prefgen.errors import ModelUnreachable
 from prefgen.runner.launch import Filling, Listener
-from prefgen.runner.task import Task
+from prefgen.runner.task import WorkerTask
 from prefgen.signals import Interrupts
 
 
@@ -39,7 +39,7 @@ class _Fatal:
 
 
 @dataclass(frozen=True)
-class DeadlyTask(Task):
+class DeadlyTask(WorkerTask):
     """Whoever begins one of these shards dies, so many times."""
 
     deadly: frozenset[int] = frozenset()
@@ -54,7 +54,7 @@ class DeadlyTask(Task):
 
 
 @dataclass(frozen=True)
-class UnloadableTask(Task):
+class UnloadableTask(WorkerTask):
     """Its model cannot be loaded, or kills whoever tries."""
 
     fatal: bool = False

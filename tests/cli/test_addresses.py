@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_the_network_failed_it(tmp_path: Path, monkeypatch: 
         web.cuts = [0.5] * 1000
         broken = bdhs(address, images, tmp_path / "b", "--allow-urls")
         assert broken.returncode == 5, broken.stderr
-        assert "The same command goes on" in broken.stderr
+        assert "The same command continues" in broken.stderr
         web.cuts = []
         assert bdhs(address, images, tmp_path / "b", "--allow-urls").returncode == 0
     assert data_digests(tmp_path / "b") == data_digests(tmp_path / "a")

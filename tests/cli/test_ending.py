@@ -28,7 +28,7 @@ def finished(out: Path, dropped: int, pairs: int, reason: str = "ANSWER_TIE") ->
 @pytest.mark.parametrize(
     ("reason", "advice"),
     [
-        ("ANSWER_TIE", ("cannot tell these answers apart", "prefgen judge")),
+        ("ANSWER_TIE", ("cannot distinguish these answers", "prefgen judge")),
         ("ANSWER_UNCLEAR", ("no verdict", "--prompt")),
     ],
 )

@@ -88,7 +88,7 @@ def test_sigterm_commits_what_is_in_flight_and_the_same_command_goes_on(tmp_path
     process.terminate()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
-    assert "the same command goes on" in output
+    assert "the same command continues" in output
     assert 3 <= committed(tmp_path / "out") < 60
     assert called("verify", tmp_path / "out").returncode == 0
     resumed = called(*arguments, "-o", tmp_path / "out")

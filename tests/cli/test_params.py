@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 import prefgen.cli
 from prefgen.cli.commands import COMMANDS, load
+from prefgen.cli.damage import Command
 from prefgen.cli.params import Draft, command, only, without
-from prefgen.cli.renamed import Command
 from prefgen.errors import UsageError
 from prefgen.options import check, option, shared
 from tests.cli.runs import called
@@ -178,7 +178,7 @@ def test_no_module_of_the_command_line_writes_an_option_by_hand() -> None:
     by_hand = {path.name: path.read_text().count("typer.Option(") for path in folder.glob("*.py")}
     assert {name: count for name, count in by_hand.items() if count} == {"__init__.py": 2, "params.py": 1}
     values = {path.name for path in folder.glob("*.py") if "ctx.params" in path.read_text()}
-    assert values == {"config.py", "damage.py", "params.py", "renamed.py"}  # commands are given their options
+    assert values == {"config.py", "damage.py", "params.py"}  # commands are given their options
 
 
 def test_a_metavar_stands_for_the_list_of_choices() -> None:

@@ -13,6 +13,7 @@ from tests.cli.runs import called, write_input
 from tests.judge import MODEL, Act, Judge, Script, asked_about, corrupted, fail, good, raw, say
 
 ROWS = 12
+COMMANDS = {"corrupt": ("corrupt",), "revise": ("revise", "-m", "none", "--engine", "fake")}
 PRICES = ("--price-in", "1", "--price-out", "1")
 
 
@@ -21,20 +22,25 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_input(tmp_path_factory.mktemp("input"), ROWS)
 
 
+def rewritten(body: dict[str, Any]) -> str:
+    return good(0, body)
+
+
 def prose(body: dict[str, Any]) -> str:
-    return str(json.loads(corrupted(body))["answer"])
+    said = json.loads(rewritten(body))
+    return str(said["answer"] if "answer" in said else said["sentences"][0]["revised"])
 
 
 def thinks(number: int, body: dict[str, Any]) -> str:
-    return f"<think>A draft: {corrupted(body)}? Yes.</think>\n\n{corrupted(body)}"
+    return f"<think>A draft: {rewritten(body)}? Yes.</think>\n\n{rewritten(body)}"
 
 
 def thinks_from_the_prompt_on(number: int, body: dict[str, Any]) -> str:
-    return f"Let me see.</think>\n```json\n{corrupted(body)}\n```"
+    return f"Let me see.</think>\n```json\n{rewritten(body)}\n```"
 
 
 def talks(number: int, body: dict[str, Any]) -> str:
-    return f"Here is what you asked for:\n{corrupted(body)}\nI hope that this helps!"
+    return f"Here is what you asked for:\n{rewritten(body)}\nI hope that this helps!"
 
 
 def ignores_formats(number: int, body: dict[str, Any]) -> str:
@@ -50,20 +56,20 @@ def refuses_formats(number: int, body: dict[str, Any]) -> str | Act:
 def wants_objects(number: int, body: dict[str, Any]) -> str | Act:
     if body.get("response_format", {}).get("type") == "json_schema":
         return fail(422, message="response_format: json_schema is unknown")
-    return corrupted(body)
+    return rewritten(body)
 
 
 def ignores_schemas(number: int, body: dict[str, Any]) -> str:
-    return corrupted(body) if body.get("response_format", {}).get("type") == "json_object" else "Hm."
+    return rewritten(body) if body.get("response_format", {}).get("type") == "json_object" else "Hm."
 
 
 def gives_parts(number: int, body: dict[str, Any]) -> Act:
-    parts: Any = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": corrupted(body)}]
+    parts: Any = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": rewritten(body)}]
     return say(parts)
 
 
 def gives_no_finish(number: int, body: dict[str, Any]) -> Act:
-    return say(corrupted(body), finish_reason=None)
+    return say(rewritten(body), finish_reason=None)
 
 
 USABLE: list[tuple[Script, int]] = [
@@ -80,16 +86,18 @@ USABLE: list[tuple[Script, int]] = [
 ]
 
 
-def run(source: Path, out: Path, judge: Judge, *options: str) -> Any:
-    return called(
-        "corrupt", "-i", source, "-o", out, "--judge", MODEL, "--judge-url", judge.url, *PRICES, "--json", *options
-    )
+def run(source: Path, out: Path, judge: Judge, *options: str, command: str = "corrupt") -> Any:
+    asked = ("--judge", MODEL, "--judge-url", judge.url, *PRICES)
+    return called(*COMMANDS[command], "-i", source, "-o", out, *asked, "--json", *options)
 
 
 @pytest.mark.parametrize(("script", "wasted"), USABLE, ids=[script.__name__ for script, _ in USABLE])
-def test_every_usable_judge_gives_all_pairs(script: Script, wasted: int, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_usable_judge_gives_all_pairs(
+    command: str, script: Script, wasted: int, source: Path, tmp_path: Path
+) -> None:
     with Judge(script) as judge:
-        done = run(source, tmp_path / "out", judge)
+        done = run(source, tmp_path / "out", judge, command=command)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["pairs"] == ROWS
     assert len(judge.bodies) == ROWS + wasted

@@ -30,7 +30,7 @@ from tests import faults
 from tests.cli.runs import called, data_digests, start, write_input
 from tests.evaluate.benchmarks import world
 from tests.handmade import PROVENANCE, outcomes, plan
-from tests.judge import MODEL, Judge, corrupted
+from tests.judge import MODEL, Judge, good
 
 FAULTS: tuple[faults.Fault, ...] = ("kill", "full")
 MOMENTS = 3  # of each command and fault; all of them with -m slow
@@ -50,6 +50,7 @@ class Folder:
 
 Words = tuple[str | Path, ...]
 FAKE: Words = ("--engine", "fake", "-m", "none")
+CHECKER: Words = ("--engine", "fake", "--annotator", "none", "--chosen-holds", "0.5")
 SMALL: Words = ("--shard-size", "3")
 OTHERS_FILES = ("README.md", "data/rows.parquet")
 WRITERS = ".prefgen/writers/0-of-1.lock"
@@ -137,11 +138,13 @@ TABLE: dict[str, Row] = {
         )
     ),
     "corrupt": Row(lambda given, out: (*made("corrupt", *asked(given)).words(given, out),)),
+    "revise": Row(lambda given, out: (*made("revise", *FAKE, *asked(given)).words(given, out),)),
     "demo": Row(lambda given, out: ("demo", "--limit", "3", "-o", out)),
     "import": selected(lambda given: ("import", "ms-swift", given / "swift")),
     "mix": selected(lambda given: ("mix", f"{given / 'one'}:0.5", f"{given / 'two'}:4")),
     "sample": selected(lambda given: ("sample", given / "one", "--rows", "4")),
     "filter": selected(lambda given: ("filter", given / "one", "length_ratio > 0")),
+    "verify-claims": selected(lambda given: ("verify-claims", given / "one", given / "two", *CHECKER)),
     "dedup": selected(lambda given: ("dedup", given / "one")),
     "join": selected(lambda given: ("join", given / "one", given / "two")),
     "relabel": selected(lambda given: ("relabel", given / "one", "--rejected-from", given / "two")),
@@ -174,7 +177,9 @@ ELSEWHERE = {
     "train": "tests/train/test_saved.py",
     "push": "tests/card/test_push_store.py",
     "view": "tests/view/test_votes.py",
+    "iterate": "tests/reproduce/test_iterate.py",
     "reproduce": "tests/reproduce/test_reproduce.py",
+    "eval lmms": "tests/evaluate/benchmarks/test_lmms.py",
 }
 """Commands that write and have the same promises tested in files of their own."""
 
@@ -206,7 +211,7 @@ def judged(number: int, body: dict[str, Any]) -> str:
     ):
         if words in said:
             return reply
-    return corrupted(body)
+    return good(number, body)
 
 
 @pytest.fixture(scope="module")

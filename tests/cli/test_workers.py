@@ -29,7 +29,7 @@ from prefgen.runner.distribution import Distribution
 from prefgen.runner.launch import Filling, Job
 from prefgen.runner.local import LocalWorkers
 from prefgen.runner.reporter import Progress
-from prefgen.runner.task import Task
+from prefgen.runner.task import WorkerTask
 from prefgen.signals import Interrupts
 from prefgen.sources import SourceOptions
 from tests.cli.deadly import DeadlyTask, UnloadableTask
@@ -62,7 +62,7 @@ def opened(job: Job) -> RunDirectory:
     return RunDirectory.open(job.output, Plan(ROWS, SHARD, launch.fingerprint(job, Identity())))
 
 
-def with_workers(task: Task, directory: RunDirectory, said: list[str]) -> str:
+def with_workers(task: WorkerTask, directory: RunDirectory, said: list[str]) -> str:
     """Let two workers do the task; what a terminal shows of it."""
     shown = io.StringIO()
     with Progress(ROWS, 0, Console(file=shown, force_terminal=True, width=120)) as board:
@@ -279,7 +279,7 @@ def test_a_signal_to_the_parent_ends_all(number: signal.Signals, code: int, tmp_
     said, _ = process.communicate(timeout=120)
     assert process.returncode == code, said
     assert gone(workers)
-    assert code < 0 or "the same command goes on" in said
+    assert code < 0 or "the same command continues" in said
     assert 3 <= committed(tmp_path / "out") < 100
     assert called("verify", tmp_path / "out").returncode == 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from prefgen.doctor import Finding, model
+from prefgen.doctor import Diagnosis, model
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import inspect
 from tests.cli.runs import called
@@ -16,7 +16,7 @@ from tests.engines import zoo
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
 
 
-def examine(folder: Path, size: int = 64) -> dict[str, Finding]:
+def examine(folder: Path, size: int = 64) -> dict[str, Diagnosis]:
     found = model.findings(EngineConfig(str(folder), device="cpu"), size, size)
     return {finding.about: finding for finding in found}
 

@@ -35,7 +35,7 @@ def example_rows(text: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("entry", KNOWN, ids=lambda entry: f"{entry.use.split()[0]}-{entry.name}")
-def test_every_format_has_a_title_and_an_example(entry: formats.Entry) -> None:
+def test_every_format_has_a_title_and_an_example(entry: formats.FormatEntry) -> None:
     assert len(entry.title) > 20
     assert example_rows(entry.example)
     assert len(entry.short.splitlines()) == 1

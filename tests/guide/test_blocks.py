@@ -31,7 +31,7 @@ from tests.cli.runs import called
 from tests.evaluate.benchmarks import world
 from tests.evaluate.benchmarks.test_chair import coco_files
 from tests.formats.written import povid_row, vlfeedback_row, write_json, write_lines
-from tests.judge import Judge, corrupted
+from tests.judge import Judge, good
 from tests.store import s3
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +65,9 @@ ELSEWHERE = {
     "--qlora": "tests/train/test_run.py",
     "--ray": "tests/cli/test_ray.py",
     "--detector": "tests/engines/test_detectors.py",
+    "--python": "tests/evaluate/benchmarks/test_lmms.py",
 }
-SLOW = {"--workers", "--online"}  # run with -m slow
+SLOW = {"--workers", "--online", "iterate"}  # run with -m slow
 GIVEN = {
     "train": {"out": "out"},
     "evaluate": {"aligned": "aligned", "pope-base": "pope-base"},
@@ -124,13 +125,13 @@ def test_what_is_not_run_here_is_run_elsewhere() -> None:
     assert sum(runs_here(words) for block in BLOCKS for words in block.lines) > 36
 
 
-def reply(_: int, body: dict[str, Any]) -> str:
-    """The judge: corrupts an answer, or prefers the shorter of two."""
+def reply(number: int, body: dict[str, Any]) -> str:
+    """The judge: corrupts or repairs an answer, or prefers the shorter of two."""
     content = body["messages"][-1]["content"]
     text = content if isinstance(content, str) else content[-1]["text"]
     if found := re.search(r"--- \w+ answer A\n(.*)\n--- \w+ answer B\n(.*)\n--- \w+ end", text, re.DOTALL):
         return json.dumps({"reason": "length", "verdict": "A" if len(found[1]) < len(found[2]) else "B"})
-    return corrupted(body)
+    return good(number, body)
 
 
 @dataclass
@@ -154,7 +155,7 @@ class World:
         known = {flag for each in command.params for flag in each.opts}
         if "--engine" in known and rest[0] not in ("eval", "train") and placeholders & {*MODELS} & {*words}:
             rest += ["--engine", "fake"]
-        if "--annotator" in rest:  # so small a model gives no verdict that can be read
+        if rest[0] == "rank" and "--annotator" in rest:  # so small a model gives no verdict that can be read
             at = rest.index("--annotator")
             rest[at : at + 2] = ["--by", "similarity"]
         if "--judge" in rest and "--judge-url" not in rest:
@@ -165,10 +166,14 @@ class World:
             rest.append("--dry-run")  # tests/cli/test_push.py pushes to a Hub on loopback
         if words[1:3] == ["eval", "scenes"]:
             rest += ["--limit", "2"]
+        if rest[0] == "iterate":
+            rest = [re.sub(r"(--limit|--max-steps) \d+", r"\1 2", word) for word in [*rest, "--rounds", "1"]]
         if rest[0] == "train":  # that it runs is what is asked here, not what it learns
             rest += ["--max-steps", "1", "--grad-accum", "1"]
         done = called(*rest)
-        none = 3 if {"sentences", "correctness"} & {*words} else 0  # few rows, and a small model, may give no pair
+        none = (
+            3 if {"sentences", "correctness", "verify-claims"} & {*words} else 0
+        )  # few rows, and a small model, may give no pair
         assert done.returncode in (0, none), f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

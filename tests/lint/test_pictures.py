@@ -15,7 +15,7 @@ def test_repeated_images_prompts_and_pairs() -> None:
         "repeated-images": ("warning", 39),
         "repeated-prompts": ("warning", 40),
     }
-    assert "2 images for 41 rows; one stands in 21 rows" in found["repeated-images"].message
+    assert "2 images for 41 rows; one is in 21 rows" in found["repeated-images"].message
 
 
 def test_different_rows_repeat_nothing() -> None:

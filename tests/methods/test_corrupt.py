@@ -11,7 +11,8 @@ import pytest
 
 from prefgen.errors import RowError, UsageError
 from prefgen.methods import prompts, replies
-from prefgen.methods.corrupt import KINDS, Corrupt
+from prefgen.methods.corrupt import Corrupt
+from prefgen.methods.replies import KINDS
 from prefgen.records import Dropped, Image, Outcome, Pair, Sample, Slot, Turn
 from prefgen.requests import Chat, Embed, Message, Reply, Vector
 

@@ -196,7 +196,7 @@ def test_a_row_that_stands_twice_is_found(tmp_path: Path) -> None:
     with RunDirectory.open(tmp_path, plan(2, 1)) as opened:
         opened.commit(0, [pair(1)], PROVENANCE)
         opened.commit(1, [pair(1)], PROVENANCE)
-    assert details(tmp_path) == ["stands twice in the data set"]
+    assert details(tmp_path) == ["occurs twice in the data set"]
 
 
 @pytest.mark.parametrize(

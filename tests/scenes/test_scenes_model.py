@@ -7,19 +7,18 @@ import scenes
 import torch
 from anyres import build_anyres
 from safetensors import safe_open
-from scene_model import IMAGE_TOKENS, chat_text, messages, save
-from train import answer_labels
+from scene_model import IMAGE_TOKENS, answer_labels, chat_text, messages, save
 from train_vision import pixel_values
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.measure import evaluate, responder
 from prefgen.evaluate.scenes.render import photo
-from prefgen.evaluate.scenes.text import Turn
+from prefgen.evaluate.scenes.text import SceneQuestion
 
 FOLDER = Path(scenes.__file__).parent
 MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"
-TURNS = [Turn("caption", "What is it?", "A red star."), Turn("yes", "Is it red?", "Yes.")]
+TURNS = [SceneQuestion("caption", "What is it?", "A red star."), SceneQuestion("yes", "Is it red?", "Yes.")]
 PREFIXES = (
     "vision_tower.vision_model.",
     "multi_modal_projector.linear_1.",

@@ -13,7 +13,7 @@ import pytest
 from prefgen.records import Image
 from prefgen.select import dedup, dedup_near
 from prefgen.select.keys import By
-from prefgen.select.near import JACCARD, Look, look, minhash
+from prefgen.select.near import JACCARD, PictureHash, look, minhash
 from tests.select.runs import chosen_of, pair, stored, written
 
 IMAGES = sorted((Path(__file__).parents[2] / "examples" / "scenes" / "images").glob("*.jpg"))
@@ -51,7 +51,7 @@ def test_case_and_punctuation_do_not_count_but_words_do() -> None:
     assert (minhash("") == minhash("!")).all()
 
 
-def seen(image: Image) -> Look:
+def seen(image: Image) -> PictureHash:
     return look(PIL.Image.open(io.BytesIO(image.data)))
 
 

@@ -213,7 +213,7 @@ def test_a_comma_too_many_is_called_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, chunk: int
 ) -> None:
     monkeypatch.setattr(json_rows, "CHUNK_BYTES", chunk)
-    with pytest.raises(UsageError, match="a comma stands behind the last") as caught:
+    with pytest.raises(UsageError, match="a comma follows the last") as caught:
         summary(write(tmp_path, content))
     assert "ownload" not in str(caught.value)
 
@@ -224,5 +224,5 @@ def test_a_comma_too_many_in_a_line_is_called_that(tmp_path: Path) -> None:
     assert len(rows) == 4
     assert [fault.partition(",")[0] for fault in faults] == [
         "a comma behind the row",
-        "a comma stands behind the last entry of an object or list: delete it",
+        "a comma follows the last entry of an object or list: delete it",
     ]

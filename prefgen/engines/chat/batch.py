@@ -109,7 +109,7 @@ class Lines:
         self.written += 1
 
 
-class Answers(Lines):
+class LedgerAnswers(Lines):
     """An engine that answers from the ledger when everything has been asked; a missing reply is a bug."""
 
     def _put(self, key: str, request: Chat) -> None:
@@ -139,9 +139,9 @@ class Batches:
         """An engine for the next round."""
         return Lines(self._config, self._ledger, self._folder, self._limits)
 
-    def answers(self) -> Answers:
+    def answers(self) -> LedgerAnswers:
         """An engine for the last round, which answers from the ledger only."""
-        return Answers(self._config, self._ledger, self._folder, self._limits)
+        return LedgerAnswers(self._config, self._ledger, self._folder, self._limits)
 
     def run(self, lines: Lines | None = None) -> None:
         """Submit the files that were written, wait for every open batch, and store the replies.

@@ -130,9 +130,9 @@ class Caller:
     def _clean(self, error: BaseException) -> str:
         """An error's message without the key, shortened to one line."""
         words = "".join(character if character.isprintable() else " " for character in str(error))
-        told = " ".join(words.split()) or type(error).__name__
+        message = " ".join(words.split()) or type(error).__name__
         # A word such as EMPTY, which stands in for a key at servers of one's own, is no secret.
-        return (told.replace(self._key, "***") if len(self._key) >= _SECRET_CHARS else told)[:300]
+        return (message.replace(self._key, "***") if len(self._key) >= _SECRET_CHARS else message)[:300]
 
     async def close(self) -> None:
         """Close the connections."""

@@ -30,7 +30,7 @@ from prefgen.engines.chat import wire
 from prefgen.engines.chat.call import Kind, Trouble
 from prefgen.engines.chat.config import JudgeConfig, Patience
 from prefgen.engines.chat.ledger import End, Ended, Ledger, Sent
-from prefgen.engines.chat.limits import Breaker, Pause, Rate, Window
+from prefgen.engines.chat.limits import Breaker, Pause, RateLimit, Window
 from prefgen.engines.chat.money import Budget, Price, price_of, prompt_bound
 from prefgen.errors import BudgetReached, ExitCode, ModelUnreachable, PrefgenError, RowError, Stopped, UsageError
 from prefgen.requests import Chat, Message
@@ -81,7 +81,7 @@ class Exchange:
         self._config, self._ledger, self._call, self._patience = config, ledger, call, patience
         self._price = price_of(config) or Price(0.0, 0.0)
         self._window = Window(config.concurrency)
-        self._requests, self._tokens = Rate(config.rpm), Rate(config.tpm)
+        self._requests, self._tokens = RateLimit(config.rpm), RateLimit(config.tpm)
         self._pause, self._breaker = Pause(), Breaker(patience)
         self._writer = _Writer(ledger, threads)
         self._say = say
@@ -372,7 +372,7 @@ class Exchange:
         if wait >= left:
             raise Stopped(
                 f"the judge is to be left alone for {wait:.0f} s ({trouble.detail}), longer than "
-                "--request-deadline allows; what it answered is kept, and the same command goes on later",
+                "--request-deadline allows; what it answered is kept, and the same command continues later",
                 ExitCode.TERMINATED,
             )
         self._pause.extend(wait)

@@ -71,7 +71,7 @@ class Window:
                 turn.set_result(None)
 
 
-class Rate:
+class RateLimit:
     """A limit per minute, spread evenly; None for no limit."""
 
     def __init__(self, per_minute: int | None) -> None:

@@ -73,8 +73,8 @@ class BatchApi:
         """Wait until the batch is over; returns its results, also of one that expired."""
         found = self._finished(batch)
         if found.status == "failed":
-            told = "; ".join(error.message or "" for error in (found.errors.data if found.errors else None) or ())
-            raise UsageError(f"the batch {batch} was refused: {told[:500]}")
+            reason = "; ".join(error.message or "" for error in (found.errors.data if found.errors else None) or ())
+            raise UsageError(f"the batch {batch} was refused: {reason[:500]}")
         uploads = [upload for upload in (found.output_file_id, found.error_file_id) if upload]
         return [line for upload in uploads for line in self._content(upload)]
 
@@ -172,8 +172,8 @@ class Files:
             for request in asked
             if not request.with_suffix(_RESULTS).exists()
         ]
-        told = "\n".join(["the requests are written; have them answered, and repeat the command:", *commands])
-        raise Stopped(told, ExitCode.TERMINATED)
+        message = "\n".join(["the requests are written; have them answered, and repeat the command:", *commands])
+        raise Stopped(message, ExitCode.TERMINATED)
 
     def close(self) -> None:
         """Do nothing: no connection is open."""

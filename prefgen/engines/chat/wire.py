@@ -185,14 +185,16 @@ def read(content: bytes, bound: Usage) -> tuple[Message, Usage | None, str]:
     if message.get("reasoning_content") or message.get("reasoning") or "thinking-part" in how:
         how = (*how, "reasoning-field")
     usage = _usage(reply.get("usage"), bound)
-    told = usage or Usage(0, 0)
+    reported = usage or Usage(0, 0)
     if not finish and text:
         how = (*how, "no-finish")
-        finish = "length" if told.tokens >= bound.tokens else "stop"
+        finish = "length" if reported.tokens >= bound.tokens else "stop"
     if refusal:
-        made = Message(refusal, "refusal", told.tokens, told.prompt_tokens)
+        made = Message(refusal, "refusal", reported.tokens, reported.prompt_tokens)
     else:
-        made = Message(text, _finish(finish or ""), told.tokens, told.prompt_tokens, told.reasoning_tokens, how)
+        made = Message(
+            text, _finish(finish or ""), reported.tokens, reported.prompt_tokens, reported.reasoning_tokens, how
+        )
     return made, usage, "".join(filter(str.isprintable, str(reply.get("model") or "")))[:200]
 
 
@@ -212,11 +214,11 @@ def _failure(reply: object) -> Failed | None:
         return None
     code = error.get("code", error.get("status")) if isinstance(error, dict) else None
     words = error.get("message") if isinstance(error, dict) else error
-    told = words if isinstance(words, str) else json.dumps(error, ensure_ascii=False)
-    told = " ".join("".join(one if one.isprintable() else " " for one in told).split())[:300]
+    message = words if isinstance(words, str) else json.dumps(error, ensure_ascii=False)
+    message = " ".join("".join(one if one.isprintable() else " " for one in message).split())[:300]
     number = str(code)
     status = int(number) if len(number) == 3 and number.isascii() and number.isdecimal() else None
-    return Failed(f"{told} (code {code})" if code is not None else told, status)
+    return Failed(f"{message} (code {code})" if code is not None else message, status)
 
 
 def _text(content: object) -> tuple[str, tuple[str, ...]]:

@@ -158,7 +158,7 @@ def find_end(request: Generate, prefix: str, generated: str, *, final: bool) -> 
         final: no more will be generated.
 
     Returns:
-        Offset into ``prefix + generated``, or None if it goes on.
+        Offset into ``prefix + generated``, or None if it continues.
     """
     whole, floor = prefix + generated, len(prefix)
     if request.stop == "sentence":

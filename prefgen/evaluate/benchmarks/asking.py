@@ -70,7 +70,7 @@ def held(output: Path, settings: Mapping[str, Any]) -> Iterator[None]:
         settings: what decides what is answered.
 
     Raises:
-        Locked: another process evaluates there. CorruptRun: it was begun with other settings, or they are damaged.
+        Locked: another process evaluates there. CorruptRun: it was started with other settings, or they are damaged.
         UsageError: files of something else are there. EnvironmentFault: it cannot be written.
     """
     file = output / SETTINGS

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from prefgen.errors import UsageError
-from prefgen.evaluate.benchmarks.coco_objects import LEMMATISER, Vocabulary
+from prefgen.evaluate.benchmarks.coco_objects import LEMMATISER, ObjectWords
 from prefgen.evaluate.benchmarks.files import rows_of
 from prefgen.evaluate.benchmarks.intervals import Figures, Sums, by_picture, drawn, intervals, rounded, share
 
@@ -58,7 +58,7 @@ class Caption:
     counts: tuple[float, ...]
 
 
-def truth(instances: Sequence[Path], captions: Sequence[Path], words: Vocabulary) -> Truth:
+def truth(instances: Sequence[Path], captions: Sequence[Path], words: ObjectWords) -> Truth:
     """The truth of the pictures in COCO's annotation files.
 
     Raises:
@@ -143,7 +143,7 @@ def captions_of(path: Path, known: Truth) -> tuple[dict[int, str], int]:
     return found, foreign
 
 
-def judge(picture: int, text: str, true: set[str], words: Vocabulary) -> Caption:
+def judge(picture: int, text: str, true: set[str], words: ObjectWords) -> Caption:
     """The counts of a caption."""
     mentioned = tuple(words.mentions(text))
     invented = tuple(name for name in mentioned if name not in true)
@@ -167,7 +167,7 @@ def figures(sums: Sums) -> Figures:
     }
 
 
-def score(captions: Sequence[Caption], words: Vocabulary, seed: int = 0) -> dict[str, Any]:
+def score(captions: Sequence[Caption], words: ObjectWords, seed: int = 0) -> dict[str, Any]:
     """All figures, with intervals."""
     pictures, counts = by_picture([(str(one.picture), one.counts) for one in captions])
     found = figures(counts.sum(axis=0))

@@ -160,7 +160,7 @@ def tokens(text: str) -> list[str]:
     return [singular(word) for word in _TOKEN.findall(text.lower().replace("-", " ").replace("’", "'"))]
 
 
-class Vocabulary:
+class ObjectWords:
     """Words and their categories.
 
     Args:
@@ -202,14 +202,14 @@ class Vocabulary:
         return found
 
 
-def own() -> Vocabulary:
+def own() -> ObjectWords:
     """The built-in words for COCO's categories."""
     lines = WORDS.replace("\n ", " ").strip().splitlines()
     parsed = {name.strip(): _words(words) for name, _, words in (line.partition(":") for line in lines)}
-    return Vocabulary(parsed, "prefgen", _words(NOT_MEANT.replace("\n", " ")))
+    return ObjectWords(parsed, "prefgen", _words(NOT_MEANT.replace("\n", " ")))
 
 
-def read(path: Path) -> Vocabulary:
+def read(path: Path) -> ObjectWords:
     """The words of a user's file.
 
     Raises:
@@ -222,7 +222,7 @@ def read(path: Path) -> Vocabulary:
     named = [_words(line) for line in lines if line.strip()]
     if not named or any(not words for words in named):
         raise UsageError(f"{path} holds no words: a line for each category, its name first, separated by commas")
-    return Vocabulary({words[0]: words[1:] for words in named}, path.name)
+    return ObjectWords({words[0]: words[1:] for words in named}, path.name)
 
 
 def _words(line: str) -> list[str]:

@@ -97,7 +97,7 @@ def questions(paths: Sequence[Path], *, needs: Sequence[str] = ("image", "text")
 
 
 @dataclass(frozen=True)
-class Answers:
+class GivenAnswers:
     """Answers by question.
 
     Attributes:
@@ -109,7 +109,7 @@ class Answers:
     foreign: int = 0
 
 
-def answers(paths: Sequence[Path], asked: Sequence[Question]) -> Answers:
+def answers(paths: Sequence[Path], asked: Sequence[Question]) -> GivenAnswers:
     """The answers of some files to these questions.
 
     Args:
@@ -128,7 +128,7 @@ def answers(paths: Sequence[Path], asked: Sequence[Question]) -> Answers:
         foreign += _read(path, among, found)
     if not found:
         raise UsageError(f"{paths[0]}: none of its {foreign:,} answers is to one of the questions")
-    return Answers(found, foreign)
+    return GivenAnswers(found, foreign)
 
 
 def _read(path: Path, among: Sequence[Question], found: dict[tuple[str, str], str]) -> int:

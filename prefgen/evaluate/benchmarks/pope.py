@@ -50,7 +50,7 @@ FIGURES = ("accuracy", "precision", "recall", "f1", "yes_ratio", "unparsed")
 
 
 @dataclass(frozen=True)
-class Judged:
+class PopeAnswer:
     """An answer and its counts."""
 
     question: Question
@@ -90,7 +90,7 @@ def _said(word: str) -> Said:
 _RULES: Mapping[Parser, Callable[[str], Said]] = {"official": official, "strict": strict, "lenient": lenient}
 
 
-def judge(question: Question, answer: str, parser: Parser) -> Judged:
+def judge(question: Question, answer: str, parser: Parser) -> PopeAnswer:
     """The counts of an answer. Under ``official``, one without yes or no counts as unparsed and as yes."""
     said = _RULES[parser](answer)
     label = label_of(question)
@@ -104,7 +104,7 @@ def judge(question: Question, answer: str, parser: Parser) -> Judged:
         float(unparsed),
         1.0,
     )
-    return Judged(question, said, said == label, counts)
+    return PopeAnswer(question, said, said == label, counts)
 
 
 def label_of(question: Question) -> Said:
@@ -135,7 +135,7 @@ def figures(sums: Sums) -> Figures:
     }
 
 
-def score(judged: Sequence[Judged], parser: Parser, seed: int = 0) -> dict[str, Any]:
+def score(judged: Sequence[PopeAnswer], parser: Parser, seed: int = 0) -> dict[str, Any]:
     """Figures of every file and their means, with intervals over the same resampled pictures."""
     names = list(dict.fromkeys(one.question.file for one in judged))
     pictures, _ = by_picture([(one.question.image, one.counts) for one in judged])

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from prefgen.evaluate.benchmarks.run import Scored
+from prefgen.evaluate.benchmarks.run import BenchmarkScores
 
 if TYPE_CHECKING:
     from prefgen.evaluate.rewards import Matrix
 
 
-def scores(found: Scored) -> Table:
+def scores(found: BenchmarkScores) -> Table:
     """A benchmark's figures with their intervals; a row for each file or kind of questions."""
     table = Table("", *found.figures, box=None)
     for name, row in found.rows.items():
@@ -32,6 +32,14 @@ def comparison(found: Mapping[str, Any]) -> Table:
             low, high = difference["interval"]
             told = f"{difference['value']:+.4f}", f"{low:+.4f} to {high:+.4f}"
         table.add_row(name, *values, *told)
+    return table
+
+
+def lmms(found: Mapping[str, Any]) -> Table:
+    """Figures of lmms-eval's tasks."""
+    table = Table("figure", "value", box=None)
+    for name, interval in found["intervals"].items():
+        table.add_row(name, _cell(found[name], interval))
     return table
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from prefgen import durable, seeds
 from prefgen.console import Console
@@ -23,6 +23,7 @@ from prefgen.evaluate.benchmarks import compare as compare_
 from prefgen.evaluate.benchmarks import pope as pope_
 from prefgen.evaluate.benchmarks.asking import Task
 from prefgen.evaluate.benchmarks.files import Question
+from prefgen.evaluate.benchmarks.options import BenchmarkOptions
 from prefgen.image_names import Match
 from prefgen.images import ImageRoot, load_images
 from prefgen.methods import prompts
@@ -60,6 +61,20 @@ class Answering:
     image_match: Match = "exact"
     follow_links: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        options: BenchmarkOptions,
+        engine: Callable[[], EngineConfig],
+        answers: Sequence[Path],
+        console: Console,
+        **more: Any,
+    ) -> Self:
+        """The source that options name; `more` are further attributes."""
+        named = ("output", "model", "image_root", "limit", "max_new_tokens", "seed")
+        taken = {name: getattr(options, name) for name in named}
+        return cls(engine=engine, answers=answers, console=console, **taken, **more)
+
 
 @dataclass(frozen=True)
 class Judging:
@@ -77,7 +92,7 @@ class Judging:
 
 
 @dataclass(frozen=True)
-class Scored:
+class BenchmarkScores:
     """Scores of a benchmark.
 
     Attributes:
@@ -90,7 +105,7 @@ class Scored:
     figures: Sequence[str]
 
 
-def pope(at: Answering, questions: Sequence[Path], parser: pope_.Parser) -> Scored:
+def pope(at: Answering, questions: Sequence[Path], parser: pope_.Parser) -> BenchmarkScores:
     """Answer and score POPE's questions."""
     asked = _limited(files.questions(questions, needs=("image", "text", "label")), at.limit)
     for question in asked:
@@ -110,7 +125,7 @@ def pope(at: Answering, questions: Sequence[Path], parser: pope_.Parser) -> Scor
     ]
     _write(at.output, {**scores, **told}, items)
     rows = dict(scores["files"])
-    return Scored({**scores, **told}, {**rows, "mean": scores} if len(rows) > 1 else rows, pope_.FIGURES)
+    return BenchmarkScores({**scores, **told}, {**rows, "mean": scores} if len(rows) > 1 else rows, pope_.FIGURES)
 
 
 def chair(
@@ -120,7 +135,7 @@ def chair(
     synonyms: Path | None,
     question: str,
     sample: int | None,
-) -> Scored:
+) -> BenchmarkScores:
     """Caption pictures and score the captions."""
     words = coco_objects.read(synonyms) if synonyms else coco_objects.own()
     known = chair_.truth(instances, captions, words)
@@ -143,10 +158,10 @@ def chair(
     found = [chair_.judge(picture, text, known.objects[picture], words) for picture, text in texts.items()]
     scores = {**chair_.score(found, words, at.seed), **told}
     _write(at.output, scores, chair_.items(found))
-    return Scored(scores, {"captions": scores}, chair_.FIGURES)
+    return BenchmarkScores(scores, {"captions": scores}, chair_.FIGURES)
 
 
-def mmhal(at: Answering, judging: Judging, questions: Path, *, with_image: bool) -> Scored:
+def mmhal(at: Answering, judging: Judging, questions: Path, *, with_image: bool) -> BenchmarkScores:
     """Answer MMHAL-Bench's questions and have the answers judged."""
     rows = files.rows_of(questions)[: at.limit]
     name = questions.name
@@ -170,10 +185,12 @@ def mmhal(at: Answering, judging: Judging, questions: Path, *, with_image: bool)
     scores |= {**told, "judge": judging.name, "prompt": str(prompt), "with_image": with_image}
     _write(at.output, scores, judged.items(verdicts, judged.mmhal_counts))
     figures = ("score", "score_read", "hallucination_rate", "unparsed")
-    return Scored(scores, {**scores["kinds"], "all": scores}, figures)
+    return BenchmarkScores(scores, {**scores["kinds"], "all": scores}, figures)
 
 
-def llava_bench(at: Answering, judging: Judging, questions: Path, context_file: Path, reference_file: Path) -> Scored:
+def llava_bench(
+    at: Answering, judging: Judging, questions: Path, context_file: Path, reference_file: Path
+) -> BenchmarkScores:
     """Answer LLaVA-Bench's questions and have the answers judged."""
     asked = _limited(files.questions([questions]), at.limit)
     reference = files.answers([reference_file], asked).texts
@@ -205,7 +222,7 @@ def llava_bench(at: Answering, judging: Judging, questions: Path, context_file: 
     scores |= {**told, "judge": judging.name, "prompt": str(prompt)}
     _write(at.output, scores, judged.items(verdicts, judged.bench_counts))
     figures = ("relative_score", "relative_score_read", "unparsed")
-    return Scored(scores, {**scores["kinds"], "all": scores}, figures)
+    return BenchmarkScores(scores, {**scores["kinds"], "all": scores}, figures)
 
 
 def _limited(asked: Sequence[Question], limit: int | None) -> list[Question]:

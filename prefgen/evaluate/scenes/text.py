@@ -89,7 +89,7 @@ OVERVIEW_PROBABILITY, RELATION_PROBABILITY, BARE_ANSWER_PROBABILITY = 0.3, 0.25,
 
 
 @dataclass(frozen=True)
-class Turn:
+class SceneQuestion:
     """One question and its true answer. ``kind``: caption, yes, no, colour, place or count."""
 
     kind: str
@@ -107,12 +107,12 @@ class Mix:
     presence_share: float = 0.6  # of the questions, half of them answered no
 
 
-def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[Turn]:
+def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[SceneQuestion]:
     """Turns about a scene: a caption and some questions, or questions only. No question is asked twice."""
-    turns: list[Turn] = []
+    turns: list[SceneQuestion] = []
     low, high = mix.questions_alone
     if rng.random() < mix.caption_probability:
-        turns.append(Turn("caption", _choice(rng, CAPTION_QUESTIONS), caption(scene, rng)))
+        turns.append(SceneQuestion("caption", _choice(rng, CAPTION_QUESTIONS), caption(scene, rng)))
         low, high = mix.questions_after_caption
     asked: set[tuple[str, str]] = set()
     for _ in range(int(rng.integers(low, high + 1))):
@@ -137,7 +137,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return " ".join(sentences)
 
 
-def question(scene: Scene, kind: str, shape: str, rng: np.random.Generator) -> Turn:
+def question(scene: Scene, kind: str, shape: str, rng: np.random.Generator) -> SceneQuestion:
     """A question of the given kind about a shape, with the true answer.
 
     Raises:
@@ -147,23 +147,25 @@ def question(scene: Scene, kind: str, shape: str, rng: np.random.Generator) -> T
     if (thing is None) != (kind == "no"):
         raise ValueError(f"cannot ask a {kind!r} question about {shape!r}: the scene has {sorted(scene.shapes)}")
     if thing is None:
-        return Turn(kind, _choice(rng, _PRESENCE_QUESTIONS).format(shape), _choice(rng, _NO_ANSWERS).format(shape))
+        return SceneQuestion(
+            kind, _choice(rng, _PRESENCE_QUESTIONS).format(shape), _choice(rng, _NO_ANSWERS).format(shape)
+        )
     many = len(thing.cells) > 1
     noun = PLURAL[shape] if many else shape
     be = "are" if many else "is"
     match kind:
         case "yes":
             text = _choice(rng, _PRESENCE_QUESTIONS).format(shape)
-            return Turn(kind, text, _yes_answer(thing, rng))
+            return SceneQuestion(kind, text, _yes_answer(thing, rng))
         case "colour":
             text = _choice(rng, _COLOUR_QUESTIONS).format(noun, be=be)
-            return Turn(kind, text, f"The {noun} {be} {thing.colour}.")
+            return SceneQuestion(kind, text, f"The {noun} {be} {thing.colour}.")
         case "place":
             text = _choice(rng, _PLACE_QUESTIONS).format(noun, be=be)
-            return Turn(kind, text, f"The {noun} {be} {_places(thing, rng)}.")
+            return SceneQuestion(kind, text, f"The {noun} {be} {_places(thing, rng)}.")
         case "count":
             text = _choice(rng, _COUNT_QUESTIONS).format(PLURAL[shape])
-            return Turn(kind, text, f"There {be} {NUMBERS[len(thing.cells)]} {noun}.")
+            return SceneQuestion(kind, text, f"There {be} {NUMBERS[len(thing.cells)]} {noun}.")
         case _:
             raise ValueError(f"unknown question kind {kind!r}; choose yes, no, colour, place or count")
 

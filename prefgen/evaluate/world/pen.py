@@ -15,7 +15,7 @@ from prefgen.evaluate.world.truth import Box
 RGB = tuple[int, int, int]
 # RGB; RGBA with alpha 255 for what gives light itself, with less for what darkens or lightens the shapes below it.
 Fill = tuple[int, ...]
-Points = Sequence[tuple[float, float]]
+Points = str | Sequence[tuple[float, float]] | np.ndarray  # a string as in SVG: "0,10 12.5,30 40,10"
 
 PAINT: dict[str, RGB] = {
     "red": (204, 46, 42),
@@ -31,6 +31,12 @@ PAINT: dict[str, RGB] = {
     "grey": (150, 154, 160),
 }
 INK, CHALK = (34, 32, 38), (250, 248, 242)
+GLASS: RGB = (176, 212, 232)
+STEEL: RGB = (176, 180, 188)
+RUBBER: RGB = (46, 46, 52)
+WOOD: RGB = (150, 104, 62)
+GOLD: RGB = (222, 178, 72)
+LEAF: RGB = (70, 140, 66)
 SHADE, GLEAM = (10, 10, 40, 60), (255, 255, 255, 110)  # translucent
 ARC_POINTS, CURVE_POINTS = 26, 6  # of an oval; between two points of a curve
 
@@ -38,6 +44,12 @@ ARC_POINTS, CURVE_POINTS = 26, 6  # of an oval; between two points of a curve
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """Colour between two: ``share`` of the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def scaled(colour: RGB, shares: tuple[float, float, float]) -> RGB:
+    """Colour of which only a share of each channel is left."""
+    red, green, blue = (round(channel * share) for channel, share in zip(colour, shares, strict=True))
     return red, green, blue
 
 
@@ -65,14 +77,14 @@ class Sketch:
     contour: RGB
     front: int = 0
 
-    def at(self, box: Box, flipped: bool = False) -> list[tuple[list[float], Fill]]:
-        """The polygons in a box, as flat lists of coordinates."""
+    def at(self, box: Box, flipped: bool = False) -> list[tuple[np.ndarray, Fill]]:
+        """The polygons in a box, as flat arrays of coordinates."""
         left, top, right, bottom = box
         scale = np.array([right - left, bottom - top])
         offset = np.array([left, top])
         if flipped:
             scale, offset = np.array([left - right, bottom - top]), np.array([right, top])
-        return [((shape.points * scale + offset).ravel().tolist(), shape.fill) for shape in self.shapes]
+        return [((shape.points * scale + offset).ravel(), shape.fill) for shape in self.shapes]
 
 
 class Pen:
@@ -107,9 +119,9 @@ class Pen:
         """End the front of a container: what follows is its rim and inside."""
         self.front = len(self.shapes)
 
-    def polygon(self, points: Points | np.ndarray, fill: Fill) -> None:
+    def polygon(self, points: Points, fill: Fill) -> None:
         """Fill a polygon."""
-        self.shapes.append(Shape(np.asarray(points, dtype=np.float64), fill))
+        self.shapes.append(Shape(array(points), fill))
 
     def rect(self, x: float, y: float, width: float, height: float, fill: Fill, corner: float = 0.0) -> None:
         """Fill a rectangle with its top left corner at (x, y), with rounded corners."""
@@ -141,7 +153,7 @@ class Pen:
 
     def line(self, points: Points, width: float, fill: Fill) -> None:
         """Draw straight segments with round ends."""
-        for (x0, y0), (x1, y1) in pairwise(points):
+        for (x0, y0), (x1, y1) in pairwise(array(points)):
             turn = np.degrees(np.arctan2(y1 - y0, x1 - x0))
             ends = (
                 arc(x0, y0, width / 2, width / 2, turn + 90, turn + 270, steps=6),
@@ -161,6 +173,13 @@ class Pen:
 Painter = Callable[[Pen], None]
 
 
+def array(points: Points) -> np.ndarray:
+    """Points as float (n, 2)."""
+    if isinstance(points, str):
+        return np.array([pair.split(",") for pair in points.split()], dtype=np.float64)
+    return np.asarray(points, dtype=np.float64)
+
+
 def arc(
     x: float, y: float, rx: float, ry: float, start: float, stop: float, turn: float = 0.0, steps: int = ARC_POINTS
 ) -> np.ndarray:
@@ -172,9 +191,15 @@ def arc(
     )
 
 
+def around(x: float, y: float, rx: float, degrees: float, ry: float | None = None) -> tuple[float, float]:
+    """Point on a circle or ellipse, clockwise from the right."""
+    angle = np.radians(degrees)
+    return float(x + rx * np.cos(angle)), float(y + (rx if ry is None else ry) * np.sin(angle))
+
+
 def smooth(points: Points, closed: bool) -> np.ndarray:
     """Catmull-Rom curve through the points, float (n, 2)."""
-    knots = np.asarray(points, dtype=np.float64)
+    knots = array(points)
     if closed:
         knots = np.concatenate([knots[-1:], knots, knots[:2]])
     else:

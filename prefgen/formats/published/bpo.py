@@ -7,7 +7,7 @@ One JSON list or JSON Lines; a row has one good answer and several bad ones, eac
                      {"score": 0, "response": "A blue dog on a table.", "type": "mllm-hal"},
                      {"score": 0, "response": "A red cup, a fork and a lamp.", "type": "llm-hal"}]}
 
-Every answer of the highest score is chosen and stands against every answer of a lower one, side by side as `prefgen
+Every answer of the highest score is chosen and paired with every answer of a lower one, side by side as `prefgen
 join` puts them. The rejected answer's ``type`` is the pair's variant, and is kept in ``meta`` too. The licence is not
 stated; the pictures are those of LLaVA's and ShareGPT4V's data.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError
-from prefgen.formats.reading import Draft, import_set, needed, question
+from prefgen.formats.reading import PairDraft, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 from prefgen.sources.turns import transposed
@@ -38,7 +38,7 @@ class Bpo:
         return import_set(src, self.name, self.licence, self.source, _read)
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     used = ("image", "prompt", "completions")
     image, asked, completions = needed(columns, *used)
     if isinstance(completions, dict):
@@ -56,7 +56,7 @@ def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
             (response,) = needed(other, "response")
             kind = str(other.get("type") or "")
             rest = {name: value for name, value in other.items() if name not in ("response", "type", "score")}
-            yield Draft(
+            yield PairDraft(
                 question(asked, "prompt"),
                 image,
                 chosen,

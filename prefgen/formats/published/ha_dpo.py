@@ -29,7 +29,7 @@ from typing import Any, ClassVar, Literal
 
 from prefgen import sources
 from prefgen.errors import RowError, UsageError
-from prefgen.formats.reading import Draft, import_rows, needed, origin, question
+from prefgen.formats.reading import PairDraft, import_rows, needed, origin, question
 from prefgen.records import Dropped, Pair
 from prefgen.seeds import derive
 from prefgen.sources import SourceOptions
@@ -81,7 +81,7 @@ class HaDpo:
         rows = sources.renamed(found, self.source.columns, self.source.roles)
         return import_rows(rows, came_from, lambda columns: self._read(columns, images))
 
-    def _read(self, columns: Mapping[str, Any], images: Mapping[str, str]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any], images: Mapping[str, str]) -> Iterator[PairDraft]:
         image_id = str(needed(columns, "image_id")[0])
         image = images.get(image_id)
         if image is None:
@@ -93,9 +93,9 @@ class HaDpo:
         if columns.get("correct"):
             raise RowError("REJECTED_CORRECT", "the answer that would be rejected is correct")
         used = ("image_id", "question", "chosen", "reject")
-        yield Draft(question(asked), image, chosen, rejected, used, variant="pope", row_id=f"pope-{image_id}")
+        yield PairDraft(question(asked), image, chosen, rejected, used, variant="pope", row_id=f"pope-{image_id}")
 
-    def _described(self, image_id: str, image: str, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _described(self, image_id: str, image: str, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         chosen, rejected = needed(columns, "chosen", "rejected")
         if not (isinstance(chosen, list) and isinstance(rejected, list) and chosen and rejected):
             raise RowError("ROW_SHAPE", "chosen and rejected should be lists of descriptions")
@@ -106,7 +106,7 @@ class HaDpo:
             pairs = [(chosen[drawn[0]], rejected[drawn[1]])]
         used = ("image_id", "chosen", "rejected")
         for better, worse in pairs:
-            yield Draft(question(asked), image, better, worse, used, variant="desc", row_id=f"desc-{image_id}")
+            yield PairDraft(question(asked), image, better, worse, used, variant="desc", row_id=f"desc-{image_id}")
 
     def _draw(self, image_id: str, purpose: str, among: int) -> int:
         return derive(self.seed, image_id, 0, purpose) % among

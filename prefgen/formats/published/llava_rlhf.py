@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError
-from prefgen.formats.reading import Draft, import_set, messages, needed
+from prefgen.formats.reading import PairDraft, import_set, messages, needed
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -36,7 +36,7 @@ class LlavaRlhf:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         used = ("image", "conversations", "output_1", "output_2", "preference")
         image, said, first, second, preference = needed(columns, *used)
         if isinstance(said, list) and len(said) == 1 and isinstance(said[0], list):
@@ -45,7 +45,7 @@ class LlavaRlhf:
             raise RowError("ROW_SHAPE", f"preference should be 1 or 2, found {preference!r}")
         outputs = [_output(name, value) for name, value in (("output_1", first), ("output_2", second))]
         chosen, rejected = outputs if preference == 1 else outputs[::-1]
-        yield Draft(messages("conversations", said), image, chosen, rejected, used)
+        yield PairDraft(messages("conversations", said), image, chosen, rejected, used)
 
 
 def _output(name: str, value: object) -> str:

@@ -6,7 +6,7 @@ folder that holds it. A row is a pair of two answers that people ranked::
     {"image": "short/000123.jpg", "prompt": "How many cups are there?", "chosen": "Three.", "rejected": "Two.",
      "chosen_reason": "Right.", "rejected_reason": "One is overlooked.", "is_tie": false}
 
-As in the set's training code, ``<image>`` in a prompt is left out and the picture stands before it. Rows with a
+As in the set's training code, ``<image>`` in a prompt is left out and the picture comes before the text. Rows with a
 ``video`` are dropped, and so are those whose ``is_tie`` is true. Reasons, reference log-probabilities and
 ``mixed_up_image`` are kept in ``meta``. ``data.jsonl``, the rankings that the pairs were made of, is not read.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError, UsageError
-from prefgen.formats.reading import Draft, import_set, needed, question
+from prefgen.formats.reading import PairDraft, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -42,10 +42,12 @@ class MmRlhf:
         return import_set(str(path / FILE) if path.is_dir() else src, self.name, self.licence, self.source, _read)
 
 
-def _read(columns: Mapping[str, Any]) -> Iterator[Draft]:
+def _read(columns: Mapping[str, Any]) -> Iterator[PairDraft]:
     used = ("image", "prompt", "chosen", "rejected", "is_tie")
     asked, chosen, rejected = needed(columns, "prompt", "chosen", "rejected")
     if columns.get("is_tie"):
         raise RowError("ANSWER_TIE", "is_tie is true")
     (message,) = question(asked, "prompt")
-    yield Draft([(message[0], message[1].replace("<image>", "").strip())], columns.get("image"), chosen, rejected, used)
+    yield PairDraft(
+        [(message[0], message[1].replace("<image>", "").strip())], columns.get("image"), chosen, rejected, used
+    )

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError, UsageError
-from prefgen.formats.reading import Draft, import_set, messages, needed
+from prefgen.formats.reading import PairDraft, import_set, messages, needed
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -30,7 +30,7 @@ FILES = ("POVID_preference_data_for_VLLMs_version_1.json", "POVID_preference_dat
 
 
 @dataclass(frozen=True)
-class Povid:
+class PovidSet:
     """Reader of POVID and of sets in its form."""
 
     name: ClassVar[str] = "povid"
@@ -41,7 +41,7 @@ class Povid:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(_file(src), self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         used = ("image", "conversations", "rejected_conversations")
         image, said, worse = needed(columns, *used)
         *prompt, chosen = messages("conversations", said)
@@ -51,7 +51,7 @@ class Povid:
         for name, (role, _) in (("conversations", chosen), ("rejected_conversations", rejected)):
             if role != "assistant":
                 raise RowError("ROW_SHAPE", f"{name} should end with an answer, its last turn is the {role}'s")
-        yield Draft(prompt, image, chosen[1], rejected[1], used)
+        yield PairDraft(prompt, image, chosen[1], rejected[1], used)
 
 
 def _file(src: str) -> str:

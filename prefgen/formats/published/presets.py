@@ -3,7 +3,7 @@
 Tables 3 and 5 compare sets as published and subsampled to 5,000 pairs at random; which ones was not published, so the
 draw here is prefgen's own (``--seed``). Table 4 takes VLFeedback apart: all prompts or those of LLaVA's SFT data, the
 chosen answer by whichever model is ranked first, by GPT-4V or by LLaVA-1.5-7B. Its corrupted rejected answers are made
-in a further step: whatever wrote them, ``prefgen relabel --rejected-from`` swaps them in.
+in a further step: ``prefgen relabel --rejected-from`` puts them in, whichever model wrote them.
 
 The pattern for LLaVA's prompts is a guess at how their row ids start; ``--prompt-source`` sets another one.
 """

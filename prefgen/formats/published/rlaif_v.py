@@ -8,7 +8,7 @@ Parquet shards with embedded pictures. ``question`` has no ``<image>``, and ``id
      "image_path": "train2017/000000000017.jpg"}
 
 The variant for training adds ``logps``, a JSON string that is an object in newer files and a list in older ones; it
-is kept in ``meta`` as it stands.
+is kept in ``meta`` unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.formats.published.rlhf_v import named_image, origin_meta
-from prefgen.formats.reading import Draft, import_set, needed, question
+from prefgen.formats.reading import PairDraft, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -35,7 +35,7 @@ class RlaifV:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         asked, chosen, rejected = needed(columns, "question", "chosen", "rejected")
         used = ("image", "question", "chosen", "rejected")
-        yield Draft(question(asked), named_image(columns), chosen, rejected, used, meta=origin_meta(columns))
+        yield PairDraft(question(asked), named_image(columns), chosen, rejected, used, meta=origin_meta(columns))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError
-from prefgen.formats.reading import Draft, decoded, import_set, needed, question
+from prefgen.formats.reading import PairDraft, decoded, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -35,13 +35,13 @@ class RlhfV:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         text = decoded("text", columns.get("text")) or columns
         if not isinstance(text, Mapping):
             raise RowError("ROW_SHAPE", f"text should hold an object, found {type(text).__name__}")
         asked, chosen, rejected = needed(text, "question", "chosen", "rejected")
         used = ("image", "text", "question", "chosen", "rejected")
-        yield Draft(question(asked), named_image(columns), chosen, rejected, used, meta=origin_meta(columns))
+        yield PairDraft(question(asked), named_image(columns), chosen, rejected, used, meta=origin_meta(columns))
 
 
 def named_image(columns: Mapping[str, Any]) -> object:

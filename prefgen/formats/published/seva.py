@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from prefgen.formats.reading import Draft, import_set, needed, question
+from prefgen.formats.reading import PairDraft, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 
@@ -28,7 +28,7 @@ class Seva:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         used = ("image_id", "question", "chosen", "reject")
         image, asked, chosen, rejected = needed(columns, *used)
-        yield Draft(question(asked), image, chosen, rejected, used)
+        yield PairDraft(question(asked), image, chosen, rejected, used)

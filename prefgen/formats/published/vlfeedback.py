@@ -27,8 +27,8 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from prefgen.errors import RowError, UsageError
-from prefgen.formats.rating import Pairing, Rated, check, paired, params
-from prefgen.formats.reading import Draft, decoded, import_set, needed, question
+from prefgen.formats.rating import Pairing, RatedAnswer, check, paired, params
+from prefgen.formats.reading import PairDraft, decoded, import_set, needed, question
 from prefgen.records import Dropped, Pair
 from prefgen.sources import SourceOptions
 from prefgen.sources.turns import transposed
@@ -74,7 +74,7 @@ class VLFeedback:
         """The pairs of `src`, streamed, images not loaded."""
         return import_set(src, self.name, self.licence, self.source, self._read, self.seed)
 
-    def _read(self, columns: Mapping[str, Any]) -> Iterator[Draft]:
+    def _read(self, columns: Mapping[str, Any]) -> Iterator[PairDraft]:
         row_id, asked, completions = needed(columns, "id", "prompt", "completions")
         if isinstance(completions, dict):
             completions = transposed("completions", completions)
@@ -93,7 +93,7 @@ class VLFeedback:
         if not pairs:
             raise RowError("ROW_FILTERED", f"the best answer is not by --chosen-model {self.chosen_model}")
         for chosen, rejected in pairs:
-            yield Draft(
+            yield PairDraft(
                 question(asked, "prompt"),
                 columns.get("img_path") or columns.get("image") or f"{row_id}.jpg",
                 chosen.response,
@@ -103,7 +103,7 @@ class VLFeedback:
                 params=params(chosen, rejected),
             )
 
-    def _rated(self, item: object) -> Rated | None:
+    def _rated(self, item: object) -> RatedAnswer | None:
         """An answer with its rating, or None if it has none."""
         if not isinstance(item, dict):
             raise RowError("ROW_SHAPE", f"completions should hold objects, found {type(item).__name__}")
@@ -115,7 +115,7 @@ class VLFeedback:
         except (TypeError, KeyError, ValueError):  # "N/A", null, or an aspect that was never rated
             return None
         score = sum(ratings) / len(ratings)
-        return Rated(response, score, str(model)) if 0 <= score <= 10 else None  # NaN is in no range
+        return RatedAnswer(response, score, str(model)) if 0 <= score <= 10 else None  # NaN is in no range
 
 
 def _matches(name: str, pattern: str) -> bool:

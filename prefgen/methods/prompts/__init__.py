@@ -19,7 +19,18 @@ from prefgen.records import Role, Sample, Turn
 
 _TURN = re.compile(r"^=== (system|user|assistant) ===[ \t]*\n", re.MULTILINE)
 _SIZE_MAX = 1 << 20
-NAMES = ("corrupt", "corrupt-text", "rank", "rank-text", "claims", "sentence", "mmhal", "llava-bench")
+NAMES = (
+    "corrupt",
+    "corrupt-text",
+    "revise",
+    "revise-text",
+    "rank",
+    "rank-text",
+    "claims",
+    "sentence",
+    "mmhal",
+    "llava-bench",
+)
 """The prompts that are part of prefgen."""
 
 

@@ -14,7 +14,7 @@ from prefgen.engines.chat.call import Trouble
 from prefgen.engines.chat.config import JudgeConfig, Patience
 from prefgen.engines.chat.exchange import Exchange
 from prefgen.engines.chat.ledger import Ledger
-from prefgen.engines.chat.limits import Rate, Window
+from prefgen.engines.chat.limits import RateLimit, Window
 from prefgen.engines.chat.money import Price, prompt_bound
 from prefgen.errors import BudgetReached, ModelUnreachable, RowError
 from prefgen.records import Turn
@@ -199,7 +199,7 @@ def test_a_429_storm_is_survived_by_asking_less() -> None:
 def test_requests_and_tokens_are_spread_over_the_minute() -> None:
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
-        requests, tokens = Rate(60), Rate(600)
+        requests, tokens = RateLimit(60), RateLimit(600)
         for _ in range(31):
             await requests.take(1)
         after_requests = loop.time()

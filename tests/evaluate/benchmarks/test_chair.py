@@ -7,7 +7,7 @@ import pytest
 
 from prefgen.errors import UsageError
 from prefgen.evaluate.benchmarks import chair, coco_objects
-from prefgen.evaluate.benchmarks.coco_objects import Vocabulary, own, singular
+from prefgen.evaluate.benchmarks.coco_objects import ObjectWords, own, singular
 
 CATEGORIES = ["person", "dog", "dining table", "hot dog", "tv"]
 
@@ -98,7 +98,7 @@ def test_words_of_ones_own(tmp_path: Path) -> None:
     assert words.mentions("Two love seats and a cottage with a dog.") == ["couch", "house"]
     assert words.name == "words.txt"
     with pytest.raises(UsageError, match="'sofa' names couch and bed"):
-        Vocabulary({"couch": ["sofa"], "bed": ["sofa"]}, "mine")
+        ObjectWords({"couch": ["sofa"], "bed": ["sofa"]}, "mine")
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(UsageError, match="holds no words"):
         coco_objects.read(tmp_path / "empty.txt")
@@ -107,7 +107,7 @@ def test_words_of_ones_own(tmp_path: Path) -> None:
 def test_a_category_without_words_names_the_option(tmp_path: Path) -> None:
     instances, _ = coco_files(tmp_path, {1: ["dog"]}, {})
     with pytest.raises(UsageError, match=r"category 'person' .* --synonyms"):
-        chair.truth([instances], [], Vocabulary({"dog": []}, "mine"))
+        chair.truth([instances], [], ObjectWords({"dog": []}, "mine"))
 
 
 @pytest.mark.parametrize(

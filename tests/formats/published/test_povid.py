@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prefgen.errors import UsageError
-from prefgen.formats.published.povid import FILES, Povid
+from prefgen.formats.published.povid import FILES, PovidSet
 from prefgen.images import ImageRoot, load
 from prefgen.records import Slot, Turn
 from tests.formats.written import image_of, pairs, picture, povid_row, reasons, told, write_json
@@ -14,7 +14,7 @@ ASKED = (Turn("user", (Slot.IMAGE, "Describe this image.")),)
 
 
 def test_a_row_becomes_a_pair(tmp_path: Path) -> None:
-    (pair,) = pairs(Povid(), write_json(tmp_path / "povid.json", [povid_row(4)]))
+    (pair,) = pairs(PovidSet(), write_json(tmp_path / "povid.json", [povid_row(4)]))
     assert told(pair) == (ASKED, "4 people sit on a wall.", "11 people sit on a wall.")
     assert (pair.method, pair.sample.licence) == ("povid", "cc-by-4.0")
     assert (pair.sample.source, pair.sample.source_id) == ("povid.json", "COCO_train2014_000000000004")
@@ -24,7 +24,7 @@ def test_a_row_becomes_a_pair(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["", "data/coco", "elsewhere", "coco/train2014"])
 def test_the_folder_that_stands_in_the_path_as_well_is_no_obstacle(tmp_path: Path, folder: str) -> None:
-    (pair,) = pairs(Povid(), write_json(tmp_path / "povid.json", [povid_row(4)]))
+    (pair,) = pairs(PovidSet(), write_json(tmp_path / "povid.json", [povid_row(4)]))
     path = tmp_path / (folder or "data/coco") / "COCO_train2014_000000000004.jpg"
     path.parent.mkdir(parents=True)
     path.write_bytes(picture().data)
@@ -35,17 +35,17 @@ def test_the_folder_that_stands_in_the_path_as_well_is_no_obstacle(tmp_path: Pat
 @pytest.mark.parametrize("name", FILES)
 def test_a_folder_may_hold_the_file_under_its_new_or_its_old_name(tmp_path: Path, name: str) -> None:
     write_json(tmp_path / name, [povid_row()])
-    assert len(pairs(Povid(), str(tmp_path))) == 1
+    assert len(pairs(PovidSet(), str(tmp_path))) == 1
 
 
 def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"version_1\.json"):
-        list(Povid()(str(tmp_path)))
+        list(PovidSet()(str(tmp_path)))
 
 
 def test_unknown_columns_are_kept(tmp_path: Path) -> None:
     rows = [povid_row(hallucinated=["wall"], score=0.5, idx=7)]
-    (pair,) = pairs(Povid(), write_json(tmp_path / "povid.json", rows))
+    (pair,) = pairs(PovidSet(), write_json(tmp_path / "povid.json", rows))
     assert pair.sample.meta == {"hallucinated": ["wall"], "score": 0.5, "idx": 7}
 
 
@@ -63,7 +63,7 @@ def test_bad_rows_are_dropped_with_a_reason(tmp_path: Path) -> None:
         povid_row(7, image=["a.jpg", "b.jpg"]),
         povid_row(8, conversations=asked, rejected_conversations=asked),
     ]
-    assert reasons(Povid(), write_json(tmp_path / "povid.json", rows)) == [
+    assert reasons(PovidSet(), write_json(tmp_path / "povid.json", rows)) == [
         "DUPLICATE",
         "ROW_SHAPE",
         "TEXT_ONLY",
@@ -78,4 +78,4 @@ def test_bad_rows_are_dropped_with_a_reason(tmp_path: Path) -> None:
 
 def test_another_set_is_recognised_as_another_set(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"SCHEMA.*povid.*rejected_conversations"):
-        list(Povid()(write_json(tmp_path / "x.json", [{"question": "a", "chosen": "b"}] * 3)))
+        list(PovidSet()(write_json(tmp_path / "x.json", [{"question": "a", "chosen": "b"}] * 3)))

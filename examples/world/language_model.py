@@ -1,0 +1,305 @@
+"""Stage 2 of the training: projector and language model on the frozen tower's features of a fixed pool of pictures.
+
+A picture takes 144 tokens and an answer about ten, so that several conversations are packed behind one picture: each
+sees the picture and itself, at the positions that it would have alone. Text is written anew for every pass through the
+pool; the loss is on answers only, each with its ``</s>``.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pictures import PATCHES, Pictures
+from scene_model import answer_labels, learn_tokenizer, make_processor
+from torch import nn
+from torch.nn import functional
+from tower import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    PATCH_SIZE,
+    batches,
+    cosine,
+    elapsed,
+    pixel_values,
+    resume,
+    save_checkpoint,
+    tower_config,
+)
+from transformers import (
+    CLIPVisionModel,
+    GenerationConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from prefgen.evaluate.scenes.measure import responder
+from prefgen.evaluate.world.claims import mentions
+from prefgen.evaluate.world.language import DETAIL_QUESTIONS, Mix, Turn, conversation, question
+from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
+
+log = logging.getLogger(__name__)
+
+IMAGE_TOKENS = PATCHES * PATCHES
+VOCABULARY_SIZE = 1024
+CORPUS_SCENES = 3000
+QUESTIONS = Mix(detail=0.0, brief=0.12, more=(1, 2))
+
+
+@dataclass(frozen=True)
+class LanguageRecipe:
+    """Stage 2: projector and language model.
+
+    Attributes:
+        tokens: Longest sequence of a picture and its conversations.
+        second_caption: Probability of a second caption of a picture.
+    """
+
+    steps: int = 2400
+    batch_size: int = 8
+    learning_rate: float = 1.0e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 100
+    tokens: int = 448
+    second_caption: float = 0.4
+
+
+def train_tokenizer(scenes: Sequence[Scene]) -> PreTrainedTokenizerFast:
+    """Learn the BPE on conversations about some scenes."""
+
+    def corpus() -> Iterator[str]:
+        for scene in scenes[:CORPUS_SCENES]:
+            for turns in conversations(scene, np.random.default_rng([scene.seed, scene.index, TEXT_STREAM]), 1.0):
+                yield "USER: \n" + "USER: ".join(f"{turn.question} ASSISTANT: {turn.answer}" for turn in turns)
+
+    return learn_tokenizer(corpus(), VOCABULARY_SIZE)
+
+
+def processor_of(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """The processor of the model."""
+    return make_processor(tokenizer, IMAGE_SIZE, PATCH_SIZE, IMAGE_MEAN, IMAGE_STD)
+
+
+def new_model(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """An untrained projector and language model on top of a trained vision tower, which is frozen."""
+    special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text_config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=160,
+        intermediate_size=448,
+        num_hidden_layers=4,
+        num_attention_heads=5,
+        num_key_value_heads=5,
+        max_position_embeddings=1024,
+        tie_word_embeddings=False,
+        **special,
+    )
+    config = LlavaConfig(
+        vision_config=tower_config(),
+        text_config=text_config,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=IMAGE_TOKENS,
+        vision_feature_layer=-1,  # the tower is trained for this model, so its last layer is the useful one
+        vision_feature_select_strategy="default",
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.vision_tower.requires_grad_(False)
+    model.generation_config = GenerationConfig(do_sample=False, **special)
+    return model
+
+
+@torch.no_grad()
+def features_of(tower: CLIPVisionModel, pixels: np.ndarray, path: Path) -> np.ndarray:
+    """The tower's last hidden state of every picture without the class token, (N, 144, D) in half precision."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        shape = (len(pixels), IMAGE_TOKENS, tower.config.hidden_size)
+        kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        for start in range(0, len(pixels), 64):
+            hidden = tower(pixel_values(pixels[start : start + 64])).last_hidden_state[:, 1:]
+            kept[start : start + 64] = hidden.half().numpy()
+        kept.flush()
+        partial.rename(path)
+    return np.load(path, mmap_mode="r")
+
+
+def conversations(scene: Scene, rng: np.random.Generator, second_caption: float) -> Iterator[list[Turn]]:
+    """Conversations about a scene: a caption, perhaps a second one, then questions without end."""
+    yield [question(scene, "detail", rng)]
+    if rng.random() < second_caption:
+        yield [question(scene, "detail", rng)]
+    for _ in range(12):
+        yield conversation(scene, rng, QUESTIONS)
+
+
+def plain_chat(turns: Sequence[Turn]) -> str:
+    """The conversation as the chat template writes it; written out, because the template is 50 times as slow."""
+    first, *more = turns
+    text = f"USER: <image>\n{first.question} ASSISTANT: {first.answer}</s>"
+    return text + "".join(f"USER: {turn.question} ASSISTANT: {turn.answer}</s>" for turn in more)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch of pictures with their conversations.
+
+    Attributes:
+        input_ids, labels: (B, T); a label is the id of its own position. positions: (B, T).
+        mask: 0 where a position may be attended to, else a large negative number, (B, 1, T, T).
+        image_start: Position of the first image token.
+    """
+
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    image_start: int
+
+
+def pack(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Sequence[str]], tokens: int) -> Packed:
+    """Pack the conversations of each picture behind it, as many as there is room for."""
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    encoded = tokenizer([text for each in texts for text in each])["input_ids"]
+    at = encoded[0].index(image)
+    head = encoded[0][:at] + [image] * IMAGE_TOKENS
+    ids = torch.full((len(texts), tokens), int(tokenizer.pad_token_id))
+    owner = torch.full((len(texts), tokens), -1)  # of each position: 0 for the picture, 1, 2 ... for a conversation
+    positions = torch.zeros_like(ids)
+    ids[:, : len(head)], owner[:, : len(head)] = torch.tensor(head), 0
+    positions[:, : len(head)] = torch.arange(len(head))
+    labels = torch.full_like(ids, -100)
+    number, longest = 0, 0
+    for row, each in enumerate(texts):
+        end = len(head)
+        for place in range(len(each)):
+            tail = torch.tensor(encoded[number + place][at + 1 :])
+            if end + len(tail) > tokens:
+                continue
+            here = slice(end, end + len(tail))
+            ids[row, here], owner[row, here] = tail, place + 1
+            positions[row, here] = torch.arange(len(head), len(head) + len(tail))
+            labels[row, here] = answer_labels(tokenizer, tail[None])[0]
+            end += len(tail)
+        number += len(each)
+        longest = max(longest, end)
+    width = min(tokens, -(-longest // 16) * 16)
+    ids, owner, positions, labels = (each[:, :width] for each in (ids, owner, positions, labels))
+    seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
+    seen &= torch.ones(width, width, dtype=torch.bool).tril()
+    mask = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill(~seen, -1e9)
+    return Packed(ids, labels, positions, mask[:, None], at)
+
+
+def loss_of(model: LlavaForConditionalGeneration, packed: Packed, features: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the labelled tokens. ``features``: (B, 144, D)."""
+    embedded = model.get_input_embeddings()(packed.input_ids)
+    start = packed.image_start
+    image = model.model.multi_modal_projector(features)
+    inputs = torch.cat([embedded[:, :start], image.to(embedded), embedded[:, start + IMAGE_TOKENS :]], dim=1)
+    hidden = model.model.language_model(
+        inputs_embeds=inputs, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
+    ).last_hidden_state
+    labelled = packed.labels[:, 1:] >= 0
+    logits = model.lm_head(hidden[:, :-1][labelled]).float()
+    return functional.cross_entropy(logits, packed.labels[:, 1:][labelled])
+
+
+def train_language(
+    model: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    pictures: Pictures,
+    features: np.ndarray,
+    validation: Pictures | None,
+    recipe: LanguageRecipe,
+    seed: int,
+    checkpoint: Path,
+    every: int = 100,
+    stop_after: int | None = None,
+) -> None:
+    """Train projector and language model, or go on from a checkpoint.
+
+    Args:
+        validation: Pictures of which quick figures are logged with every fourth checkpoint.
+        every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    done = resume(checkpoint, parts)
+    start, losses = (time.monotonic(), time.process_time()), []
+    indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
+    for step in range(done + 1, (stop_after or recipe.steps) + 1):
+        model.train()
+        chosen = next(indices)
+        rng = np.random.default_rng([seed, step, TEXT_STREAM])
+        texts = [
+            [plain_chat(turns) for turns in conversations(pictures.scenes[index], rng, recipe.second_caption)]
+            for index in chosen
+        ]
+        packed = pack(tokenizer, texts, recipe.tokens)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(
+                model, packed, torch.from_numpy(features[np.sort(chosen)]).float()[np.argsort(np.argsort(chosen))]
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if step % 50 == 0:
+            count = int((packed.labels >= 0).sum())
+            mean, cost = sum(losses[-50:]) / len(losses[-50:]), elapsed(start)
+            log.info("language %d/%d loss %.4f, %d tokens (%s)", step, recipe.steps, mean, count, cost)
+        if step % every == 0 or step in (recipe.steps, stop_after):
+            save_checkpoint(checkpoint, step, parts)
+            if validation is not None and (step % (4 * every) == 0 or step == recipe.steps):
+                log.info("  %s", quick_figures(model.eval(), tokenizer, validation))
+    model.eval()
+
+
+def quick_figures(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, pictures: Pictures) -> str:
+    """Recall, CHAIR_i and answers about presence on the first scenes of a pool, with one caption."""
+    from PIL import Image
+
+    respond = responder(model, processor_of(tokenizer))
+    shown = [Image.fromarray(pixels) for pixels in pictures.pixels]
+    captions = respond(shown, [DETAIL_QUESTIONS[0]] * len(shown), 160)
+    found = right = mentioned = invented = 0
+    for scene, caption in zip(pictures.scenes, captions, strict=True):
+        named = mentions(caption)
+        mentioned, invented = mentioned + len(named), invented + sum(kind not in scene.kinds for kind in named)
+        found, right = found + len(scene.kinds), right + len(scene.kinds & set(named))
+    asked = [
+        question(scene, kind, rng, about)
+        for scene in pictures.scenes
+        for rng in [scene.rng(TEXT_STREAM)]
+        for kind, about in (
+            ("yes", sorted(scene.kinds)[int(rng.integers(len(scene.kinds)))]),
+            (
+                "no",
+                [name for name in KINDS if name not in scene.kinds][int(rng.integers(len(KINDS) - len(scene.kinds)))],
+            ),
+        )
+    ]
+    replies = respond([each for each in shown for _ in range(2)], [turn.question for turn in asked], 3)
+    yes, no = (
+        np.mean(
+            [reply.lower().startswith(kind) for turn, reply in zip(asked, replies, strict=True) if turn.kind == kind]
+        )
+        for kind in ("yes", "no")
+    )
+    return (
+        f"recall {right / found:.3f} chair_i {invented / max(1, mentioned):.3f} present {yes:.3f} absent {no:.3f} "
+        f"words {np.mean([len(caption.split()) for caption in captions]):.1f} | {captions[0]}"
+    )
