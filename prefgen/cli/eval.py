@@ -19,6 +19,7 @@ from prefgen.evaluate.benchmarks.options import (
     ChairOptions,
     JudgingOptions,
     LlavaBenchOptions,
+    LmmsOptions,
     MmhalOptions,
     PopeOptions,
     QuestionFile,
@@ -150,6 +151,67 @@ def llava_bench(
 
     at = _answering(options, engine, given.given)
     _show(run.llava_bench(at, _judging(judging, asked), given.questions, beside.context, beside.reference), options)
+
+
+@evaluations.command()
+@command
+def lmms(
+    ctx: typer.Context,
+    options: Annotated[
+        BenchmarkOptions,
+        only(
+            *("output", "limit", "model", "json", "quiet"),
+            limit={"help": "Use the first N questions of a task."},
+            model={"required": True},
+        ),
+    ],
+    own: LmmsOptions,
+    engine: Annotated[
+        Draft[EngineConfig],
+        only(
+            "revision",
+            "base_model",
+            "device",
+            "dtype",
+            "batch_size",
+            batch_size={"help": "Of lmms-eval.", "default": 1},
+        ),
+    ],
+) -> None:
+    """Benchmarks of lmms-eval (TextVQA, GQA, MM-Vet …), in its own environment.
+
+    Each task is run once; the same command continues. Its answers and figures are read, and empty answers counted.
+
+    Example: prefgen eval lmms --python V/bin/python --tasks textvqa_val,gqa -m aligned -o lmms
+    """
+    from prefgen.console import Console
+    from prefgen.evaluate.benchmarks import lmms as lmms_
+    from prefgen.evaluate.benchmarks import render
+    from prefgen.signals import Interrupts
+
+    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    asked = lmms_.LmmsJob(
+        options.output,
+        own.python,
+        own.tasks.split(","),
+        engine.make(model=options.model),
+        own.family,
+        own.arguments,
+        own.include,
+        options.limit,
+    )
+    with Interrupts(finishing="") as interrupts:
+        found = lmms_.evaluate(asked, lambda line: console.print(line, markup=False), interrupts.check)
+    for name, count in found["empty_answers"].items():
+        if count:
+            console.print(f"{name}: {count:,} of {found['questions'][name]:,} answers are empty", style="yellow")
+    for beginning, what in lmms_.WRONG_FIGURES.items():
+        if any(task.startswith(beginning) for task in asked.tasks):
+            console.print(f"{beginning}: lmms-eval {what}", style="yellow", markup=False)
+    if options.json:
+        Console().print_json(data=found)
+        return
+    Console().print(render.lmms(found))
 
 
 @evaluations.command()

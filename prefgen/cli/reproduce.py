@@ -39,7 +39,7 @@ def reproduce(
         return
     if recipe is None:
         raise UsageError("name a recipe, or list them with --list")
-    request = given.request(recipes.load(recipe))
+    request = given.request(recipes.load(recipe, given.scale))
     request.check()
     steps = running.steps(request)
     for step in steps:

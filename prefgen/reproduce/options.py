@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prefgen.addresses import on_disk
 from prefgen.demo import FOLDER
@@ -37,15 +37,16 @@ class ReproduceOptions:
         panel=DATA,
         callback=on_disk,
     )
-    scale: str = option("paper", help="Sizes", choices=("paper", "tiny"), panel=RUN)
+    scale: Literal["paper", "tiny"] = option("paper", help="Sizes", panel=RUN)
     input: str = option("", "--input", "-i", help="SFT rows: file, folder or Hub id.", panel=DATA)
-    image_root: str = option("", help="Folder of the pictures.", panel=DATA)
+    image_root: Sequence[str] = option((), help="Folder of the pictures; repeatable.", panel=DATA)
     sets: Sequence[str] = option((), "--set", help="NAME=FILE of a preference set; repeatable.", panel=DATA)
     evaluations: Sequence[str] = option(
         (), "--eval", help="A benchmark: 'pope --questions FILE …'; repeatable.", panel=DATA
     )
     model: str = option("", "--model", "-m", help="Model to align: folder or Hub id.", panel=MODELS)
     annotator: str = option("", help="Model that compares answers; else --model.", panel=MODELS)
+    judge: str = option("", help="Judge that corrupts answers, with options: 'gpt-4o --max-cost 50'.", panel=MODELS)
     train: str = option("", help="Options of every training command, such as '--beta 0.2'.", panel=RUN)
     list: bool = option(False, help="List the recipes.", panel=RUN)
     dry_run: bool = option(False, help="Print the commands and run none.", panel=RUN)
@@ -63,22 +64,19 @@ class ReproduceOptions:
         from prefgen.reproduce.running import Request  # with YAML: not for the help
 
         tiny = self.scale == "tiny"
-        if not tiny and not (self.input and self.model and (self.evaluations or recipe.together)):
-            raise UsageError(
-                "--scale paper needs --input, --model and at least one --eval; --scale tiny needs none of them"
-            )
         sets = [each.partition("=") for each in self.sets]
         if wrong := next((name for name, sign, file in sets if not (name and sign and file)), None):
             raise UsageError(f"--set {wrong}: give NAME=FILE")
         return Request(
             recipe,
-            "tiny" if tiny else "paper",
+            self.scale,
             self.output,
-            self.model or str(FOLDER / "model"),
-            self.input or str(FOLDER / "llava_instruct.json"),
+            self.model or (str(FOLDER / "model") if tiny else ""),
+            self.input or (str(FOLDER / "llava_instruct.json") if tiny else ""),
             self.image_root,
             {name: file for name, _, file in sets},
-            self.evaluations or ("scenes --limit 40",),
+            self.evaluations or (("scenes --limit 20",) if tiny else ()),
             self.annotator,
+            self.judge,
             self.train,
         )

@@ -126,3 +126,19 @@ class ScenesOptions:
 
     limit: int = option(600, help="Use the first N of the 600 held-out scenes.", panel=DATA)
     scenes: Path | None = option(None, help="", panel=None, hidden=True)
+
+
+@dataclass(frozen=True)
+class LmmsOptions:
+    """Options of benchmarks that lmms-eval measures.
+
+    Attributes:
+        python: interpreter of its environment. family: name of the model's class there.
+        arguments: of that class. include: folder of further tasks.
+    """
+
+    python: Path = option(Path(), help="Python of the environment that has lmms-eval.", panel=RUN, required=True)
+    tasks: str = option("", help="Its tasks: textvqa_val,gqa,mmvet.", panel=DATA, required=True)
+    include: Path | None = option(None, "--include-path", help="Folder of tasks of your own.", panel=DATA)
+    family: str = option("", "--lmms-model", help="Name of the model's class there; else by its type.", panel=MODELS)
+    arguments: str = option("", "--model-args", help="More arguments of that class: name=value,….", panel=MODELS)
