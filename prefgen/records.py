@@ -138,6 +138,21 @@ class Sample:
         return _loaded(self.images, self.id)
 
 
+@dataclass(frozen=True)
+class StoredSample(Sample):
+    """The sample of a pair of a finished run, with what is rejected; its `answer` is the chosen one.
+
+    Attributes:
+        rejected_images: as in `Pair`.
+        run, row: place of the pair: the number of the run among those that are read, and of the row in it.
+    """
+
+    rejected: str = ""
+    rejected_images: tuple[Image | ImageRef, ...] = ()
+    run: int = 0
+    row: int = 0
+
+
 def _loaded(images: tuple[Image | ImageRef, ...], sample: str) -> tuple[Image, ...]:
     for image in images:
         if not isinstance(image, Image):

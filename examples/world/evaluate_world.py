@@ -17,7 +17,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from prefgen.evaluate.benchmarks import chair, pope
-from prefgen.evaluate.benchmarks.coco_objects import Vocabulary
+from prefgen.evaluate.benchmarks.coco_objects import ObjectWords
 from prefgen.evaluate.benchmarks.files import Question
 from prefgen.evaluate.benchmarks.intervals import drawn, intervals, share
 from prefgen.evaluate.scenes.measure import Responder, responder
@@ -42,7 +42,7 @@ def figures(respond: Responder, scenes: Sequence[Scene]) -> dict[str, Any]:
     """All figures of a model."""
     pictures = [photo(scene) for scene in scenes]
     shown = {file_name(scene): picture for scene, picture in zip(scenes, pictures, strict=True)}
-    words = Vocabulary({name: [kind.plural] for name, kind in KINDS.items()}, "world")
+    words = ObjectWords({name: [kind.plural] for name, kind in KINDS.items()}, "world")
     told = respond(pictures, [DETAIL_QUESTIONS[0]] * len(scenes), CAPTION_TOKENS)
     found: dict[str, Any] = {
         "chair": chair.score(

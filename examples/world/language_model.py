@@ -217,13 +217,19 @@ def train_language(
     tokenizer: PreTrainedTokenizerFast,
     pictures: Pictures,
     features: np.ndarray,
-    validation: Pictures,
+    validation: Pictures | None,
     recipe: LanguageRecipe,
     seed: int,
     checkpoint: Path,
     every: int = 200,
+    stop_after: int | None = None,
 ) -> None:
-    """Train projector and language model, or go on from a checkpoint."""
+    """Train projector and language model, or go on from a checkpoint.
+
+    Args:
+        validation: Pictures of which quick figures are logged with each checkpoint.
+        every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
     schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps)
@@ -231,7 +237,7 @@ def train_language(
     done = resume(checkpoint, parts)
     start, losses = (time.monotonic(), time.process_time()), []
     indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
-    for step in range(done + 1, recipe.steps + 1):
+    for step in range(done + 1, (stop_after or recipe.steps) + 1):
         model.train()
         chosen = next(indices)
         rng = np.random.default_rng([seed, step, TEXT_STREAM])
@@ -254,9 +260,10 @@ def train_language(
             count = int((packed.labels >= 0).sum())
             mean, cost = sum(losses[-50:]) / len(losses[-50:]), elapsed(start)
             log.info("language %d/%d loss %.4f, %d tokens (%s)", step, recipe.steps, mean, count, cost)
-        if step % every == 0 or step == recipe.steps:
+        if step % every == 0 or step in (recipe.steps, stop_after):
             save_checkpoint(checkpoint, step, parts)
-            log.info("  %s", quick_figures(model.eval(), tokenizer, validation))
+            if validation is not None:
+                log.info("  %s", quick_figures(model.eval(), tokenizer, validation))
     model.eval()
 
 

@@ -53,7 +53,7 @@ def pools(seed: int) -> dict[str, Pool]:
     return {
         "vision": Pool("vision", CROWDED, 1_000_003 + seed, 16_000),
         "validation": Pool("validation", UNBIASED, 2_000_003 + seed, 100),
-        "language": Pool("language", TRAINING, seed, 20_000),
+        "language": Pool("language", TRAINING, seed, 14_000),
     }
 
 

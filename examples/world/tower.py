@@ -34,9 +34,9 @@ MIDDLE_WEIGHT, SCENE_WEIGHT = 4.0, 0.2
 class TowerRecipe:
     """Stage 1: the vision tower alone."""
 
-    steps: int = 1600
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
+    steps: int = 2200
+    batch_size: int = 32
+    learning_rate: float = 1.2e-3
     weight_decay: float = 0.05
     warmup_steps: int = 100
 
@@ -159,9 +159,19 @@ def mirrored(pixels: np.ndarray, labels: Labels, flip: np.ndarray) -> tuple[np.n
 
 
 def train_tower(
-    pictures: Pictures, validation: Pictures, recipe: TowerRecipe, seed: int, checkpoint: Path, every: int = 200
+    pictures: Pictures,
+    validation: Pictures,
+    recipe: TowerRecipe,
+    seed: int,
+    checkpoint: Path,
+    every: int = 200,
+    stop_after: int | None = None,
 ) -> CLIPVisionModel:
-    """Train a fresh vision tower, or go on from a checkpoint."""
+    """Train a fresh vision tower, or go on from a checkpoint.
+
+    Args:
+        every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
+    """
     torch.manual_seed(seed)
     tower = CLIPVisionModel._from_config(tower_config(), attn_implementation="eager")  # in training, faster than SDPA
     heads = Heads(tower.config.hidden_size)
@@ -173,7 +183,7 @@ def train_tower(
     start = time.monotonic(), time.process_time()
     indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
     tower.train()
-    for step in range(done + 1, recipe.steps + 1):
+    for step in range(done + 1, (stop_after or recipe.steps) + 1):
         chosen = next(indices)
         flip = np.random.default_rng([seed, step]).random(len(chosen)) < 0.5
         pixels, labels = mirrored(pictures.pixels[chosen], take(truth, chosen), flip)
@@ -188,7 +198,7 @@ def train_tower(
         if step % 50 == 0:
             told = " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
             log.info("tower %d/%d %s (%s)", step, recipe.steps, told, elapsed(start))
-        if step % every == 0 or step == recipe.steps:
+        if step % every == 0 or step in (recipe.steps, stop_after):
             log.info("  %s", told_detection(tower, heads, validation, seen))
             save_checkpoint(
                 checkpoint, step, {"tower": tower, "heads": heads, "optimizer": optimizer, "schedule": schedule}

@@ -37,7 +37,9 @@ The method `bdhs` is Bias-Driven Hallucination Sampling of [arXiv 2407.02477](ht
 `povid-style` the teacher-forced distortion described there; $baselines are simpler
 ways in which a model writes a worse answer. `image-pairs` keeps the answer and rejects a distorted picture
 (`rejected_images`). `corrupt` is a chat model's corruption of the preferred answer, `rank` a worse one among several
-answers of a model. Any other method is the published set, or the form, that a pair was imported from.
+answers of a model, `sentences` a model's invented next sentence beside a verified one. With `revise`, a model's own
+answer is the worse one and a chat model's repair of it the preferred one. Any other method is the published set, or the
+form, that a pair was imported from.
 
 ## Samples
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,9 @@ def lock(ctx: typer.Context, changed: Mapping[str, Any] | None = None) -> str:
     }
     heading = f"# prefgen {prefgen.__version__}, prefgen {ctx.info_name}\n"
     if "config_file" in ctx.params:
-        heading = f"# prefgen {prefgen.__version__}; {REPEAT}prefgen {ctx.info_name} --config FILE\n"
+        runs = shlex.join(_redacted(ctx.params.get("runs", [])))
+        words = " ".join(filter(None, ("prefgen", ctx.info_name, runs, "--config FILE")))
+        heading = f"# prefgen {prefgen.__version__}; {REPEAT}{words}\n"
     return heading + tomli_w.dumps(dict(sorted(values.items())))
 
 

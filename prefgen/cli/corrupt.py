@@ -27,7 +27,7 @@ def corrupt(
     run: o.RunOptions,
     prompt: o.Prompt,
 ) -> None:
-    """Let a language model make hallucinations of the chosen answers (paper: section 5.3).
+    """Let a language model make hallucinations of the chosen answers (section 5.3).
 
     Replies are paid once: they are kept before they are used, whatever dies afterwards.
 

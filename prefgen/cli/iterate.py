@@ -51,7 +51,7 @@ class IterateOptions:
 
 @command
 def iterate(ctx: typer.Context, given: IterateOptions) -> None:
-    """Make pairs with the current model, train on them, measure the result, and go on from it.
+    """Make pairs with the current model, train on them, measure, and go on from there.
 
     Places in braces are filled in every round: {model}, {pairs}, {trained}, {folder}, {round}. Each command is printed
     and run once; the same command goes on where it was stopped.

@@ -30,7 +30,7 @@ def push(
     ],
     options: PushOptions,
 ) -> None:
-    """Check a run, then upload it to the Hugging Face Hub or copy it to an object store.
+    """Check a run, then upload it to the Hub or copy it to an object store.
 
     The Hub needs a token (`hf auth login`, or HF_TOKEN), a store its own credentials in the environment. A push that
     was cut off is continued by the same command. Before --public, mind the licence of the images and texts, and paths

@@ -40,7 +40,7 @@ def rank(
     run: o.RunOptions,
     prompt: o.Prompt,
 ) -> None:
-    """Sample answers of the policy, have them judged, and pair the best with a worse one.
+    """Sample answers of the policy, have them judged, pair the best with a worse one.
 
     Every two answers are compared in both orders; where the orders disagree it is a tie.
 

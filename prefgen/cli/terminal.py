@@ -43,7 +43,7 @@ def make(
         engines: as in `prefgen.runner.launch.Job`.
 
     Raises:
-        TooManyDropped: more rows were dropped than allowed, or there is no pair. Stopped: by a signal.
+        TooManyDropped, Stopped: as `carry_out`.
     """
     lock = config.lock(ctx)
     job = Job(
@@ -58,11 +58,20 @@ def make(
         run.keep_going,
         engines or {},
     )
+    carry_out(job, run)
+
+
+def carry_out(job: Job, run: RunOptions) -> None:
+    """Fill the run directory of a job, and print the figures.
+
+    Raises:
+        TooManyDropped: more rows were dropped than allowed, or there is no pair. Stopped: by a signal.
+    """
     reporter = Terminal(quiet=run.quiet)
     result = make_pairs(
         job, card(run.license), reporter, Distribution.of(run.shard, run.workers, run.ray), dry_run=run.dry_run
     )
-    finish(files.output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
+    finish(job.output, result, reporter.console, json=run.json, max_dropped=run.max_dropped)
 
 
 def card(licence: str | None) -> Card:

@@ -86,15 +86,25 @@ class Claim:
 
 @dataclass(frozen=True)
 class CheckedClaim:
-    """A claim with the probability of "Yes" as the answer to its question, of "Yes" and "No" alone."""
+    """A claim with the probability of "Yes" as the answer to its question, of "Yes" and "No" alone.
+
+    Attributes:
+        threshold: probability from which on the claim holds.
+    """
 
     claim: Claim
     p_yes: float
+    threshold: float = 0.5
+
+    @property
+    def probability(self) -> float:
+        """Probability that the claim holds."""
+        return self.p_yes if self.claim.expects == "yes" else 1.0 - self.p_yes
 
     @property
     def holds(self) -> bool:
-        """True if the expected answer is at least as likely as the other one."""
-        return self.p_yes >= 0.5 if self.claim.expects == "yes" else self.p_yes <= 0.5
+        """True if it is probable enough: by default at least as probable as that it does not."""
+        return self.probability >= self.threshold
 
     def record(self) -> dict[str, object]:
         """The claim and its verdict as JSON types."""
@@ -113,6 +123,7 @@ class Claims:
         suffix: added to every question.
         max_new_tokens: limit of a list of claims.
         seed: the run's seed.
+        threshold: as in `CheckedClaim`.
     """
 
     split: Splitter
@@ -121,6 +132,7 @@ class Claims:
     suffix: str
     max_new_tokens: int
     seed: int
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the placeholders of the prompt.
@@ -152,7 +164,7 @@ class Claims:
             text: 1.0 / (1.0 + math.exp(min(no - yes, 700.0)))
             for text, yes, no in zip(asked, logps[::2], logps[1::2], strict=True)
         }
-        return [[CheckedClaim(claim, p_yes[claim.question]) for claim in claims] for claims in found]
+        return [[CheckedClaim(claim, p_yes[claim.question], self.threshold) for claim in claims] for claims in found]
 
     def value(self, checked: Sequence[CheckedClaim]) -> float:
         """The score of an answer, higher is better; NaN where it has no claims."""

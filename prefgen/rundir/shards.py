@@ -136,19 +136,30 @@ class RunDirectory:
         tokens = sum(outcome.tokens for outcome in outcomes)
         self._commit(shard, schema.to_table(pairs, provenance), drops, tokens, seconds, provenance.plain())
 
-    def commit_rows(self, shard: int, table: pa.Table, provenance: Mapping[str, Any], seconds: float = 0.0) -> None:
-        """As `commit`, for finished rows of other runs, which are stored unchanged.
+    def commit_rows(
+        self,
+        shard: int,
+        table: pa.Table,
+        provenance: Mapping[str, Any],
+        seconds: float = 0.0,
+        drops: Sequence[tuple[int, Dropped]] = (),
+    ) -> None:
+        """As `commit`, for finished rows of other runs, which are stored as they are given.
 
         Args:
-            table: one row per planned row of the shard's range, of `prefgen.rundir.schema.SCHEMA`.
+            table: a row for each planned row of the shard's range that is not dropped, of
+                `prefgen.rundir.schema.SCHEMA`.
             provenance: what the selection records of itself; what made each row stands in the row.
+            drops: planned rows that are dropped, each with its number, in order.
 
         Raises:
             EnvironmentFault, ValueError: as `commit`.
         """
-        if table.num_rows != len(self.plan.shards[shard]):
-            raise ValueError(f"shard {shard}: {table.num_rows} rows for {len(self.plan.shards[shard])} planned")
-        self._commit(shard, table, [], 0, seconds, provenance)
+        if table.num_rows + len(drops) != len(self.plan.shards[shard]):
+            given = f"{table.num_rows} rows and {len(drops)} dropped ones"
+            raise ValueError(f"shard {shard}: {given} for {len(self.plan.shards[shard])} planned")
+        tokens = sum(dropped.tokens for _, dropped in drops)
+        self._commit(shard, table, drops, tokens, seconds, provenance)
 
     def _commit(
         self,

@@ -129,7 +129,8 @@ def check_dropped(out: Path, result: Summary, max_dropped: float = 1.0) -> None:
 def repeating(path: Path) -> str:
     """The command that repeats the run of this configuration file."""
     heading = path.read_text(encoding="utf-8").partition("\n")[0]
-    return heading.partition(REPEAT)[2].replace("FILE", shlex.quote(str(path)))
+    words, _, _ = heading.partition(REPEAT)[2].rpartition("FILE")
+    return words + shlex.quote(str(path)) if words else ""
 
 
 def _of_comparisons(result: Summary) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,6 +82,21 @@ class Job:
         """A row with its images loaded, or a `Dropped` with the reason."""
         return load_images(row, *self._images) if isinstance(row, Sample) else row
 
+    def commit(
+        self, directory: RunDirectory, shard: int, outcomes: Sequence[Outcome], constants: Provenance, seconds: float
+    ) -> None:
+        """Commit the outcomes of a shard, as `RunDirectory.commit`."""
+        directory.commit(shard, outcomes, constants, seconds)
+
+    def recorded(self) -> dict[str, Scalar]:
+        """The input and the settings of its reader, by flat name."""
+        return {"input_sha256": sources.fingerprint(self.input, self.source), **self.source.recorded()}
+
+    @property
+    def root(self) -> ImageRoot:
+        """The folders of the images."""
+        return self.source.root(self.input)
+
     @property
     def judged(self) -> bool:
         """True if the method asks a judge behind an API."""
@@ -89,7 +104,7 @@ class Job:
 
     @cached_property
     def _images(self) -> tuple[ImageRoot, Fetch | None]:
-        return self.source.root(self.input), fetch if self.source.allow_urls else None
+        return self.root, fetch if self.source.allow_urls else None
 
 
 @dataclass(frozen=True)
@@ -169,7 +184,7 @@ def survey(job: Job) -> Survey:
                     head.append(row)
             yield row
 
-    missing = sources.missing_report(counted(), job.source.root(job.input))
+    missing = sources.missing_report(counted(), job.root)
     return Survey(rows, planned, answers, head, missing, reasons, unanswered, dict(kept.most_common()))
 
 
@@ -196,10 +211,9 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
         "method": job.method.name,
         **{f"method.{name}": value for name, value in settings(job.method).items()},
         "schema": SCHEMA_VERSION,
-        "input_sha256": sources.fingerprint(job.input, job.source),
         "engine": job.engine.engine,
+        **job.recorded(),
     }
-    found |= job.source.recorded()
     if job.engine.engine == "openai":
         found["model"] = job.engine.model
     if identity.model_revision:
@@ -284,7 +298,7 @@ class Filling:
                 started = time.monotonic()
                 listener.begin(shard)
                 outcomes = _outcomes(items, self._job.method, self._engines, listener, interrupts.check, self._trial)
-                self._directory.commit(shard, outcomes, self._constants, time.monotonic() - started)
+                self._job.commit(self._directory, shard, outcomes, self._constants, time.monotonic() - started)
                 listener.committed(shard)
                 interrupts.check()
 

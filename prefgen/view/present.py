@@ -39,7 +39,7 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
         ],
         "chosen": chosen,
         "rejected": rejected,
-        "claims": _claims(meta.get("record")),
+        "claims": _claims(meta.get("verified")) or _claims(meta.get("record")),
         "mask": dataclasses.asdict(mask) if mask else None,
         "images": [
             {
@@ -54,7 +54,7 @@ def present(collection: Collection, position: int, address: Address) -> dict[str
 
 
 def _claims(record: Any) -> dict[str, list[dict[str, Any]]]:
-    """The checked claims of each answer, as `prefgen rank --by claims` records them; a set of other origin has none."""
+    """The checked claims of each answer, if `rank --by claims` or `verify-claims` has recorded them."""
     found = record.get("claims") if isinstance(record, dict) else None
     if not isinstance(found, dict):
         return {}

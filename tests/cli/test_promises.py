@@ -50,6 +50,7 @@ class Folder:
 
 Words = tuple[str | Path, ...]
 FAKE: Words = ("--engine", "fake", "-m", "none")
+CHECKER: Words = ("--engine", "fake", "--annotator", "none", "--chosen-holds", "0.5")
 SMALL: Words = ("--shard-size", "3")
 OTHERS_FILES = ("README.md", "data/rows.parquet")
 WRITERS = ".prefgen/writers/0-of-1.lock"
@@ -143,6 +144,7 @@ TABLE: dict[str, Row] = {
     "mix": selected(lambda given: ("mix", f"{given / 'one'}:0.5", f"{given / 'two'}:4")),
     "sample": selected(lambda given: ("sample", given / "one", "--rows", "4")),
     "filter": selected(lambda given: ("filter", given / "one", "length_ratio > 0")),
+    "verify-claims": selected(lambda given: ("verify-claims", given / "one", given / "two", *CHECKER)),
     "dedup": selected(lambda given: ("dedup", given / "one")),
     "join": selected(lambda given: ("join", given / "one", given / "two")),
     "relabel": selected(lambda given: ("relabel", given / "one", "--rejected-from", given / "two")),

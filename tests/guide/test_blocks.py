@@ -154,7 +154,7 @@ class World:
         known = {flag for each in command.params for flag in each.opts}
         if "--engine" in known and rest[0] not in ("eval", "train") and placeholders & {*MODELS} & {*words}:
             rest += ["--engine", "fake"]
-        if "--annotator" in rest:  # so small a model gives no verdict that can be read
+        if rest[0] == "rank" and "--annotator" in rest:  # so small a model gives no verdict that can be read
             at = rest.index("--annotator")
             rest[at : at + 2] = ["--by", "similarity"]
         if "--judge" in rest and "--judge-url" not in rest:
@@ -170,7 +170,9 @@ class World:
         if rest[0] == "train":  # that it runs is what is asked here, not what it learns
             rest += ["--max-steps", "1", "--grad-accum", "1"]
         done = called(*rest)
-        none = 3 if {"sentences", "correctness"} & {*words} else 0  # few rows, and a small model, may give no pair
+        none = (
+            3 if {"sentences", "correctness", "verify-claims"} & {*words} else 0
+        )  # few rows, and a small model, may give no pair
         assert done.returncode in (0, none), f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

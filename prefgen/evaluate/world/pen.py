@@ -71,14 +71,14 @@ class Sketch:
     contour: RGB
     front: int = 0
 
-    def at(self, box: Box, flipped: bool = False) -> list[tuple[list[float], Fill]]:
-        """The polygons in a box, as flat lists of coordinates."""
+    def at(self, box: Box, flipped: bool = False) -> list[tuple[np.ndarray, Fill]]:
+        """The polygons in a box, as flat arrays of coordinates."""
         left, top, right, bottom = box
         scale = np.array([right - left, bottom - top])
         offset = np.array([left, top])
         if flipped:
             scale, offset = np.array([left - right, bottom - top]), np.array([right, top])
-        return [((shape.points * scale + offset).ravel().tolist(), shape.fill) for shape in self.shapes]
+        return [((shape.points * scale + offset).ravel(), shape.fill) for shape in self.shapes]
 
 
 class Pen:

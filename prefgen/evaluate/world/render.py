@@ -4,15 +4,15 @@ Perception is uncertain from natural causes only: what is small, far, half hidde
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from prefgen.evaluate.world.drawings import sketch
-from prefgen.evaluate.world.pen import Sketch
+from prefgen.evaluate.world.pen import Fill, Sketch
 from prefgen.evaluate.world.places import Tone, backdrop, tone
-from prefgen.evaluate.world.truth import IMAGE_SIZE, RENDER_STREAM, Box, Instance, Relation, Scene, Thing
+from prefgen.evaluate.world.truth import IMAGE_SIZE, RENDER_STREAM, Instance, Relation, Scene, Thing
 
 SUPERSAMPLE = 4
 CONTOUR = 1.1  # pixels
@@ -34,27 +34,51 @@ def jpeg(scene: Scene, scale: int = 1) -> bytes:
 
 def render(scene: Scene, scale: int = 1) -> Image.Image:
     """The picture before JPEG, RGB, 144*scale square, determined by the scene."""
-    zoom = SUPERSAMPLE * scale
-    image = Image.new("RGB", (IMAGE_SIZE * zoom, IMAGE_SIZE * zoom))
-    canvas = ImageDraw.Draw(image, "RGBA")
+    canvas = _Canvas(scale)
     colours = tone(scene)
     for points, fill in backdrop(scene):
-        canvas.polygon((points * zoom).ravel().tolist(), fill=fill)
+        canvas.polygon(points.ravel(), fill)
     for thing, instance, part in layers(scene):
         if part == "shadow":
-            _shadow(canvas, thing, instance, zoom)
+            _shadow(canvas, thing, instance)
         elif part == "string":
-            _string(canvas, scene, instance, zoom)
+            _string(canvas, scene, instance)
         else:
-            drawing = _sketch(scene, thing, instance)
-            left, top, right, bottom = (edge * zoom for edge in instance.box)
-            box = (left, top, right, bottom)
-            _paint(canvas, drawing, box, instance.flipped, colours, thing.depth, CONTOUR * zoom, part == "front")
+            _paint(canvas, _sketch(scene, thing, instance), instance, colours, thing.depth, part == "front")
             if thing.surface in AFLOAT and part == "whole":
-                _ripples(canvas, colours, instance, zoom)
-    _glow(canvas, scene, zoom)
-    _weather(canvas, scene, zoom)
-    return image.reduce(SUPERSAMPLE)
+                _ripples(canvas, colours, instance)
+    _glow(canvas, scene)
+    _weather(canvas, scene)
+    return canvas.image.reduce(SUPERSAMPLE)
+
+
+class _Canvas:
+    """A picture at several times its size, painted on in pixels of the finished one."""
+
+    def __init__(self, scale: int) -> None:
+        self.zoom = SUPERSAMPLE * scale
+        self.image = Image.new("RGB", (IMAGE_SIZE * self.zoom, IMAGE_SIZE * self.zoom))
+        self._solid = ImageDraw.Draw(self.image)
+        self._glaze = ImageDraw.Draw(self.image, "RGBA")
+
+    def polygon(self, points: np.ndarray, fill: Fill) -> None:
+        """Fill a polygon of flat coordinates; only a translucent one is blended, which is slower."""
+        blended = len(fill) == 4 and fill[3] < 255
+        (self._glaze if blended else self._solid).polygon((points * self.zoom).tolist(), fill=fill)
+
+    def line(self, points: Sequence[float] | np.ndarray, width: float, fill: Fill) -> None:
+        """Draw straight segments between flat coordinates."""
+        pen = self._glaze if len(fill) == 4 else self._solid
+        pen.line((np.asarray(points) * self.zoom).tolist(), fill=fill, width=max(1, round(width * self.zoom)))
+
+    def oval(self, x: float, y: float, rx: float, ry: float, fill: Fill) -> None:
+        """Blend an upright ellipse in."""
+        edges = np.array([x - rx, y - ry, x + rx, y + ry]) * self.zoom
+        self._glaze.ellipse(edges.tolist(), fill=fill)
+
+    def veil(self, top: float, bottom: float, fill: Fill) -> None:
+        """Blend a strip of the whole width in."""
+        self._glaze.rectangle([0, top * self.zoom, IMAGE_SIZE * self.zoom, bottom * self.zoom], fill=fill)
 
 
 def layers(scene: Scene) -> Iterator[tuple[Thing, Instance, str]]:
@@ -98,10 +122,10 @@ def silhouettes(scene: Scene) -> tuple[list[int], Image.Image]:
             alone = Image.new("L", (IMAGE_SIZE, IMAGE_SIZE))
             own = ImageDraw.Draw(alone)
             for points, _ in shapes:
-                own.polygon(points, fill=1)
+                own.polygon(points.tolist(), fill=1)
             whole[numbers[id(instance)]] = alone.histogram()[1]
         for points, _ in shapes[: drawing.front] if part == "front" else shapes:
-            pen.polygon(points, fill=1 + numbers[id(instance)])
+            pen.polygon(points.tolist(), fill=1 + numbers[id(instance)])
     return whole, canvas
 
 
@@ -111,107 +135,69 @@ def _sketch(scene: Scene, thing: Thing, instance: Instance) -> Sketch:
     return sketch(thing.kind, "holding" if holds else thing.action, instance.drawing, thing.colour)
 
 
-def _paint(
-    canvas: ImageDraw.ImageDraw,
-    drawing: Sketch,
-    box: Box,
-    flipped: bool,
-    colours: Tone,
-    depth: float,
-    contour: float,
-    front: bool,
-) -> None:
-    """Paint a drawing: its contour first, then its shapes."""
-    shapes = drawing.at(box, flipped)
+def _paint(canvas: _Canvas, drawing: Sketch, instance: Instance, colours: Tone, depth: float, front: bool) -> None:
+    """Paint a drawing: its contour first, then its shapes; or only what hides the contents of a container."""
+    shapes = drawing.at(instance.box, instance.flipped)
     if front:
         shapes = shapes[: drawing.front]
     else:
         outline = colours(drawing.contour, depth)
-        width = max(1, round(contour * (1 - 0.4 * depth)))
         for points, fill in shapes:
             if len(fill) == 3:
-                canvas.line(points + points[:2], fill=outline, width=width)
+                canvas.line(np.append(points, points[:2]), CONTOUR * (1 - 0.4 * depth), outline)
     for points, fill in shapes:
-        canvas.polygon(points, fill=colours(fill, depth))
+        canvas.polygon(points, colours(fill, depth))
 
 
-def _shadow(canvas: ImageDraw.ImageDraw, thing: Thing, instance: Instance, zoom: int) -> None:
+def _shadow(canvas: _Canvas, thing: Thing, instance: Instance) -> None:
     left, _, right, bottom = instance.box
     reach = (right - left) * (0.3 if thing.kind in ("tree", "traffic light", "lamp", "umbrella") else 0.5)
-    middle, flat = (left + right) / 2, max(1.4, (right - left) * 0.055)
+    flat = max(1.4, (right - left) * 0.055)
     for grow, alpha in ((1.1, 34), (0.92, 44)):
-        canvas.ellipse(
-            [
-                (middle - reach * grow) * zoom,
-                (bottom - flat * grow) * zoom,
-                (middle + reach * grow) * zoom,
-                (bottom + flat * grow) * zoom,
-            ],
-            fill=(8, 8, 30, alpha),
-        )
+        canvas.oval((left + right) / 2, bottom, reach * grow, flat * grow, (8, 8, 30, alpha))
 
 
-def _ripples(canvas: ImageDraw.ImageDraw, colours: Tone, instance: Instance, zoom: int) -> None:
+def _ripples(canvas: _Canvas, colours: Tone, instance: Instance) -> None:
     left, _, right, bottom = instance.box
     width = right - left
     foam = (*colours((226, 240, 248), 0.0)[:3], 190)
     for shift, size, drop in ((0.0, 0.56, -1.2), (-0.1, 0.4, 0.8), (0.12, 0.3, 2.2)):
-        middle = (left + right) / 2 + shift * width
-        canvas.ellipse(
-            [
-                (middle - size * width) * zoom,
-                (bottom + drop - 0.6) * zoom,
-                (middle + size * width) * zoom,
-                (bottom + drop + 0.6) * zoom,
-            ],
-            fill=foam,
-        )
+        canvas.oval((left + right) / 2 + shift * width, bottom + drop, size * width, 0.6, foam)
 
 
-def _string(canvas: ImageDraw.ImageDraw, scene: Scene, kite: Instance, zoom: int) -> None:
+def _string(canvas: _Canvas, scene: Scene, kite: Instance) -> None:
+    """The string from a kite to the hand that holds it."""
     holder = next(thing for thing in scene.things if thing.kind == "person").instances[0]
     left, top, right, bottom = holder.box
     hand = (left if holder.flipped else right, top + (bottom - top) * 0.36)
     end = ((kite.box[0] + kite.box[2]) / 2, kite.box[1] + (kite.box[3] - kite.box[1]) * 0.3)
-    canvas.line(
-        [hand[0] * zoom, hand[1] * zoom, end[0] * zoom, end[1] * zoom],
-        fill=(250, 250, 250, 200),
-        width=max(1, zoom // 3),
-    )
+    canvas.line([*hand, *end], 0.3, (250, 250, 250, 200))
 
 
-def _glow(canvas: ImageDraw.ImageDraw, scene: Scene, zoom: int) -> None:
+def _glow(canvas: _Canvas, scene: Scene) -> None:
     """Light around lamps in the dark."""
     if scene.light not in ("dusk", "night"):
         return
     for thing in scene.things:
         if thing.kind in ("lamp", "traffic light"):
+            hue, spread = ((255, 224, 140), 1.3) if thing.kind == "lamp" else ((255, 200, 160), 0.6)
             for instance in thing.instances:
                 left, top, right, bottom = instance.box
-                x, y = (left + right) / 2, top + (bottom - top) * 0.22
-                hue = (255, 224, 140) if thing.kind == "lamp" else (255, 200, 160)
-                for radius in (0.5, 0.34, 0.2):
-                    r = radius * (bottom - top) * (1.3 if thing.kind == "lamp" else 0.6)
-                    canvas.ellipse([(x - r) * zoom, (y - r) * zoom, (x + r) * zoom, (y + r) * zoom], fill=(*hue, 36))
+                for share in (0.5, 0.34, 0.2):
+                    radius = share * spread * (bottom - top)
+                    canvas.oval((left + right) / 2, top + (bottom - top) * 0.22, radius, radius, (*hue, 36))
 
 
-def _weather(canvas: ImageDraw.ImageDraw, scene: Scene, zoom: int) -> None:
+def _weather(canvas: _Canvas, scene: Scene) -> None:
     """Rain, snow and fog in front of everything."""
     rng = np.random.default_rng([scene.seed, scene.index, RENDER_STREAM, 1])
     if scene.weather == "rain":
         for x, y, length in rng.random((70, 3)) * (IMAGE_SIZE + 10, IMAGE_SIZE, 5):
-            canvas.line(
-                [x * zoom, y * zoom, (x - 1.6) * zoom, (y + 4 + length) * zoom],
-                fill=(225, 235, 245, 110),
-                width=max(1, zoom // 6),
-            )
+            canvas.line([x, y, x - 1.6, y + 4 + length], 0.17, (225, 235, 245, 110))
     elif scene.weather == "snow":
         for x, y, size in rng.random((80, 3)) * (IMAGE_SIZE, IMAGE_SIZE, 0.8):
-            r = 0.4 + size
-            canvas.ellipse([(x - r) * zoom, (y - r) * zoom, (x + r) * zoom, (y + r) * zoom], fill=(250, 252, 255, 215))
+            canvas.oval(x, y, 0.4 + size, 0.4 + size, (250, 252, 255, 215))
     elif scene.weather == "fog":
         haze = tone(scene).haze
-        for y in range(0, IMAGE_SIZE, 8):
-            canvas.rectangle(
-                [0, y * zoom, IMAGE_SIZE * zoom, (y + 8) * zoom], fill=(*haze, round(70 * (1 - abs(y - 66) / 150)))
-            )
+        for top in range(0, IMAGE_SIZE, 8):
+            canvas.veil(top, top + 8, (*haze, round(70 * (1 - abs(top - 66) / 150))))

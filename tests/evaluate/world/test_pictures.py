@@ -24,7 +24,7 @@ def drawn(kind: str, action: str | None, drawing: int, colour: str) -> np.ndarra
     image = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), (255, 0, 255))
     canvas = ImageDraw.Draw(image, "RGBA")
     for points, fill in sketch(kind, action, drawing, colour).at(BOX):
-        canvas.polygon(points, fill=fill)
+        canvas.polygon(points.tolist(), fill=fill)
     return np.asarray(image).astype(int)
 
 

@@ -1,0 +1,26 @@
+"""The contact sheet of examples/world."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from prefgen.evaluate.world.render import render
+from prefgen.evaluate.world.sample import TRAINING, sample_scene
+from prefgen.evaluate.world.truth import IMAGE_SIZE
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "world"
+
+
+def test_the_sheet_in_the_documentation_shows_what_the_script_draws(tmp_path: Path) -> None:
+    drawn, kept = tmp_path / "sheet.webp", EXAMPLES / "contact_sheet.webp"
+    subprocess.run([sys.executable, EXAMPLES / "contact_sheet.py", "--out", drawn], check=True)
+    assert kept.stat().st_size <= 400_000
+    sheets = [np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (drawn, kept)]
+    assert np.abs(sheets[0] - sheets[1]).mean() < 2  # the font may differ a little
+    first = np.asarray(render(sample_scene(TRAINING, 5, 0))).astype(int)
+    assert np.abs(sheets[0][8 : 8 + IMAGE_SIZE, 8 : 8 + IMAGE_SIZE] - first).mean() < 6

@@ -1,0 +1,196 @@
+"""The training scripts of examples/world, on a few pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import evaluate_world
+import numpy as np
+import pictures
+import pytest
+import torch
+from language_model import (
+    IMAGE_TOKENS,
+    LanguageRecipe,
+    conversations,
+    features_of,
+    loss_of,
+    new_model,
+    pack,
+    plain_chat,
+    processor_of,
+    train_language,
+    train_tokenizer,
+)
+from pictures import PATCH_SIZE, PATCHES, Pictures, load, patch_owners, pools
+from PIL import Image
+from scene_model import answer_labels, chat_text
+from tower import TowerRecipe, labels_of, mirrored, object_table, pixel_values, take, tower_config, train_tower
+from transformers import CLIPVisionModel, PreTrainedTokenizerFast
+
+from prefgen.evaluate.world.language import detail, mentions
+from prefgen.evaluate.world.render import photo
+from prefgen.evaluate.world.sample import sample_scene
+from prefgen.evaluate.world.truth import KINDS, Scene
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    return load(tmp_path_factory.mktemp("pool"), replace(pools(0)["vision"], size=COUNT))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(few: Pictures) -> PreTrainedTokenizerFast:
+    return train_tokenizer(few.scenes)
+
+
+def test_a_pool_is_drawn_once_and_holds_the_pictures_of_its_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = replace(pools(3)["language"], size=3)
+    drawn = load(tmp_path, pool)
+    assert np.array_equal(drawn.pixels[2], np.asarray(photo(sample_scene(pool.world, pool.seed, 2))))
+    monkeypatch.delattr(pictures, "draw")
+    again = load(tmp_path, pool)
+    assert again.scenes == drawn.scenes
+    assert np.array_equal(again.pixels, drawn.pixels)
+
+
+def test_patches_belong_to_objects_whose_boxes_they_touch(few: Pictures) -> None:
+    for scene in few.scenes:
+        instances = [instance for thing in scene.things for instance in thing.instances]
+        for patch, owner in enumerate(patch_owners(scene)):
+            if owner:
+                row, column = divmod(patch, PATCHES)
+                left, top, right, bottom = instances[owner - 1].box
+                assert column * PATCH_SIZE < right + 1
+                assert (column + 1) * PATCH_SIZE > left - 1
+                assert row * PATCH_SIZE < bottom + 1
+                assert (row + 1) * PATCH_SIZE > top - 1
+
+
+def test_labels_of_patches_are_the_facts_of_their_objects(few: Pictures) -> None:
+    labels = labels_of(few)
+    for row, scene in enumerate(few.scenes):
+        seen = {list(KINDS)[kind - 1] for kind in labels.kinds[row].tolist() if kind}
+        assert seen <= scene.kinds
+        facts, middles = object_table(scene)
+        assert len(facts) == 1 + sum(thing.count for thing in scene.things)
+        owned = few.owners[row] > 0
+        assert np.allclose(labels.middles[row].numpy()[owned], middles[few.owners[row][owned]])
+
+
+def test_a_picture_mirrored_twice_is_itself_and_once_is_the_labels_of_the_mirrored_picture(few: Pictures) -> None:
+    labels = take(labels_of(few), np.arange(4))
+    pixels, flip = few.pixels[:4], np.array([True, False, True, False])
+    once, turned = mirrored(pixels, labels, flip)
+    assert np.array_equal(once[0], pixels[0, :, ::-1])
+    assert np.array_equal(once[1], pixels[1])
+    for row in (0, 2):
+        grid, before = turned.kinds[row].view(PATCHES, PATCHES), labels.kinds[row].view(PATCHES, PATCHES)
+        assert torch.equal(grid, before.flip(1))
+        middles = turned.middles[row].view(PATCHES, PATCHES, 2)
+        assert torch.allclose(middles[..., 0], 1 - labels.middles[row].view(PATCHES, PATCHES, 2).flip(1)[..., 0])
+    twice, back = mirrored(once, turned, flip)
+    assert np.array_equal(twice, pixels)
+    assert all(torch.allclose(a, b) for a, b in zip(vars(back).values(), vars(labels).values(), strict=True))
+
+
+def test_chats_are_those_of_the_template(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
+    for turns in conversations(few.scenes[0], np.random.default_rng(0), 1.0):
+        assert plain_chat(turns) == chat_text(tokenizer, turns, image_tokens=1)
+
+
+def test_a_conversation_packed_behind_a_picture_has_the_loss_that_it_has_alone(
+    few: Pictures, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    tower = CLIPVisionModel(tower_config()).eval()
+    model = new_model(tower, tokenizer).eval()
+    texts = [
+        [plain_chat(turns) for turns in conversations(scene, np.random.default_rng(7), 1.0)][:4]
+        for scene in few.scenes[:2]
+    ]
+    packed = pack(tokenizer, texts, 640)
+    packed = replace(packed, mask=packed.mask.float())
+    with torch.no_grad():
+        features = tower(pixel_values(few.pixels[:2])).last_hidden_state[:, 1:]
+        together = loss_of(model, packed, features)
+        total, count = 0.0, 0
+        for row, each in enumerate(texts):
+            for text in each:
+                inputs = processor_of(tokenizer)(Image.fromarray(few.pixels[row]), text, return_tensors="pt")
+                labels = answer_labels(tokenizer, inputs["input_ids"])
+                tokens = int((labels >= 0).sum())
+                total += float(model(**inputs, labels=labels).loss) * tokens
+                count += tokens
+    assert int((packed.labels >= 0).sum()) == count
+    assert float(together) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_what_has_no_room_is_left_out_whole(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
+    texts = [[plain_chat(turns) for turns in conversations(few.scenes[0], np.random.default_rng(7), 1.0)]]
+    packed = pack(tokenizer, texts, 240)
+    assert packed.input_ids.shape[1] <= 240
+    ends = (packed.labels == tokenizer.eos_token_id).sum()
+    turns = (packed.input_ids == tokenizer.convert_tokens_to_ids("▁ASSISTANT")).sum()
+    assert 0 < ends == turns
+    assert (packed.input_ids == tokenizer.convert_tokens_to_ids("<image>")).sum() == IMAGE_TOKENS
+
+
+def test_both_stages_resume_to_the_same_weights(
+    few: Pictures, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Four steps at once, and two and two, end alike."""
+    recipe = TowerRecipe(steps=4, batch_size=4, warmup_steps=1)
+    whole = train_tower(few, few, recipe, 0, tmp_path / "whole.pt")
+    train_tower(few, few, recipe, 0, tmp_path / "parts.pt", stop_after=2)
+    parts = train_tower(few, few, recipe, 0, tmp_path / "parts.pt")
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
+
+    features = features_of(whole, few.pixels, tmp_path / "features.npy")
+    words = LanguageRecipe(steps=4, batch_size=2, warmup_steps=1, tokens=256)
+
+    def trained(name: str, stop_after: int | None = None) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model = new_model(whole, tokenizer)
+        kept = tmp_path / f"language-{name}.pt"
+        train_language(model, tokenizer, few, features, None, words, 0, kept, stop_after=stop_after)
+        return [*model.parameters()]
+
+    at_once, half = trained("whole"), trained("parts", stop_after=2)
+    assert not all(map(torch.equal, at_once, half))
+    assert all(map(torch.equal, at_once, trained("parts")))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_figures_of_perfect_and_of_wrong_replies(right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_world, "FREQUENCY_SCENES", 100)
+    scenes = evaluate_world.heldout(6)
+    shown = {np.asarray(photo(scene)).tobytes(): scene for scene in scenes}
+
+    def respond(images: Sequence[Image.Image], questions: Sequence[str], most: int) -> list[str]:
+        return [reply(shown[np.asarray(image).tobytes()], text) for image, text in zip(images, questions, strict=True)]
+
+    def reply(scene: Scene, text: str) -> str:
+        named = mentions(text)
+        if not named:
+            return detail(scene, np.random.default_rng(0)) if right else "There is a unicorn, or so it seems."
+        thing = next((thing for thing in scene.things if thing.kind == named[0]), None)
+        if text.startswith("Is there"):
+            return "Yes." if (thing is not None) == right else "No."
+        assert thing is not None
+        told = {"What color": f"The {thing.kind} is {thing.colour}.", "What": f"The {thing.kind} is {thing.action}."}
+        count = f"There are {['no', 'one', 'two', 'three', 'four', 'five'][thing.count]} {KINDS[thing.kind].plural}."
+        return next((answer for start, answer in told.items() if text.startswith(start)), count) if right else "Maybe."
+
+    found = evaluate_world.figures(respond, scenes)
+    assert found["chair"]["recall_coco"] == float(right)
+    assert found["chair"]["chair_i"] == (0.0 if right else None)
+    assert found["pope"]["accuracy"] == float(right)
+    assert [found["attributes"][f"{name}/accuracy"] for name in ("colour", "count", "action")] == [float(right)] * 3
+    assert found["claims"]["colour/false"] in ((0.0,) if right else (None,))
