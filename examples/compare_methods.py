@@ -149,7 +149,7 @@ TRAINED = {
     ),
     "sentences": Trained(("sentences", "--words", str(SCENES / "words.txt"), "--max-new-tokens", "48"), rows=440),
     "revise, by the truth": Trained(
-        ("revise", "--reply", "text", "--max-new-tokens", "128"), rows=240, judge=scene_judges.repair
+        ("revise", "--reply", "text", "--max-new-tokens", "128"), rows=900, judge=scene_judges.repair
     ),
     "rank by the truth": Trained(
         ("rank", "--by", "api", "--prompt", "{verdict}", "--no-image", "--order", "random", *_ANSWERS),
