@@ -141,7 +141,7 @@ TRAINED = {
     "rank by image-gain": Trained(("rank", "--by", "image-gain", *_ANSWERS)),
     "rank by claims": Trained(
         ("rank", "--by", "claims", "--claims-from", "api", "--claim-suffix", "", *_ANSWERS),
-        rows=440,
+        rows=500,
         judge=scene_judges.claims,
     ),
     "rank by correctness": Trained(
