@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -221,8 +221,12 @@ def markdown(found: RoundTable) -> str:
 
 def as_json(found: RoundTable) -> dict[str, Any]:
     """The table as a JSON object."""
-    return {
-        "best": found.best,
-        "model": found.rounds[found.best].model,
-        "rounds": [asdict(each) for each in found.rounds],
-    }
+    rounds = [
+        {**vars(each), "figures": {name: _known(figure) for name, figure in each.figures.items()}}
+        for each in found.rounds
+    ]
+    return {"best": found.best, "model": found.rounds[found.best].model, "rounds": rounds}
+
+
+def _known(found: Figure) -> dict[str, float | None]:
+    return {name: None if value is None or math.isnan(value) else value for name, value in vars(found).items()}

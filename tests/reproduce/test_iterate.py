@@ -123,6 +123,7 @@ def test_rounds_end_when_the_figure_is_no_better(
     kept = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert (kept["best"], kept["model"]) == (best, asked.trained(best))
     assert kept["rounds"][1]["pairs"] == 3
+    assert [each["figures"]["chair_i"]["value"] for each in kept["rounds"]] == values[:numbers]
     more = rounds(tmp_path / "out", better=better, patience=9)  # these options may change
     assert len(iteration.run(more, lambda line: pytest.fail(line)).rounds) == 4
 
