@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from prefgen.errors import UsageError
@@ -53,6 +54,22 @@ def key(variable: str) -> str:
 def redact(text: str) -> str:
     """A text without users, passwords and signatures of the addresses in it."""
     return _SIGNED.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
+
+
+def on_disk(path: Path) -> Path:
+    """Refuse an address where a local folder or file is written.
+
+    Raises:
+        UsageError: saying what to do instead.
+    """
+    scheme = path.parts[0] if path.parts else ""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", scheme):  # of which Path keeps one slash
+        address = str(path).replace(":/", "://", 1)
+        raise UsageError(
+            f"--output {address}: commits need the renames and locks of a file system, which {scheme}// has not. Write "
+            f"to a folder, on disk or shared, then copy it: prefgen push OUT {address}"
+        )
+    return path
 
 
 def is_address(text: str) -> bool:

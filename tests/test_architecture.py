@@ -14,7 +14,7 @@ PACKAGE = ROOT / "prefgen"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A unit (a module, or a folder as a whole) imports only from units of a lower level, and from itself.
 LEVELS = [
-    {"errors", "records", "seeds", "image_names", "demo"},
+    {"errors", "records", "seeds", "image_names", "demo", "pipes"},
     {
         "visibility",
         "text",
@@ -24,6 +24,7 @@ LEVELS = [
         "durable",
         "cache",
         "options",
+        "option_files",
         "guide",
         "console",
         "signals",

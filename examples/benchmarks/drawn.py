@@ -23,6 +23,7 @@ ANSWER = (
 _PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 _TEXT: dict[str, dict[str, int]] = {
     "anyres": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "num_attention_heads": 8},
+    "anyres-small": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 2, "num_attention_heads": 4},
     "llava-1.6-7b": {
         "hidden_size": 4096,
         "intermediate_size": 11008,
@@ -32,6 +33,7 @@ _TEXT: dict[str, dict[str, int]] = {
 }
 _VISION: dict[str, dict[str, int]] = {
     "anyres": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "anyres-small": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 2},
     "llava-1.6-7b": {
         "hidden_size": 1024,
         "intermediate_size": 4096,

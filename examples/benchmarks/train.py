@@ -33,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -122,27 +123,38 @@ def ours(folder: Path, runs: Path, settings: dict[str, Any], result: Path) -> No
             (after - before) / len(prepared.samples) for before, after in zip(begun, read[-1], strict=True)
         ],
         "steps": steps,
-        "peak_gib": _peak_gib(settings["device"]),
+        "peak_gib": peak_gib(settings["device"]),
         "work": work(prepared, settings["batch_size"]),
     }
     result.write_text(json.dumps(found))
 
 
-def _peak_gib(device: str) -> float:
+def peak_gib(device: str) -> float:
+    """Largest memory of the device, or on a CPU of the process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def work(prepared: Prepared, batch_size: int) -> dict[str, float]:
-    """Floating-point operations of a step that nothing can save: 2 for each multiplication with the addition after it.
+    """Floating-point operations of a step that nothing can save, see `passes`; the vision encoder is read forward."""
+    sample = prepared.samples[0]
+    counted = passes(prepared, [len(answer.ids) for answer in sample.answers])
+    return {name: value if name == "tokens" else batch_size * value for name, value in counted.items()}
+
+
+def passes(prepared: Prepared, lengths: Sequence[int], *, backward: bool = True) -> dict[str, float]:
+    """Operations of a pass over a prompt and answers behind it: 2 for each multiplication with the addition after it.
 
     A frozen weight is used twice, for the output and for its input's gradient, a trained one three times; attention's
-    two products four times over the pairs of tokens that see each other; the vision encoder is read forward only.
+    two products four times over the pairs of tokens that see each other. Forward alone each is used once.
+
+    Args:
+        lengths: tokens of each answer.
     """
     model, sample = prepared.loaded.model, prepared.samples[0]
-    answers = sum(len(answer.ids) for answer in sample.answers)
-    prompt, read = len(sample.prompt), [len(answer.ids) - 1 for answer in sample.answers]
+    answers = sum(lengths)
+    prompt, read = len(sample.prompt), [length - 1 for length in lengths]
     tokens = prompt + sum(read)
     seen = prompt * (prompt + 1) / 2 + sum(own * prompt + own * (own + 1) / 2 for own in read)
     text = model.config.get_text_config()
@@ -159,13 +171,13 @@ def work(prepared: Prepared, batch_size: int) -> dict[str, float]:
     each = (vision.image_size / vision.patch_size) ** 2  # that a patch sees: those of its tile
     width, depth = vision.hidden_size, vision.num_hidden_layers
     layer = 4 * width**2 + 2 * width * vision.intermediate_size
-    parts = {
-        "decoder": tokens * (4 * frozen + 6 * trained),
-        "attention": 12 * seen * text.hidden_size * text.num_hidden_layers,
-        "head": 4 * answers * head,
+    return {
+        "tokens": tokens,
+        "decoder": tokens * (4 * frozen + 6 * trained if backward else 2 * (frozen + trained)),
+        "attention": (12 if backward else 4) * seen * text.hidden_size * text.num_hidden_layers,
+        "head": (4 if backward else 2) * answers * head,
         "vision": patches * depth * (2 * layer + 4 * each * width),
     }
-    return {"tokens": tokens, **{name: batch_size * value for name, value in parts.items()}}
 
 
 def rate(shape: str, device: str, dtype: torch.dtype, rows: int) -> float:
@@ -278,10 +290,13 @@ class Rounds:
         return found
 
 
-def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds) -> dict[str, Any]:
+def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds, figures: dict[str, Any]) -> dict[str, Any]:
     """What is kept."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=True)
     return {
         "command": shlex.join(["python", *sys.argv]),
+        "commit": commit.stdout.strip(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"device": where, "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "versions": {
@@ -291,7 +306,7 @@ def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds) -> 
         },
         "settings": settings,
         "time": clock,
-        "figures": rounds.figures(),
+        "figures": figures,
         "rounds": rounds.by_way,
     }
 
@@ -358,7 +373,7 @@ def main() -> None:
             per_s = rate(arguments.model, device, getattr(torch, dtype), int(work["tokens"]))
             best = {"limit_s": flops / per_s, "gflops": flops / 1e9, "gflops_per_s": per_s / 1e9}
             rounds.by_way.setdefault("limit", []).append(best)
-            report = record(where, settings, clock, rounds)
+            report = record(where, settings, clock, rounds, rounds.figures())
             output.write_text(json.dumps(report, indent=2) + "\n")  # after each round: they take long
     title = f"{arguments.model} on {where}, {dtype}, {arguments.threads} threads, batches of {arguments.batch_size}"
     Console(width=120).print(rounds.table(title), rounds.figures())

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import prefgen
+from prefgen import pipes
 from prefgen.addresses import redact
-from prefgen.cli import pipes
 from prefgen.cli.commands import Commands
 from prefgen.errors import PackageMissing, PrefgenError, Stopped
 

@@ -27,7 +27,7 @@ class Entry:
     Attributes:
         group: heading that it is listed under; empty for a command that is not listed.
         help: first sentence of its own help.
-        place: module below `prefgen.cli` and function, where they are not called as the command is.
+        place: module below `prefgen.cli`, and function behind a colon, where they are not called as the command is.
     """
 
     group: str
@@ -37,45 +37,43 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry(MAKE, "Make pairs on a small LLaVA and rows that come with prefgen."),
-    "bdhs": Entry(MAKE, "Make rejected answers from SFT data alone: BDHS (2407.02477)."),
-    "povid": Entry(MAKE, "Make rejected answers by teacher forcing on a noised image."),
-    "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison."),
-    "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (section 5.3)."),
-    "revise": Entry(MAKE, "Have a judge that sees the picture repair the policy's own answers (2501.09695)."),
-    "rank": Entry(MAKE, "Sample answers of the policy, have them judged, pair the best with a worse one."),
+    "bdhs": Entry(MAKE, "Make rejected answers from SFT data alone: BDHS (2407.02477).", "make"),
+    "povid": Entry(MAKE, "Make rejected answers by teacher forcing on a noised image.", "make"),
+    "baseline": Entry(MAKE, "Make rejected answers by a simpler method, for comparison.", "make"),
+    "corrupt": Entry(MAKE, "Let a language model make hallucinations of the chosen answers (section 5.3).", "make"),
+    "revise": Entry(MAKE, "Have a judge that sees the picture repair the policy's own answers (2501.09695).", "make"),
+    "rank": Entry(MAKE, "Sample answers of the policy, have them judged, pair the best with a worse one.", "make"),
     "sentences": Entry(MAKE, "Pair a true and an invented next sentence of the policy (2507.12455)."),
     "plan": Entry(MAKE, "Estimate GPU-hours, tokens, disk space and cost of a run."),
     "tune": Entry(MAKE, "Try values of rho, visible tokens or noise on a few samples."),
-    "prompts": Entry(MAKE, "The prompts that chat models are given: list or export them.", "corrupt:prompts"),
+    "prompts": Entry(MAKE, "The prompts that chat models are given: list or export them.", "make"),
     "import": Entry(DATA, "Import a published set, or data in a trainer's format, as a run.", "import_:import_"),
-    "mix": Entry(DATA, "Mix runs: a share or number of rows of each, interleaved.", "select:mix"),
-    "sample": Entry(DATA, "Draw rows of a run at random, kept in their order.", "select:sample"),
+    "mix": Entry(DATA, "Mix runs: a share or number of rows of each, interleaved.", "select"),
+    "sample": Entry(DATA, "Draw rows of a run at random, kept in their order.", "select"),
     "filter": Entry(DATA, "Keep the rows that meet a condition.", "select:filter_"),
-    "verify-claims": Entry(
-        DATA, "Keep the pairs whose claims an open model confirms (2405.17220).", "verify_claims:verify_claims"
-    ),
-    "dedup": Entry(DATA, "Drop rows with the same, or nearly the same, texts and pictures.", "select:dedup"),
-    "split": Entry(DATA, "Split a run by pictures, so that none is in two splits.", "select:split"),
-    "join": Entry(DATA, "Join runs: several rejected answers for one chosen, side by side.", "select:join"),
-    "relabel": Entry(DATA, "Replace chosen or rejected answers by another run's.", "select:relabel"),
+    "verify-claims": Entry(DATA, "Keep the pairs whose claims an open model confirms (2405.17220)."),
+    "dedup": Entry(DATA, "Drop rows with the same, or nearly the same, texts and pictures.", "select"),
+    "split": Entry(DATA, "Split a run by pictures, so that none is in two splits.", "select"),
+    "join": Entry(DATA, "Join runs: several rejected answers for one chosen, side by side.", "select"),
+    "relabel": Entry(DATA, "Replace chosen or rejected answers by another run's.", "select"),
     "export": Entry(DATA, "Write a run in the format of a trainer."),
     "formats": Entry(DATA, "List the formats that are read and written, each with an example."),
     "push": Entry(DATA, "Check a run, then upload it to the Hub or copy it to an object store."),
     "view": Entry(LOOK, "Show pairs and their differences in a browser; search and vote."),
     "lint": Entry(LOOK, "Check a dataset for shortcuts, duplicates and other flaws."),
     "compare": Entry(LOOK, "Compare runs of several methods over the same samples."),
-    "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "rank:judge"),
+    "judge": Entry(LOOK, "Test a judge on pairs whose better answer is known (table 10).", "make"),
     "noise": Entry(LOOK, "Draw a picture under noise of all strengths and kinds."),
     "train": Entry(TRAIN, "Train on runs: DPO, IPO, SLiC, SFT, reward models, RLOO, PPO; with LoRA or whole."),
     "eval": Entry(TRAIN, "Measure a model, or answers that are there already.", "eval:evaluations"),
     "iterate": Entry(TRAIN, "Make pairs with the current model, train on them, measure, and go on from there."),
     "reproduce": Entry(TRAIN, "Make, train and measure all rows of a table of the paper (2407.02477)."),
-    "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished:verify"),
-    "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished:finalize"),
-    "check": Entry(CHECK, "Check which rows would fail in a trainer.", "export:check"),
+    "verify": Entry(CHECK, "Check a run: every file, every row, every count.", "finished"),
+    "finalize": Entry(CHECK, "Finalize the data set of a run that several processes filled.", "finished"),
+    "check": Entry(CHECK, "Check which rows would fail in a trainer.", "export"),
     "doctor": Entry(CHECK, "Check the installation, and whether a model works."),
     "guide": Entry(CHECK, "Print or search the guide."),
-    "presets": Entry("", "List what `--preset` takes: rows of the paper's tables.", "finished:presets"),
+    "presets": Entry("", "List what `--preset` takes: rows of the paper's tables.", "finished"),
 }
 
 
@@ -143,8 +141,9 @@ class Commands(TyperGroup):
 def load(name: str) -> Any:
     """Import a command."""
     entry = COMMANDS[name]
-    module, _, function = (entry.place or f"{name}:{name}").partition(":")
-    made = getattr(import_module(f"prefgen.cli.{module}"), function)
+    module, _, function = entry.place.partition(":")
+    own = name.replace("-", "_")
+    made = getattr(import_module(f"prefgen.cli.{module or own}"), function or own)
     if not isinstance(made, typer.Typer):
         single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
         single.command(name, cls=Command)(made)

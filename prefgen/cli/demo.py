@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prefgen.addresses import on_disk
 from prefgen.cli import options as o
 from prefgen.cli.params import command, only
 from prefgen.options import option
@@ -18,7 +19,7 @@ class DemoOptions:
     """Rows and folder of the demonstration."""
 
     output: Path = option(
-        Path("prefgen-demo"), "--output", "-o", help="Folder of the run.", panel=None, callback=o.on_disk
+        Path("prefgen-demo"), "--output", "-o", help="Folder of the run.", panel=None, callback=on_disk
     )
     limit: int | None = option(None, help="Use the first N of 1,440 rows.", panel=None)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from prefgen.addresses import on_disk
 from prefgen.cli import options as o
 from prefgen.cli.params import command, only
 from prefgen.engines.base import EngineConfig
@@ -22,9 +23,7 @@ class DoctorOptions:
     """Picture and folder that the checks are made for."""
 
     image_size: str = option(_SIZE, help="Size of a typical image.", panel=None, metavar="WxH")
-    output: Path = option(
-        Path(), "--output", "-o", help="Folder that a run would write.", panel=None, callback=o.on_disk
-    )
+    output: Path = option(Path(), "--output", "-o", help="Folder that a run would write.", panel=None, callback=on_disk)
 
 
 @command

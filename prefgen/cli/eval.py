@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,96 +14,25 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.options import DATA, JUDGE, MODELS, RUN, TEXT, check, option
+from prefgen.evaluate.benchmarks.options import (
+    BenchmarkOptions,
+    ChairOptions,
+    JudgingOptions,
+    LlavaBenchOptions,
+    LmmsOptions,
+    MmhalOptions,
+    PopeOptions,
+    QuestionFile,
+    QuestionFiles,
+    RewardOptions,
+    ScenesOptions,
+)
 from prefgen.sources.options import SourceOptions
 
 if TYPE_CHECKING:
     from prefgen.evaluate.benchmarks.run import Answering, BenchmarkScores, Judging
 
 evaluations = typer.Typer(help="Measure a model, or answers that are there already.", no_args_is_help=True)
-
-
-@dataclass(frozen=True)
-class QuestionFiles:
-    """Files of questions, and of answers that are there already."""
-
-    questions: Sequence[Path] = option((), help="File of questions; repeatable.", panel=DATA, required=True)
-    answers: Sequence[Path] = option(
-        (), help="Score these answers: no model is asked. For all, or for each file.", panel=DATA
-    )
-
-
-@dataclass(frozen=True)
-class QuestionFile:
-    """A file of questions, and of answers that are there already."""
-
-    questions: Path = option(Path(), help="File of questions.", panel=DATA, required=True)
-    answers: Path | None = option(None, help="Score these answers: no model is asked.", panel=DATA)
-
-    @property
-    def given(self) -> Sequence[Path]:
-        """The files of answers."""
-        return (self.answers,) if self.answers else ()
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """Options of every benchmark.
-
-    Attributes:
-        output: folder.
-        model: that is asked; empty where there are answers already.
-        image_root: folder of the pictures; None for the one of the questions.
-        limit: first questions of a file that are used.
-        max_new_tokens: of an answer.
-        seed: of the bootstrap.
-    """
-
-    output: Path = option(
-        Path(), "--output", "-o", help="Folder for answers and scores.", panel=DATA, required=True, callback=o.on_disk
-    )
-    image_root: Path | None = option(None, help="Folder of the pictures; else beside the questions.", panel=DATA)
-    limit: int | None = option(None, help="Use the first N questions of a file.", panel=DATA)
-    max_new_tokens: int = option(512, help="Limit of an answer; decoding is greedy.", panel=TEXT)
-    model: str = option("", "--model", "-m", help="Model or adapter to measure: folder or Hub id.", panel=MODELS)
-    seed: int = option(0, help="Seeds the bootstrap.", panel=RUN)
-    json: bool = option(False, help="Print all figures as JSON.", panel=RUN)
-    quiet: bool = option(False, "--quiet", "-q", help="Only errors and the final figures.", panel=RUN)
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def answering(self, engine: Draft[EngineConfig], answers: Sequence[Path], **more: Any) -> Answering:
-        """The source of answers that these options name."""
-        from prefgen.console import Console
-        from prefgen.evaluate.benchmarks.run import Answering
-
-        return Answering(
-            self.output,
-            self.model,
-            lambda: engine.make(model=self.model),
-            answers,
-            self.image_root,
-            self.limit,
-            self.max_new_tokens,
-            self.seed,
-            Console(stderr=True, quiet=self.quiet, highlight=False),
-            **more,
-        )
-
-
-@dataclass(frozen=True)
-class JudgingOptions:
-    """Options of a benchmark's judge."""
-
-    judge_prompt: Path | None = option(None, help="A prompt of your own: prefgen prompts export.", panel=JUDGE)
-    judge_tokens: int = option(512, help="Limit of a judge's reply.", panel=JUDGE)
-
-    def by(self, asked: Draft[JudgeConfig]) -> Judging:
-        """The judge that these options name."""
-        from prefgen.evaluate.benchmarks.run import Judging
-
-        return Judging(asked.make, asked.value("judge"), self.judge_prompt, self.judge_tokens)
 
 
 _OF_ENGINE = (
@@ -120,17 +49,6 @@ Result = Annotated[
     o.RunOptions, only("seed", json={"help": "Print all figures as JSON."}, seed={"help": "Seeds the bootstrap."})
 ]
 Found = Annotated[SourceOptions, only("image_match", "follow_links")]
-
-
-@dataclass(frozen=True)
-class PopeOptions:
-    """Form of POPE's questions and answers."""
-
-    parser: Literal["official", "strict", "lenient"] = option("official", help="How an answer is read", panel=TEXT)
-    suffix: str = option("", help="Added to every question.", panel=TEXT)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @evaluations.command()
@@ -152,23 +70,15 @@ def pope(
     """
     from prefgen.evaluate.benchmarks import run
 
-    at = options.answering(
-        engine, given.answers, suffix=form.suffix, image_match=found.image_match, follow_links=found.follow_links
+    at = _answering(
+        options,
+        engine,
+        given.answers,
+        suffix=form.suffix,
+        image_match=found.image_match,
+        follow_links=found.follow_links,
     )
     _show(run.pope(at, given.questions, form.parser), options)
-
-
-@dataclass(frozen=True)
-class ChairOptions:
-    """Pictures of CHAIR, and the question about them."""
-
-    instances: Sequence[Path] = option((), help="COCO's instances, JSON; repeatable.", panel=DATA, required=True)
-    captions: Sequence[Path] = option((), help="COCO's captions, JSON, for the truth; repeatable.", panel=DATA)
-    sample: int | None = option(None, help="Use N pictures drawn at random.", panel=DATA)
-    synonyms: Path | None = option(
-        None, help="Words of your own: a line a category, its name first, commas between.", panel=TEXT
-    )
-    question: str = option("Describe the image in detail.", help="What is asked.", panel=TEXT)
 
 
 @evaluations.command()
@@ -192,15 +102,8 @@ def chair(
     """
     from prefgen.evaluate.benchmarks import run
 
-    at = options.answering(engine, given.given, image_match=found.image_match, follow_links=found.follow_links)
+    at = _answering(options, engine, given.given, image_match=found.image_match, follow_links=found.follow_links)
     _show(run.chair(at, form.instances, form.captions, form.synonyms, form.question, form.sample), options)
-
-
-@dataclass(frozen=True)
-class MmhalOptions:
-    """Inputs of MMHAL-Bench's judge."""
-
-    with_image: bool = option(False, help="Show the judge the picture: MMHAL-V.", panel=JUDGE)
 
 
 @evaluations.command()
@@ -222,16 +125,8 @@ def mmhal(
     """
     from prefgen.evaluate.benchmarks import run
 
-    at = options.answering(engine, given.given)
-    _show(run.mmhal(at, judging.by(asked), given.questions, with_image=form.with_image), options)
-
-
-@dataclass(frozen=True)
-class LlavaBenchOptions:
-    """Files of LLaVA-Bench beside its questions."""
-
-    context: Path = option(Path(), help="File of the pictures' captions.", panel=DATA, required=True)
-    reference: Path = option(Path(), help="File of the reference answers.", panel=DATA, required=True)
+    at = _answering(options, engine, given.given)
+    _show(run.mmhal(at, _judging(judging, asked), given.questions, with_image=form.with_image), options)
 
 
 @evaluations.command("llava-bench")
@@ -254,8 +149,69 @@ def llava_bench(
     """
     from prefgen.evaluate.benchmarks import run
 
-    at = options.answering(engine, given.given)
-    _show(run.llava_bench(at, judging.by(asked), given.questions, beside.context, beside.reference), options)
+    at = _answering(options, engine, given.given)
+    _show(run.llava_bench(at, _judging(judging, asked), given.questions, beside.context, beside.reference), options)
+
+
+@evaluations.command()
+@command
+def lmms(
+    ctx: typer.Context,
+    options: Annotated[
+        BenchmarkOptions,
+        only(
+            *("output", "limit", "model", "json", "quiet"),
+            limit={"help": "Use the first N questions of a task."},
+            model={"required": True},
+        ),
+    ],
+    own: LmmsOptions,
+    engine: Annotated[
+        Draft[EngineConfig],
+        only(
+            "revision",
+            "base_model",
+            "device",
+            "dtype",
+            "batch_size",
+            batch_size={"help": "Of lmms-eval.", "default": 1},
+        ),
+    ],
+) -> None:
+    """Benchmarks of lmms-eval (TextVQA, GQA, MM-Vet …), in its own environment.
+
+    Each task is run once; the same command continues. Its answers and figures are read, and empty answers counted.
+
+    Example: prefgen eval lmms --python V/bin/python --tasks textvqa_val,gqa -m aligned -o lmms
+    """
+    from prefgen.console import Console
+    from prefgen.evaluate.benchmarks import lmms as lmms_
+    from prefgen.evaluate.benchmarks import render
+    from prefgen.signals import Interrupts
+
+    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    asked = lmms_.LmmsJob(
+        options.output,
+        own.python,
+        own.tasks.split(","),
+        engine.make(model=options.model),
+        own.family,
+        own.arguments,
+        own.include,
+        options.limit,
+    )
+    with Interrupts(finishing="") as interrupts:
+        found = lmms_.evaluate(asked, lambda line: console.print(line, markup=False), interrupts.check)
+    for name, count in found["empty_answers"].items():
+        if count:
+            console.print(f"{name}: {count:,} of {found['questions'][name]:,} answers are empty", style="yellow")
+    for beginning, what in lmms_.WRONG_FIGURES.items():
+        if any(task.startswith(beginning) for task in asked.tasks):
+            console.print(f"{beginning}: lmms-eval {what}", style="yellow", markup=False)
+    if options.json:
+        Console().print_json(data=found)
+        return
+    Console().print(render.lmms(found))
 
 
 @evaluations.command()
@@ -286,17 +242,6 @@ def compare(
     )
     if found["only_in_one"] or found["only_in_other"]:
         typer.echo(f"left out, in one alone: {found['only_in_one']:,} and {found['only_in_other']:,} items", err=True)
-
-
-@dataclass(frozen=True)
-class RewardOptions:
-    """Policies that are measured as reward models, and the pairs."""
-
-    implicit: Sequence[str] = option(
-        (), help="A policy trained by DPO, for its implicit reward: folder or Hub id; repeatable.", panel=DATA
-    )
-    reference: str = option("", help="What these policies were trained from; else an adapter's base.", panel=DATA)
-    limit: int | None = option(None, help="Use the first N pairs of a run.", panel=DATA)
 
 
 @evaluations.command()
@@ -349,14 +294,6 @@ def rm(
     Console().print(render.rewards(found))
 
 
-@dataclass(frozen=True)
-class ScenesOptions:
-    """Number of scenes; and an option that is not needed any more."""
-
-    limit: int = option(600, help="Use the first N of the 600 held-out scenes.", panel=DATA)
-    scenes: Path | None = option(None, help="", panel=None, hidden=True)
-
-
 @evaluations.command()
 @command
 def scenes(
@@ -400,6 +337,24 @@ def scenes(
         typer.echo(measure.as_json(figures))
         return
     Console().print(measure.as_table({name: figures[name] for name in measure.SHOWN}, f"{limit} scenes"))
+
+
+def _answering(
+    options: BenchmarkOptions, engine: Draft[EngineConfig], answers: Sequence[Path], **more: Any
+) -> Answering:
+    """The source of answers that the options name."""
+    from prefgen.console import Console
+    from prefgen.evaluate.benchmarks.run import Answering
+
+    console = Console(stderr=True, quiet=options.quiet, highlight=False)
+    return Answering.of(options, lambda: engine.make(model=options.model), answers, console, **more)
+
+
+def _judging(options: JudgingOptions, asked: Draft[JudgeConfig]) -> Judging:
+    """The judge that the options name."""
+    from prefgen.evaluate.benchmarks.run import Judging
+
+    return Judging(asked.make, asked.value("judge"), options.judge_prompt, options.judge_tokens)
 
 
 def _show(found: BenchmarkScores, options: BenchmarkOptions) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from prefgen.addresses import on_disk
 from prefgen.cli import options as o
 from prefgen.cli.params import command
 from prefgen.cli.select import Run
@@ -24,7 +25,7 @@ class ExportOptions:
 
     to: str = option("", help=_TRAINERS, panel=None, required=True)
     output: Path = option(
-        Path(), "--output", "-o", help="New folder to write.", panel=None, required=True, callback=o.on_disk
+        Path(), "--output", "-o", help="New folder to write.", panel=None, required=True, callback=on_disk
     )
     dry_run: bool = option(False, help="Count what would be written and left out, then stop.", panel=None)
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from prefgen.cli import config
 from prefgen.cli import options as o
 from prefgen.cli.params import command
 
@@ -68,12 +67,13 @@ def finalize(
     printing: o.Printing,
 ) -> None:
     """Finalize the data set of a run that several processes filled."""
+    from prefgen import option_files
     from prefgen.cli.terminal import finish
     from prefgen.rundir.layout import Layout
     from prefgen.runner.finishing import Card, finalize_run, repeating
     from prefgen.runner.reporter import Terminal
 
     locked, reporter = Layout(out).config, Terminal(quiet=printing.quiet)
-    options = config.read(locked)
+    options = option_files.read(locked)
     result = finalize_run(out, Card(repeating(locked), options.get("license") or ""), reporter)
     finish(out, result, reporter.console, json=printing.json, max_dropped=options.get("max_dropped", 1.0))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from prefgen.cli.options import on_disk
+from prefgen.addresses import on_disk
 from prefgen.cli.params import command
 from prefgen.options import DATA, MODELS, RUN, check, option
 

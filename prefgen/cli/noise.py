@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prefgen.cli import options as o
+from prefgen.addresses import on_disk
 from prefgen.cli.params import command
 from prefgen.options import check, option
 from prefgen.visibility import Schedule
@@ -18,7 +18,7 @@ from prefgen.visibility import Schedule
 class NoiseOptions:
     """The noise, and the file for its contact sheet."""
 
-    output: Path = option(Path("noise.png"), "--output", "-o", help="PNG to write.", panel=None, callback=o.on_disk)
+    output: Path = option(Path("noise.png"), "--output", "-o", help="PNG to write.", panel=None, callback=on_disk)
     schedule: Schedule = option("paper", help="Noise schedule", panel=None)
     seed: int = option(0, help="Seeds the noise.", panel=None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,32 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefgen.addresses import HUB_ID, is_address
+from prefgen.addresses import HUB_ID, is_address, on_disk
 from prefgen.cli import config, params
 from prefgen.engines.base import EngineConfig
-from prefgen.errors import UsageError
 from prefgen.methods import prompts
 from prefgen.methods.prompts import Template
 from prefgen.options import DATA, RUN, SHARD_SIZE, check, option
 
 if TYPE_CHECKING:
     from prefgen.select import Excluded
-
-
-def on_disk(path: Path) -> Path:
-    """Refuse an address where a local folder or file is written.
-
-    Raises:
-        UsageError: saying what to do instead.
-    """
-    scheme = path.parts[0] if path.parts else ""
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", scheme):  # of which Path keeps one slash
-        address = str(path).replace(":/", "://", 1)
-        raise UsageError(
-            f"--output {address}: commits need the renames and locks of a file system, which {scheme}// has not. Write "
-            f"to a folder, on disk or shared, then copy it: prefgen push OUT {address}"
-        )
-    return path
 
 
 def run_folder(text: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,35 +16,20 @@ from prefgen.cli.params import Draft, command, only, without
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import UsageError
-from prefgen.options import check, check_choice, flag, option
+from prefgen.options import check_choice, flag
 from prefgen.sources import SourceOptions
-from prefgen.training.config import DEFAULTS, LOSSES, SWEEP_VALIDATION, Objective, Online, Optimisation, settled
+from prefgen.training.config import (
+    DEFAULTS,
+    LOSSES,
+    SWEEP_VALIDATION,
+    Objective,
+    Online,
+    Optimisation,
+    Training,
+    settled,
+)
 
 _MAKERS = ("bdhs", "dpo", "povid")
-
-
-@dataclass(frozen=True)
-class Training:
-    """Options of carrying out a training run.
-
-    Attributes:
-        sweep: the grid, several runs in place of one.
-        keep_all: whether all their models are kept.
-        gpus: processes.
-        report_to: where Hugging Face's callbacks report to.
-    """
-
-    sweep: Sequence[str] = option(
-        (), help="Grid: paper, or name=value,value; repeatable.", panel="Training", metavar="<grid>"
-    )
-    keep_all: bool = option(False, help="Keep all models of a sweep, not the best alone.", panel="Training")
-    gpus: int = option(1, help="Processes, one on each GPU; with --device cpu, on the CPU.", panel="Training", low=1)
-    report_to: str = option("none", help="tensorboard, wandb, trackio … or none.", panel="Training")
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.keep_all and not self.sweep:
-            raise UsageError("--keep-all belongs to --sweep")
 
 
 def _known(loss: str) -> str:

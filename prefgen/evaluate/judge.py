@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from prefgen.driver import Asking, drive
 from prefgen.engines.base import Engines
+from prefgen.evaluate.benchmarks.intervals import drawn, intervals, share
 from prefgen.images import ImageRoot, load_images
 from prefgen.methods.verdicts import SWAPPED, Comparer, Comparison, Verdict
 from prefgen.records import Dropped, ImageRef, Sample, Slot, Turn
@@ -38,6 +40,7 @@ class Accuracy:
         pairs: that were judged and have a label other than a tie.
         failed: that could not be judged.
         accuracy: share of single verdicts that are right; ties and unclear ones are not. This is table 10's figure.
+        interval: 95% interval of the accuracy, by a bootstrap over pairs.
         agreed: share of pairs with the same clear verdict in both orders.
         agreed_accuracy: share of these that are right.
         first: share of clear single verdicts for the answer that stood first; 0.5 where the order does not matter.
@@ -47,6 +50,7 @@ class Accuracy:
     pairs: int
     failed: Mapping[str, int]
     accuracy: float | None
+    interval: tuple[float, float] | None
     agreed: float | None
     agreed_accuracy: float | None
     first: float | None
@@ -92,7 +96,8 @@ def tally(judged: Iterable[Judged | Dropped], labels: Mapping[str, str] | None =
     failed: Counter[str] = Counter()
     single: Counter[Verdict] = Counter()  # with the right answer first
     places: Counter[Verdict] = Counter()
-    pairs = agreed = agreed_right = 0
+    agreed = agreed_right = 0
+    hits: list[int] = []  # right verdicts of each pair's two
     for one in judged:
         if isinstance(one, Dropped):
             failed[one.reason] += 1
@@ -101,27 +106,33 @@ def tally(judged: Iterable[Judged | Dropped], labels: Mapping[str, str] | None =
         if label not in ("good", "bad"):
             continue
         right = 0 if label == "good" else 1
-        pairs += 1
         places.update([one.comparison.forth, one.comparison.back])
         straight = [one.comparison.forth, SWAPPED.get(one.comparison.back, one.comparison.back)]
-        single.update(straight if right == 0 else [SWAPPED.get(verdict, verdict) for verdict in straight])
+        verdicts = straight if right == 0 else [SWAPPED.get(verdict, verdict) for verdict in straight]
+        single.update(verdicts)
+        hits.append(verdicts.count("first"))
         agreed += one.comparison.winner is not None
         agreed_right += one.comparison.winner == right
+    pairs = len(hits)
     clear = places["first"] + places["second"]
     return Accuracy(
         pairs=pairs,
         failed=dict(failed.most_common()),
-        accuracy=_share(single["first"], 2 * pairs),
-        agreed=_share(agreed, pairs),
-        agreed_accuracy=_share(agreed_right, agreed),
-        first=_share(places["first"], clear),
-        ties=_share(places["tie"], 2 * pairs),
-        unclear=_share(places["unclear"], 2 * pairs),
+        accuracy=share(single["first"], 2 * pairs),
+        interval=_interval(hits),
+        agreed=share(agreed, pairs),
+        agreed_accuracy=share(agreed_right, agreed),
+        first=share(places["first"], clear),
+        ties=share(places["tie"], 2 * pairs),
+        unclear=share(places["unclear"], 2 * pairs),
     )
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _interval(hits: Sequence[int]) -> tuple[float, float] | None:
+    if not hits:
+        return None
+    counts = np.array([(right, 2) for right in hits], dtype=np.float64)
+    return intervals(counts, lambda sums: {"accuracy": share(*sums)}, drawn(len(hits), seed=0))["accuracy"]
 
 
 def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
@@ -146,14 +157,16 @@ def render(found: Accuracy) -> Table:
     table.add_row("pairs judged", f"{found.pairs:,}")
     for reason, count in found.failed.items():
         table.add_row(Text(f"not judged, {reason}"), f"{count:,}")
-    for name, share in (
-        ("accuracy of a verdict", found.accuracy),
+    if found.accuracy is not None and found.interval is not None:
+        low, high = found.interval
+        table.add_row("accuracy of a verdict, 95% interval", Text(f"{found.accuracy:.1%} [{low:.1%}, {high:.1%}]"))
+    for name, part in (
         ("same verdict in both orders", found.agreed),
         ("accuracy of these", found.agreed_accuracy),
         ("verdicts for the first answer", found.first),
         ("ties", found.ties),
         ("unclear", found.unclear),
     ):
-        if share is not None:
-            table.add_row(name, f"{share:.1%}")
+        if part is not None:
+            table.add_row(name, f"{part:.1%}")
     return table

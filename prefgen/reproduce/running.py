@@ -21,12 +21,23 @@ from prefgen.reproduce.recipes import Arm, Recipe, Scale
 from prefgen.reproduce.steps import Step, begun, check_evaluations, evaluation, filled
 
 _SCALED: Mapping[Scale, Mapping[str, str]] = {
-    "paper": {"sample": "--sample 5000", "similar": "", "online": "", "train": ""},
+    "paper": {
+        "sample": "--sample 5000",
+        "few": "--rows 5000",
+        "judged": "--limit 500",
+        "similar": "",
+        "online": "",
+        "held": "",
+        "train": "",
+    },
     "tiny": {
-        "sample": "--limit 16",
+        "sample": "--limit 32",
+        "few": "--rows 8",
+        "judged": "--limit 4",
         "online": "--fallback stored --max-fallback 1",
         "similar": "--similarity-model minilm",
-        "train": "--max-steps 2 --batch-size 2 --grad-accum 1 --lora-r 8 --lora-alpha 16",
+        "held": "--validation 0.5",
+        "train": "--max-steps 12 --batch-size 4 --grad-accum 1 --lora-r 8 --lora-alpha 16 --lr 2e-4",
     },
 }
 
@@ -38,11 +49,12 @@ class Request:
     Attributes:
         output: folder.
         model: that is aligned.
-        rows: SFT rows.
-        images: folder of their pictures; empty where rows need none.
+        rows: SFT rows; empty where the recipe needs none.
+        images: folders of pictures; empty where they are beside the rows.
         files: what the recipe's preference sets are imported from, by name.
         evaluations: tails of `prefgen eval` commands, such as ``pope --questions FILE``; the model is added.
-        annotator: model that compares answers in online DPO; empty for the one that is aligned.
+        annotator: model that compares answers; empty for the one that is aligned.
+        judge: judge that corrupts answers, with its options.
         also: further options of every training command.
     """
 
@@ -51,10 +63,11 @@ class Request:
     output: Path
     model: str
     rows: str
-    images: str = ""
+    images: Sequence[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     evaluations: Sequence[str] = ()
     annotator: str = ""
+    judge: str = ""
     also: str = ""
 
     def check(self) -> None:
@@ -63,12 +76,21 @@ class Request:
         Raises:
             UsageError: naming what is missing or not known.
         """
-        if unknown := sorted(set(self.files) - set(self.recipe.sets)):
-            known = ", ".join(self.recipe.sets) or "none"
+        files = self.recipe.files
+        if unknown := sorted(set(self.files) - set(files)):
+            known = ", ".join(files) or "none"
             raise UsageError(f"--set {unknown[0]}: {self.recipe.name} has no such set; its sets: {known}")
-        for name, needed in self.recipe.sets.items():
-            if self.scale == "paper" and name not in self.files:
-                raise UsageError(f"--set {name}=FILE is missing: {needed.what}")
+        for name, what in files.items():
+            if name not in self.files:
+                raise UsageError(f"--set {name}=FILE is missing: {what}")
+        missing = {
+            "--model": not self.model,
+            "--input": self.recipe.has("rows") and not self.rows,
+            "--judge": self.recipe.has("judge") and not self.judge,
+            "--eval": self.recipe.evaluates and not self.evaluations,
+        }
+        if lacks := [flag for flag, lacking in missing.items() if lacking]:
+            raise UsageError(f"{self.recipe.name} needs {', '.join(lacks)}; --scale tiny needs nothing")
         check_evaluations(self.evaluations)
 
     def values(self) -> dict[str, str]:
@@ -80,7 +102,8 @@ class Request:
             "model": shlex.quote(self.model),
             "annotator": shlex.quote(self.annotator or self.model),
             "rows": shlex.quote(self.rows),
-            "images": f"--image-root {shlex.quote(self.images)}" if self.images else "",
+            "images": " ".join(f"--image-root {shlex.quote(folder)}" for folder in self.images),
+            "judge": f"--judge {self.judge}",
             **{name: shlex.quote(str(self.output / "sets" / name)) for name in self.recipe.sets},
         }
 
@@ -93,18 +116,22 @@ def steps(request: Request) -> list[Step]:
     """
     values = request.values()
     found = [
-        _step(needed.commands[request.scale], {**values, "set": values[name], "file": _quoted(request.files, name)})
-        for name, needed in request.recipe.sets.items()
+        _step(each.command, {**values, "set": values[name], "file": shlex.quote(request.files.get(each.file, ""))})
+        for name, each in request.recipe.sets.items()
     ]
     models = []
     for arm in request.recipe.arms:
         own = {**values, "arm": shlex.quote(str(folder(request, arm))), "name": folder(request, arm).name}
         found += [_step(line, own) for line in arm.steps]
+        if arm.judge:
+            for name in request.recipe.sets:
+                step = _step(arm.judge, {**own, "set": values[name]})
+                found.append(Step((*step.words, "--json"), judgement(request, arm, name)))
         if not arm.model:
             continue
         (model,) = _step(arm.model, own).words
         models.append(model)
-        for line in request.evaluations:
+        for line in request.evaluations if request.recipe.evaluates else ():
             found.append(evaluation(line, model, folder(request, arm)))
     if request.recipe.together:
         sets = shlex.join(str(request.output / "sets" / name) for name in request.recipe.sets)
@@ -116,6 +143,11 @@ def steps(request: Request) -> list[Step]:
 def folder(request: Request, arm: Arm) -> Path:
     """An arm's folder."""
     return request.output / (re.sub(r"[^a-z0-9]+", "-", arm.name.lower()).strip("-") or "arm")
+
+
+def judgement(request: Request, arm: Arm, name: str) -> Path:
+    """File of a judge's figures on a set."""
+    return folder(request, arm) / f"judge-{name}.json"
 
 
 def run(request: Request, told: Callable[[str], None]) -> None:
@@ -133,9 +165,10 @@ def run(request: Request, told: Callable[[str], None]) -> None:
         "scale": request.scale,
         "model": request.model,
         "rows": request.rows,
-        "images": request.images,
+        "images": list(request.images),
         "sets": dict(request.files),
         "annotator": request.annotator,
+        "judge": request.judge,
         "also": request.also,
     }
     with begun(request.output, "recipe", asked, told) as journal:
@@ -145,7 +178,3 @@ def run(request: Request, told: Callable[[str], None]) -> None:
 
 def _step(line: str, values: Mapping[str, str]) -> Step:
     return filled(line, values, "the recipe's command")
-
-
-def _quoted(files: Mapping[str, str], name: str) -> str:
-    return shlex.quote(files.get(name, ""))

@@ -11,7 +11,7 @@ from typing import Any
 from prefgen import durable
 from prefgen.card import summary
 from prefgen.reproduce.recipes import Arm, Recipe
-from prefgen.reproduce.running import Request, folder, steps
+from prefgen.reproduce.running import Request, folder, judgement, steps
 
 # Columns of the paper's tables: of which evaluation, under which name, and the factor between the two.
 COLUMNS: Mapping[str, tuple[str, str, float]] = {
@@ -19,6 +19,10 @@ COLUMNS: Mapping[str, tuple[str, str, float]] = {
     "MMHAL": ("mmhal", "score", 1),
     "MMHAL-V": ("mmhal", "score", 1),
     "LLaVA-W": ("llava-bench", "relative_score", 100),
+    "hallucinated": ("mmhal", "hallucination_rate", 1),
+    "VQAT": ("lmms", "textvqa_val/exact_match", 100),
+    "GQA": ("lmms", "gqa/exact_match", 100),
+    "MMVet": ("lmms", "mmvet/gpt_eval_score", 1),
     "Recall": ("chair", "recall_coco", 100),
 }
 _OF_SCENES = {"CHAIR_i": "chair_i", "recall": "object_recall", "partner": "partner_hallucination"}
@@ -78,7 +82,9 @@ def _measured(
         if file not in kept:
             continue
         found = durable.read_record(file)
-        if evaluation == "mmhal" and bool(found.get("with_image")) != (name == "MMHAL-V"):
+        if name in ("MMHAL", "MMHAL-V") and bool(found["with_image"]) != (name == "MMHAL-V"):
+            continue
+        if key not in found:  # of lmms, a task that was not asked for
             continue
         yield name, figure(found, key, factor)
     if (scenes := at / "scenes.json") in kept:
@@ -88,6 +94,9 @@ def _measured(
     if arm.run:
         for iteration, share in enumerate(summary.summarise(at / arm.run).non_similar, 1):
             yield f"iteration {iteration}", Figure(100 * share)
+    for run in request.recipe.sets if arm.judge else ():
+        found = durable.read_record(judgement(request, arm, run))
+        yield run, figure({**found, "intervals": {"accuracy": found["interval"]}}, "accuracy", 100)
     for run, cell in cells.get(at.name, {}).items():
         low, high = cell["interval"] or (None, None)
         yield run, Figure(cell["accuracy"], low, high)
@@ -112,15 +121,25 @@ def is_figure(value: Any) -> bool:
 
 
 def markdown(found: Table) -> str:
-    """The table in Markdown: of each column the paper's value, then the measured one."""
-    lines = [f"# {found.recipe.name}: {found.recipe.title}", ""]
-    lines += ["Paper's value, then the measured one with its 95% interval.", ""]
-    lines += ["| | " + " | ".join(found.columns) + " |", "| --- " * (len(found.columns) + 1) + "|"]
+    """The table in Markdown: of each column the paper's values, then the measured ones."""
+    printed = [column for column in found.columns if any(column in row for row in found.paper.values())]
+    own = [column for column in found.columns if any(column in row for row in found.measured.values())]
+    heads = [
+        head
+        for column in found.columns
+        for head in (*[f"{column}, paper"] * (column in printed), *[column] * (column in own))
+    ]
+    lines = [f"# {found.recipe.name}: {found.recipe.title}", "", "Measured values have their 95% intervals.", ""]
+    lines += ["| | " + " | ".join(heads) + " |", "| --- " * (len(heads) + 1) + "|"]
     for arm in found.recipe.arms:
         cells = []
         for column in found.columns:
-            printed, own = found.paper[arm.name].get(column), found.measured[arm.name].get(column)
-            cells.append("; ".join([f"{printed:.2f}" if printed is not None else "–", f"{own:.2f}" if own else "–"]))
+            if column in printed:
+                value = found.paper[arm.name].get(column)
+                cells.append("" if value is None else f"{value:.2f}")
+            if column in own:
+                measured = found.measured[arm.name].get(column)
+                cells.append("" if measured is None else f"{measured:.2f}")
         lines.append(f"| {arm.name} | " + " | ".join(cells) + " |")
     lines += ["", *(f"- {note}" for note in found.recipe.notes)]
     return "\n".join(lines).rstrip() + "\n"

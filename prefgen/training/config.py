@@ -373,3 +373,27 @@ def _arguments(kind: type[Any], given: Sequence[str], names: Sequence[str] | Non
         except (KeyError, ValueError):
             raise UsageError(f"--online-arg {argument!r} has no such value; its default is {default}") from None
     return found
+
+
+@dataclass(frozen=True)
+class Training:
+    """Options of carrying out a training run.
+
+    Attributes:
+        sweep: the grid, several runs in place of one.
+        keep_all: whether all their models are kept.
+        gpus: processes.
+        report_to: where Hugging Face's callbacks report to.
+    """
+
+    sweep: Sequence[str] = option(
+        (), help="Grid: paper, or name=value,value; repeatable.", panel="Training", metavar="<grid>"
+    )
+    keep_all: bool = option(False, help="Keep all models of a sweep, not the best alone.", panel="Training")
+    gpus: int = option(1, help="Processes, one on each GPU; with --device cpu, on the CPU.", panel="Training", low=1)
+    report_to: str = option("none", help="tensorboard, wandb, trackio … or none.", panel="Training")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.keep_all and not self.sweep:
+            raise UsageError("--keep-all belongs to --sweep")

@@ -96,7 +96,7 @@ class Renewal:
     Args:
         rows: the stored rows of a sample.
         figures: by which rewards of sampled answers are normalised.
-        reads: what the policy says of sampled answers, asked when they are trained on by a later one.
+        reads: what the policy says of sampled answers; None where it is read when they are trained on.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Renewal:
             assert not isinstance(outcome, list)  # see `Online.method`
             made[places[index]] = _columns(outcome)
         self._policy.rest()
-        if self.figures and self._reads and self._online.online_every > 1:
+        if self.figures and self._reads:
             self._read(items, made, self._reads)
         return made
 
@@ -316,6 +316,8 @@ def supply(
             ledger = held.enter_context(closing(Ledger(job.records / "judge.sqlite")))
             engines = {**engines, Chat: held.enter_context(closing(ChatEngine(job.judge, ledger)))}
         dataset = prepared.dataset
+        later = job.online.online_every > 1 or job.objective.loss == "ppo"  # trained on by another policy, or whitened
+        reads = reads if later else None
         renewal = Renewal(job.online, job.optimisation.seed, engines, policy, dataset.rows, dataset.reader, reads=reads)
         if job.online.online == "sampled":
             renewal.figures = _figures(job, prepared, renewal)

@@ -9,14 +9,16 @@ it, l_ref under the reference.
   ρ = exp(Σ_t (l - l_old)_t), as in TRL: where every step has new answers ρ is 1, and the gradient is -A ∇ log π.
 * PPO (Schulman et al., 2017; Stiennon et al., NeurIPS 2020): a token is an action. Its reward is -β (l_old - l_ref)_t,
   R is added at the last one, and advantages are those of GAE (γ = 1, λ) with the values V of a linear head on the
-  policy's states. The losses are clipped: of the policy by ρ_t, of the values by their change.
+  policy's states, whitened over all tokens of a step: (A - mean) / sqrt(variance + 1e-8), as OpenAI's code does.
+  Values are fitted to V plus the advantage as it was before. The losses are clipped: of the policy by ρ_t, of the
+  values by their change.
 
-Departures: PPO's advantages are not whitened over a batch, as rewards are normalised already; an answer that the limit
-of tokens cut is rated as it is.
+Departure: an answer that the limit of tokens cut is rated as it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,8 +31,9 @@ class Rollout:
 
     Attributes:
         rewards: as they are measured, (K,). scores: normalised, (K,).
-        logps: l_old of each answer, (T,) each; empty where the policy that is trained is the one that sampled them.
-        values: V of each answer's tokens at that time, likewise.
+        logps: l_old of each answer, (T,) each; empty in RLOO where the policy that is trained is the one that sampled
+            them.
+        values: V of each answer's tokens at that time; empty in RLOO.
         cut: which of them the limit of tokens ended.
         alike: whether all texts are the same.
     """
@@ -94,25 +97,58 @@ class Surrogate:
     value_weight: float = 0.1
 
 
-def ppo(
-    logps: Sequence[torch.Tensor],
-    values: Sequence[torch.Tensor],
+@dataclass(frozen=True)
+class Whitening:
+    """Mean and variance of the advantages of a step's tokens."""
+
+    mean: float
+    variance: float
+
+    @classmethod
+    def of(cls, advantages_T: torch.Tensor) -> Whitening:
+        """The figures of these advantages, without bias; of fewer than two there is no variance."""
+        if len(advantages_T) < 2:
+            return NOT_WHITENED
+        return cls(float(advantages_T.mean()), float(advantages_T.var()))
+
+    def __call__(self, advantages_T: torch.Tensor) -> torch.Tensor:
+        """The advantages with mean 0 and variance 1."""
+        return (advantages_T - self.mean) / math.sqrt(self.variance + 1e-8)
+
+
+NOT_WHITENED = Whitening(0.0, 1.0)
+
+
+def token_advantages(
     old: Sequence[torch.Tensor],
     old_values: Sequence[torch.Tensor],
     reference: Sequence[torch.Tensor],
     scores_K: torch.Tensor,
     settings: Surrogate,
+) -> list[torch.Tensor]:
+    """Advantages of each answer's tokens, (T,) each, before they are whitened."""
+    found = []
+    for before, expected, first, score in zip(old, old_values, reference, scores_K, strict=True):
+        rewards_T = -settings.beta * (before - first)
+        rewards_T[-1] += score
+        found.append(gae(rewards_T, expected, settings.lam))
+    return found
+
+
+def ppo(
+    logps: Sequence[torch.Tensor],
+    values: Sequence[torch.Tensor],
+    old: Sequence[torch.Tensor],
+    old_values: Sequence[torch.Tensor],
+    advantages: Sequence[torch.Tensor],
+    whitening: Whitening,
+    settings: Surrogate,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of a prompt's answers, the mean over their tokens, and the value loss in it."""
     policy, value = [], []
-    for own, worth, before, expected, first, score in zip(
-        logps, values, old, old_values, reference, scores_K, strict=True
-    ):
-        rewards_T = -settings.beta * (before - first)
-        rewards_T[-1] += score
-        advantages_T = gae(rewards_T, expected, settings.lam)
+    for own, worth, before, expected, advantages_T in zip(logps, values, old, old_values, advantages, strict=True):
         returns_T = advantages_T + expected
-        policy.append(_clipped((own - before).exp(), advantages_T, settings.clip))
+        policy.append(_clipped((own - before).exp(), whitening(advantages_T), settings.clip))
         near_T = expected + (worth - expected).clamp(-settings.clip, settings.clip)
         value.append(0.5 * torch.maximum((worth - returns_T) ** 2, (near_T - returns_T) ** 2))
     of_values = torch.cat(value).mean()

@@ -11,7 +11,15 @@ import torch
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.training.config import Objective
 from prefgen.training.logprobs import Policy, autocast, evaluating, logps
-from prefgen.training.policy_gradient import Surrogate, ppo, rloo, sequence_kl
+from prefgen.training.policy_gradient import (
+    NOT_WHITENED,
+    Surrogate,
+    Whitening,
+    ppo,
+    rloo,
+    sequence_kl,
+    token_advantages,
+)
 from prefgen.training.reward import Head
 from prefgen.training.rows import Item
 
@@ -54,13 +62,35 @@ def read(policy: Policy, items: Sequence[Item]) -> list[dict[str, list[list[floa
     return found
 
 
+def whitening(objective: Objective, items: Sequence[Item]) -> Whitening:
+    """The whitening of PPO's advantages of a step.
+
+    Args:
+        items: all of the step, with reference log-probabilities and what the sampling policy said of their answers.
+    """
+    settings = Surrogate(objective.beta, objective.clip)
+    advantages: list[torch.Tensor] = []
+    for item in items:
+        assert item.rollout
+        scores_K = torch.tensor(item.rollout.scores)
+        reference = [answer.cpu() for answer in item.reference]
+        advantages += token_advantages(item.rollout.logps, item.rollout.values, reference, scores_K, settings)
+    return Whitening.of(torch.cat(advantages)) if advantages else NOT_WHITENED
+
+
 def losses(
-    objective: Objective, items: Sequence[Item], found: Sequence[Sequence[torch.Tensor]]
+    objective: Objective,
+    items: Sequence[Item],
+    found: Sequence[Sequence[torch.Tensor]],
+    whitened: Whitening = NOT_WHITENED,
 ) -> tuple[torch.Tensor, dict[str, list[float]]]:
     """The loss of each prompt's answers, (B,), and metrics: one value a prompt, under TRL's names where it has one.
 
     ``kl`` is of a whole answer, in nats, where TRL's is a token's. ``entropy`` is estimated by the sampled tokens'
     negative log-probability. ``alike`` is 1 where all answers of a prompt are.
+
+    Args:
+        whitened: how PPO's advantages are.
     """
     each: list[torch.Tensor] = []
     measured: dict[str, list[float]] = {}
@@ -81,9 +111,11 @@ def losses(
             note("advantage", advantages_K.abs().mean())
         else:
             values = [answer[:, 1] for answer in answers]
-            expected = [answer.to(device) for answer in rollout.values] or [answer.detach() for answer in values]
+            expected = [answer.to(device) for answer in rollout.values]
             settings = Surrogate(objective.beta, objective.clip)
-            loss, of_values = ppo(own, values, old, expected, reference, scores_K, settings)
+            advantages = token_advantages(old, expected, reference, scores_K, settings)
+            loss, of_values = ppo(own, values, old, expected, advantages, whitened, settings)
+            note("advantage", torch.cat(advantages).abs().mean())
             note("loss/value", of_values)
         each.append(loss)
         lengths = [len(answer) for answer in own]

@@ -30,7 +30,7 @@ from prefgen.errors import CorruptRun, ExitCode, Stopped, UnusableReplies, Usage
 from prefgen.records import Dropped
 from prefgen.training import card, checkpoints, online, processes, reference, reward, rollouts, saved
 from prefgen.training.callbacks import Asked, Log, Metrics, Stop, Watch
-from prefgen.training.config import Objective, Optimisation
+from prefgen.training.config import Objective, Online, Optimisation
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.model import attach, loaded_for, save
 from prefgen.training.rows import Reader, TrainingSample, held_out, pictures
@@ -380,12 +380,21 @@ def check_drift(job: TrainingJob, prepared: Prepared) -> None:
         durable.replace_json(file, settings)
         return
     before = durable.read_record(file)
-    if isinstance(before.get("online"), dict) and job.online is not None and job.online.served:
-        # Earlier versions recorded the address as well, in front of the model; a server may move.
-        before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]
-    usual = dataclasses.asdict(Objective())  # what a version without an option did
+    usual = {**dataclasses.asdict(Objective()), **dataclasses.asdict(Optimisation())}
+    if isinstance(before.get("online"), dict) and job.online is not None:
+        if job.online.served:
+            # Earlier versions recorded the address as well, in front of the model; a server may move.
+            before["online"]["annotator"] = str(before["online"].get("annotator")).split(" ")[-1]
+        before["online"] = {**_defaults(job.online), **before["online"]}
+    # What a version without an option did is the option's default.
     differing = [name for name in settings if settings[name] != before.get(name, usual.get(name))]
     if differing:
         raise CorruptRun(
             f"{job.output} was begun with other settings ({', '.join(differing)}): give another --output, or delete it"
         )
+
+
+def _defaults(made: Online) -> dict[str, Any]:
+    """Defaults of the method's options."""
+    each = dataclasses.fields(made.method(0))
+    return {field.name: field.default for field in each if field.default is not dataclasses.MISSING}

@@ -23,6 +23,7 @@ from prefgen.training.logprobs import Policy
 from prefgen.training.losses import Answers, Shift, losses, mean_reward, weights
 from prefgen.training.model import is_projector
 from prefgen.training.online import Supply
+from prefgen.training.policy_gradient import NOT_WHITENED
 from prefgen.training.reference import Logps
 from prefgen.training.rows import Item
 
@@ -55,6 +56,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         self._optimisation = optimisation
         self._supply = supply
         self._shift = Shift()
+        self._whitening = NOT_WHITENED  # of the step in hand
         self._measured: dict[str, list[float]] = defaultdict(list)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], None]:
@@ -62,7 +64,13 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
         if self._supply is None:
             return list(islice(epoch_iterator, num_batches)), None
         left = self.state.max_steps - self.state.global_step
-        return self._supply.step(epoch_iterator, num_batches, int(self.state.epoch or 0), left), None
+        batches = self._supply.step(epoch_iterator, num_batches, int(self.state.epoch or 0), left)
+        if self._objective.loss == "ppo":
+            batches = [{**batch, "items": self._supply.referred(batch["items"])} for batch in batches]
+            self._whitening = rollouts.whitening(
+                self._objective, [item for batch in batches for item in batch["items"]]
+            )
+        return batches, None
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> torch.Tensor:
         """Mean loss of a batch.
@@ -78,7 +86,7 @@ class PreferenceTrainer(transformers.Trainer):  # type: ignore[misc]  # transfor
             return torch.zeros((), device=self.args.device, requires_grad=True)
         found = model(items)
         if self._objective.samples:
-            loss_B, measured = rollouts.losses(self._objective, items, found)
+            loss_B, measured = rollouts.losses(self._objective, items, found, self._whitening)
             for name, values in measured.items():
                 self._measured[name] += values
         else:

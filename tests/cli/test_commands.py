@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import prefgen as package
-from prefgen.cli import config
+from prefgen import option_files
 from prefgen.errors import UsageError
 from prefgen.methods import BASELINES
 from tests.cli.runs import called, data_digests, prefgen, write_input
@@ -213,9 +213,9 @@ def test_the_written_configuration_repeats_the_run(source: Path, tmp_path: Path)
 
 def test_unknown_keys_are_errors_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown option 'temprature'; did you mean 'temperature'"):
-        config.check_keys({"temprature": 1}, ["temperature", "top_p"], tmp_path)
+        option_files.check_keys({"temprature": 1}, {"temperature": False, "top_p": False}, tmp_path)
     with pytest.raises(UsageError, match="rho is a list"):
-        config.check_keys({"rho": [1]}, ["rho"], tmp_path)
+        option_files.check_keys({"rho": [1]}, {"rho": False}, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_unknown_keys_are_errors_with_a_suggestion(tmp_path: Path) -> None:
 def test_hostile_configuration_files_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=message):
-        config.read(tmp_path / name)
+        option_files.read(tmp_path / name)
 
 
 def test_engine_arguments_may_be_given_several_times_and_by_file(source: Path, tmp_path: Path) -> None:

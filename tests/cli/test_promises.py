@@ -179,6 +179,7 @@ ELSEWHERE = {
     "view": "tests/view/test_votes.py",
     "iterate": "tests/reproduce/test_iterate.py",
     "reproduce": "tests/reproduce/test_reproduce.py",
+    "eval lmms": "tests/evaluate/benchmarks/test_lmms.py",
 }
 """Commands that write and have the same promises tested in files of their own."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prefgen.evaluate.judge import Accuracy, Judged, tally
@@ -27,10 +29,12 @@ def judged(*verdicts: tuple[Verdict, Verdict]) -> list[Judged | Dropped]:
 
 def test_the_figures_of_a_judge() -> None:
     found = tally([*judged(RIGHT, RIGHT, WRONG, FIRST, TIE), Dropped("API_400", "", "", "")])  # type: ignore[arg-type]
+    resampled = [sum(hits) / 10 for hits in itertools.product((2, 2, 0, 1, 0), repeat=5)]  # the whole bootstrap
     assert found == Accuracy(
         pairs=5,
         failed={"API_400": 1},
         accuracy=5 / 10,  # of single verdicts: 2 + 2 + 0 + 1 + 0
+        interval=tuple(np.percentile(resampled, [2.5, 97.5])),
         agreed=3 / 5,
         agreed_accuracy=2 / 3,
         first=5 / 8,
@@ -48,7 +52,7 @@ def test_votes_say_which_answer_is_better() -> None:
 
 
 def test_nothing_judged_has_no_figures() -> None:
-    assert tally([]) == Accuracy(0, {}, None, None, None, None, None, None)
+    assert tally([]) == Accuracy(0, {}, None, None, None, None, None, None, None)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +85,10 @@ def test_a_judge_behind_an_api_is_tested_in_both_orders_and_paid_once(run: Path)
         told = called(*command)
         assert told.returncode == 0, told.stderr
         figures = json.loads(told.stdout)
+        low, high = figures["interval"]
+        assert 0.8 < low < 21 / 22 < high == 1.0
         assert figures == {
+            "interval": [low, high],
             "pairs": 11,
             "failed": {"API_400": 1},
             "accuracy": 21 / 22,
@@ -117,7 +124,7 @@ def test_the_table_and_votes(run: Path, tmp_path: Path) -> None:
         )
         assert told.returncode == 0, told.stderr
         assert re.search(r"pairs judged +│ 2 ", told.stdout)
-        assert re.search(r"accuracy of a verdict +│ 50.0%", told.stdout)
+        assert re.search(r"accuracy of a verdict, 95% interval +│ 50.0% \[0.0%, 100.0%\]", told.stdout)
         nothing = called("judge", run, "--by", "api", "--judge-url", judge.url, "--against", tmp_path / "none.csv")
         assert nothing.returncode == 2
 

@@ -65,6 +65,7 @@ ELSEWHERE = {
     "--qlora": "tests/train/test_run.py",
     "--ray": "tests/cli/test_ray.py",
     "--detector": "tests/engines/test_detectors.py",
+    "--python": "tests/evaluate/benchmarks/test_lmms.py",
 }
 SLOW = {"--workers", "--online", "iterate"}  # run with -m slow
 GIVEN = {

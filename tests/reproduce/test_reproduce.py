@@ -31,10 +31,20 @@ SMALL = {
 
 
 def request(output: Path, recipe: str, scale: Scale = "tiny", evaluations: tuple[str, ...] = ()) -> Request:
-    known = recipes.load(recipe)
-    files = {} if scale == "tiny" else {name: f"{name} file.json" for name in known.sets}
+    known = recipes.load(recipe, scale)
+    files = {name: f"{name} file.json" for name in known.files}
     rows = str(WORLD / "llava_instruct.json")
-    return Request(known, scale, output, str(WORLD / "model"), rows, "pictures", files, evaluations)
+    return Request(
+        known,
+        scale,
+        output,
+        str(WORLD / "model"),
+        rows,
+        ("pictures", "more"),
+        files,
+        evaluations,
+        judge="gpt4 --max-cost 5",
+    )
 
 
 @pytest.mark.parametrize("scale", recipes.SCALES)
@@ -59,7 +69,9 @@ def test_a_recipe_runs_once_and_ends_in_its_table(tmp_path: Path) -> None:
     assert found["paper"]["as it was"] == {"CHAIR_i": 12.5}
     assert set(found["measured"]["as it was"]) == {"CHAIR_i", "recall", "partner"}
     assert [*found["measured"]["masked, ρ 0.9"]] == [f"iteration {number}" for number in range(1, 6)]
-    assert "| as it was | 12.50; " in (tmp_path / "out" / "table.md").read_text()
+    head, _, row = (tmp_path / "out" / "table.md").read_text().splitlines()[4:7]
+    assert head.startswith("| | CHAIR_i, paper | CHAIR_i | recall | partner | iteration 1 |")
+    assert row.startswith("| as it was | 12.50 | ")
     again = called(*command)
     assert again.returncode == 0
     assert "prefgen " not in again.stderr  # no command ran twice
@@ -96,28 +108,61 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_figures_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
-    asked = request(tmp_path, "table12", evaluations=("pope --questions q", "mmhal --questions q --with-image"))
+    evaluations = ("pope --questions q", "mmhal --questions q --with-image", "lmms --tasks gqa")
+    asked = request(tmp_path, "table12", evaluations=evaluations)
     for number, arm in enumerate(asked.recipe.arms):
         folder = running.folder(asked, arm)
         folder.mkdir()
         pope = {"accuracy": 0.85 + number / 100, "intervals": {"accuracy": [0.84, 0.9]}}
         (folder / "pope.json").write_text(json.dumps(pope))
-        mmhal = {"score": 2.5, "with_image": True, "intervals": {"score": None}}
+        unknown = {"score": None, "hallucination_rate": None}
+        mmhal = {"score": 2.5, "hallucination_rate": 0.5, "with_image": True, "intervals": unknown}
         (folder / "mmhal.json").write_text(json.dumps(mmhal))
+        gqa = {"gqa/exact_match": 0.61, "intervals": {"gqa/exact_match": [0.6, 0.62]}}
+        (folder / "lmms.json").write_text(json.dumps(gqa))
     lines = tables.markdown(tables.table(asked)).splitlines()
-    assert lines[4] == "| | POPE | MMHAL | MMHAL-V | LLaVA-W | Recall |"
+    assert lines[4] == (
+        "| | POPE, paper | POPE | MMHAL, paper | MMHAL-V, paper | MMHAL-V | LLaVA-W, paper | VQAT, paper | GQA, paper "
+        "| GQA | MMVet, paper | Recall, paper | hallucinated |"
+    )
     row = next(line for line in lines if line.startswith("| DPO |"))
-    assert row == "| DPO | 88.09; 86.00 [84.00, 90.00] | 3.16; – | 3.07; 2.50 | 78.63; – | 73.48; – |"
+    assert row == (
+        "| DPO | 88.09 | 86.00 [84.00, 90.00] | 3.16 | 3.07 | 2.50 | 78.63 | 64.56 | 64.12 | 61.00 [60.00, 62.00] "
+        "| 40.60 | 73.48 | 0.50 |"
+    )
     (running.folder(asked, asked.recipe.arms[0]) / "pope.json").write_text("{")
     with pytest.raises(CorruptRun):
         tables.table(asked)
+
+
+def test_a_judge_has_a_cell_for_every_set(tmp_path: Path) -> None:
+    asked = request(tmp_path, "table10", "paper")
+    for number, step in enumerate(running.steps(asked)):
+        if step.kept:
+            step.kept.parent.mkdir(exist_ok=True)
+            judged = {"accuracy": None, "interval": None} if number == 3 else {"accuracy": 0.9, "interval": [0.8, 1.0]}
+            step.kept.write_text(json.dumps(judged))
+    lines = tables.markdown(tables.table(asked)).splitlines()
+    assert lines[4] == "| | vlfeedback, paper | vlfeedback | rlhf-v, paper | rlhf-v | povid, paper | povid |"
+    assert lines[6].endswith("| 79.10 | nan | 81.88 | 90.00 [80.00, 100.00] | 92.96 | 90.00 [80.00, 100.00] |")
+
+
+def test_a_curve_has_a_row_for_every_size_and_set(tmp_path: Path) -> None:
+    asked = request(tmp_path, "figure7", "paper", ("pope --questions q",))
+    assert len(asked.recipe.arms) == 1 + 3 * 7
+    drawn = [step.words for step in running.steps(asked) if step.words[0] == "sample"]
+    assert [words[3] for words in drawn[:3]] == ["100", "500", "1000"]
+    assert drawn[1][-1] == str(tmp_path / "povid-500" / "pairs")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("table99",), "there is no recipe 'table99'"),
-        (("table6", "--scale", "paper"), "needs --input, --model"),
+        (("table15", "--set", "povid=f"), "table15 needs --model, --eval;"),
+        (("table5", "--model", "m", "--set", "vlfeedback=f", "--eval", "pope a"), "table5 needs --judge;"),
+        (("figure10", "--model", "m"), "figure10 needs --input;"),
+        (("table10", "--model", "m", "--set", "povid=f"), "--set vlfeedback=FILE is missing"),
         (("table6", "--scale", "tiny", "--set", "other=x"), "has no such set"),
         (("table6", "--scale", "tiny", "--set", "povid"), "give NAME=FILE"),
         (("table6", "--scale", "tiny", "--eval", "pope a", "--eval", "pope b"), "one benchmark twice"),

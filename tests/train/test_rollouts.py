@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import ExitCode, RowError, Stopped, UsageError
 from prefgen.evaluate.scenes import reward as scenes
+from prefgen.evaluate.scenes.reward import ScenesReward
 from prefgen.requests import Rate, Rated, Reply, Request
 from prefgen.sources import SourceOptions
 from prefgen.training import online as online_
@@ -23,12 +26,23 @@ from prefgen.training import rollouts
 from prefgen.training.config import Loss, Objective, Online
 from prefgen.training.logprobs import Policy, token_logps
 from prefgen.training.model import attach
-from prefgen.training.policy_gradient import Surrogate, gae, leave_one_out, ppo, rloo
+from prefgen.training.policy_gradient import (
+    NOT_WHITENED,
+    Surrogate,
+    Whitening,
+    gae,
+    leave_one_out,
+    ppo,
+    rloo,
+    token_advantages,
+)
 from prefgen.training.rollouts import ValuePolicy
 from prefgen.training.rows import Item
 from prefgen.training.run import prepare, train
-from prefgen.training.state import TrainingJob
+from prefgen.training.state import Prepared, TrainingJob
 from tests.cli.runs import called
+from tests.judge import MODEL as JUDGE
+from tests.judge import Judge
 from tests.train.quick import MODEL, QUICK
 from tests.trainers.sets import SCENES
 
@@ -96,28 +110,57 @@ def test_ppo_by_hand() -> None:
     old, reference = [torch.tensor([-1.0, -2.0])], [torch.tensor([-2.0, -2.0])]
     values = [torch.tensor([0.5, 0.25])]
     settings = Surrogate(beta=0.2, clip=0.2, lam=1.0, value_weight=0.1)
-    loss, of_values = ppo(old, values, old, values, reference, torch.tensor([1.0]), settings)
+    advantages = token_advantages(old, values, reference, torch.tensor([1.0]), settings)
     returns = [-0.2 + 1.0, 1.0]
-    advantages = [returns[0] - 0.5, returns[1] - 0.25]
+    assert advantages[0].tolist() == pytest.approx([returns[0] - 0.5, returns[1] - 0.25])
+    loss, of_values = ppo(old, values, old, values, advantages, NOT_WHITENED, settings)
     squares = sum((one - value) ** 2 for one, value in zip(returns, (0.5, 0.25), strict=True)) / 4
     assert of_values.item() == pytest.approx(squares)
-    assert loss.item() == pytest.approx(-sum(advantages) / 2 + 0.1 * squares)
+    assert loss.item() == pytest.approx(-(0.3 + 0.75) / 2 + 0.1 * squares)
     moved = [torch.tensor([1.5, 0.25])]  # a value counts no nearer than where the clip leaves it
-    _, clipped = ppo(old, moved, old, values, reference, torch.tensor([1.0]), settings)
+    _, clipped = ppo(old, moved, old, values, advantages, NOT_WHITENED, settings)
     assert clipped.item() == pytest.approx((max((1.5 - 0.8) ** 2, (0.7 - 0.8) ** 2) + 0.75**2) / 4)
+
+
+def test_whitening_by_hand() -> None:
+    """Advantages 1, 3 and 8 have mean 4 and, without bias, variance 13; what values are fitted to stays as it is."""
+    whitening = Whitening.of(torch.tensor([1.0, 3.0, 8.0]))
+    assert (whitening.mean, whitening.variance) == pytest.approx((4.0, 13.0))
+    assert whitening(torch.tensor([8.0, 4.0])).tolist() == pytest.approx([4 / 13**0.5, 0.0])
+    assert Whitening.of(torch.tensor([2.0])) == NOT_WHITENED  # one has no variance
+    assert Whitening.of(torch.tensor([2.0, 2.0]))(torch.tensor([2.0])).item() == 0
+    own, values = [torch.tensor([-1.0, -2.0])], [torch.tensor([0.5, 0.25])]
+    settings = Surrogate(beta=0.2, clip=0.2)
+    advantages = [torch.tensor([8.0, 3.0])]
+    loss, of_values = ppo(own, values, own, values, advantages, whitening, settings)
+    assert of_values.item() == pytest.approx((8.0**2 + 3.0**2) / 4)
+    assert (loss - 0.1 * of_values).item() == pytest.approx(-(4 - 1) / 13**0.5 / 2)
+
+
+def test_advantages_of_ppo_are_whitened_over_a_step_of_several_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two passes of a prompt each: what the losses got has mean 0 and variance 1 over both, not over each."""
+    got: list[list[torch.Tensor]] = []
+
+    def watched(own: Any, values: Any, old: Any, expected: Any, advantages: Any, whitened: Any, settings: Any) -> Any:
+        got.append([whitened(each) for each in advantages])
+        return ppo(own, values, old, expected, advantages, whitened, settings)
+
+    monkeypatch.setattr(rollouts, "ppo", watched)
+    made = replace(SAMPLED, online_args=("max_new_tokens=8", "candidates=2"))
+    run(job(tmp_path / "out", "ppo", made, batch_size=1, grad_accum=2, max_steps=1))
+    assert len(got) == 2
+    one = torch.cat(got[0])
+    both = torch.cat([each for answers in got for each in answers])
+    assert both.mean().item() == pytest.approx(0, abs=1e-5)
+    assert both.var().item() == pytest.approx(1, abs=1e-4)
+    assert abs(one.mean().item()) > 1e-3
 
 
 def test_what_a_step_trains_on_is_what_was_sampled_and_rated(tmp_path: Path) -> None:
     given = job(tmp_path / "out")
-    prepared = prepare(given)
-    given.records.mkdir(parents=True)
-    model = attach(prepared.loaded, given.optimisation)
-    with ExitStack() as held:
-        supply = held.enter_context(online_.supply(given, prepared, model))
-        assert supply
-        loader = iter([{"items": [prepared.dataset[number] for number in range(6)]}])
-        (batch,) = supply.step(loader, 1, 0, 1)
-        items: list[Item] = supply.referred(batch["items"])
+    prepared, items = sampled(given, 6)
     figures = json.loads((given.records / "rewards.json").read_text())
     assert figures["answers"] == 6 * 3
     decode = prepared.loaded.processor.tokenizer.decode
@@ -200,6 +243,41 @@ def test_a_reward_that_is_no_number_is_an_error_that_says_so(tmp_path: Path) -> 
         run(job(tmp_path / "out", engines={Rate: Nan}))
 
 
+class LaterNan(ScenesReward):
+    """Rates answers NaN once the mean and spread of rewards are measured, of one of two collections."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__()
+        self._asked = 0
+
+    def collect(self) -> list[tuple[int, Reply | RowError]]:
+        self._asked += 1
+        return [
+            (ticket, Rated(math.nan) if self._asked > 1 and not number // 3 else reply)
+            for number, (ticket, reply) in enumerate(super().collect())
+        ]
+
+
+def test_a_prompt_whose_reward_is_no_number_is_left_out_and_counted(tmp_path: Path) -> None:
+    given = job(tmp_path / "out", engines={Rate: LaterNan}, batch_size=3, grad_accum=1, max_steps=1)
+    (step,) = run(given)
+    assert step[online_.ASKED] == 3
+    assert step[f"{online_.FALLBACK}/ANSWER_UNRATED"] == step[online_.FALLBACK] == 1
+    assert math.isfinite(step["reward"])
+
+
+def test_collapse_is_said_by_a_run_and_on_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "_WINDOW", 1)
+    monkeypatch.setattr(rollouts, "_ALIKE", 0.0)
+    made = replace(SAMPLED, reward="scenes", online_args=("max_new_tokens=1", "candidates=2"))
+    given = job(tmp_path / "out", online=made, batch_size=2, grad_accum=1, max_steps=2)
+    told: list[str] = []
+    train(given, prepare(given), lambda metrics: None, say=told.append)
+    (said,) = (text for text in told if text.startswith("collapse: "))
+    assert "by step 2 all answers to a prompt are alike for" in said
+    assert "**Collapse**: by step 2" in (given.output / "README.md").read_text()
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--reward"):
         Online("sampled")
@@ -261,13 +339,56 @@ def test_defaults_of_the_commands_are_the_paper_s(tmp_path: Path) -> None:
     assert pairs.returncode == 2
 
 
-def test_similarity_to_the_reference_is_a_reward(tmp_path: Path) -> None:
-    words = ("--similarity-model", "minilm", "--online-arg", "max_new_tokens=8", "--online-arg", "candidates=2")
-    done = called(
-        *("train", "rloo", SCENES / "llava_instruct.json", "--limit", "2", "--turns", "first", "--model", MODEL),
-        *("--device", "cpu", "--reward", "similarity", *words, "-o", tmp_path / "out", "--max-steps", "1", "--json"),
-    )
+def sampled(given: TrainingJob, count: int) -> tuple[Prepared, list[Item]]:
+    """The first step's items of a job, without a trainer."""
+    prepared = prepare(given)
+    given.records.mkdir(parents=True)
+    model = attach(prepared.loaded, given.optimisation)
+    with ExitStack() as held:
+        supply = held.enter_context(online_.supply(given, prepared, model))
+        assert supply
+        (batch,) = supply.step(iter([{"items": [prepared.dataset[number] for number in range(count)]}]), 1, 0, 1)
+        return prepared, supply.referred(batch["items"])
+
+
+def test_a_judge_s_reward_is_the_share_of_siblings_that_an_answer_beats(tmp_path: Path) -> None:
+    """A judge that prefers the shorter answer, whichever it reads first."""
+
+    def shorter(number: int, body: dict[str, Any]) -> str:
+        found = re.search("One: (.*) Two: (.*)$", body["messages"][-1]["content"][-1]["text"], re.DOTALL)
+        assert found
+        return json.dumps({"verdict": "A" if len(found[1]) < len(found[2]) else "B"})
+
+    prompt = tmp_path / "own.txt"
+    prompt.write_text("=== user ===\n$question One: $first Two: $second")
+    with Judge(shorter) as judge:
+        made = replace(SAMPLED, reward="judge", annotator=judge.url, annotator_prompt=prompt)
+        given = replace(job(tmp_path / "out", online=made, engines={}), judge=JudgeConfig(JUDGE, judge.url))
+        prepared, items = sampled(given, 3)
+    decode = prepared.loaded.processor.tokenizer.decode
+    assert len(items) == 3
+    for item in items:
+        assert item.rollout
+        lengths = [len(decode(answer.ids, skip_special_tokens=True).strip()) for answer in item.sample.answers]
+        assert len(set(lengths)) == 3  # or a tie would decide
+        beaten = [sum(other > own for other in lengths) / 2 for own in lengths]
+        assert item.rollout.rewards == pytest.approx(beaten)
+
+
+@pytest.mark.parametrize("reward", ["similarity", "image-gain", "judge"])
+def test_rewards_that_have_a_name_train(reward: str, tmp_path: Path) -> None:
+    with Judge(lambda number, body: json.dumps({"verdict": "A"})) as judge:
+        served = ("--annotator", judge.url, "--judge", JUDGE) if reward == "judge" else ()
+        words = ("--similarity-model", "minilm", "--online-arg", "max_new_tokens=8", "--online-arg", "candidates=2")
+        done = called(
+            *("train", "rloo", SCENES / "llava_instruct.json", "--limit", "2", "--turns", "first", "--model", MODEL),
+            *("--device", "cpu", "--reward", reward, *served, *words, "-o", tmp_path / "out", "--max-steps", "1"),
+            "--json",
+        )
+        assert bool(judge.bodies) == (reward == "judge")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert 0 < found["reward"] < 1
+    assert found["reward"] == pytest.approx(0.5) if reward == "judge" else 0 < found["reward"] < 8
+    assert found["reward_std"] > 0
+    assert f"reward: {reward}" in done.stderr
     assert "| reward |" in (tmp_path / "out" / "README.md").read_text()

@@ -20,9 +20,10 @@ import torch
 import transformers
 
 from prefgen.engines.base import EngineConfig
+from prefgen.engines.chat.config import JudgeConfig
 from prefgen.errors import CorruptRun, ExitCode, Stopped, UsageError
 from prefgen.training import run as job_
-from prefgen.training.config import Objective, Optimisation
+from prefgen.training.config import Objective, Online, Optimisation
 from prefgen.training.logprobs import token_logps
 from prefgen.training.run import prepare, train
 from prefgen.training.state import TrainingJob
@@ -174,10 +175,33 @@ def test_an_option_that_the_version_before_had_not_is_no_other_setting(finished:
     prepared = prepare(given)
     file = given.records / "settings.json"
     told = json.loads(file.read_text())
-    file.write_text(json.dumps({name: value for name, value in told.items() if name not in ("clip", "pair_weight")}))
+    later = ("clip", "pair_weight", "span_weight")
+    file.write_text(json.dumps({name: value for name, value in told.items() if name not in later}))
     job_.check_drift(given, prepared)
     with pytest.raises(CorruptRun, match="clip"):
         job_.check_drift(replace(given, objective=Objective(clip=0.3)), prepared)
+
+
+def test_nor_is_one_that_the_maker_of_answers_had_not(data: Path, tmp_path: Path) -> None:
+    """Rankings got fields after runs of online DPO were begun."""
+    made = Online("dpo", annotator="http://127.0.0.1:1/v1", online_args=("temperature=0.7",))
+    judge = JudgeConfig(judge="judge", judge_url=made.annotator)
+    given = replace(job(data, tmp_path / "out"), online=made, judge=judge)
+    prepared = prepare(given)
+    given.records.mkdir(parents=True)
+    job_.check_drift(given, prepared)
+    file = given.records / "settings.json"
+    told = json.loads(file.read_text())
+
+    def without(*names: str) -> None:
+        kept = {name: value for name, value in told["online"].items() if name not in names}
+        file.write_text(json.dumps({**told, "online": kept}))
+
+    without("answer_kind", "answer_pattern", "claims_from", "claim_score", "reward_revision", "unparsed")
+    job_.check_drift(given, prepared)
+    without("temperature")  # which is not its default
+    with pytest.raises(CorruptRun, match="online"):
+        job_.check_drift(given, prepared)
 
 
 def test_an_adapter_is_saved_in_the_layout_of_peft_and_is_the_merged_model(

@@ -1,6 +1,6 @@
-"""RLOO's first step against TRL's RLOOTrainer: the same answers to the same pictures, the policy not its reference.
+"""TRL's RLOO and GRPO trainers with a reward model of ours as a reward function, as it is.
 
-A reward model of ours is one of TRL's two reward functions, as it is.
+RLOO's first step is compared with ours: the same answers to the same pictures, the policy not its reference.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ QUESTION = (Turn("user", (Slot.IMAGE, "Describe the image.")),)
 
 
 @pytest.fixture(scope="module")
-def step(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """What TRL did, and where."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scenes' model, and a reward model in ``RM``."""
     folder = tmp_path_factory.mktemp("rloo")
     shutil.copytree(SCENES / "model", folder / "model")
     template = folder / "model" / "chat_template.jinja"
@@ -49,9 +49,31 @@ def step(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     quick = Optimisation(projector_lr=0, batch_size=2, grad_accum=1, max_steps=2, lora_r=4, lr=1e-3, save="adapter")
     job = TrainingJob((folder / "pairs",), folder / "RM", EngineConfig(str(folder / "model")), Objective("rm"), quick)
     train(job, prepare(job), lambda metrics: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def step(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """What TRL's RLOO did, and where."""
     script = (INSIDE / "rloo_step.py", folder / "model", SCENES / "images", folder, folder / "RM")
     Environment("trl").run("python", *script, folder=folder)
     return folder, json.loads((folder / "step.json").read_text())
+
+
+def test_a_step_of_grpo_is_by_our_rewards(folder: Path) -> None:
+    """Advantages are (r - mean) / (std + 1e-4) of the rewards that this process gives the same answers."""
+    script = (INSIDE / "grpo_step.py", folder / "model", SCENES / "images", folder, folder / "RM")
+    Environment("trl").run("python", *script, folder=folder)
+    theirs = json.loads((folder / "grpo.json").read_text())
+    pictures = [SCENES / "images" / f"{number:012d}.jpg" for number in range(PROMPTS) for _ in range(ANSWERS)]
+    asked = ["Describe the image."] * len(pictures)
+    rated = Reward(folder / "RM", device="cpu")(asked, theirs["texts"], images=pictures)
+    assert rated == pytest.approx(theirs["rewards"], abs=1e-4)
+    assert theirs["log"]["rewards/RM/mean"] == pytest.approx(sum(rated) / len(rated), abs=1e-4)
+    own = torch.tensor(rated).reshape(PROMPTS, ANSWERS)
+    advantages = (own - own.mean(-1, keepdim=True)) / (own.std(-1, keepdim=True) + 1e-4)
+    assert theirs["advantages"] == pytest.approx(advantages.flatten().tolist(), abs=1e-2)
+    assert 0 < theirs["moved"] < 0.1
 
 
 def items(folder: Path, reader: Reader, found: dict[str, Any]) -> list[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -139,6 +140,15 @@ def load(config: EngineConfig, quantization: Any = None, *, merge: bool = True) 
         model, adapter = adapters.merged(model, adapter), None
     family = probing.completed(family, model.eval(), processor)
     return LoadedModel(model, processor, family, config.model, revision, torch.device(device), dtype, adapter)
+
+
+def save_merged(config: EngineConfig, folder: Path) -> None:
+    """Save an adapter's base with the adapter merged into it, and the processor, in the data type of its device."""
+    device = resolve_device(config.device)
+    dtype: Any = torch_dtype(config.dtype, device)
+    loaded = load(dataclasses.replace(config, device="cpu", dtype=dtype))
+    loaded.model.save_pretrained(folder)
+    loaded.processor.save_pretrained(folder)
 
 
 def placement(config: EngineConfig) -> dict[str, Any]:

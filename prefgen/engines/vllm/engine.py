@@ -18,6 +18,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -310,13 +311,8 @@ def _whole(config: EngineConfig) -> Iterator[str]:
     if adapters.find(config) is None:
         yield ""
         return
-    device = loading.resolve_device(config.device)
-    dtype: Any = loading.torch_dtype(config.dtype, device)
-    loaded = loading.load(dataclasses.replace(config, device="cpu", dtype=dtype))
     with tempfile.TemporaryDirectory(prefix="prefgen-") as folder:
-        loaded.model.save_pretrained(folder)
-        loaded.processor.save_pretrained(folder)
-        del loaded
+        loading.save_merged(config, Path(folder))
         yield folder
 
 

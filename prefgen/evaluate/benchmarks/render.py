@@ -35,6 +35,14 @@ def comparison(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def lmms(found: Mapping[str, Any]) -> Table:
+    """Figures of lmms-eval's tasks."""
+    table = Table("figure", "value", box=None)
+    for name, interval in found["intervals"].items():
+        table.add_row(name, _cell(found[name], interval))
+    return table
+
+
 def rewards(found: Matrix) -> Table:
     """Accuracies: a row for each reward, a column for each run."""
     table = Table("reward", *found.seen, box=None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from prefgen import durable, seeds
 from prefgen.console import Console
@@ -23,6 +23,7 @@ from prefgen.evaluate.benchmarks import compare as compare_
 from prefgen.evaluate.benchmarks import pope as pope_
 from prefgen.evaluate.benchmarks.asking import Task
 from prefgen.evaluate.benchmarks.files import Question
+from prefgen.evaluate.benchmarks.options import BenchmarkOptions
 from prefgen.image_names import Match
 from prefgen.images import ImageRoot, load_images
 from prefgen.methods import prompts
@@ -59,6 +60,20 @@ class Answering:
     suffix: str = ""
     image_match: Match = "exact"
     follow_links: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        options: BenchmarkOptions,
+        engine: Callable[[], EngineConfig],
+        answers: Sequence[Path],
+        console: Console,
+        **more: Any,
+    ) -> Self:
+        """The source that options name; `more` are further attributes."""
+        named = ("output", "model", "image_root", "limit", "max_new_tokens", "seed")
+        taken = {name: getattr(options, name) for name in named}
+        return cls(engine=engine, answers=answers, console=console, **taken, **more)
 
 
 @dataclass(frozen=True)

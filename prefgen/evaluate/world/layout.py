@@ -108,7 +108,13 @@ DRAWINGS_ON = {
 }
 # Share of the height at which one sits on a thing, for each of its drawings.
 SEATS = {"sofa": (0.66, 0.62), "bench": (0.6, 0.14), "chair": (0.58, 0.62), "car": (0.06, 0.06, 0.08)}
+ALOFT = ("sky", "wall")  # surfaces of what has a centre line for a base line
+WALL_DEPTH = 0.6
 HAND = (0.93, 0.36)  # of a person who holds something, in the unit square
+
+
+# Height of what a person holds, relative to the person's, and the share of it that is below the hand.
+HELD = {"umbrella": (0.78, 0.05), "ball": (0.24, 0.5), "flower": (0.4, 0.3), "book": (0.24, 0.5)}
 
 
 @cache
@@ -149,7 +155,6 @@ class Layout:
         self.geometry = GEOMETRY[scene.place]
         self.size_class = SIZE_CLASS.get(scene.place, 2)
         self.placed: dict[str, Thing] = {}
-        self.held: dict[str, str] = {}  # person: what is held
 
     def scene_of(self, drafts: list[Draft]) -> Scene:
         """The scene with its things from the farthest to the nearest; what is in or on another follows it."""
@@ -182,27 +187,26 @@ class Layout:
         action: str | None,
         surface: str,
         base: float,
-        near: float | None = None,
         holding: bool = False,
     ) -> Thing:
-        """A thing on a base line, its objects side by side, near a position if one is given."""
-        aloft = surface in ("sky", "wall")
+        """A thing on a base line, its objects near each other."""
+        aloft = surface in ALOFT
         depth = float(self.rng.random()) * 0.8 if aloft else self.geometry.depth(base)
         if surface == "wall":
-            depth = 0.6
+            depth = WALL_DEPTH
         flipped = bool(self.rng.random() < 0.5)
         instances: list[Instance] = []
         drawing = self._drawing(draft.kind, surface)
-        x = near
+        first: float | None = None
         for number in range(draft.count):
             width, height = self._extent(draft, "holding" if holding else action, drawing, depth)
             y = base + self._between(-1.5, 1.5) * (number > 0)
             limits = free_wall(self.scene) if surface == "wall" else (2.0, IMAGE_SIZE - 2.0)
-            centre = self._room(width, height, y, aloft, limits, [i.box for i in instances], x)
+            centre = self._room(width, height, y, aloft, limits, [i.box for i in instances], first)
             if holding:  # the hand is on the side where there is room
                 flipped = centre > IMAGE_SIZE / 2
             instances.append(self._instance(width, height, centre, y, aloft, drawing, flipped))
-            x = centre if x is None else x
+            first = centre if first is None else first
         instances.sort(key=lambda instance: instance.box[0])
         return Thing(draft.kind, draft.colour, surface, depth, tuple(instances), action)
 
@@ -246,6 +250,7 @@ class Layout:
     def _instance(
         self, width: float, height: float, centre: float, base: float, aloft: bool, drawing: int, flipped: bool
     ) -> Instance:
+        """An object, moved into the picture where it would leave it."""
         left, top, right, bottom = _box(width, height, centre, base, aloft)
         shift_x = max(0.0, 1 - left) - max(0.0, right - (IMAGE_SIZE - 1))
         shift_y = max(0.0, 1 - top) - max(0.0, bottom - (IMAGE_SIZE - 1))
@@ -259,10 +264,8 @@ class Layout:
         left, top, right, bottom = anchor.box
         middle, height = (left + right) / 2, bottom - top
         if word == "held by":
-            hand_x = (
-                right - (right - left) * (1 - HAND[0]) if not anchor.flipped else left + (right - left) * (1 - HAND[0])
-            )
-            return self._held(draft, other, hand_x, top + height * HAND[1], height)
+            reach = (right - left) * (1 - HAND[0])
+            return self._held(draft, other, left + reach if anchor.flipped else right - reach, top + height * HAND[1])
         if word == "on":
             action = {"person": "sitting", "cat": "lying", "dog": "lying", "bird": "standing"}.get(draft.kind)
             seats = SEATS[other.kind]
@@ -293,6 +296,7 @@ class Layout:
     def _single(
         self, draft: Draft, action: str | None, other: Thing, x: float, base: float, scale: float = 1.0
     ) -> Thing:
+        """A thing with one object whose base line and centre are given."""
         drawing = self._drawing(draft.kind, other.surface)
         width, height = self._extent(draft, action, drawing, other.depth)
         flipped = bool(self.rng.random() < 0.5)
@@ -327,8 +331,7 @@ class Layout:
         drawing = self._drawing(draft.kind, "inside")
         instances = []
         for number in range(draft.count):
-            action = KINDS[draft.kind].actions[0] if KINDS[draft.kind].actions else None
-            width, height = self._extent(draft, action, drawing, other.depth)
+            width, height = self._extent(draft, None, drawing, other.depth)
             if not narrow:
                 scale = min(1.0, 0.8 * width_in / draft.count**0.5 / width)
                 width, height = width * scale, height * scale
@@ -340,7 +343,8 @@ class Layout:
         instances.sort(key=lambda instance: instance.box[0])
         return Thing(draft.kind, draft.colour, other.surface, other.depth, tuple(instances), None, draft.relation)
 
-    def _held(self, draft: Draft, other: Thing, x: float, y: float, height: float) -> Thing:
+    def _held(self, draft: Draft, other: Thing, x: float, y: float) -> Thing:
+        """A thing in the hand of another at (x, y); a kite is above it in the sky."""
         drawing = self._drawing(draft.kind, "held")
         aspect = sketch(draft.kind, None, drawing, draft.colour).aspect
         flipped = other.instances[0].flipped
@@ -351,12 +355,12 @@ class Layout:
                 size * aspect, size, x + side * self._between(10, 34), self._between(16, 34), True, drawing, flipped
             )
             return Thing(draft.kind, draft.colour, "sky", other.depth, (instance,), None, draft.relation)
-        share = {"umbrella": 0.78, "ball": 0.24, "flower": 0.4, "book": 0.24}[draft.kind]
-        tall = height * share
-        drop = {"umbrella": 0.05, "ball": 0.5, "flower": 0.3, "book": 0.5}[draft.kind] * tall
-        if draft.kind == "umbrella":
+        size, drop = HELD[draft.kind]
+        _, top, _, bottom = other.instances[0].box
+        tall = (bottom - top) * size
+        if draft.kind == "umbrella":  # its stick bends towards the holder
             x -= (1 if not flipped else -1) * tall * 0.02
-        instance = self._instance(tall * aspect, tall, x, y + drop, False, drawing, flipped)
+        instance = self._instance(tall * aspect, tall, x, y + drop * tall, False, drawing, flipped)
         return Thing(draft.kind, draft.colour, other.surface, other.depth, (instance,), None, draft.relation)
 
     def _between(self, low: float, high: float) -> float:
@@ -372,8 +376,8 @@ def _ordered(things: list[Thing]) -> list[Thing]:
     free = sorted(
         (thing for thing in things if not _attached(thing)),
         key=lambda thing: (
-            thing.surface not in ("sky", "wall"),
-            -thing.depth if thing.surface in ("sky", "wall") else base(thing),
+            thing.surface not in ALOFT,
+            -thing.depth if thing.surface in ALOFT else base(thing),
         ),
     )
     order: list[Thing] = []
@@ -390,7 +394,7 @@ def _with_overlaps(things: list[Thing]) -> list[Thing]:
     found = list(things)
     for far, near in combinations(range(len(found)), 2):
         first, second = found[far], found[near]
-        free = first.count == second.count == 1 and first.surface not in ("sky", "wall")
+        free = first.count == second.count == 1 and first.surface not in ALOFT
         related = [thing.kind for thing in found if thing.relation] + [t.relation.other for t in found if t.relation]
         if free and first.kind not in related and second.kind not in related:
             hidden = _overlap(first.instances[0].box, second.instances[0].box)

@@ -47,6 +47,12 @@ def mix(first: RGB, second: RGB, share: float) -> RGB:
     return red, green, blue
 
 
+def scaled(colour: RGB, shares: tuple[float, float, float]) -> RGB:
+    """Colour of which only a share of each channel is left."""
+    red, green, blue = (round(channel * share) for channel, share in zip(colour, shares, strict=True))
+    return red, green, blue
+
+
 @dataclass(frozen=True)
 class Shape:
     """A filled polygon; ``points`` is float (n, 2)."""

@@ -1,4 +1,4 @@
-"""The places: where things can stand, and the painting of what is behind them.
+"""Places: the geometry of their ground, the colours of light and weather, and the painting of the background.
 
 Coordinates are pixels of the picture. A surface is a band of base lines: a thing at ``depth`` 0 stands on the lowest
 of them at full size, one further up is smaller. Backgrounds vary with the scene's own generator: hills, houses, clouds,
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefgen.evaluate.world.pen import CHALK, INK, RGB, Fill, Pen, mix, smooth
-from prefgen.evaluate.world.truth import IMAGE_SIZE, Scene
+from prefgen.evaluate.world.pen import CHALK, INK, RGB, Fill, Pen, Points, mix, scaled, smooth
+from prefgen.evaluate.world.truth import IMAGE_SIZE, PLACES, RENDER_STREAM, Scene
 
 Range = tuple[float, float]
 NEAREST = 140.0  # base line of what is nearest
@@ -40,18 +40,6 @@ class Geometry:
         return 1 - depth * (1 - self.far)
 
 
-def mirrored(scene: Scene) -> bool:
-    """True if a room's window is on the left."""
-    return scene.index % 2 == 1
-
-
-def free_wall(scene: Scene) -> Range:
-    """The part of a room's wall where neither a window nor a picture is, from left to right."""
-    if scene.place == "living room":
-        return 56, 90
-    return (64, 138) if mirrored(scene) else (6, 80)
-
-
 GEOMETRY = {
     "kitchen": Geometry(86, 0.72, {"table": ((100, 139),), "wall": ((18, 40),)}),
     "study": Geometry(88, 0.72, {"desk": ((102, 139),), "wall": ((18, 40),)}),
@@ -62,6 +50,19 @@ GEOMETRY = {
     "beach": Geometry(56, 0.36, {"sand": ((98, 140),), "water": ((66, 82),), "sky": ((12, 38),)}),
     "sea": Geometry(54, 0.32, {"water": ((68, 134),), "sky": ((12, 38),)}),
 }
+INDOORS = tuple(place.name for place in PLACES.values() if place.indoors)
+
+
+def mirrored(scene: Scene) -> bool:
+    """True if a room's window is on the left."""
+    return scene.index % 2 == 1
+
+
+def free_wall(scene: Scene) -> Range:
+    """The part of a room's wall where neither a window nor a picture is, from left to right."""
+    if scene.place == "living room":
+        return 56, 90
+    return (64, 138) if mirrored(scene) else (6, 80)
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class Tone:
         """A fill as it looks at a depth."""
         if len(fill) == 4 and fill[3] < 255:
             return fill
-        lit = fill[:3] if len(fill) == 4 else tuple(round(c * t) for c, t in zip(fill, self.tint, strict=True))
-        share = self.thickness * depth
-        return tuple(round(c + (h - c) * share) for c, h in zip(lit, self.haze, strict=True))
+        red, green, blue = fill[:3]
+        lit = (red, green, blue) if len(fill) == 4 else scaled((red, green, blue), self.tint)
+        return mix(lit, self.haze, self.thickness * depth)
 
 
 TINTS = {"day": (1.0, 1.0, 1.0), "sunset": (0.96, 0.78, 0.66), "dusk": (0.52, 0.50, 0.66), "night": (0.30, 0.33, 0.50)}
@@ -98,6 +99,7 @@ SKIES: dict[str, tuple[RGB, RGB]] = {
     "night": ((10, 14, 40), (34, 44, 84)),
 }
 CLOUDED: RGB = (168, 176, 186)
+COVER = {"clear": 0.0, "cloudy": 0.7, "rain": 0.85, "fog": 0.9, "snow": 0.8}  # of the sky by clouds
 THICKNESS = {"clear": 0.14, "cloudy": 0.2, "rain": 0.38, "fog": 0.9, "snow": 0.35}
 
 
@@ -106,10 +108,10 @@ def tone(scene: Scene) -> Tone:
     if scene.place in INDOORS:
         return Tone(INDOOR_TINTS[scene.light], SKIES[scene.light], CHALK, 0.0)
     tint = TINTS[scene.light]
-    clouded = {"clear": 0.0, "cloudy": 0.7, "rain": 0.85, "fog": 0.9, "snow": 0.8}[scene.weather]
-    cover = tuple(round(c * (0.3 + 0.7 * t)) for c, t in zip(CLOUDED, tint, strict=True))
-    top, low = (mix(colour, (cover[0], cover[1], cover[2]), clouded) for colour in SKIES[scene.light])
-    return Tone(tint, (top, low), mix(low, (cover[0], cover[1], cover[2]), 0.5), THICKNESS[scene.weather])
+    red, green, blue = tint
+    cloud = scaled(CLOUDED, (0.3 + 0.7 * red, 0.3 + 0.7 * green, 0.3 + 0.7 * blue))
+    top, low = (mix(colour, cloud, COVER[scene.weather]) for colour in SKIES[scene.light])
+    return Tone(tint, (top, low), mix(low, cloud, 0.5), THICKNESS[scene.weather])
 
 
 class Backdrop(Pen):
@@ -125,13 +127,13 @@ class Backdrop(Pen):
         super().__init__("white")
         self.scene = scene
         self.tone = tone(scene)
-        self.rng = scene.rng(1)
+        self.rng = scene.rng(RENDER_STREAM)
         self.depths: list[float] = []
         self.far = 1.0
 
-    def polygon(self, points: object, fill: Fill) -> None:
+    def polygon(self, points: Points, fill: Fill) -> None:
         """Fill a polygon at the present depth."""
-        super().polygon(points, fill)  # type: ignore[arg-type]
+        super().polygon(points, fill)
         self.depths.append(self.far)
 
     def between(self, low: float, high: float) -> float:
@@ -170,25 +172,24 @@ def _sky(pen: Backdrop, horizon: float) -> None:
     clear = scene.weather in ("clear", "cloudy")
     if scene.light == "night" and clear:
         for _ in range(14):
-            pen.disc(
-                pen.between(0, IMAGE_SIZE), pen.between(0, horizon - 14), pen.between(0.3, 0.7), (235, 238, 255, 200)
-            )
+            x, y, radius = pen.between(0, IMAGE_SIZE), pen.between(0, horizon - 14), pen.between(0.3, 0.7)
+            pen.disc(x, y, radius, (235, 238, 255, 200))
         x, y = pen.between(14, 130), pen.between(9, 22)
         pen.disc(x, y, 6, (244, 240, 214, 250))
         pen.disc(x + 2.6, y - 1.6, 5, (*mix(top, low, y / horizon), 254))
     elif scene.light == "sunset" and clear:
         x = pen.between(20, 124)
-        for radius, alpha in ((20, 40), (14, 60), (8, 254)):
-            pen.disc(x, horizon - 4, radius, (255, 226, 150, alpha))
+        for size, alpha in ((20, 40), (14, 60), (8, 254)):
+            pen.disc(x, horizon - 4, size, (255, 226, 150, alpha))
     elif scene.light == "day" and scene.weather == "clear":
         x, y = pen.between(10, 134), pen.between(8, 20)
-        for radius, alpha in ((12, 50), (7, 254)):
-            pen.disc(x, y, radius, (255, 240, 180, alpha))
+        for size, alpha in ((12, 50), (7, 254)):
+            pen.disc(x, y, size, (255, 240, 180, alpha))
     for _ in range({"clear": 2, "cloudy": 5}.get(scene.weather, 0)):
-        x, y, size = pen.between(-5, IMAGE_SIZE), pen.between(6, horizon * 0.62), pen.between(0.6, 1.25)
-        puff = (*mix(low, (255, 255, 255) if scene.light == "day" else top, 0.6 if scene.light == "day" else 0.35), 225)
+        x, y, scale = pen.between(-5, IMAGE_SIZE), pen.between(6, horizon * 0.62), pen.between(0.6, 1.25)
+        colour = mix(low, (255, 255, 255), 0.6) if scene.light == "day" else mix(low, top, 0.35)
         for dx, dy, r in ((-9, 1, 5), (0, -2, 7), (8, 0, 5.5), (15, 2, 3.5)):
-            pen.oval(x + dx * size, y + dy * size, r * 1.35 * size, r * 0.8 * size, puff)
+            pen.oval(x + dx * scale, y + dy * scale, r * 1.35 * scale, r * 0.8 * scale, (*colour, 225))
 
 
 def _hills(pen: Backdrop, horizon: float, colour: RGB, height: float) -> None:
@@ -207,7 +208,7 @@ def _bush(pen: Backdrop, x: float, y: float, size: float, colour: RGB) -> None:
 
 
 def _tufts(pen: Backdrop, top: float, bottom: float, colour: RGB, count: int) -> None:
-    """Small strokes of grass, or of stones."""
+    """Tufts of grass, three blades each."""
     geometry = GEOMETRY[pen.scene.place]
     for _ in range(count):
         x, y = pen.between(0, IMAGE_SIZE), pen.between(top, bottom)
@@ -220,9 +221,7 @@ def _tufts(pen: Backdrop, top: float, bottom: float, colour: RGB, count: int) ->
 def _water(pen: Backdrop, top: float, bottom: float) -> None:
     """Water that mirrors the sky, with ripples."""
     high, low = pen.tone.sky
-    deep = mix((38, 104, 148), high, 0.35)
-    tint = pen.tone.tint
-    deep = (round(deep[0] * tint[0]), round(deep[1] * tint[1]), round(deep[2] * tint[2]))
+    deep = scaled(mix((38, 104, 148), high, 0.35), pen.tone.tint)
     pen.far = 0.6
     pen.band(top, bottom, (*mix(deep, low, 0.62), 255), (*deep, 255), 14)
     for _ in range(int((bottom - top) * 0.5)):
@@ -441,7 +440,7 @@ def _living_room(pen: Backdrop) -> None:
     pen.oval(72, 124, 49, 11, rug)
 
 
-PAINTERS: dict[str, Callable[[Backdrop], None]] = {
+BACKDROPS: dict[str, Callable[[Backdrop], None]] = {
     "kitchen": _kitchen,
     "study": _study,
     "living room": _living_room,
@@ -451,11 +450,10 @@ PAINTERS: dict[str, Callable[[Backdrop], None]] = {
     "beach": _beach,
     "sea": _sea,
 }
-INDOORS = ("kitchen", "study", "living room")
 
 
 def backdrop(scene: Scene) -> list[tuple[np.ndarray, Fill]]:
     """Polygons of a scene's place, float (n, 2) in pixels, in the colours of its light and weather."""
     pen = Backdrop(scene)
-    PAINTERS[scene.place](pen)
+    BACKDROPS[scene.place](pen)
     return [(shape.points, pen.tone(shape.fill, depth)) for shape, depth in zip(pen.shapes, pen.depths, strict=True)]

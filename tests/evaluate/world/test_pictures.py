@@ -111,7 +111,7 @@ def test_a_scene_has_one_picture() -> None:
 
 def test_what_is_shown_of_an_object_is_what_the_picture_shows_of_it() -> None:
     compared = 0
-    for index in range(60):
+    for index in range(30):
         scene = replace(sample_scene(UNBIASED, 8, index), light="day", weather="clear")
         related = {thing.relation.other for thing in scene.things if thing.relation}
         empty, full = (np.asarray(render(replace(scene, things=things))).astype(int) for things in ((), scene.things))
@@ -126,7 +126,7 @@ def test_what_is_shown_of_an_object_is_what_the_picture_shows_of_it() -> None:
             seen = (np.abs(full - without) > 2).any(axis=2).sum()
             assert seen / whole == pytest.approx(thing.instances[0].shown, abs=0.2), (index, thing)
             compared += 1
-    assert compared > 60
+    assert compared > 25
 
 
 def test_a_container_hides_the_lower_part_of_what_is_in_it() -> None:

@@ -1,4 +1,4 @@
-"""The contact sheet of examples/world."""
+"""The page and the contact sheet of examples/world."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def test_the_sheet_in_the_documentation_shows_what_the_script_draws(tmp_path: Pa
     assert np.abs(sheets[0] - sheets[1]).mean() < 2  # the font may differ a little
     first = np.asarray(render(sample_scene(TRAINING, 5, 0))).astype(int)
     assert np.abs(sheets[0][8 : 8 + IMAGE_SIZE, 8 : 8 + IMAGE_SIZE] - first).mean() < 6
+
+
+def test_the_page_is_what_the_script_writes(tmp_path: Path) -> None:
+    written = tmp_path / "world.md"
+    subprocess.run([sys.executable, EXAMPLES / "world_page.py", "--out", written], check=True)
+    assert written.read_text() == (EXAMPLES / "world.md").read_text()
