@@ -21,8 +21,9 @@ from prefgen.evaluate.benchmarks.coco_objects import ObjectWords
 from prefgen.evaluate.benchmarks.files import Question
 from prefgen.evaluate.benchmarks.intervals import drawn, intervals, share
 from prefgen.evaluate.scenes.measure import Responder, responder
-from prefgen.evaluate.world.export import file_name, pope_rows
-from prefgen.evaluate.world.language import DETAIL_QUESTIONS, SPLITS, Claim, Frequencies, claims_of, question, read
+from prefgen.evaluate.world.claims import Claim, claims_of, read
+from prefgen.evaluate.world.export import SPLITS, Frequencies, file_name, pope_rows
+from prefgen.evaluate.world.language import DETAIL_QUESTIONS, question
 from prefgen.evaluate.world.render import photo
 from prefgen.evaluate.world.sample import TRAINING, UNBIASED, sample_scene
 from prefgen.evaluate.world.truth import KINDS, TEXT_STREAM, Scene

@@ -40,7 +40,8 @@ from transformers import (
 )
 
 from prefgen.evaluate.scenes.measure import responder
-from prefgen.evaluate.world.language import DETAIL_QUESTIONS, Mix, Turn, conversation, mentions, question
+from prefgen.evaluate.world.claims import mentions
+from prefgen.evaluate.world.language import DETAIL_QUESTIONS, Mix, Turn, conversation, question
 from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
 
 log = logging.getLogger(__name__)
@@ -60,9 +61,9 @@ class LanguageRecipe:
         second_caption: Probability of a second caption of a picture.
     """
 
-    steps: int = 2200
-    batch_size: int = 16
-    learning_rate: float = 1.5e-3
+    steps: int = 2400
+    batch_size: int = 8
+    learning_rate: float = 1.0e-3
     weight_decay: float = 0.02
     warmup_steps: int = 100
     tokens: int = 448
@@ -221,13 +222,13 @@ def train_language(
     recipe: LanguageRecipe,
     seed: int,
     checkpoint: Path,
-    every: int = 200,
+    every: int = 100,
     stop_after: int | None = None,
 ) -> None:
     """Train projector and language model, or go on from a checkpoint.
 
     Args:
-        validation: Pictures of which quick figures are logged with each checkpoint.
+        validation: Pictures of which quick figures are logged with every fourth checkpoint.
         every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -262,7 +263,7 @@ def train_language(
             log.info("language %d/%d loss %.4f, %d tokens (%s)", step, recipe.steps, mean, count, cost)
         if step % every == 0 or step in (recipe.steps, stop_after):
             save_checkpoint(checkpoint, step, parts)
-            if validation is not None:
+            if validation is not None and (step % (4 * every) == 0 or step == recipe.steps):
                 log.info("  %s", quick_figures(model.eval(), tokenizer, validation))
     model.eval()
 

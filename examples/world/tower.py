@@ -34,7 +34,7 @@ MIDDLE_WEIGHT, SCENE_WEIGHT = 4.0, 0.2
 class TowerRecipe:
     """Stage 1: the vision tower alone."""
 
-    steps: int = 2200
+    steps: int = 2400
     batch_size: int = 32
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.05
@@ -115,7 +115,8 @@ class Heads(nn.Module):
         kinds, colours, actions, middles = self.objects(hidden).float().split(OBJECT_HEADS, dim=-1)
         occupied = labels.kinds > 0
         losses = {
-            "kind": functional.cross_entropy(kinds.flatten(0, 1), labels.kinds.flatten()),
+            "patch": functional.cross_entropy(kinds.flatten(0, 1), labels.kinds.flatten()),
+            "kind": functional.cross_entropy(kinds[occupied], labels.kinds[occupied]),  # a fifth of the patches
             "colour": functional.cross_entropy(colours[occupied], labels.colours[occupied]) * 0.5,
             "action": functional.cross_entropy(actions[occupied], labels.actions[occupied]) * 0.3,
             "middle": functional.smooth_l1_loss(middles, labels.middles, beta=0.05) * MIDDLE_WEIGHT,

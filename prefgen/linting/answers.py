@@ -202,7 +202,7 @@ class Scripts:
         seen = ", ".join(f"{name or 'none'} {count / rows:.1%}" for name, count in self._scripts.most_common(4))
         yield self._mixed.finding(
             "script",
-            "warning" if self._mixed.count >= thresholds.SCRIPT_SHARE * rows else "info",
+            thresholds.SCRIPT_SHARE,
             rows,
             f"{self._mixed.count:,} rejected answers are in another script than the chosen one; chosen: {seen}",
             "Filter them: the language would be the lesson.",

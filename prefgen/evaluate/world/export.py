@@ -8,25 +8,56 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prefgen.evaluate.world.language import (
-    PRESENCE_QUESTIONS,
-    SPLITS,
-    Frequencies,
-    Mix,
-    conversation,
-    detail,
-)
+from prefgen.evaluate.world.language import PRESENCE_QUESTIONS, Mix, conversation, detail
 from prefgen.evaluate.world.render import jpeg
 from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
 
+SPLITS = ("random", "popular", "adversarial")
+"""POPE's ways to choose an absent kind."""
 PROBES = 3  # POPE asks for as many present and as many absent objects of a picture
 INSTRUCT = Mix(detail=0.7, brief=0.15, more=(1, 3))
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """Number of scenes with each kind, and with each two kinds: what POPE chooses absent objects by."""
+
+    kinds: Counter[str]
+    pairs: Counter[tuple[str, str]]
+
+    @classmethod
+    def of(cls, scenes: Iterable[Scene]) -> "Frequencies":
+        """Counts over scenes."""
+        kinds: Counter[str] = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
+        for scene in scenes:
+            kinds.update(scene.kinds)
+            pairs.update((a, b) for a in scene.kinds for b in scene.kinds if a != b)
+        return cls(kinds, pairs)
+
+    def absent(self, scene: Scene, split: str, count: int, rng: np.random.Generator) -> list[str]:
+        """Kinds that a scene lacks.
+
+        Args:
+            split: ``random`` kinds, the most ``popular`` ones, or ``adversarial``: those that most often occur together
+                with what is there.
+        """
+        lacking = [kind for kind in KINDS if kind not in scene.kinds]
+        rank = {
+            "random": lambda kind: 0,
+            "popular": lambda kind: -self.kinds[kind],
+            "adversarial": lambda kind: -sum(self.pairs[present, kind] for present in scene.kinds),
+        }[split]
+        shuffled = [lacking[int(i)] for i in rng.permutation(len(lacking))]
+        return sorted(shuffled, key=rank)[:count]
 
 
 def write(folder: Path, scenes: Sequence[Scene], frequencies: Frequencies, mix: Mix = INSTRUCT) -> None:

@@ -1,34 +1,27 @@
-"""Captions, questions and answers about a scene, always true, and a reader of text back to what it claims.
+"""Captions, questions and answers about a scene, always true, in many wordings.
 
-A sentence is written from claims about the scene and can be read back to the same claims, so that one grammar serves
-training data, exact truth and the count of hallucinations. Wordings vary in verb, order and what they mention, so that
-two true captions differ in words while a wrong one differs in a claim.
+A sentence is written from the truth and can be read back to claims (`claims.read`), so that one grammar serves training
+data, exact truth and the count of hallucinations. Wordings vary in verb, order and what they mention, so that two true
+captions differ in words while a wrong one differs in a claim.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from prefgen.evaluate.world.truth import (
-    COLOURS,
-    IMAGE_SIZE,
-    KINDS,
-    LIGHTS,
-    PLACES,
-    RELATIONS,
-    SURFACES,
-    WEATHERS,
-    Relation,
-    Scene,
-    Thing,
+from prefgen.evaluate.world.claims import (
+    CONVERSE,
+    LIGHT_SENTENCES,
+    NUMBERS,
+    RELATION_WORDS,
+    SIDES,
+    WEATHER_SENTENCES,
+    is_carried,
+    side_of,
 )
+from prefgen.evaluate.world.truth import KINDS, PLACES, SURFACES, Relation, Scene, Thing
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-SPLITS = ("random", "popular", "adversarial")
-"""POPE's ways to choose an absent kind."""
 DETAIL_QUESTIONS = (
     "Describe the image in detail.",
     "What do you see in this picture?",
@@ -59,25 +52,7 @@ _NO_ANSWERS = (
     "No, the picture does not contain {a}.",
     "No, {a} cannot be seen here.",
 )
-_SIDES = {
-    "left": ("on the left", "on the left side", "on the left of the picture"),
-    "middle": ("in the middle", "in the centre", "in the middle of the picture"),
-    "right": ("on the right", "on the right side", "on the right of the picture"),
-}
-_LIGHT_SENTENCES = {
-    "day": ("It is daytime.", "The scene is set in daylight.", "Daylight fills the scene."),
-    "sunset": ("It is sunset.", "The sun is setting.", "The warm light of sunset fills the scene."),
-    "dusk": ("It is dusk.", "The scene is set at dusk.", "Dusk is falling, and it is getting dark."),
-    "night": ("It is night.", "The scene is set at night.", "It is dark, as it is night."),
-}
-_WEATHER_SENTENCES = {
-    "clear": ("The weather is clear.", "It is a clear day without clouds.", "The sky is clear."),
-    "cloudy": ("The weather is cloudy.", "The sky is cloudy.", "Clouds cover the sky."),
-    "rain": ("It is raining.", "Rain is falling.", "The weather is rainy."),
-    "fog": ("It is foggy.", "Fog lies over the scene.", "The weather is foggy."),
-    "snow": ("It is snowing.", "Snow is falling.", "The weather is snowy."),
-}
-_CLEAR_AT_NIGHT = (_WEATHER_SENTENCES["clear"][0], _WEATHER_SENTENCES["clear"][2])  # "a clear day" is wrong there
+_CLEAR_AT_NIGHT = (WEATHER_SENTENCES["clear"][0], WEATHER_SENTENCES["clear"][2])  # "a clear day" is wrong there
 _PLACE_SENTENCES = (
     "The scene takes place {phrase}.",
     "The picture was taken {phrase}.",
@@ -95,26 +70,6 @@ ATMOSPHERES = (
     "The mood is relaxed.",
 )
 """Sentences that claim nothing which could be seen to be false."""
-_RELATION_WORDS = {"beside": ("beside", "next to"), "held by": ("held by", "in the hand of")}
-_SYNONYMS = {
-    word: relation for relation in RELATIONS for word in _RELATION_WORDS.get(relation, (relation,))
-}  # "next to" -> "beside"
-_CONVERSE = {"beside": "beside", "in front of": "behind", "behind": "in front of"}
-
-
-@dataclass(frozen=True, order=True)
-class Claim:
-    """One thing that a text says.
-
-    Attributes:
-        subject: A kind; empty for a claim about the scene.
-        attribute: exists, colour, count, action, surface, side, or a relation; of the scene: place, light or weather.
-        value: A word of the world; for a relation the other kind, for a count its digits, for exists empty.
-    """
-
-    subject: str
-    attribute: str
-    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,76 +86,6 @@ class Turn:
     question: str
     answer: str
     about: str = ""
-
-
-@dataclass(frozen=True)
-class Frequencies:
-    """Number of scenes with each kind, and with each two kinds: what POPE chooses absent objects by."""
-
-    kinds: Counter[str]
-    pairs: Counter[tuple[str, str]]
-
-    @classmethod
-    def of(cls, scenes: Iterable[Scene]) -> "Frequencies":
-        """Counts over scenes."""
-        kinds: Counter[str] = Counter()
-        pairs: Counter[tuple[str, str]] = Counter()
-        for scene in scenes:
-            kinds.update(scene.kinds)
-            pairs.update((a, b) for a in scene.kinds for b in scene.kinds if a != b)
-        return cls(kinds, pairs)
-
-    def absent(self, scene: Scene, split: str, count: int, rng: np.random.Generator) -> list[str]:
-        """Kinds that a scene lacks.
-
-        Args:
-            split: ``random`` kinds, the most ``popular`` ones, or ``adversarial``: those that most often occur together
-                with what is there.
-        """
-        lacking = [kind for kind in KINDS if kind not in scene.kinds]
-        rank = {
-            "random": lambda kind: 0,
-            "popular": lambda kind: -self.kinds[kind],
-            "adversarial": lambda kind: -sum(self.pairs[present, kind] for present in scene.kinds),
-        }[split]
-        shuffled = [lacking[int(i)] for i in rng.permutation(len(lacking))]
-        return sorted(shuffled, key=rank)[:count]
-
-
-def claims_of(scene: Scene) -> frozenset[Claim]:
-    """Everything that a text may truly claim about a scene."""
-    found = {Claim("", "place", scene.place), Claim("", "light", scene.light), Claim("", "weather", scene.weather)}
-    for thing in scene.things:
-        found |= {
-            Claim(thing.kind, "exists"),
-            Claim(thing.kind, "colour", thing.colour),
-            Claim(thing.kind, "count", str(thing.count)),
-        }
-        if not is_carried(thing):
-            found.add(Claim(thing.kind, "surface", thing.surface))
-        if thing.action:
-            found.add(Claim(thing.kind, "action", thing.action))
-        if side := side_of(thing):
-            found.add(Claim(thing.kind, "side", side))
-        if thing.relation:
-            word, other = thing.relation.word, thing.relation.other
-            found.add(Claim(thing.kind, word, other))
-            if word in _CONVERSE:
-                found.add(Claim(other, _CONVERSE[word], thing.kind))
-    return frozenset(found)
-
-
-def side_of(thing: Thing) -> str | None:
-    """The side of the picture on which a single object clearly is."""
-    if thing.count > 1:
-        return None
-    left, _, right, _ = thing.instances[0].box
-    middle = (left + right) / 2 / IMAGE_SIZE
-    bounds = {"left": (0.0, 0.3), "middle": (0.42, 0.58), "right": (0.7, 1.0)}
-    return next((side for side, (low, high) in bounds.items() if low <= middle <= high), None)
-
-
-# Writing
 
 
 def detail(scene: Scene, rng: np.random.Generator) -> str:
@@ -266,7 +151,7 @@ class _Writer:
             case "place":
                 return _choice(rng, _PLACE_SENTENCES).format(phrase=PLACES[scene.place].phrase)
             case "light":
-                return _choice(rng, _LIGHT_SENTENCES[scene.light])
+                return _choice(rng, LIGHT_SENTENCES[scene.light])
             case _:
                 return _choice(rng, weather_sentences(scene))
 
@@ -276,7 +161,7 @@ class _Writer:
         for thing in self._scene.things:
             noun, be = definite(thing), _be(thing)
             if side := side_of(thing):
-                options.append(f"the {noun} {be} {_choice(self._rng, _SIDES[side])}")
+                options.append(f"the {noun} {be} {_choice(self._rng, SIDES[side])}")
             if thing.relation:
                 word = _word(thing.relation.word, self._rng)
                 options.append(f"the {noun} {be} {word} the {definite(self._thing[thing.relation.other])}")
@@ -296,8 +181,8 @@ class _Writer:
         return (others[0], others[0].relation.word, thing) if others and others[0].relation else None
 
     def _relation(self, subject: Thing, word: str, other: Thing, where: str) -> str:
-        if word in _CONVERSE and self._rng.random() < 0.5:
-            subject, word, other = other, _CONVERSE[word], subject
+        if word in CONVERSE and self._rng.random() < 0.5:
+            subject, word, other = other, CONVERSE[word], subject
         be = _be(subject)
         if word == "held by" and other.count == 1 and self._rng.random() < 0.6:
             holder, held = self._mention(other), self._mention(subject)
@@ -349,7 +234,7 @@ class _Writer:
     def _where(self, thing: Thing) -> str:
         side = side_of(thing)
         if side and self._rng.random() < 0.15:
-            return _choice(self._rng, _SIDES[side])
+            return _choice(self._rng, SIDES[side])
         if is_carried(thing) and thing.relation:
             return f"{_word(thing.relation.word, self._rng)} {self._mention(self._thing[thing.relation.other])}"
         return SURFACES[thing.surface]
@@ -368,11 +253,6 @@ def noun_phrase(thing: Thing, rng: np.random.Generator, *, bare: bool = False) -
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def is_carried(thing: Thing) -> bool:
-    """A thing that is on, in or held by another, so that its own surface is not named."""
-    return thing.relation is not None and thing.relation.word in ("on", "in", "held by")
-
-
 def definite(thing: Thing) -> str:
     """The noun behind "the": singular or plural as the count asks."""
     return thing.kind if thing.count == 1 else KINDS[thing.kind].plural
@@ -380,7 +260,7 @@ def definite(thing: Thing) -> str:
 
 def weather_sentences(scene: Scene) -> tuple[str, ...]:
     """True sentences about the weather of a scene."""
-    return _CLEAR_AT_NIGHT if (scene.weather, scene.light) == ("clear", "night") else _WEATHER_SENTENCES[scene.weather]
+    return _CLEAR_AT_NIGHT if (scene.weather, scene.light) == ("clear", "night") else WEATHER_SENTENCES[scene.weather]
 
 
 def question(scene: Scene, kind: str, rng: np.random.Generator, about: str = "") -> Turn:
@@ -437,7 +317,7 @@ def _about_thing(scene: Scene, kind: str, thing: Thing, rng: np.random.Generator
             told = f"The {noun} {be} {_whereabouts(scene, thing, rng)}."
             side = side_of(thing)
             if side and rng.random() < 0.5:
-                asked, told = f"On which side of the picture is the {noun}?", f"The {noun} is {_SIDES[side][0]}."
+                asked, told = f"On which side of the picture is the {noun}?", f"The {noun} is {SIDES[side][0]}."
         case "relation" if thing.relation:
             asked = f"How {be} the {noun} related to the {definite(_other(scene, thing.relation))}?"
             told = f"The {noun} {be} {_related_to(scene, thing.relation, rng)}."
@@ -456,7 +336,7 @@ def _about_scene(scene: Scene, kind: str, rng: np.random.Generator) -> Turn:
             asked = _choice(rng, ("Where was this picture taken?", "What place is shown?", "Where are we?"))
             return Turn(kind, asked, _choice(rng, _PLACE_SENTENCES).format(phrase=PLACES[scene.place].phrase))
         case "light":
-            return Turn(kind, "What time of day is it?", _LIGHT_SENTENCES[scene.light][0])
+            return Turn(kind, "What time of day is it?", LIGHT_SENTENCES[scene.light][0])
         case "weather" if not PLACES[scene.place].indoors:
             asked = _choice(rng, ("What is the weather like?", "How is the weather in this picture?"))
             return Turn(kind, asked, _choice(rng, weather_sentences(scene)))
@@ -505,7 +385,7 @@ def _reasoning(scene: Scene, rng: np.random.Generator) -> list[Turn]:
         told = f"It is probably {PLACES[scene.place].phrase}, as the {definite(nearest)} is {whereabouts}."
         turns.append(Turn("reason", "What kind of place could this be, and why?", told))
     dark = scene.light in ("dusk", "night")
-    told = f"{'Yes' if dark else 'No'}, because {_LIGHT_SENTENCES[scene.light][0].lower()}"
+    told = f"{'Yes' if dark else 'No'}, because {LIGHT_SENTENCES[scene.light][0].lower()}"
     turns.append(Turn("reason", "Would one need a torch to find the way?", told))
     return turns
 
@@ -555,107 +435,6 @@ def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[Turn]
     return turns
 
 
-# Reading
-
-_NAMES = {name: kind.name for kind in KINDS.values() for name in (kind.name, kind.plural)}
-_ACTIONS = sorted({action for kind in KINDS.values() for action in kind.actions})
-_COUNTS = {word: str(number) for number, word in enumerate(NUMBERS)} | {"a": "1", "an": "1"}
-
-
-def _any(words: Iterable[str]) -> str:
-    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-
-
-_NOUN = re.compile(
-    rf"\b(?:(?P<number>{_any([*_COUNTS, 'the'])}) )?(?:(?P<colour>{_any(COLOURS)}) )?(?P<name>{_any(_NAMES)})\b"
-    rf"(?: (?:in|wearing|dressed in) (?P<clothes>{_any(COLOURS)})\b)?",
-    re.IGNORECASE,
-)
-_ACTION = re.compile(rf"\b({_any(_ACTIONS)})\b", re.IGNORECASE)
-_SURFACE = re.compile(rf"\b({_any(SURFACES.values())})\b", re.IGNORECASE)
-_SIDE_OF = {phrase: side for side, phrases in _SIDES.items() for phrase in phrases}
-_SIDE = re.compile(rf"\b({_any(_SIDE_OF)})\b", re.IGNORECASE)
-_RELATED = re.compile(rf"\b({_any(_SYNONYMS)}) $", re.IGNORECASE)
-_COLOURED = re.compile(rf"^ (?:is|are) (?:(?:wearing|showing) )?({_any(COLOURS)})\b", re.IGNORECASE)
-_CONNECTED = re.compile(r"^(?:,| and|, and)? $")
-_DENIED = re.compile(r"\b(?:no|not|cannot)\b(?!,)", re.IGNORECASE)
-_SCENE_PHRASES = {
-    **{place.phrase: Claim("", "place", place.name) for place in PLACES.values()},
-    **{light: Claim("", "light", light) for light in LIGHTS if light != "day"},
-    **dict.fromkeys(("daytime", "daylight"), Claim("", "light", "day")),
-    "sun is setting": Claim("", "light", "sunset"),
-    **{
-        sentence.rstrip("."): Claim("", "weather", weather)
-        for weather in WEATHERS
-        for sentence in _WEATHER_SENTENCES[weather]
-    },
-}
-_SCENE = re.compile(rf"\b({_any(_SCENE_PHRASES)})\b", re.IGNORECASE)
-_SCENE_OF = {phrase.lower(): claim for phrase, claim in _SCENE_PHRASES.items()}
-
-
-def mentions(text: str) -> list[str]:
-    """The kinds that a text mentions, once per mention, in order; denied ones as well."""
-    return [_NAMES[match["name"].lower()] for match in _NOUN.finditer(text)]
-
-
-def read(text: str) -> frozenset[Claim]:
-    """Everything that a text of this world's grammar claims; what it denies is left out."""
-    return frozenset(claim for sentence in re.split(r"(?<=[.!?])\s+", text) for claim in _read(sentence))
-
-
-def _read(sentence: str) -> Iterable[Claim]:
-    if _DENIED.search(sentence):
-        return
-    for match in _SCENE.finditer(sentence):
-        yield _SCENE_OF[match[1].lower()]
-    sentence = _SCENE.sub(lambda match: match[1] if match[1].lower() in _SURFACE_PHRASES else "_", sentence)
-    found = list(_NOUN.finditer(sentence))
-    groups: list[list[re.Match[str]]] = []
-    for match in found:
-        if groups and _CONNECTED.match(sentence[groups[-1][-1].end() : match.start()]):
-            groups[-1].append(match)
-        else:
-            groups.append([match])
-    for number, group in enumerate(groups):
-        before = sentence[: group[0].start()]
-        following = groups[number + 1][0] if number + 1 < len(groups) else None
-        after = sentence[group[-1].end() : following.start() if following else None]
-        for match in group:
-            yield from _of_noun(match)
-            kind = _NAMES[match["name"].lower()]
-            leading = before if number == 0 else ""
-            for where in [*_SURFACE.finditer(leading), *_SURFACE.finditer(after)]:
-                yield Claim(kind, "surface", _SURFACE_PHRASES[where[1].lower()])
-            yield from (Claim(kind, "side", _SIDE_OF[m[1].lower()]) for m in _SIDE.finditer(leading + "|" + after))
-            yield from (Claim(kind, "action", m[1].lower()) for m in _ACTION.finditer(after))
-            if coloured := _COLOURED.match(after):
-                yield Claim(kind, "colour", coloured[1].lower())
-            if following:
-                other = _NAMES[following["name"].lower()]
-                if after.endswith(" holding "):
-                    yield Claim(other, "held by", kind)
-                elif related := _RELATED.search(after):
-                    yield Claim(kind, _SYNONYMS[related[1].lower()], other)
-
-
-_SURFACE_PHRASES = {phrase: surface for surface, phrase in SURFACES.items()}
-
-
-def _of_noun(match: re.Match[str]) -> Iterable[Claim]:
-    kind = _NAMES[match["name"].lower()]
-    yield Claim(kind, "exists")
-    number = (match["number"] or "the").lower()
-    if number in _COUNTS:
-        yield Claim(kind, "count", _COUNTS[number])
-    for colour in (match["colour"], match["clothes"]):
-        if colour:
-            yield Claim(kind, "colour", colour.lower())
-
-
-# Words
-
-
 def _by_prominence(scene: Scene, rng: np.random.Generator) -> list[Thing]:
     """Things in the order in which they are told: the large and near first, with some chance."""
 
@@ -695,7 +474,7 @@ def _predicate_colour(thing: Thing) -> str:
 
 
 def _word(relation: str, rng: np.random.Generator) -> str:
-    return _choice(rng, _RELATION_WORDS.get(relation, (relation,)))
+    return _choice(rng, RELATION_WORDS.get(relation, (relation,)))
 
 
 def _join(nouns: Sequence[str]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 from PIL import Image
 
 from prefgen.evaluate.world import export
-from prefgen.evaluate.world.language import SPLITS, Frequencies, claims_of, mentions, read
+from prefgen.evaluate.world.claims import claims_of, mentions, read
+from prefgen.evaluate.world.export import SPLITS, Frequencies
 from prefgen.evaluate.world.render import photo
 from prefgen.evaluate.world.sample import TRAINING, UNBIASED, sample_scene
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS
+from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, Instance, Scene, Thing
 from tests.cli.runs import called
 
 SCENES = [sample_scene(UNBIASED, 5, index) for index in range(12)]
+OBJECT = Instance((10.0, 10.0, 20.0, 20.0), 1.0, 0, False)
 FREQUENCIES = Frequencies.of(sample_scene(TRAINING, 6, index) for index in range(150))
 
 
@@ -101,6 +104,24 @@ def test_pope_asks_for_other_absent_kinds_in_each_split(folder: Path) -> None:
     assert np.mean([rank[kind] for kind in absent["popular"]]) < 5
     assert np.mean([rank.get(kind, len(KINDS)) for kind in absent["random"]]) > 10
     assert absent["adversarial"] != absent["popular"]
+
+
+def test_absent_kinds_are_ranked_as_pope_does() -> None:
+    """Counted by hand: cups come four times, forks twice with a spoon, dogs three times without one."""
+
+    def scene(*kinds: str) -> Scene:
+        return Scene(
+            1, 1, "kitchen", "day", "clear", tuple(Thing(kind, "red", "table", 0.3, (OBJECT,)) for kind in kinds)
+        )
+
+    kinds = [("cup",)] * 3 + [("cup", "dog")] + [("dog",)] * 2 + [("spoon", "fork")] * 2
+    frequencies = Frequencies.of(scene(*each) for each in kinds)
+    rng = np.random.default_rng(0)
+    assert frequencies.absent(scene("spoon"), "popular", 2, rng) == ["cup", "dog"]
+    assert frequencies.absent(scene("spoon"), "adversarial", 1, rng) == ["fork"]
+    assert frequencies.absent(scene("cup"), "adversarial", 1, rng) == ["dog"]
+    drawn = Counter(kind for _ in range(400) for kind in frequencies.absent(scene("spoon"), "random", 1, rng))
+    assert set(drawn) == set(KINDS) - {"spoon"}
 
 
 @pytest.mark.parametrize("right", [True, False])

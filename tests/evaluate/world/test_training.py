@@ -30,7 +30,8 @@ from scene_model import answer_labels, chat_text
 from tower import TowerRecipe, labels_of, mirrored, object_table, pixel_values, take, tower_config, train_tower
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
-from prefgen.evaluate.world.language import detail, mentions
+from prefgen.evaluate.world.claims import mentions
+from prefgen.evaluate.world.language import detail
 from prefgen.evaluate.world.render import photo
 from prefgen.evaluate.world.sample import sample_scene
 from prefgen.evaluate.world.truth import KINDS, Scene
