@@ -43,10 +43,9 @@ _HALTED = {
     "hunyuan_vl": "its processor takes an image between tokens of its template only, and its positions have four parts",
     "minicpmv4_7": "its positions are those of a canvas, which its code computes of more than the picture's grid",
     "minimax_m3_vl": "its layers of kind minimax_m3_sparse choose blocks of places, which hiding tokens moves",
-    "nemotron_h_omni": "no small model was built here",
     "pp_chart2table": "its processor neither adds image tokens nor says how many an image has",
-    "qwen2_5_omni_thinker": "it is a part of a model that hears and speaks, and has no processor of its own",
-    "qwen3_omni_moe_thinker": "it is a part of a model that hears and speaks, and has no processor of its own",
+    "qwen2_5_omni_thinker": "its forward pass takes no encoded images",
+    "qwen3_omni_moe_thinker": "its forward pass takes no encoded images",
     "shieldgemma2": "its processor writes the prompt itself and takes no text: it judges pictures",
     "vision-encoder-decoder": "it sees images by the cross-attention of a decoder: there are no image tokens to hide",
 }

@@ -115,6 +115,7 @@ TITLES: dict[str, str] = {
     "minicpmv4_6": "MiniCPM-V 4.6",
     "muse_glimmer": "Muse Glimmer",
     "muse_spark": "Muse Spark",
+    "nemotron_h_omni": "Nemotron-H Omni",
     "paddleocr_vl": "PaddleOCR-VL",
     "perception_lm": "PerceptionLM",
     "qianfan_ocr": "Qianfan-OCR",
