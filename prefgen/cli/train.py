@@ -204,6 +204,6 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
     if adapter is None or not optimisation.lora or not adapter.rank:
         return optimisation
     for name, own in (("lora_r", adapter.rank), ("lora_alpha", adapter.alpha)):
-        if config.is_given(ctx, name):
+        if config.is_given(ctx, name) and getattr(optimisation, name) != own:
             raise UsageError(f"{flag(name)} is that of {adapter.name}, which is trained further: {own}")
     return replace(optimisation, lora_r=adapter.rank, lora_alpha=adapter.alpha)
