@@ -38,7 +38,7 @@ def _known(loss: str) -> str:
 
 
 def _data(text: str, *, rows: bool) -> Path | str:
-    """The folder of a run, which is downloaded if need be; with `rows`, an address or Hub id may be SFT data instead."""
+    """The folder of a run, downloaded if need be; with `rows`, an address or Hub id may be SFT data instead."""
     try:
         return o.run_folder(text)
     except UsageError:
