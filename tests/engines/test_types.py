@@ -43,6 +43,7 @@ _HALTED = {
     "hunyuan_vl": "its processor takes an image between tokens of its template only, and its positions have four parts",
     "minicpmv4_7": "its positions are those of a canvas, which its code computes of more than the picture's grid",
     "minimax_m3_vl": "its layers of kind minimax_m3_sparse choose blocks of places, which hiding tokens moves",
+    "mistral4": "it is a decoder alone, which models of type mistral3 may have behind their encoder",
     "pp_chart2table": "its processor neither adds image tokens nor says how many an image has",
     "qwen2_5_omni_thinker": "its forward pass takes no encoded images",
     "qwen3_omni_moe_thinker": "its forward pass takes no encoded images",
