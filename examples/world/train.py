@@ -2,7 +2,7 @@
 
     PYTHONPATH=.:examples/scenes python examples/world/train.py --work DIR --output DIR --seed 0
 
-One thread, about 70 minutes of one core. The same command goes on where it was stopped: pools of pictures, features and
+One thread, about 35 minutes of one core. The same command goes on where it was stopped: pools of pictures, features and
 checkpoints are kept in the work folder. model_card.md gives the figures.
 """
 
