@@ -141,13 +141,16 @@ TRAINED = {
     "rank by image-gain": Trained(("rank", "--by", "image-gain", *_ANSWERS)),
     "rank by claims": Trained(
         ("rank", "--by", "claims", "--claims-from", "api", "--claim-suffix", "", *_ANSWERS),
-        rows=440,
+        rows=500,
         judge=scene_judges.claims,
     ),
     "rank by correctness": Trained(
         ("rank", "--by", "correctness", "-k", "8", "--max-new-tokens", "48"), rows=1000, input="questions"
     ),
     "sentences": Trained(("sentences", "--words", str(SCENES / "words.txt"), "--max-new-tokens", "48"), rows=440),
+    "revise, by the truth": Trained(
+        ("revise", "--reply", "text", "--max-new-tokens", "128"), rows=900, judge=scene_judges.repair
+    ),
     "rank by the truth": Trained(
         ("rank", "--by", "api", "--prompt", "{verdict}", "--no-image", "--order", "random", *_ANSWERS),
         rows=340,
@@ -222,7 +225,8 @@ class Comparison:
                 tally.add_caption(number, caption, {thing.shape: thing.colour for thing in item.scene.things})
             found = tally.intervals()
             part = file.with_suffix(".part")
-            part.write_text(as_json({name: found[name] for name in FIGURES}), encoding="utf-8")
+            told = {"commit": _commit(), **json.loads(as_json({name: found[name] for name in FIGURES}))}
+            part.write_text(json.dumps(told), encoding="utf-8")
             part.replace(file)
         figures: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return figures
@@ -231,9 +235,6 @@ class Comparison:
         """All arms, those of the first seed first; what there is is written after each."""
         found: dict[str, Any] = {
             "command": f"python examples/compare_methods.py --output {self.output} --trained",
-            "commit": subprocess.run(
-                ["git", "describe", "--always", "--dirty"], cwd=SCENES, capture_output=True, text=True, check=True
-            ).stdout.strip(),
             "settings": {
                 "pairs": self.count,
                 "scenes": self.limit,
@@ -249,6 +250,11 @@ class Comparison:
                 (self.output / "methods.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
                 print(f"{name}, seed {seed}: done", flush=True)
         return found
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=SCENES, capture_output=True, check=True)
+    return done.stdout.decode().strip()
 
 
 def _scene(seed: int, index: int) -> Scene:

@@ -9,6 +9,8 @@ shape is added. All draws come from the marker that `prefgen corrupt` sets aroun
 """
 
 import argparse
+import base64
+import hashlib
 import json
 import re
 import threading
@@ -24,7 +26,7 @@ from prefgen.evaluate.scenes.text import NUMBERS, PLACES, thing_sentence
 from prefgen.evaluate.scenes.world import CELLS, COLOURS, FAVOURITE, PARTNER, PLURAL, SHAPES, Thing
 
 Sections = Mapping[str, str]
-"""What a prompt of prefgen has between marker lines, by name: question, answer …; and their `fence`."""
+"""What a prompt of prefgen has between marker lines, by name: question, answer …; `fence`; a `picture`'s digest."""
 
 _FENCE = re.compile(r"^--- ([0-9a-f]{16}) end", re.MULTILINE)
 _SHAPE = re.compile(rf"\b({'|'.join(SHAPES)})(es|s)?\b", re.IGNORECASE)
@@ -132,10 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one request for a chat completion."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         content = body["messages"][-1]["content"]
-        text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-        said = self.server.replies(read(text))
+        parts: list[Any] = [{"text": content}] if isinstance(content, str) else content
+        sections = dict(read("".join(part.get("text", "") for part in parts)))
+        for url in (part["image_url"]["url"] for part in parts if "image_url" in part):
+            sections["picture"] = hashlib.sha256(base64.b64decode(url.partition(",")[2])).hexdigest()
+        said = self.server.replies(sections)
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
-        usage = {"prompt_tokens": len(text.split()), "completion_tokens": len(said.split())}
+        usage = {"prompt_tokens": len(json.dumps(content).split()), "completion_tokens": len(said.split())}
         usage["total_tokens"] = sum(usage.values())
         sent = {"id": "rules", "object": "chat.completion", "created": 0, "model": body["model"]}
         sent_bytes = json.dumps({**sent, "choices": [choice], "usage": usage}).encode()

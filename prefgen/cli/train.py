@@ -37,12 +37,23 @@ def _known(loss: str) -> str:
     return loss
 
 
+def _data(text: str, *, rows: bool) -> Path | str:
+    """The folder of a run, downloaded if need be; with `rows`, an address or Hub id may be SFT data instead."""
+    try:
+        return o.run_folder(text)
+    except UsageError:
+        if not rows:
+            raise
+        return text
+
+
 @command
 def train(
     ctx: typer.Context,
     loss: Annotated[str, typer.Argument(help=f"One of {', '.join(LOSSES)}.", callback=_known)],
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of finished runs; with --online, SFT data too.", metavar="RUN…")
+        list[str],
+        typer.Argument(help="Finished runs: folder, address or Hub id; with --online, SFT data too.", metavar="RUN…"),
     ],
     files: Annotated[o.InputOutput, o.folder("Folder for the trained model.")],
     source: Draft[SourceOptions],
@@ -132,7 +143,7 @@ def train(
     build.hush(policy, (Generate,))
     command_line = redact(shlex.join(["prefgen", *sys.argv[1:]]))
     job = TrainingJob(
-        tuple(runs),
+        tuple(_data(run, rows=made is not None) for run in runs),
         files.output,
         policy,
         objective,
@@ -204,6 +215,6 @@ def _of_adapter(ctx: typer.Context, engine: EngineConfig, optimisation: Optimisa
     if adapter is None or not optimisation.lora or not adapter.rank:
         return optimisation
     for name, own in (("lora_r", adapter.rank), ("lora_alpha", adapter.alpha)):
-        if config.is_given(ctx, name):
+        if config.is_given(ctx, name) and getattr(optimisation, name) != own:
             raise UsageError(f"{flag(name)} is that of {adapter.name}, which is trained further: {own}")
     return replace(optimisation, lora_r=adapter.rank, lora_alpha=adapter.alpha)

@@ -22,7 +22,7 @@ from prefgen.engines.base import NO_SIMILARITY
 from prefgen.engines.hf.shape import Shape
 from prefgen.errors import UsageError
 from prefgen.estimate.hardware import Hardware
-from prefgen.estimate.workload import Rounds, Work
+from prefgen.estimate.workload import RoundsPerRow, Work
 
 FACTOR = 2.0
 """The measured runs took at most so many times their estimate, and at least its like part."""
@@ -68,7 +68,7 @@ class Forecast:
 
     rows: int
     work: Work
-    rounds: Rounds
+    rounds: RoundsPerRow
     row_s: float
     groups: int
     devices: int
@@ -82,7 +82,7 @@ class Forecast:
 def forecast(
     rows: int,
     work: Work,
-    rounds: Rounds,
+    rounds: RoundsPerRow,
     shape: Shape,
     hardware: Hardware,
     *,

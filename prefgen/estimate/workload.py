@@ -63,7 +63,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Rounds:
+class RoundsPerRow:
     """The number of times that the work of a round is done per row."""
 
     low: float
@@ -75,13 +75,13 @@ _ROUNDS = ("iterations", "sentences")
 """Fields of methods that say how many rounds there are at most."""
 
 
-def rounds(method: Method) -> Rounds:
+def rounds(method: Method) -> RoundsPerRow:
     """Iterations of a method that repeats answers, sentences of one that makes them one by one; 1 for others."""
     if drawn := int(getattr(method, "sentences", 0)):
-        return Rounds(1.0, SENTENCES_SHARE * drawn, float(drawn))
+        return RoundsPerRow(1.0, SENTENCES_SHARE * drawn, float(drawn))
     most = getattr(method, "iterations", 1)
     shares = [STILL_SIMILAR[min(place, len(STILL_SIMILAR) - 1)] for place in range(most - 1)]
-    return Rounds(1.0, 1.0 + sum(shares), float(most))
+    return RoundsPerRow(1.0, 1.0 + sum(shares), float(most))
 
 
 def work(method: Method, samples: Sequence[Sample], image_tokens: float, tokens: Callable[[str], float]) -> Work:

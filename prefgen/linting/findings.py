@@ -82,9 +82,15 @@ class RowTally:
             self._examples.append(Example(row.id, shorten(text)))
 
     def finding(
-        self, check: str, level: Level, rows: int, message: str, advice: str, *, of_generation: bool = False
+        self, check: str, level: Level | float, rows: int, message: str, advice: str, *, of_generation: bool = False
     ) -> Finding:
-        """The finding about the counted rows; ``info`` without advice if there are none."""
+        """The finding about the counted rows; ``info`` without advice if there are none.
+
+        Args:
+            level: or the share of all rows from which on it is a warning.
+        """
+        if isinstance(level, float):
+            level = "warning" if self.count >= level * rows else "info"
         if not self.count:
             level, advice = "info", ""
         examples = tuple(self._examples)

@@ -44,14 +44,14 @@ class Identical:
         )
         yield self._near.finding(
             "near-identical",
-            "warning" if self._near.count >= thresholds.NEAR_IDENTICAL_SHARE * rows else "info",
+            thresholds.NEAR_IDENTICAL_SHARE,
             rows,
             f"{self._near.count:,} pairs differ in case, punctuation or white space only",
             "Drop them, or lower --similarity-threshold when making the data.",
         )
         yield self._cut.finding(
             "identical-when-cut",
-            "warning" if self._cut.count >= thresholds.TRUNCATED_SHARE * rows else "info",
+            thresholds.TRUNCATED_SHARE,
             rows,
             f"{self._cut.count:,} pairs are equal in their first {self._chars:,} characters",
             "Raise the trainer's length limit, or drop these rows.",

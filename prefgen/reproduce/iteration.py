@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +128,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Rounds:
+class RoundTable:
     """All rounds, the model at the beginning first, and the one with the best figure; without figures the last."""
 
     rounds: Sequence[Round]
@@ -140,7 +140,7 @@ class Rounds:
         return self.rounds[-1].number - self.best
 
 
-def run(asked: Iteration, told: Callable[[str], None]) -> Rounds:
+def run(asked: Iteration, told: Callable[[str], None]) -> RoundTable:
     """Run every command that has not ended before, to the last round or until patience is at its end.
 
     Args:
@@ -157,7 +157,7 @@ def run(asked: Iteration, told: Callable[[str], None]) -> Rounds:
         "train": [*asked.train],
         "evaluations": [*asked.evaluations],
     }
-    found = Rounds((), 0)
+    found = RoundTable((), 0)
     with begun(asked.output, "iterate", settings, told) as journal:
         for number in range(asked.rounds + 1):
             for step in asked.steps(number):
@@ -197,17 +197,17 @@ def _names(found: Mapping[str, Any]) -> list[str]:
     return [name for name, value in found.items() if is_figure(value)]
 
 
-def _with(asked: Iteration, rounds: Sequence[Round]) -> Rounds:
+def _with(asked: Iteration, rounds: Sequence[Round]) -> RoundTable:
     """Rounds with the number of the best one, the first of equals."""
     if not asked.figures:
-        return Rounds(rounds, rounds[-1].number)
+        return RoundTable(rounds, rounds[-1].number)
     sign = 1 if asked.better == "higher" else -1
     values = [sign * each.figures[asked.figures[0]].value for each in rounds]
     known = [-math.inf if math.isnan(value) else value for value in values]
-    return Rounds(rounds, known.index(max(known)))
+    return RoundTable(rounds, known.index(max(known)))
 
 
-def markdown(found: Rounds) -> str:
+def markdown(found: RoundTable) -> str:
     """The table in Markdown: figures with their 95% intervals."""
     names = [*found.rounds[0].figures]
     lines = [f"| {' | '.join(['round', 'pairs', 'of rows', *names, 'model'])} |", "| --- " * (len(names) + 4) + "|"]
@@ -219,10 +219,14 @@ def markdown(found: Rounds) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json(found: Rounds) -> dict[str, Any]:
+def as_json(found: RoundTable) -> dict[str, Any]:
     """The table as a JSON object."""
-    return {
-        "best": found.best,
-        "model": found.rounds[found.best].model,
-        "rounds": [asdict(each) for each in found.rounds],
-    }
+    rounds = [
+        {**vars(each), "figures": {name: _known(figure) for name, figure in each.figures.items()}}
+        for each in found.rounds
+    ]
+    return {"best": found.best, "model": found.rounds[found.best].model, "rounds": rounds}
+
+
+def _known(found: Figure) -> dict[str, float | None]:
+    return {name: None if value is None or math.isnan(value) else value for name, value in vars(found).items()}

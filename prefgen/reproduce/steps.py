@@ -23,6 +23,7 @@ from typing import Any
 from prefgen import durable
 from prefgen.errors import CommandFailed, ExitCode, UsageError
 
+_STDERR = 2
 _STOPPED = {-signal.SIGINT: ExitCode.INTERRUPTED, -signal.SIGTERM: ExitCode.TERMINATED}
 """Exit codes of a process that a signal ended before it handled signals."""
 
@@ -128,7 +129,8 @@ def begun(output: Path, name: str, settings: Mapping[str, Any], told: Callable[[
 
 def _call(step: Step) -> None:
     command = [sys.executable, "-m", "prefgen", *step.words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE if step.kept else None, text=True)
+    stdout = subprocess.PIPE if step.kept else _STDERR  # standard output is for the table
+    process = subprocess.Popen(command, stdout=stdout, text=True)
     with process, _passing_on(process):
         printed, _ = process.communicate()
     if code := _STOPPED.get(process.returncode, process.returncode):

@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     from prefgen.engines.chat.engine import ChatEngine
 
 TRIAL_CALLS = 8  # to a judge none of whose replies is of use, after which a run stops
-_OF_USE = ("ANSWER_UNREVISED", "SENTENCE_VERIFIED", "SENTENCE_HALLUCINATED")  # reasons that a judge's reply gives
+_OF_USE = (
+    "ANSWER_UNREVISED",
+    "ANSWER_CLAIMS_FAIL",
+    "REJECTED_CLAIMS_HOLD",
+    "SENTENCE_VERIFIED",
+    "SENTENCE_HALLUCINATED",
+)
+"""Reasons for which a row is dropped by replies that are as they should be."""
 TRIAL_ROWS = 4  # asked about at once until then
 _COUNTED = 2000  # samples whose sentences are counted for the plan
 TRIED_ROWS = 50  # if all of the first so many are dropped for one reason, a run stops before it starts
@@ -366,15 +373,15 @@ def _driven(
 
 
 class FirstRows:
-    """The first rows of a run with paid replies: if none becomes a pair, the run stops.
+    """The first rows of a run with paid replies: if no reply is of use, the run stops.
 
     Attributes:
         over: whether a reply was of use, so that nothing is held back any more.
     """
 
-    def __init__(self, engine: ChatEngine, calls: int | None) -> None:
+    def __init__(self, engine: ChatEngine, calls: int | None, of_use: Sequence[str]) -> None:
         self.over = False
-        self._engine, self._most = engine, calls
+        self._engine, self._most, self._of_use = engine, calls, of_use
         self._dropped: list[Dropped] = []
         engine.hold(calls)
 
@@ -385,7 +392,9 @@ class FirstRows:
             UnusableReplies: if it, and every one before it, failed for one reason.
         """
         outcomes = found if isinstance(found, list) else [found]
-        dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped) and outcome.reason not in _OF_USE]
+        dropped = [
+            outcome for outcome in outcomes if isinstance(outcome, Dropped) and outcome.reason not in self._of_use
+        ]
         if len(dropped) < len(outcomes):
             self.over = True
             self._engine.hold(None)
@@ -430,7 +439,8 @@ def _trial(job: Job, directory: RunDirectory, engines: Engines) -> FirstRows | N
         return None
     if any(commit.pairs for commit in Layout(job.output).read_commits()):
         return None
-    return FirstRows(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None)
+    ties = ("ANSWER_TIE",) if getattr(job.method, "by", "") == "claims" else ()  # the judge only splits
+    return FirstRows(engine, TRIAL_CALLS if hasattr(job.method, "attempts") else None, (*_OF_USE, *ties))
 
 
 def _samples(items: Iterable[Sample | Dropped]) -> dict[str, list[Sample]]:

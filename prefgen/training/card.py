@@ -69,7 +69,7 @@ def render(
             "",
             "| data | digest of its manifest |",
             "| --- | --- |",
-            *(f"| {run.resolve().name} | `{digest}` |" for run, digest in zip(job.runs, digests, strict=True)),
+            *(f"| {run.name} | `{digest}` |" for run, digest in zip(prepared.dataset.runs, digests, strict=True)),
             "",
             f"![{', '.join(shown)} by step](training/curves.svg)",
             "",

@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from prefgen import sources
+from prefgen.addresses import redact
 from prefgen.errors import EnvironmentFault, UsageError
 from prefgen.images import load_images
 from prefgen.records import Dropped, Image, ImageRef, Pair, Sample
@@ -54,7 +55,7 @@ class References:
 
     def __init__(self, input: str, options: SourceOptions) -> None:
         path = Path(input).expanduser()
-        self.name = path.resolve().name if path.exists() else input
+        self.name = path.resolve().name if path.exists() else redact(input)
         read = {name: str(value) for name, value in asdict(options).items() if name not in ("image_root", "seed")}
         read["seed"] = str(options.seed) if options.sample else ""
         identity = json.dumps([sources.fingerprint(input, options), read])
@@ -114,21 +115,24 @@ class References:
         return load_images(replace(self._samples[number], images=tuple(images)), self._root, self._fetch)
 
 
-def opened(paths: Sequence[Path], options: SourceOptions | None) -> list[Stored | References]:
+def opened(inputs: Sequence[Path | str], options: SourceOptions | None) -> list[Stored | References]:
     """Open the runs or the SFT input to train on.
 
     Args:
+        inputs: folders of runs; SFT data as a path, or as text if it is an address or a Hub id.
         options: how SFT data is read; None where rows must have rejected answers.
 
     Raises:
         UsageError: one is neither a finished run nor, where that is of use, SFT data.
     """
     found: list[Stored | References] = []
-    for path in paths:
-        if options is None or Layout(path).plan.exists():
-            found.append(Stored(path))
+    for given in inputs:
+        if isinstance(given, Path) and (options is None or Layout(given).plan.exists()):
+            found.append(Stored(given))
+        elif options is None:
+            raise UsageError(f"{redact(str(given))} is no folder of a run")
         else:
-            found.append(References(str(path), options))
+            found.append(References(str(given), options))
     if options is not None and not any(isinstance(run, References) for run in found):
         told = [name for name, value in asdict(options).items() if value != asdict(SourceOptions())[name]]
         if told := [name for name in told if name != "seed"]:

@@ -30,7 +30,7 @@ class TrainingJob:
     """Data, model and settings of a training run.
 
     Attributes:
-        runs: folders of finished runs, or with purely online answers SFT data.
+        runs: folders of finished runs; with purely online answers also SFT data, by path, address or Hub id.
         source: how that is read.
         config: the command's options, as TOML.
         command: for the model card.
@@ -41,7 +41,7 @@ class TrainingJob:
         engines: makers of engines from packages above this one, see `prefgen.engines.build.build`.
     """
 
-    runs: tuple[Path, ...]
+    runs: tuple[Path | str, ...]
     output: Path
     engine: EngineConfig
     objective: Objective

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -9,6 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
@@ -52,6 +56,68 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         env=ENVIRONMENT,
         preexec_fn=_heed_ctrl_c,
     )
+
+
+class Forked:
+    """The command line in a fork of this process, which has imported already what a new one would import anew.
+
+    Attributes:
+        returncode: as of `subprocess.Popen`; None while it runs.
+    """
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115  # `communicate` closes
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, which idle
+            self.pid = os.fork()
+        if not self.pid:
+            self._live(["prefgen", *map(str, arguments)])
+
+    def _live(self, command: list[str]) -> None:
+        """The child's life; it never returns."""
+        gc.freeze()  # a collection would copy every page that is shared with the parent
+        code: object = 1
+        try:
+            _heed_ctrl_c()
+            os.environ.update(NO_COLOR="1", COLUMNS="100")
+            for stream, number in ((self._out, 1), (self._err, 2)):
+                os.dup2(stream.fileno(), number)  # where processes that it starts write, too
+            sys.argv, sys.stdout, sys.stderr = command, self._out, self._err
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        except BaseException:  # noqa: BLE001  # the parent shows it
+            traceback.print_exc()
+        self._out.flush()
+        self._err.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def kill(self) -> None:
+        """Send SIGKILL, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self) -> tuple[str, str]:
+        """Wait for its end; its standard output and error."""
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        said = []
+        for stream in (self._out, self._err):
+            with stream:
+                stream.seek(0)
+                said.append(stream.read())
+        return said[0], said[1]
 
 
 def _heed_ctrl_c() -> None:

@@ -74,6 +74,7 @@ def test_training_goes_on_from_it_and_it_is_the_reference(
     out = tmp_path / "further"
     done = called(
         *("train", "dpo", data, "--model", adapter, "--output", out, "--save", "adapter", "--reference", reference),
+        *("--lora-r", "4"),  # its own, as a command says that made the first of several rounds
         *QUICK,
     )
     assert done.returncode == 0, done.stderr

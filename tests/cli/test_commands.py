@@ -10,6 +10,7 @@ import pytest
 
 import prefgen as package
 from prefgen import option_files
+from prefgen.cli.commands import load
 from prefgen.errors import UsageError
 from prefgen.methods import BASELINES
 from tests.cli.runs import called, data_digests, prefgen, write_input
@@ -305,3 +306,13 @@ def test_the_plan_lists_what_the_reader_drops(source: Path, tmp_path: Path) -> N
     shown = fake(broken, tmp_path / "out", "--dry-run")
     assert "1 of 4 rows will be dropped" in shown.stderr
     assert "IMG_COUNT 1, e.g. row 3" in shown.stderr
+
+
+def test_every_option_that_repeats_takes_a_list_in_a_file(tmp_path: Path) -> None:
+    """As the configuration that a run writes has it."""
+    path = tmp_path / "options.toml"
+    required = ["-i", "rows.json", "-m", "model", "-o", "out", "--config", str(path)]
+    path.write_text('detector = ["one", "two"]\n')
+    assert load("sentences").make_context("sentences", [*required]).params["detector"] == ["one", "two"]
+    path.write_text('also = "three"\n')
+    assert load("rank").make_context("rank", required).params["also"] == ["three"]

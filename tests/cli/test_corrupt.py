@@ -15,7 +15,7 @@ import pytest
 
 from prefgen.engines.chat.ledger import Ledger
 from prefgen.methods import prompts
-from tests.cli.runs import called, data_digests, start, write_input
+from tests.cli.runs import Forked, called, data_digests, start, write_input
 from tests.engines.chat.test_batch import BatchServer
 from tests.judge import MODEL, Act, Judge, Script, after, asked_about, completion, corrupted, fail, good, say
 
@@ -139,7 +139,7 @@ def test_a_kill_during_paid_calls_buys_nothing_twice_that_was_answered(source: P
     with Judge(lambda number, body: after(0.1, corrupted(body))) as judge:
         out, kills, width, stored, before = tmp_path / "out", 2, 4, 0, 0
         for _ in range(kills):
-            process = start(*arguments(source, judge, "-o", out, "--concurrency", str(width)))
+            process = Forked(*arguments(source, judge, "-o", out, "--concurrency", str(width)))
             deadline = time.monotonic() + 60
             while len(judge.bodies) < before + 10 and time.monotonic() < deadline:
                 time.sleep(0.005)

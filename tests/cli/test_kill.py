@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs import called, data_digests, start, write_input
+from tests.cli.runs import Forked, called, data_digests, start, write_input
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
 
@@ -24,7 +24,7 @@ def run_with_kills(arguments: list[str], out: Path, kills: int, rng: random.Rand
     """Kill a run at random moments, then let it finish; how often it was killed."""
     done = 0
     while done < kills:
-        process = start(*arguments, "-o", out)
+        process = Forked(*arguments, "-o", out)
         # Let it come as far as a fair share of the shards, so that the kills spread over the whole run.
         target = min(shards * (done + 1) // (kills + 1) + rng.randint(0, 1), shards)
         deadline = time.monotonic() + 300

@@ -12,6 +12,7 @@ import pytest
 from prefgen.rundir.verify import verify
 from tests.cli.runs import called, data_digests, write_input
 from tests.store import s3
+from tests.trainers.sets import SCENES
 
 
 def test_rows_pictures_and_push_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,6 +36,13 @@ def test_rows_pictures_and_push_in_one_run(tmp_path: Path, monkeypatch: pytest.M
         assert pushed.returncode == 0, pushed.stderr
         exported = called("export", "s3://bucket/runs/first", "--to", "trl", "-o", tmp_path / "trl")
         assert exported.returncode == 0, exported.stderr
+        plan = ("-m", SCENES / "model", "--device", "cpu", "--dry-run", "-o", tmp_path / "trained")
+        trained = called("train", "dpo", "s3://bucket/runs/first", *plan)
+        assert "30 samples, 30 rejected answers" in trained.stderr
+        online = ("--online", "bdhs", "--similarity-model", "minilm", "--image-root", source[-1], *plan)
+        planned = called("train", "dpo", "s3://bucket/sft/part-0.jsonl", *online)
+        assert "13 samples" in planned.stderr
+        assert "holds no finished run" in called("train", "dpo", "s3://bucket/sft/part-0.jsonl", *plan).stderr
     [copy] = (tmp_path / "cache" / "prefgen" / "runs").glob("*/first")
     assert verify(copy).problems == ()
     assert data_digests(copy) == data_digests(tmp_path / "out")

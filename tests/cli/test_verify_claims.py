@@ -14,7 +14,7 @@ import pytest
 from prefgen.records import Pair
 from prefgen.rundir.layout import Layout
 from prefgen.view.page import preview
-from tests.cli.runs import called, data_digests
+from tests.cli.runs import called, data_digests, write_input
 from tests.judge import MODEL, Judge
 from tests.select import runs
 from tests.view.test_page import data_of
@@ -122,6 +122,18 @@ def test_a_chat_model_can_split_and_is_paid_once(out: Path, tmp_path: Path) -> N
         assert "20 if nothing is asked twice" in shown.stderr
         assert len(judge.bodies) == 20
     assert rows(tmp_path / "new")[0]["model"] == rows(out)[0]["model"]
+
+
+def test_verdicts_are_no_reason_to_give_a_splitter_up(out: Path, tmp_path: Path) -> None:
+    """Of the first replies come no pairs, since the same is claimed of both answers."""
+    with Judge(lambda number, body: "There is a thing. | Is there a thing?") as judge:
+        asked = (*FAKE, "--claims-from", "api", "--judge", MODEL, "--judge-url", judge.url)
+        assert verify(out, *asked, "-o", tmp_path / "new").returncode == 3
+        assert len(judge.bodies) == 20
+        source = write_input(tmp_path / "input", 6)
+        ranked = called("rank", "-i", source, "-m", "none", *asked, "--by", "claims", "-o", tmp_path / "ranked")
+        assert ranked.returncode == 3, ranked.stderr
+        assert "ANSWER_TIE" in ranked.stderr
 
 
 def test_a_dry_run_tells_the_rules_and_writes_nothing(out: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from prefgen.runner.task import WorkerTask
 from prefgen.signals import Interrupts
 from prefgen.sources import SourceOptions
 from tests.cli.deadly import DeadlyTask, UnloadableTask
-from tests.cli.runs import called, data_digests, start, write_input
+from tests.cli.runs import Forked, called, data_digests, start, write_input
 from tests.cli.test_kill import committed, fake, scenes
 
 ROWS = 100
@@ -113,8 +113,8 @@ def test_any_order_of_shards_gives_the_same_bytes(source: Path, unbroken: dict[s
 
 def test_parts_at_once_give_the_same_bytes(source: Path, unbroken: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    parts = [start(*fake(source, SHARD), "-o", out, "--shard", f"{index}/2") for index in range(2)]
-    said = [part.communicate(timeout=300)[0] for part in parts]
+    parts = [Forked(*fake(source, SHARD), "-o", out, "--shard", f"{index}/2") for index in range(2)]
+    said = ["".join(part.communicate()) for part in parts]
     assert [part.returncode for part in parts] == [0, 0], said
     assert "part 0/2 of the shards is filled from here" in said[0]
     assert any("time" in words for words in said)  # the figures, of whoever was last

@@ -14,7 +14,7 @@ import transformers
 
 from prefgen.engines import build
 from prefgen.engines.base import EngineConfig
-from prefgen.engines.hf import loading, proof
+from prefgen.engines.hf import loading, probing, proof
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.errors import UsageError
 from prefgen.requests import Embed, Generate
@@ -227,3 +227,16 @@ def test_a_model_that_nothing_wanted_after_its_proof_is_freed(cache: Path, tmp_p
     assert "nothing to do" in done.stderr
     assert list(cache.rglob("*.json"))
     assert not build._kept
+
+
+def test_an_encoder_that_reads_other_patches_where_pictures_are_behind_each_other_is_not_given_them_so() -> None:
+    def encode(pixels: torch.Tensor, places: torch.Tensor, return_dict: bool) -> dict[str, torch.Tensor]:
+        return {"pooler_output": pixels.flatten()[places.flatten()][:, None]}  # as Molmo 2 numbers patches
+
+    one, other = ({"pixels": torch.rand(1, 4), "places": torch.arange(4)[None]} for _ in range(2))
+    assert not probing._joins(encode, one, other, "pooler_output")
+
+    def apart(pixels: torch.Tensor, places: torch.Tensor, return_dict: bool) -> dict[str, torch.Tensor]:
+        return {"pooler_output": pixels.gather(1, places).flatten()[:, None]}
+
+    assert probing._joins(apart, one, other, "pooler_output")

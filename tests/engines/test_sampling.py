@@ -138,3 +138,10 @@ def test_an_answer_does_not_end_before_its_least_number_of_tokens(attention: Att
     assert {least: (reply.tokens, reply.finish) for least, reply in ended.items()} == {
         least: (least + 1, "eos") for least in (0, 1, 3)
     }
+
+
+def test_image_tokens_that_the_output_layer_has_no_row_for_are_not_forbidden_again() -> None:
+    tokenizer = tiny.tokenizer("<image>")
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    pruned = Vocabulary(tokenizer, image, {tokenizer.eos_token_id}, image)
+    assert pruned.forbidden_ids == [tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id]

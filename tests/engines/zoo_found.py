@@ -64,7 +64,7 @@ def ids_of(tokenizer: Any, **tokens: str) -> dict[str, int]:
     return {name: tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
 
 
-def _patches(name: str = "Qwen2VL", **settings: Any) -> Any:
+def patches(name: str = "Qwen2VL", **settings: Any) -> Any:
     """An image processor that makes as many patches as the image needs."""
     size = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
     return getattr(transformers, f"{name}ImageProcessor")(size=size, patch_size=8, merge_size=2, **settings)
@@ -103,7 +103,7 @@ def _merging(
     ids = ids_of(
         tokenizer, vision_start_token_id=start, vision_end_token_id=end, image_token_id=image, video_token_id=video
     )
-    made = pictures(processor, _patches(images), tokenizer, None, chat_template=chatml(f"{start}{image}{end}"))
+    made = pictures(processor, patches(images), tokenizer, None, chat_template=chatml(f"{start}{image}{end}"))
     return built(kind, tokenizer, made, vision, text, **ids, **config)
 
 
@@ -205,7 +205,7 @@ def granite4_vision() -> LoadedModel:
         tokenizer,
         processor,
         {**SIGLIP, "hidden_size": 64},
-        {"model_type": "granite4_vision_text"},
+        {"model_type": "granite4_vision_text", "logits_scaling": 4.0},
         image_grid_pinpoints=_PINPOINTS,
         vision_feature_select_strategy="full",
         downsample_rate="1/2",
@@ -230,7 +230,7 @@ _GLM_IDS = (
 def _glm(kind: str, processor: str, text: dict[str, Any] | None = None, images: str = "") -> LoadedModel:
     tokenizer = tokens(*_GLM)
     template = chatml("<|begin_of_image|><|image|><|end_of_image|>")
-    made = pictures(processor, _patches(images or processor), tokenizer, None, chat_template=template)
+    made = pictures(processor, patches(images or processor), tokenizer, None, chat_template=template)
     text = {"rope_parameters": {**MROPE, "partial_rotary_factor": 1.0}, **(text or {})}
     ids = ids_of(tokenizer, **{f"{name}_id": token for name, token in zip(_GLM_IDS, _GLM, strict=True)})
     return built(kind, tokenizer, made, {**_QWEN, "image_size": 64}, text, **ids)
@@ -332,7 +332,7 @@ def ernie4_5_vl_moe() -> LoadedModel:
     return built(
         "ernie4_5_vl_moe",
         tokenizer,
-        pictures("Ernie4_5_VLMoe", _patches("Ernie4_5_VLMoe"), tokenizer, None, chat_template=template),
+        pictures("Ernie4_5_VLMoe", patches("Ernie4_5_VLMoe"), tokenizer, None, chat_template=template),
         _QWEN,
         {"rope_parameters": {**MROPE, "mrope_section": [6, 6, 4]}, **experts, "mlp_layer_types": ["dense", "sparse"]},
         **{f"{name}_id": getattr(tokenizer, f"{name}_id") for name in _GLM_IDS},
@@ -357,7 +357,7 @@ def paddleocr_vl() -> LoadedModel:
     """Three-dimensional positions, and patches merged by a projector."""
     tokenizer = tokens("<|IMAGE_START|>", "<|IMAGE_END|>", image_token="<|IMAGE_PLACEHOLDER|>")
     template = chatml("<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>")
-    processor = transformers.PaddleOCRVLProcessor(_patches("PaddleOCRVL"), tokenizer, chat_template=template)
+    processor = transformers.PaddleOCRVLProcessor(patches("PaddleOCRVL"), tokenizer, chat_template=template)
     ids = ids_of(tokenizer, vision_start_token_id="<|IMAGE_START|>", vision_end_token_id="<|IMAGE_END|>")
     vision, text = {**VISION, "image_size": 64}, {"rope_parameters": MROPE}
     return built("paddleocr_vl", tokenizer, processor, vision, text, image_token_id=tokenizer.image_token_id, **ids)

@@ -269,6 +269,27 @@ def step3p7() -> LoadedModel:
     )
 
 
+def nemotron_h_omni() -> LoadedModel:
+    """Mamba in every other layer. Its own part for sounds needs librosa; Whisper's stands in its place."""
+    special = ("<image>", "<video>", "<img>", "</img>", "<so_embedding>", "<so_start>", "<so_end>")
+    tokenizer = tokens(*special)
+    name = "NemotronH_Omni_Reasoning_V3"
+    images = getattr(transformers, f"{name}ImageProcessor")(patch_size=8, min_num_patches=16, max_num_patches=64)
+    sounds = transformers.WhisperFeatureExtractor()
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2.0, "patch_size": 8}
+    state = {"ssm_state_size": 8, "mamba_num_heads": 4, "mamba_head_dim": 32, "n_groups": 1, "chunk_size": 16}
+    return built(
+        "nemotron_h_omni",
+        tokenizer,
+        pictures(name, images, None, tokenizer, sounds, chat_template=chatml("<image>\n")),
+        {**sizes, "image_size": 64, "max_img_size": 64, "video_temporal_patch_size": 2},
+        {"layers_block_type": ["mamba", "attention"], **state},
+        vision_hidden_size=32,
+        projector_hidden_size=64,
+        **ids_of(tokenizer, image_token_id="<image>", video_token_id="<video>", audio_token_id="<so_embedding>"),
+    )
+
+
 _BUILT: tuple[Callable[[], LoadedModel], ...] = (
     lfm2_vl,
     gemma4,
@@ -281,6 +302,7 @@ _BUILT: tuple[Callable[[], LoadedModel], ...] = (
     muse_glimmer,
     step3p7,
     gemma4_unified,
+    nemotron_h_omni,
 )
 TORCHVISION: dict[str, Callable[[], LoadedModel]] = {build.__name__: build for build in _BUILT}
 TIMM = {"fast_vlm", "gemma3n", "perception_lm"}

@@ -101,15 +101,15 @@ def test_whole_sentences_are_drawn_for_round_by_round() -> None:
     method = Sentences(ByGain(), candidates=5, sentences=6)
     assert of(method).written == pytest.approx(5 * 100 / 5)  # the reference has as many sentences
     assert of(method) == of(dataclasses.replace(method, sentences=1))
-    assert workload.rounds(method) == workload.Rounds(1, 6 * workload.SENTENCES_SHARE, 6)
+    assert workload.rounds(method) == workload.RoundsPerRow(1, 6 * workload.SENTENCES_SHARE, 6)
 
 
 def test_rounds_are_iterations() -> None:
-    assert workload.rounds(BDHS(iterations=1)) == workload.Rounds(1, 1, 1)
+    assert workload.rounds(BDHS(iterations=1)) == workload.RoundsPerRow(1, 1, 1)
     five = workload.rounds(BDHS())
     assert (five.low, five.high) == (1, 5)
     assert five.expected == pytest.approx(1 + sum(workload.STILL_SIMILAR))
-    assert workload.rounds(Povid()) == workload.Rounds(1, 1, 1)
+    assert workload.rounds(Povid()) == workload.RoundsPerRow(1, 1, 1)
 
 
 def test_a_size_alone_gives_the_usual_proportions() -> None:

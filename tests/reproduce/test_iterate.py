@@ -79,7 +79,7 @@ def test_a_command_that_cannot_run_is_refused_before_the_first(
     assert not (tmp_path / "out").exists()
 
 
-def ended(asked: Iteration, values: list[float | None]) -> iteration.Rounds:
+def ended(asked: Iteration, values: list[float | None]) -> iteration.RoundTable:
     """The rounds whose commands all ended with these figures."""
     source = write_input(asked.output.parent / "input", 3)
     lines = []
@@ -123,6 +123,7 @@ def test_rounds_end_when_the_figure_is_no_better(
     kept = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert (kept["best"], kept["model"]) == (best, asked.trained(best))
     assert kept["rounds"][1]["pairs"] == 3
+    assert [each["figures"]["chair_i"]["value"] for each in kept["rounds"]] == values[:numbers]
     more = rounds(tmp_path / "out", better=better, patience=9)  # these options may change
     assert len(iteration.run(more, lambda line: pytest.fail(line)).rounds) == 4
 
@@ -167,22 +168,17 @@ def test_two_rounds_that_are_killed_end_with_the_bytes_of_unbroken_ones(tmp_path
     folders = [tmp_path / name for name in ("unbroken", "broken")]
     for folder in folders:
         folder.mkdir()
-    process = start(folders[0], words)
-    assert process.wait(timeout=600) == 0
+    assert start(folders[0], words).wait(timeout=1200) == 0
     rng = random.Random(0)
-    kills = 0
-    while True:
+    for kill in range(1, 6):  # spread over both rounds by the lines of the journal
         process = start(folders[1], words)
-        try:
-            process.wait(timeout=rng.uniform(2, 20))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-            continue
-        break
-    assert process.returncode == 0
-    assert kills >= 4
+        deadline = time.monotonic() + 600
+        while lines(folders[1]) < kill and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 12))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert start(folders[1], words).wait(timeout=1200) == 0
     one, two = (folder / "out" for folder in folders)
     assert (one / "rounds.json").read_bytes() == (two / "rounds.json").read_bytes()
     for number in (1, 2):
@@ -208,6 +204,12 @@ def start(folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def lines(folder: Path) -> int:
+    """Commands that have ended."""
+    journal = folder / "out" / "steps.jsonl"
+    return len(journal.read_text().splitlines()) if journal.exists() else 0
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

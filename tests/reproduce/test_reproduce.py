@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from prefgen.errors import CommandFailed, CorruptRun, UsageError
-from prefgen.reproduce import recipes, running, tables
+from prefgen.reproduce import recipes, running, steps, tables
 from prefgen.reproduce.recipes import Scale
 from prefgen.reproduce.running import Request
+from prefgen.reproduce.steps import Step
 from tests.cli.runs import called
 from tests.guide.commands import check_options
 
@@ -58,13 +59,14 @@ def test_every_command_of_a_recipe_exists_with_its_options(name: str, scale: Sca
         check_options(list(step.words))
 
 
-def test_a_recipe_runs_once_and_ends_in_its_table(tmp_path: Path) -> None:
+def test_a_recipe_runs_once_and_ends_in_its_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(SMALL))
     command = ("reproduce", file, "--scale", "tiny", "-o", tmp_path / "out", "--eval", "scenes --limit 1")
     first = called(*command, "--json")
     assert first.returncode == 0, first.stderr
     assert [line.split()[1] for line in first.stderr.splitlines() if line.startswith("prefgen ")] == ["eval", "bdhs"]
+    assert capfd.readouterr().out == ""  # what its commands print is beside the table
     found = json.loads(first.stdout)
     assert found["paper"]["as it was"] == {"CHAIR_i": 12.5}
     assert set(found["measured"]["as it was"]) == {"CHAIR_i", "recall", "partner"}
@@ -78,6 +80,38 @@ def test_a_recipe_runs_once_and_ends_in_its_table(tmp_path: Path) -> None:
     other = called(*command, "--train", "--beta 0.2")
     assert other.returncode == 6
     assert "other settings (also)" in other.stderr
+
+
+@pytest.mark.slow  # `.ci/run` runs it
+@pytest.mark.parametrize(
+    ("recipe", "columns"),
+    [("table7", {"povid", "rlhf-v", "vlfeedback"}), ("table11", {"CHAIR_i", "recall", "partner"})],
+)
+def test_a_recipe_of_the_paper_runs_on_what_comes_with_prefgen(
+    recipe: str, columns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(step: Step) -> None:  # here, as most of each process would be its imports
+        done = called(*step.words)
+        assert done.returncode == 0, f"{step}\n{done.stderr}"
+        if step.kept:
+            step.kept.parent.mkdir(exist_ok=True)
+            step.kept.write_text(done.stdout)
+
+    monkeypatch.setattr(steps, "_call", call)
+    shorter = ("--train", "--max-steps 2", "--eval", "scenes --limit 4")
+    done = called("reproduce", recipe, "--scale", "tiny", *shorter, "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    known = recipes.load(recipe)
+    assert [*found["measured"]] == [arm.name for arm in known.arms]
+    for measured in found["measured"].values():
+        assert set(measured) == columns
+        for cell in measured.values():
+            assert 0 <= cell["low"] <= cell["value"] <= cell["high"] <= 100
+    table = (tmp_path / "out" / "table.md").read_text()
+    for arm in known.arms:
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| {arm.name} |")]
+        assert all(f"| {value:.2f} |" in row for value in arm.paper.values())
 
 
 def test_a_command_that_fails_ends_with_its_exit_code_and_is_run_again(tmp_path: Path) -> None:

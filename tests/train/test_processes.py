@@ -22,7 +22,7 @@ import transformers
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
 from prefgen.training import processes
-from tests.cli.runs import ENVIRONMENT, called, prefgen
+from tests.cli.runs import ENVIRONMENT, Forked, called, prefgen
 from tests.trainers.sets import SCENES, mixture
 
 ENVIRONMENT = {**ENVIRONMENT, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
@@ -91,11 +91,12 @@ def assert_same(one: Path, other: Path) -> None:
 def test_two_processes_learn_what_one_does_with_twice_the_batch(data: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     assert called("train", "dpo", data, *TWICE, "--output", one).returncode == 0
-    done = prefgen("train", "dpo", data, *HALVES, "--gpus", "2", "--output", two, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["step"] == STEPS  # one of them speaks
-    assert done.stderr.count("17 samples") == 1
-    assert done.stderr.count(f"{STEPS} steps of 4 samples") == 1
+    started = Forked("train", "dpo", data, *HALVES, "--gpus", "2", "--output", two, "--json")
+    out, err = started.communicate()
+    assert started.returncode == 0, err
+    assert json.loads(out)["step"] == STEPS  # one of them speaks
+    assert err.count("17 samples") == 1
+    assert err.count(f"{STEPS} steps of 4 samples") == 1
     assert_same(one, two)
 
 

@@ -49,7 +49,7 @@ def job(data: Path, output: Path, **changes: Any) -> TrainingJob:
 
 def run(given: TrainingJob, stop_after: int = 0) -> list[dict[str, float]]:
     """Metrics of the steps that were taken; runs on the same data share a reference."""
-    given = replace(given, reference=given.runs[0].parent / "reference")
+    given = replace(given, reference=Path(given.runs[0]).parent / "reference")
     told: list[dict[str, float]] = []
 
     def stop() -> ExitCode | None:

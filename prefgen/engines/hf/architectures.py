@@ -66,6 +66,9 @@ FAMILIES: dict[str, Family] = {
     "mistral3": Family("Mistral 3", note="break and end tokens stay visible"),
     "ovis2": Family("Ovis2", indicators=True, note="indicator tokens stay visible"),
     "aya_vision": Family("Aya Vision", note="tile tags stay visible"),
+    "molmo2": Family(
+        "Molmo 2", image_blocks=True, token_types=("mm_token_type_ids",), encoder_outputs=True, joins=False
+    ),
     "paligemma": Family(
         "PaliGemma",
         refused="it reads its prompt in both directions and has no chat template, so that the beginning of an answer "
@@ -79,6 +82,7 @@ FAMILIES: dict[str, Family] = {
 """`config.model_type` to family."""
 
 TITLES: dict[str, str] = {
+    "apertus1p5": "Apertus 1.5",
     "aria": "Aria",
     "cohere2_vision": "Command A Vision",
     "cohere_compass": "Cohere Compass",
@@ -97,16 +101,21 @@ TITLES: dict[str, str] = {
     "glm_ocr": "GLM-OCR",
     "glmga": "GLM-GA",
     "granite4_vision": "Granite 4 Vision",
+    "granite_docling": "Granite Docling",
     "hyperclovax_vision_v2": "HyperCLOVA X Vision 2",
     "idefics2": "Idefics2",
     "janus": "Janus",
     "kimi_k25": "Kimi K2.5",
     "lfm2_vl": "LFM2-VL",
+    "lfm3_vl": "LFM3-VL",
     "lighton_ocr": "LightOnOCR",
     "llama4": "Llama 4",
     "llava_next_video": "LLaVA-NeXT-Video",
+    "minicpm_ocr": "MiniCPM-OCR",
     "minicpmv4_6": "MiniCPM-V 4.6",
     "muse_glimmer": "Muse Glimmer",
+    "muse_spark": "Muse Spark",
+    "nemotron_h_omni": "Nemotron-H Omni",
     "paddleocr_vl": "PaddleOCR-VL",
     "perception_lm": "PerceptionLM",
     "qianfan_ocr": "Qianfan-OCR",

@@ -160,11 +160,15 @@ def masked_inputs(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) 
 def token_types(loaded: LoadedModel, ids_BL: torch.Tensor) -> dict[str, torch.Tensor]:
     """Token types for models that treat image tokens differently, from the processor where it gives them."""
     found = {}
+    marked = {loaded.image_token_id, *(getattr(loaded.processor, "image_token_ids", None) or ())}  # tags, too
     for name in loaded.family.token_types:
         made = getattr(loaded.processor, f"create_{name}", None) if name not in _IMAGE_TYPES else None
-        found[name] = (
-            (ids_BL == loaded.image_token_id).long() if made is None else torch.tensor(made(ids_BL.tolist())).to(ids_BL)
-        )
+        if made is not None:
+            found[name] = torch.tensor(made(ids_BL.tolist())).to(ids_BL)
+        elif name == "mm_token_type_ids":
+            found[name] = torch.isin(ids_BL, torch.tensor(sorted(marked), device=ids_BL.device)).long()
+        else:
+            found[name] = (ids_BL == loaded.image_token_id).long()
     return found
 
 

@@ -92,10 +92,7 @@ class TransformersEngine:
         self._said = False
         self._prompts = Prompts(loaded.processor, loaded.name)
         self._vocabulary = Vocabulary(
-            loaded.processor.tokenizer,
-            loaded.model.config.get_text_config().vocab_size,
-            loaded.eos_ids,
-            loaded.image_token_id,
+            loaded.processor.tokenizer, loaded.vocabulary_size, loaded.eos_ids, loaded.image_token_id
         )
         self._running = RunningBatch(
             loaded,

@@ -22,7 +22,8 @@ def prepared(processor: Any, pictures: list[PIL.Image.Image]) -> tuple[Any, tupl
     if _says(processor):
         text = placeholder * len(pictures)
         output = processor(text=[text], images=[pictures], return_tensors="pt", return_text_replacement_offsets=True)
-        return output, tuple(found["replacement"] for found in output["text_replacement_offsets"][0])
+        if "text_replacement_offsets" in output:  # Nemotron's processor is asked for them and does not return them
+            return output, tuple(found["replacement"] for found in output["text_replacement_offsets"][0])
     recording, texts = _recording(processor)
     output = recording(text=[(placeholder + _APART) * len(pictures)], images=[pictures], return_tensors="pt")
     return output, tuple(texts[-1].split(_APART)[: len(pictures)])

@@ -76,6 +76,12 @@ class LoadedModel:
         return int(self.model.config.get_text_config().hidden_size)
 
     @cached_property
+    def vocabulary_size(self) -> int:
+        """Number of logits: of the output layer, which in some models has no rows for image tokens."""
+        size = self.model.config.get_text_config().vocab_size
+        return int(getattr(self.model.get_output_embeddings(), "out_features", size))
+
+    @cached_property
     def longest(self) -> int:
         """Tokens of the longest sequence that the language model has positions for."""
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0) or 2**31)

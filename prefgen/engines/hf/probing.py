@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 import PIL.Image
+import PIL.ImageOps
 import torch
 import transformers
 
@@ -110,15 +111,18 @@ def _attends_both_ways(config: Any) -> bool:
 
 @torch.inference_mode()
 def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
-    """In which form the encoder hands over its features, seen on a grey picture."""
-    shown, _ = expansion.prepared(processor, [PIL.Image.new("RGB", (64, 64), "gray")])
+    """In which form the encoder hands over its features, seen on two pictures."""
     encode, wanted = encoder_of(model)
     weight = next(model.parameters())
-    given = {
-        name: torch.as_tensor(value).to(weight.device, weight.dtype if torch.is_floating_point(value) else None)
-        for name, value in shown.items()
-        if name in wanted and name != "input_ids"
-    }
+    drawn = PIL.Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    given, other = (
+        {
+            name: torch.as_tensor(value).to(weight.device, weight.dtype if torch.is_floating_point(value) else None)
+            for name, value in expansion.prepared(processor, [picture])[0].items()
+            if name in wanted and name != "input_ids"
+        }
+        for picture in (drawn, PIL.ImageOps.invert(drawn))
+    )
     output = encode(**given, return_dict=True)
     layers = getattr(output, "deepstack_features", None) or []
     places = ("pooler_output", "last_hidden_state") if not layers else ("pooler_output",)
@@ -131,22 +135,32 @@ def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
         "features_stacked": not listed and features.ndim > 2,
         "deepstack": bool(layers),
         "deepstack_layers": tuple(layer[0] for layer in layers if isinstance(layer[0], int)),
-        "joins": _joins(encode, given, where) if where else True,
+        "joins": _joins(encode, given, other, where) if where else True,
     }
 
 
-def _joins(encode: Any, given: dict[str, torch.Tensor], where: str) -> bool:
-    """True if pictures put behind each other are encoded as alone; some processors pack those of a prompt as one."""
+def _joins(encode: Any, first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], where: str) -> bool:
+    """True if pictures put behind each other are encoded as alone.
+
+    Some processors pack those of a prompt as one, or number the patches of all of them.
+    """
+    one, other = (_flat(encode(**given, return_dict=True)[where]) for given in (first, second))
     try:
-        both = encode(**{name: torch.cat([value, value]) for name, value in given.items()}, return_dict=True)[where]
+        both = _flat(
+            encode(**{name: torch.cat([first[name], second[name]]) for name in first}, return_dict=True)[where]
+        )
     except RuntimeError:
         return False
-    return _tokens(both) == 2 * _tokens(encode(**given, return_dict=True)[where])
+    if len(both) != len(one) + len(other):
+        return False
+    behind = both[len(one) :]
+    return bool((behind - other).abs().mean() < (behind - one).abs().mean())
 
 
-def _tokens(features: Any) -> int:
+def _flat(features: Any) -> torch.Tensor:
+    """Features of all images behind each other, (tokens, hidden)."""
     parts = features if isinstance(features, list | tuple) else [features]
-    return sum(part.numel() // part.shape[-1] for part in parts)
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]).float()
 
 
 def inner_of(model: Any) -> Any:
@@ -202,6 +216,7 @@ def readout(model: Any) -> Readout:
     """
     text = model.config.get_text_config()
     factors = {1.0, *(float(getattr(text, name, None) or 1.0) for name in ("logit_scale", "output_multiplier"))}
+    factors.add(1 / float(getattr(text, "logits_scaling", None) or 1.0))
     caps = {0.0, float(getattr(text, "final_logit_softcapping", None) or 0.0)}
     ids = torch.arange(8, device=next(model.parameters()).device)[None]
     numbers = model.get_output_embeddings()(hidden_states(model, {"input_ids": ids})).float()

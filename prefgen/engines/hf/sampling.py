@@ -83,7 +83,8 @@ class Vocabulary:
         self.eos_ids = eos_ids
         special = set(tokenizer.all_special_ids) | {image_token_id}
         # Also what lies beyond the tokenizer: padded rows of the embedding matrix decode to nothing.
-        self.forbidden_ids = sorted((special | set(range(len(tokenizer), size))) - eos_ids)
+        beyond = set(range(len(tokenizer), size))
+        self.forbidden_ids = sorted(token for token in (special | beyond) - eos_ids if token < size)
         # Decoded one by one: the pieces themselves may be spelled in the tokenizer's own alphabet of bytes.
         texts = tokenizer.batch_decode([[token] for token in range(min(len(tokenizer), size))])
         self._may_end = np.array([not _NEVER_ENDS.fullmatch(piece) for piece in texts])

@@ -34,11 +34,13 @@ class EncodedImages(ModelOutput):  # type: ignore[misc]  # transformers has no t
             the model reads one of both.
         deepstack_features: (image tokens, hidden), in a list, for each further layer of the decoder that adds features;
             some models name the layer beside it.
+        router_logits: None; Granite Docling asks for it, and has a use of it in its own training alone.
     """
 
     pooler_output: list[torch.Tensor] | torch.Tensor | None = None
     last_hidden_state: list[torch.Tensor] | torch.Tensor | None = None
     deepstack_features: list[Any] | None = None
+    router_logits: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

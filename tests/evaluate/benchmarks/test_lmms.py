@@ -9,6 +9,7 @@ import json
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from prefgen.errors import ExitCode, Stopped
 from prefgen.evaluate.benchmarks import lmms
 from prefgen.signals import Interrupts
 from tests.cli.runs import called
+from tests.engines.test_adapters import adapted
 from tests.trainers.sets import SCENES
 
 RECORDED = Path(__file__).parent / "lmms_eval_0_7_3"
@@ -31,6 +33,7 @@ FAKE = """\
     assert sys.argv[1:4] == ["-m", "lmms_eval", "eval"]
     words = [word for word in sys.argv[4:] if word != "--log_samples"]
     given = dict(zip(words[::2], words[1::2]))
+    given["weights"] = pathlib.Path(given["--model_args"].split("=")[1].split(",")[0], "model.safetensors").exists()
     with open(here / "calls.jsonl", "a") as calls:
         calls.write(json.dumps(given) + "\\n")
     print("ERROR Error during evaluation: no such thing")
@@ -59,7 +62,7 @@ def python(tmp_path: Path) -> Path:
     return made
 
 
-def calls(python: Path) -> list[dict[str, str]]:
+def calls(python: Path) -> list[dict[str, Any]]:
     file = python.parent / "calls.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -123,6 +126,21 @@ def test_empty_answers_are_counted(python: Path, tmp_path: Path) -> None:
     assert f"{TASK}: 1 of 4 answers are empty" in done.stderr
     samples.write_text("{")
     assert called(*command).returncode == 6
+
+
+def test_an_adapter_is_merged_while_its_tasks_run(python: Path, tmp_path: Path) -> None:
+    adapter = adapted(SCENES / "model", tmp_path / "adapter")
+    out = tmp_path / "out"
+    command = ("eval", "lmms", "--python", python, "-m", adapter, "--device", "cpu", "-o", out, "--tasks", TASK)
+    assert called(*command).returncode == 0
+    (call,) = calls(python)
+    merged = out / "lmms" / "merged"
+    assert call["weights"]
+    assert call["--model_args"].startswith(f"pretrained={merged.resolve()},")
+    assert not merged.exists()
+    assert json.loads((out / "scores.json").read_text())["model"] == str(adapter)
+    assert called(*command).returncode == 0
+    assert len(calls(python)) == 1
 
 
 def test_a_signal_ends_the_process_that_runs(python: Path, tmp_path: Path) -> None:
