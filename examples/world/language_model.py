@@ -63,7 +63,7 @@ class LanguageRecipe:
         second_caption: Probability of a second caption of a picture.
     """
 
-    steps: int = 1400
+    steps: int = 5000
     batch_size: int = 8
     learning_rate: float = 1.0e-3
     weight_decay: float = 0.02
