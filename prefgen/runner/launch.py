@@ -77,13 +77,13 @@ class Job:
     keep_going: bool = False
     engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] = field(default_factory=dict)
 
-    def read(self, place: sources.Place | None = None) -> Iterator[Sample | Dropped]:
+    def read(self, position: sources.Position | None = None) -> Iterator[Sample | Dropped]:
         """All planned rows, images not loaded; a sample is repeated for every pair that it may give.
 
         Args:
-            place: as in `prefgen.sources.read`.
+            position: as in `prefgen.sources.read`.
         """
-        for row in sources.read(self.input, self.source, place):
+        for row in sources.read(self.input, self.source, position):
             if isinstance(row, Sample):
                 yield from (dataclasses.replace(row, part=part) for part in range(parts(self.method)))
             else:
@@ -177,15 +177,15 @@ def survey(job: Job) -> Survey:
     reasons: Reasons = {}
     kept: Counter[str] = Counter()
     starts: list[tuple[int, int]] = []
-    placed = True  # no sample is repeated or drawn, so that the reader's place is that of the planned row
-    place = sources.Place()
+    placed = True  # no sample is repeated or drawn, so that the reader's position is that of the planned row
+    position = sources.Position()
 
     def counted() -> Iterator[Sample | Dropped]:
         nonlocal rows, planned, unanswered, placed
-        for row in job.read(place):
+        for row in job.read(position):
             if planned % job.shard_size == 0:
-                placed = placed and place.number == planned
-                starts.append((place.rows, place.given))
+                placed = placed and position.number == planned
+                starts.append((position.rows, position.given))
             planned += 1
             if isinstance(row, Sample) and row.part:
                 continue
@@ -301,8 +301,8 @@ def planned_rows(job: Job, directory: RunDirectory) -> Rows[Sample | Dropped]:
         if not done or not plan.starts:
             return 0, job.read()
         ids = {int(id, 16) for id in directory.committed_ids(range(done))}
-        place = sources.Place(*plan.starts[done], plan.shards[done].start, ids)
-        return place.number, job.read(place)
+        position = sources.Position(*plan.starts[done], plan.shards[done].start, ids)
+        return position.number, job.read(position)
 
     return Rows(plan, read)
 

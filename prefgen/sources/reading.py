@@ -28,8 +28,8 @@ from prefgen.sources.tar_rows import read_tar
 
 
 @dataclass
-class Place:
-    """A place in an input, between two outcomes.
+class Position:
+    """A position in an input, between two outcomes.
 
     Attributes:
         rows: rows of the input before the one that the next outcome is of.
@@ -44,15 +44,15 @@ class Place:
     ids: set[int] = field(default_factory=set, repr=False)
 
 
-def read(input: Inputs, options: SourceOptions, place: Place | None = None) -> Iterator[Sample | Dropped]:
+def read(input: Inputs, options: SourceOptions, position: Position | None = None) -> Iterator[Sample | Dropped]:
     """The samples of an input in a fixed order, streamed, with a `Dropped` for every row that gives none.
 
     Args:
-        place: where to begin, if not at the start; becomes the place of each outcome that is given. Not kept where
-            `SourceOptions.sample` draws the rows.
         input: a JSON list, JSON Lines or Parquet file or a tar shard (recognised by content; gzip and Zstandard too), a
             ``.csv`` or ``.tsv`` table, here or at an address; a folder that `datasets` opens, or the id of a Hub data
             set (``owner/name``); patterns of such names (``part-*.jsonl``), or several of all these.
+        position: of the first outcome, if that is not the input's first; moves along with reading. Ignored where rows
+            are drawn (`SourceOptions.sample`).
 
     Raises:
         UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
@@ -61,17 +61,17 @@ def read(input: Inputs, options: SourceOptions, place: Place | None = None) -> I
     """
     if options.sample is not None:
         return islice(_drawn(input, options, options.sample), options.limit)
-    place = place or Place()
-    rest = None if options.limit is None else max(options.limit - place.number, 0)
-    return islice(_outcomes(input, options, place), rest)
+    position = position or Position()
+    rest = None if options.limit is None else max(options.limit - position.number, 0)
+    return islice(_outcomes(input, options, position), rest)
 
 
 def _drawn(input: Inputs, options: SourceOptions, count: int) -> Iterator[Sample | Dropped]:
     """Samples drawn at random; if there are none, the dropped rows with their reasons."""
-    found = drawn(lambda: _outcomes(input, options, Place()), _sample_id, count, options.seed)
+    found = drawn(lambda: _outcomes(input, options, Position()), _sample_id, count, options.seed)
     first = next(found, None)
     if first is None:
-        yield from _outcomes(input, options, Place())
+        yield from _outcomes(input, options, Position())
     else:
         yield first
         yield from found
@@ -140,22 +140,22 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _outcomes(input: Inputs, options: SourceOptions, place: Place) -> Iterator[Sample | Dropped]:
-    """Every outcome of the input from a place on, which is moved along, duplicates dropped."""
-    first, given = place.rows, place.given
+def _outcomes(input: Inputs, options: SourceOptions, position: Position) -> Iterator[Sample | Dropped]:
+    """Every outcome from `position` on, which moves along; duplicates dropped."""
+    first, given = position.rows, position.given
     number = 0
     reasons: Reasons = {}
-    shapeless = not place.number  # no row has had a shape that prefgen knows
+    shapeless = not position.number  # no row has had a shape that prefgen knows
     for number, row in enumerate(rows(input, options), 1):
         if number <= first:
             continue
-        place.rows = number - 1
-        for place.given, outcome in enumerate(outcomes(row, row.source, options)):
-            if number == first + 1 and place.given < given:
+        position.rows = number - 1
+        for position.given, outcome in enumerate(outcomes(row, row.source, options)):
+            if number == first + 1 and position.given < given:
                 continue
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
-                if key in place.ids:
+                if key in position.ids:
                     outcome = Dropped(
                         "DUPLICATE",
                         f"{row.where}: the same images, prompt and answer are in an earlier row",
@@ -164,12 +164,12 @@ def _outcomes(input: Inputs, options: SourceOptions, place: Place) -> Iterator[S
                         id=outcome.id,
                         turn=outcome.turn,
                     )
-                place.ids.add(key)
+                position.ids.add(key)
             if isinstance(outcome, Dropped):
                 note(reasons, outcome)
             shapeless = shapeless and isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX")
             yield outcome
-            place.number += 1
+            position.number += 1
     if number == 0:
         raise UsageError(f"INPUT_EMPTY: {shown(input)} has no rows")
     if shapeless:
