@@ -25,10 +25,12 @@ class Pattern:
 
     Args:
         pattern: as `regex.compile` takes it.
+        signs: pieces in lower case of which every match has one, so that the pattern need not be tried on most texts.
     """
 
-    def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
+    def __init__(self, pattern: str, *, ignore_case: bool = False, signs: tuple[str, ...] = ()) -> None:
         self.pattern = pattern
+        self.signs = signs
         self._ignore_case = ignore_case
 
     @cached_property
@@ -39,6 +41,13 @@ class Pattern:
 
     def search(self, text: str) -> regex.Match[str] | None:
         """The first match."""
+        if self.signs and text.isascii():  # where lower case is all there is to ignoring case
+            lower = text.lower()
+            for sign in self.signs:  # not any(): a generator would take as long as the rest
+                if sign in lower:
+                    break
+            else:
+                return None
         return self._compiled.search(text)
 
     def match(self, text: str) -> regex.Match[str] | None:
@@ -78,6 +87,7 @@ BOILERPLATE = Pattern(
     r"(?:empty|blank|incomplete|missing|cut off)\b|"
     r"(?=.{0,120}\Z)[^\n\r]*\bhow (?:can|may) I (?:assist|help) you(?: today)?\s*[?.!]*\s*\Z)",
     ignore_case=True,
+    signs=("cannot", "can not", "can't", "unable to", "not able to", "ability", " your ", "help you", "assist you"),
 )
 """An answer that is boilerplate of a chat service: it cannot see or help, or the message is empty. In English."""
 REFUSAL = Pattern(
@@ -85,6 +95,7 @@ REFUSAL = Pattern(
     r"\b(I['’]m sorry|I am sorry|I apologi[sz]e|I (can ?not|can['’]t|am unable to|am not able to)|"
     r"I['’]m (unable|not able) to|as an AI|as a language model|I (do not|don['’]t) have (access|the ability))\b",
     ignore_case=True,
+    signs=(*BOILERPLATE.signs, "sorry", "apologi", "as an ai", "as a language model", "have access"),
 )
 """Words of a model that does not answer, in English."""
 _LINE = Pattern(r"[^\n\r]*(?:\r\n|\n|\r|\Z)")

@@ -1,9 +1,24 @@
+import re
+
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefgen.linting.answers import BLUR
 from prefgen.records import Span
-from prefgen.text import Cut, cut_points, cut_sentence, full_stop_end, sentence_end, split_sentences, swap_yes_no
+from prefgen.text import (
+    BOILERPLATE,
+    REFUSAL,
+    Cut,
+    Pattern,
+    cut_points,
+    cut_sentence,
+    full_stop_end,
+    sentence_end,
+    split_sentences,
+    swap_yes_no,
+)
 
 ENGLISH = (
     'Dr. Smith paid 3.5 dollars, i.e. too much. He said "Hello there." Then he left!\n\n'
@@ -181,3 +196,13 @@ def test_earlier_sentences_do_not_count() -> None:
 def test_the_printed_rule_stops_at_the_first_full_stop() -> None:
     assert full_stop_end("It costs 3.5 dollars.", len("It costs")) == len("It costs 3.")
     assert full_stop_end("A b. c", 4) is None
+
+
+@pytest.mark.parametrize("pattern", [BOILERPLATE, REFUSAL, BLUR], ids=["boilerplate", "refusal", "blur"])
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_every_match_has_a_sign(pattern: Pattern, data: st.DataObject) -> None:
+    """Texts are drawn from the pattern itself."""
+    matching = st.from_regex(re.compile(pattern.pattern, re.IGNORECASE), alphabet=st.characters(max_codepoint=0x2FFF))
+    text = data.draw(matching)
+    assert bool(pattern.search(text)) == bool(regex.search(pattern.pattern, text, regex.IGNORECASE))

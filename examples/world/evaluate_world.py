@@ -28,9 +28,10 @@ from prefgen.evaluate.world.render import photo
 from prefgen.evaluate.world.sample import TRAINING, UNBIASED, sample_scene
 from prefgen.evaluate.world.truth import KINDS, TEXT_STREAM, Scene
 
-HELDOUT_SEED, HELDOUT_SCENES = 30_001, 400
+HELDOUT_SEED, HELDOUT_SCENES = 30_001, 300
+ATTRIBUTE_SCENES = 100
 FREQUENCY_SEED, FREQUENCY_SCENES = 50_001, 1500
-CAPTION_TOKENS, ANSWER_TOKENS = 200, 24
+CAPTION_TOKENS, WORD_TOKENS, ANSWER_TOKENS = 200, 3, 24
 ATTRIBUTES = ("colour", "count", "action")
 
 
@@ -58,7 +59,7 @@ def figures(respond: Responder, scenes: Sequence[Scene]) -> dict[str, Any]:
     frequencies = Frequencies.of(sample_scene(TRAINING, FREQUENCY_SEED, index) for index in range(FREQUENCY_SCENES))
     rows = {split: pope_rows(scenes, split, frequencies) for split in SPLITS}
     asked = {(row["image"], row["text"]): shown[row["image"]] for each in rows.values() for row in each}
-    said = dict(zip(asked, respond([*asked.values()], [text for _, text in asked], ANSWER_TOKENS), strict=True))
+    said = dict(zip(asked, respond([*asked.values()], [text for _, text in asked], WORD_TOKENS), strict=True))
     judged = [
         pope.judge(
             Question(split, str(row["question_id"]), row["image"], row["text"], row),
@@ -69,7 +70,7 @@ def figures(respond: Responder, scenes: Sequence[Scene]) -> dict[str, Any]:
         for row in each
     ]
     found["pope"] = pope.score(judged, "strict")
-    found["attributes"] = attribute_figures(respond, scenes, pictures)
+    found["attributes"] = attribute_figures(respond, scenes[:ATTRIBUTE_SCENES], pictures)
     return found
 
 

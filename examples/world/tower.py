@@ -34,7 +34,7 @@ MIDDLE_WEIGHT, SCENE_WEIGHT = 4.0, 0.2
 class TowerRecipe:
     """Stage 1: the vision tower alone."""
 
-    steps: int = 2400
+    steps: int = 4000
     batch_size: int = 32
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.05

@@ -2,8 +2,9 @@
 
     PYTHONPATH=.:examples/scenes python examples/world/train.py --work DIR --output DIR --seed 0
 
-One thread, about 70 minutes of one core. The same command goes on where it was stopped: pools of pictures, features and
-checkpoints are kept in the work folder. model_card.md gives the figures.
+One thread: 0.3 s of one core for a step of the tower, 0.6 s for one of the language model, 15 ms for a picture, on a
+machine shared with other work. The same command goes on where it was stopped, also with another number of steps: pools
+of pictures, features and checkpoints are kept in the work folder.
 """
 
 import argparse

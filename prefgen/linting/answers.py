@@ -11,14 +11,18 @@ import regex
 from prefgen.linting import thresholds
 from prefgen.linting.findings import EXAMPLES, Example, Finding, Level, RowTally, shorten
 from prefgen.linting.rows import PairRow
-from prefgen.text import REFUSAL
+from prefgen.text import REFUSAL, Pattern
 
 _YES_NO = re.compile(r"\s*(yes|no)\b", re.IGNORECASE)
-BLUR = re.compile(
+BLUR = Pattern(
     r"\b(blurr?(y|ed|iness)|pixel(l?ated|ation)|grainy|out of focus|low[- ]resolution|distort(ed|ion)|static noise|"
     r"(visual|image|random) noise|noisy (image|picture|photo)|(too|very) (dark|noisy) to|no image (is|was|has)|"
     r"(cannot|can['’]t|unable to) see (the|any) (image|picture|photo))\b",
-    re.IGNORECASE,
+    ignore_case=True,
+    signs=(
+        *("blur", "pixel", "grainy", "out of focus", "resolution", "distort"),
+        *("noise", "noisy", " dark to", "no image", "see the ", "see any "),
+    ),
 )
 _TAG = re.compile(
     r"</?s>|<pad>|<unk>|<\|[^|<>]{1,40}\|>|\[/?INST\]|<</?SYS>>|[<‹](image|video|audio)[>›]|<im_(start|end)>|"
@@ -28,6 +32,7 @@ _TAG = re.compile(
 )
 _TAG_SIGN = re.compile(r"[<‹\[(#:]")  # every tag has one, and few answers do
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_ASCII_WORD = re.compile("[a-z]+(?:'[a-z]+)*")  # the same for ASCII, faster
 _ROWS_OF_A_WORD_MAX = 2  # more than once is all that matters
 _SCRIPTS = {
     name: regex.compile(rf"\p{{Script={name}}}")
@@ -180,7 +185,8 @@ class UnknownWords:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+    lower = text.lower()
+    return (_ASCII_WORD if lower.isascii() else _WORD).findall(lower)
 
 
 class Scripts:

@@ -30,6 +30,8 @@ _COLUMNS = [
 # Of the columns `images` and `rejected_images`, without their bytes.
 _IMAGE_NAMES = ["images.list.element.path", "rejected_images.list.element.path"]
 _ROWS_AT_ONCE = 1000
+_META_START = '{"images": '  # of the JSON of nearly every row, keys being sorted
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,12 @@ def read(out: Path) -> Iterator[PairRow]:
 
 
 def _row(values: Mapping[str, Any]) -> PairRow:
-    meta = json.loads(values["meta"])
+    meta, rejected = values["meta"], values["rejected_images"]
+    if meta.startswith(_META_START) and not rejected:  # no more of it is needed
+        described, described_rejected = _DECODER.raw_decode(meta, len(_META_START))[0], []
+    else:
+        known = json.loads(meta)
+        described, described_rejected = known.get("images", []), known.get("rejected_images", [])
     return PairRow(
         id=values["id"],
         prompt=values["instruction"].replace(IMAGE_TAG, "").strip(),
@@ -93,9 +100,9 @@ def _row(values: Mapping[str, Any]) -> PairRow:
         similarity=values["similarity"],
         flags=tuple(values["flags"]),
         spans=tuple((span["start"], span["end"]) for span in values["spans"]),
-        pictures=_pictures(values["images"], meta.get("images", [])),
+        pictures=_pictures(values["images"], described),
         imported=values["iteration"] == 0,
-        rejected_pictures=_pictures(values["rejected_images"] or [], meta.get("rejected_images", [])),
+        rejected_pictures=_pictures(rejected or [], described_rejected),
     )
 
 

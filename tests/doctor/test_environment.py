@@ -93,7 +93,7 @@ def test_versions_that_clash_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: wanted.get(name))
     (clash,) = environment.clashes(["transformers", "torch"])
     assert clash.level == "warning"
-    assert clash.text == f"transformers wants numpy<1, installed is {importlib.metadata.version('numpy')}"
+    assert clash.text == f"transformers needs numpy<1, installed is {importlib.metadata.version('numpy')}"
     assert clash.advice == "pip install 'numpy<1'"
 
 

@@ -19,6 +19,7 @@ from language_model import (
     loss_of,
     new_model,
     pack,
+    patch_words,
     plain_chat,
     processor_of,
     train_language,
@@ -131,6 +132,15 @@ def test_a_conversation_packed_behind_a_picture_has_the_loss_that_it_has_alone(
                 count += tokens
     assert int((packed.labels >= 0).sum()) == count
     assert float(together) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_patches_are_named_by_what_they_show(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
+    words = patch_words(tokenizer, few)
+    assert torch.equal(words >= 0, torch.from_numpy(few.owners > 0))
+    for row, scene in enumerate(few.scenes):
+        names = {word.strip("▁") for word in tokenizer.convert_ids_to_tokens(words[row][words[row] >= 0].tolist())}
+        assert names
+        assert all(any(kind.startswith(name) for kind in scene.kinds) for name in names)
 
 
 def test_what_has_no_room_is_left_out_whole(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
