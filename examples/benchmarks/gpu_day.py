@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12.0, help="time limit of the whole")
     parser.add_argument("--tiny", action="store_true", help="a size for a CPU, to see that everything runs")
     parser.add_argument("--only", nargs="+", metavar="ENTRY", help="run these entries alone")
-    parser.add_argument("--trl-python", help="of an environment with TRL and PEFT; default: this one, if it has TRL")
+    parser.add_argument("--trl-python", help="of an environment with TRL and PEFT; default: this one, if it has both")
     parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
@@ -234,7 +234,8 @@ def main() -> None:
 
         if not torch.cuda.is_available():
             parser.error("there is no GPU here; --tiny runs the entries at a size for a CPU")
-    trl_python = arguments.trl_python or (sys.executable if importlib.util.find_spec("trl") else None)
+    has_trl = all(importlib.util.find_spec(package) for package in ("trl", "peft"))
+    trl_python = arguments.trl_python or (sys.executable if has_trl else None)
     day = entries(tiny=arguments.tiny, trl_python=trl_python)
     if unknown := set(arguments.only or ()) - {entry.name for entry in day}:
         parser.error(f"--only {' '.join(sorted(unknown))}: entries are {', '.join(entry.name for entry in day)}")
