@@ -21,7 +21,7 @@ OUT/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,12 +43,15 @@ class Plan:
         shard_size: samples per shard.
         fingerprint: every setting that can change output, by flat name, e.g. ``method.rho`` or ``input_sha256``.
         config: the whole configuration as TOML, stored for the reader and for repeating the run; not compared.
+        starts: for each shard the rows of the input before its first sample's, and the outcomes of that row before it;
+            not compared, and empty where a resumed run has to read the input from the start.
     """
 
     rows: int
     shard_size: int
     fingerprint: Mapping[str, Scalar]
     config: str = ""
+    starts: Sequence[tuple[int, int]] = ()
 
     @cached_property
     def shards(self) -> tuple[range, ...]:
@@ -71,6 +74,7 @@ class Plan:
     def to_json(self) -> bytes:
         """All fields but `config`, which has its own file."""
         values = {"rows": self.rows, "shard_size": self.shard_size, "fingerprint": dict(self.fingerprint)}
+        values |= {"starts": self.starts} if self.starts else {}
         return json_bytes({"version": _VERSION, **values})
 
 
@@ -236,7 +240,8 @@ class Layout:
         try:
             stored = json.loads(self.plan.read_bytes())
             config = self.config.read_text(encoding="utf-8")
-            return Plan(stored["rows"], stored["shard_size"], stored["fingerprint"], config)
+            starts = [(row, given) for row, given in stored.get("starts", ())]
+            return Plan(stored["rows"], stored["shard_size"], stored["fingerprint"], config, starts)
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise CorruptRun(f"{self.plan} or {self.config} is damaged ({error!r}): restore it from a copy") from error
 

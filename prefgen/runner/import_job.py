@@ -209,7 +209,7 @@ def work(job: ImportJob, directory: RunDirectory, fetch: Fetch | None, advance: 
         sample = dataclasses.replace(loaded, images=images[:count])
         return dataclasses.replace(outcome, sample=sample, rejected_images=images[count:])
 
-    rows = Rows(directory.plan, job.read)
+    rows = Rows(directory.plan, lambda _: (0, job.read()))
     started = time.monotonic()
     with Interrupts() as interrupts:
         for shard in directory.pending():

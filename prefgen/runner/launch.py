@@ -77,9 +77,13 @@ class Job:
     keep_going: bool = False
     engines: Mapping[type[Request], Callable[[EngineConfig], Engine]] = field(default_factory=dict)
 
-    def read(self) -> Iterator[Sample | Dropped]:
-        """All planned rows, images not loaded; a sample is repeated for every pair that it may give."""
-        for row in sources.read(self.input, self.source):
+    def read(self, position: sources.Position | None = None) -> Iterator[Sample | Dropped]:
+        """All planned rows, images not loaded; a sample is repeated for every pair that it may give.
+
+        Args:
+            position: as in `prefgen.sources.read`.
+        """
+        for row in sources.read(self.input, self.source, position):
             if isinstance(row, Sample):
                 yield from (dataclasses.replace(row, part=part) for part in range(parts(self.method)))
             else:
@@ -134,6 +138,7 @@ class Survey:
         reasons: for which the reader drops rows: how many, and the first one's detail.
         unanswered: samples without a reference answer.
         kept: columns that no prompt and no answer is made of, and how many rows have something in them.
+        starts: as in `prefgen.rundir.layout.Plan`.
     """
 
     rows: int
@@ -144,6 +149,7 @@ class Survey:
     reasons: Reasons = field(default_factory=dict)
     unanswered: int = 0
     kept: Mapping[str, int] = field(default_factory=dict)
+    starts: Sequence[tuple[int, int]] = ()
 
 
 class Listener(Protocol):
@@ -170,10 +176,16 @@ def survey(job: Job) -> Survey:
     head: list[Sample] = []
     reasons: Reasons = {}
     kept: Counter[str] = Counter()
+    starts: list[tuple[int, int]] = []
+    placed = True  # no sample is repeated or drawn, so that the reader's position is that of the planned row
+    position = sources.Position()
 
     def counted() -> Iterator[Sample | Dropped]:
-        nonlocal rows, planned, unanswered
-        for row in job.read():
+        nonlocal rows, planned, unanswered, placed
+        for row in job.read(position):
+            if planned % job.shard_size == 0:
+                placed = placed and position.number == planned
+                starts.append((position.rows, position.given))
             planned += 1
             if isinstance(row, Sample) and row.part:
                 continue
@@ -192,7 +204,8 @@ def survey(job: Job) -> Survey:
             yield row
 
     missing = sources.missing_report(counted(), job.root)
-    return Survey(rows, planned, answers, head, missing, reasons, unanswered, dict(kept.most_common()))
+    often = dict(kept.most_common())
+    return Survey(rows, planned, answers, head, missing, reasons, unanswered, often, starts if placed else ())
 
 
 def check_first(job: Job, reasons: Reasons, rows: int) -> None:
@@ -275,6 +288,25 @@ def provenance(job: Job, identity: Identity) -> Provenance:
     )
 
 
+def planned_rows(job: Job, directory: RunDirectory) -> Rows[Sample | Dropped]:
+    """The planned rows of a run, of which those of the first shards are passed over if these are committed.
+
+    Reading them again would take most of the time of a resumed run; all that later rows need of them is their ids, by
+    which repetitions are found.
+    """
+    plan = directory.plan
+
+    def read(shard: int) -> tuple[int, Iterator[Sample | Dropped]]:
+        done = next((other for other in range(shard) if not directory.committed(other)), shard)
+        if not done or not plan.starts:
+            return 0, job.read()
+        ids = {int(id, 16) for id in directory.committed_ids(range(done))}
+        position = sources.Position(*plan.starts[done], plan.shards[done].start, ids)
+        return position.number, job.read(position)
+
+    return Rows(plan, read)
+
+
 class Filling:
     """Fills the shards of a run in this process.
 
@@ -285,7 +317,7 @@ class Filling:
 
     def __init__(self, job: Job, directory: RunDirectory, engines: Engines, constants: Provenance) -> None:
         self._job, self._directory, self._engines, self._constants = job, directory, engines, constants
-        self._rows = Rows(directory.plan, job.read)
+        self._rows = planned_rows(job, directory)
         self._trial = _trial(job, directory, engines)
 
     def work(self, shards: Iterable[int], listener: Listener, interrupts: Interrupts) -> None:
@@ -319,7 +351,7 @@ def ask_in_batches(job: Job, directory: RunDirectory, engines: Engines, batches:
     while True:
         lines = batches.lines()
         asking = {**engines, Chat: lines}
-        rows = Rows(directory.plan, job.read)
+        rows = planned_rows(job, directory)
         for shard in directory.pending():
             items = [job.load(row) for row in rows.of(shard)]
             for _ in drive([group[0] for group in _samples(items).values()], job.method, asking):

@@ -80,10 +80,10 @@ def _make(
         build.check_view(engine, job.method.view("", 1))
     identity = ask(build.identify, job.engine, job.method.asks)
     if existing:  # only a new one needs a pass over its input
-        rows = existing.rows
+        rows, starts = existing.rows, existing.starts
     else:
         found = launch.survey(job)
-        rows = found.planned
+        rows, starts = found.planned, found.starts
         _print_plan(job, found, console, with_prompt=dry_run)
     if dry_run:
         return None
@@ -92,7 +92,7 @@ def _make(
         console.print(f"attention {engine.attention}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)
     settings = launch.fingerprint(job, identity)
-    planned = Plan(rows, job.shard_size, settings, job.config)
+    planned = Plan(rows, job.shard_size, settings, job.config, starts)
     distribution.announce(console)
 
     def fill_pending(directory: RunDirectory, rows: int, done: int) -> None:

@@ -13,13 +13,14 @@ T = TypeVar("T")
 
 
 class Rows(Generic[T]):
-    """The planned rows by shard: read forward from the last shard, and from the start for an earlier one.
+    """The planned rows by shard: read forward from the last shard, and again for an earlier one.
 
     Args:
-        read: all planned rows, from the first.
+        read: all planned rows from the first of a shard or, where that is not possible, from an earlier one; and the
+            number of the first.
     """
 
-    def __init__(self, plan: Plan, read: Callable[[], Iterable[T]]) -> None:
+    def __init__(self, plan: Plan, read: Callable[[int], tuple[int, Iterable[T]]]) -> None:
         self._plan, self._read = plan, read
         self._rows: Iterator[T] = iter(())
         self._position: int | None = None
@@ -32,7 +33,8 @@ class Rows(Generic[T]):
         """
         wanted = self._plan.shards[shard]
         if self._position is None or wanted.start < self._position:
-            self._rows, self._position = iter(self._read()), 0
+            self._position, rows = self._read(shard)
+            self._rows = iter(rows)
         next(islice(self._rows, wanted.start - self._position, wanted.start - self._position), None)
         found = list(islice(self._rows, len(wanted)))
         self._position = wanted.stop

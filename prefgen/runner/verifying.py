@@ -21,6 +21,7 @@ from prefgen.rundir.schema import SCHEMA, Provenance
 from prefgen.rundir.shards import RunDirectory
 from prefgen.runner.launch import Job
 from prefgen.select.selection import renamed
+from prefgen.sources import Position
 
 _COLUMNS = ["id", "prompt", "chosen_response", "rejected_response", "source", "source_id", "turn", "licence", "meta"]
 VERIFIED = "verified"
@@ -31,7 +32,7 @@ VERIFIED = "verified"
 class VerifyJob(Job):
     """A job whose input is finished runs, read one after the other."""
 
-    def read(self) -> Iterator[Sample | Dropped]:
+    def read(self, position: Position | None = None) -> Iterator[Sample | Dropped]:
         """The pairs as samples, images not loaded. An id that an earlier pair has is changed, as by `prefgen mix`."""
         seen: set[int] = set()
         for run, stored in enumerate(self._opened()):

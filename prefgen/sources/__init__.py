@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from prefgen.sources.finding import Inputs, name_of, shown
     from prefgen.sources.mapping import renamed
     from prefgen.sources.missing import MissingReport, missing_report
-    from prefgen.sources.reading import fingerprint, read, rows
+    from prefgen.sources.reading import Position, fingerprint, read, rows
 
 __all__ = [
     "Inputs",
     "MissingReport",
+    "Position",
     "SourceOptions",
     "drawn",
     "fingerprint",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,29 +27,51 @@ from prefgen.sources.row import Row
 from prefgen.sources.tar_rows import read_tar
 
 
-def read(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
+@dataclass
+class Position:
+    """A position in an input, between two outcomes.
+
+    Attributes:
+        rows: rows of the input before the one that the next outcome is of.
+        given: outcomes of that row before it.
+        number: all outcomes before it.
+        ids: of the samples before it, as numbers.
+    """
+
+    rows: int = 0
+    given: int = 0
+    number: int = 0
+    ids: set[int] = field(default_factory=set, repr=False)
+
+
+def read(input: Inputs, options: SourceOptions, position: Position | None = None) -> Iterator[Sample | Dropped]:
     """The samples of an input in a fixed order, streamed, with a `Dropped` for every row that gives none.
 
     Args:
         input: a JSON list, JSON Lines or Parquet file or a tar shard (recognised by content; gzip and Zstandard too), a
             ``.csv`` or ``.tsv`` table, here or at an address; a folder that `datasets` opens, or the id of a Hub data
             set (``owner/name``); patterns of such names (``part-*.jsonl``), or several of all these.
+        position: of the first outcome, if that is not the input's first; moves along with reading. Ignored where rows
+            are drawn (`SourceOptions.sample`).
 
     Raises:
         UsageError: the input as a whole cannot be used; the message starts with a code word such as ``INPUT_NOT_FOUND``
             and names file, place and remedy. Errors late in a file are raised when reading gets there.
         StoreUnreachable: the network fails.
     """
-    found = _outcomes(input, options) if options.sample is None else _drawn(input, options, options.sample)
-    return islice(found, options.limit)
+    if options.sample is not None:
+        return islice(_drawn(input, options, options.sample), options.limit)
+    position = position or Position()
+    rest = None if options.limit is None else max(options.limit - position.number, 0)
+    return islice(_outcomes(input, options, position), rest)
 
 
 def _drawn(input: Inputs, options: SourceOptions, count: int) -> Iterator[Sample | Dropped]:
     """Samples drawn at random; if there are none, the dropped rows with their reasons."""
-    found = drawn(lambda: _outcomes(input, options), _sample_id, count, options.seed)
+    found = drawn(lambda: _outcomes(input, options, Position()), _sample_id, count, options.seed)
     first = next(found, None)
     if first is None:
-        yield from _outcomes(input, options)
+        yield from _outcomes(input, options, Position())
     else:
         yield first
         yield from found
@@ -118,18 +140,22 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Dropped]:
-    """Every outcome of the input, duplicates dropped."""
-    seen: set[int] = set()
+def _outcomes(input: Inputs, options: SourceOptions, position: Position) -> Iterator[Sample | Dropped]:
+    """Every outcome from `position` on, which moves along; duplicates dropped."""
+    first, given = position.rows, position.given
     number = 0
     reasons: Reasons = {}
-    shapeless = True  # no row has had a shape that prefgen knows
-    for row in rows(input, options):
-        number += 1
-        for outcome in outcomes(row, row.source, options):
+    shapeless = not position.number  # no row has had a shape that prefgen knows
+    for number, row in enumerate(rows(input, options), 1):
+        if number <= first:
+            continue
+        position.rows = number - 1
+        for position.given, outcome in enumerate(outcomes(row, row.source, options)):
+            if number == first + 1 and position.given < given:
+                continue
             if isinstance(outcome, Sample):
                 key = int(outcome.id, 16)
-                if key in seen:
+                if key in position.ids:
                     outcome = Dropped(
                         "DUPLICATE",
                         f"{row.where}: the same images, prompt and answer are in an earlier row",
@@ -138,11 +164,12 @@ def _outcomes(input: Inputs, options: SourceOptions) -> Iterator[Sample | Droppe
                         id=outcome.id,
                         turn=outcome.turn,
                     )
-                seen.add(key)
+                position.ids.add(key)
             if isinstance(outcome, Dropped):
                 note(reasons, outcome)
             shapeless = shapeless and isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX")
             yield outcome
+            position.number += 1
     if number == 0:
         raise UsageError(f"INPUT_EMPTY: {shown(input)} has no rows")
     if shapeless:
@@ -165,10 +192,10 @@ def _rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
     """Rows with their source, which `where` names as well if there are several."""
     found = find(input, options.allow_urls)
     for source in found:
-        name = label(source, found)
+        unique, name = label(source, found), source_name(source)
         for row in _rows_of(source, options):
-            where = row.where if len(found) == 1 else f"{name}, {row.where}"
-            yield replace(row, where=where, source=source_name(source))
+            where = row.where if len(found) == 1 else f"{unique}, {row.where}"
+            yield Row(where, row.columns, name)
 
 
 def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:

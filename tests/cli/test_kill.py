@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from prefgen.errors import EnvironmentFault
+from prefgen.records import Dropped, Sample
+from prefgen.rundir.layout import Layout
+from prefgen.rundir.shards import RunDirectory
+from prefgen.sources.columns import outcomes
+from prefgen.sources.row import Row
 from tests.cli.runs import Forked, called, data_digests, start, write_input
 
 SCENES = Path(__file__).parent.parent.parent / "examples" / "scenes"
@@ -94,6 +104,44 @@ def test_sigterm_commits_what_is_in_flight_and_the_same_command_goes_on(tmp_path
     resumed = called(*arguments, "-o", tmp_path / "out")
     assert resumed.returncode == 0
     assert "resuming" in resumed.stderr
+
+
+@pytest.mark.parametrize("options", ["", "--limit 38", "--sample 40", "--by similarity --pairs all --candidates 3"])
+def test_a_resumed_run_interprets_no_row_of_its_first_shards_again(
+    options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless rows are drawn or samples are several rows. Repetitions of the first rows are dropped all the same."""
+    source = write_input(tmp_path / "input", 36)
+    rows = json.loads(source.read_text())
+    rows[3]["image"] = "missing.jpg"
+    source.write_text(json.dumps([*rows, *rows[1:5]]))
+    arguments = ["rank" if "--by" in options else "bdhs", *fake(source, 8)[1:], *options.split()]
+    counted = options in ("", "--limit 38")
+    assert called(*arguments, "-o", tmp_path / "unbroken").returncode == 0
+    commit = RunDirectory.commit
+    interpreted: list[str] = []
+
+    def fail(directory: RunDirectory, shard: int, *rest: Any) -> None:
+        if shard == 4:
+            raise EnvironmentFault("the disk is full")
+        commit(directory, shard, *rest)
+
+    def noted(row: Row, *rest: Any) -> Iterator[Sample | Dropped]:
+        interpreted.append(row.where)
+        return outcomes(row, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "commit", fail)
+        assert called(*arguments, "-o", tmp_path / "broken").returncode == 8
+    with monkeypatch.context() as patch:
+        patch.setattr("prefgen.sources.reading.outcomes", noted)
+        assert called(*arguments, "-o", tmp_path / "broken").returncode == 0
+    assert not counted or interpreted == [f"row {number}" for number in range(33, 39 if options else 41)]
+    assert data_digests(tmp_path / "broken") == data_digests(tmp_path / "unbroken")
+    dropped = [list(Layout(tmp_path / name).read_dropped()) for name in ("broken", "unbroken")]
+    assert dropped[0] == dropped[1]
+    expected = {"IMG_MISSING": 1, "DUPLICATE": 2 if options else 4}
+    assert not counted or Counter(row["reason"] for row in dropped[0]) == expected
 
 
 def test_a_second_process_on_the_same_output_stops_at_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from prefgen.errors import UsageError
 from prefgen.records import Dropped, ImageRef, Sample
-from prefgen.sources import SourceOptions, fingerprint, read, reading
+from prefgen.sources import Position, SourceOptions, fingerprint, read, reading
 
 ALL = SourceOptions()
 
@@ -45,6 +45,25 @@ def ten(tmp_path: Path) -> Path:
     path = tmp_path / "ten.json"
     path.write_text(json.dumps([llava(number) for number in range(10)]))
     return path
+
+
+@pytest.mark.parametrize("limit", [None, 9])
+def test_reading_from_any_place_gives_the_rest(tmp_path: Path, limit: int | None) -> None:
+    several = llava(1)
+    several["conversations"] *= 3
+    rows = [llava(0), several, {"nothing": 1}, llava(2), llava(0), llava(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\nno JSON\n")
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, [several, llava(4), several, llava(2)])))
+    given, options = str(tmp_path / "*.jsonl"), SourceOptions(limit=limit)
+    place = Position()
+    places = [(place.rows, place.given, place.number) for _ in read(given, options, place)]
+    whole = list(read(given, options))
+    assert limit or sum(isinstance(outcome, Dropped) and outcome.reason == "DUPLICATE" for outcome in whole) > 5
+    assert any(inside for _, inside, _ in places)
+    for number, (before, inside, _) in enumerate(places):
+        ids = {int(outcome.id, 16) for outcome in whole[:number] if isinstance(outcome, Sample)}
+        assert list(read(given, options, Position(before, inside, number, ids))) == whole[number:]
+    assert [number for *_, number in places] == [*range(len(whole))]
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
