@@ -7,6 +7,7 @@ Rows of the table:
 - stock: `generate` of transformers on the full sequence with a 2-D attention mask, in batches (``--attention mask``);
 - transformers: prefgen's engine, hidden image tokens dropped;
 - vllm: prefgen's vLLM engine, where vLLM is installed;
+- N per worker, with ``--gpus-per-worker N``: the transformers engine on the model saved and loaded with that option;
 - limit: each image encoded once, the longest prompt of each sample read once, and as many tokens as the transformers
   row generated decoded at the fastest batch size: the engine's own forward passes with nothing between them.
 
@@ -20,21 +21,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import resource
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import drawn
 import torch
-import transformers
+from report import circumstances
 from rich.console import Console
 from rich.table import Table
 
@@ -308,6 +306,32 @@ def with_vllm(
     return rows
 
 
+def with_gpus(
+    count: int, loaded: LoadedModel, folder: str, setting: str, config: EngineConfig, samples: list[Sample]
+) -> Row:
+    """The row of the model loaded as `--gpus-per-worker` loads it."""
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    asked = EngineConfig(folder, device=str(loaded.device), dtype=dtype, gpus_per_worker=count)
+    own = loading.load(asked)
+    engine = TransformersEngine(own, config)
+    produce("warm", setting, own, engine, samples[:8])
+    return produce(f"{count} per worker", setting, own, engine, samples)[0]
+
+
+def figures(rows: list[Row]) -> dict[str, float]:
+    """Ratios of seconds per sample: ways to the limit of their setting, stock and other ways to ``transformers``."""
+    seconds = {(row.setting, row.way): row.seconds / row.samples for row in rows}
+    found = {}
+    for setting, way in seconds:
+        if way in ("stock", "limit"):
+            continue
+        for above, below in ((way, "limit"), ("stock", way), (way, "transformers")):
+            if above != below:
+                ratio = seconds[setting, above] / seconds[setting, below]
+                found[f"{setting}: {above} / {below}"] = round(ratio, 3)
+    return found
+
+
 def render(rows: list[Row], title: str) -> Table:
     """Rows beside the row of stock `generate` and of the limit in the same setting."""
     table = Table("setting", "way", "pairs/s", "tokens/s", "GiB", "vision", "prefill", "decode", "rest", title=title)
@@ -339,6 +363,7 @@ def main() -> None:
     parser.add_argument("--stock-samples", type=int, help="fewer for the slow way; its figures are per sample")
     parser.add_argument("--max-tokens", type=int, default=14, help="of a sentence; random weights end none")
     parser.add_argument("--batch-size", type=int, default=EngineConfig.batch_size)
+    parser.add_argument("--gpus-per-worker", type=int, help="measure the model loaded with this option, too")
     parser.add_argument("--engine-arg", action="append", default=[], help="of vLLM, name=value")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
@@ -355,7 +380,7 @@ def main() -> None:
         loaded = drawn.model(arguments.model, torch.device(device), dtype)
         samples = drawn.samples(arguments.samples)
         folder = tempfile.mkdtemp(prefix=f"{arguments.model}-")
-        if vllm_.is_installed():  # it reads its model from a folder
+        if vllm_.is_installed() or arguments.gpus_per_worker:  # they read the model from a folder
             loaded.model.save_pretrained(folder)
             loaded.processor.save_pretrained(folder)
         for name, method in SETTINGS.items():
@@ -364,33 +389,29 @@ def main() -> None:
     few = samples[: arguments.stock_samples or len(samples)]
     ours = EngineConfig(loaded.name, batch_size=arguments.batch_size)
     stock = dataclasses.replace(ours, attention="mask")
-    console, rows = Console(width=140), []
+    console, rows, alike = Console(width=140), list[Row](), dict[str, str]()
     for setting in arguments.settings:
         engine = TransformersEngine(loaded, ours)
         produce("warm", setting, loaded, engine, samples[:8])
         fast, requests = produce("transformers", setting, loaded, engine, samples)
         del engine  # and its buffers
         slow, _ = produce("stock", setting, loaded, TransformersEngine(loaded, stock), few)
-        same = sum(a == b for a, b in zip(slow.texts, fast.texts, strict=False))
-        console.print(f"{setting}: {same} of {len(few)} texts are those of stock generate")
         rows += [slow, fast, limit(setting, loaded, requests, fast)]
+        others = [slow]
+        if arguments.gpus_per_worker:
+            others.append(with_gpus(arguments.gpus_per_worker, loaded, folder, setting, ours, samples))
+            rows.append(others[-1])
+        for other in others:
+            same = sum(a == b for a, b in zip(other.texts, fast.texts, strict=False))
+            alike[f"{setting}: texts alike, {other.way} and transformers"] = f"{same} of {other.samples}"
+    console.print(alike)
     if not vllm_.why_not(EngineConfig(folder, "vllm")):
         rows += with_vllm(folder, device, arguments.settings, loaded, samples, arguments.engine_arg)
     where = loading.device_kind(str(loaded.device))
     console.print(render(rows, f"{arguments.model} on {where}, {loaded.dtype}, {torch.get_num_threads()} threads"))
     report = {
-        "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "device": where,
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        **circumstances(where, threads=torch.get_num_threads()),
+        "figures": figures(rows) | alike,
         "rows": [row.to_json() for row in rows],
     }
     output = (

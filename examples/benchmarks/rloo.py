@@ -28,8 +28,9 @@ from typing import Any
 
 import drawn
 import torch
+from report import HERE
 from rich.console import Console
-from train import HERE, Rounds, measure, passes, peak_gib, rate, record, save_model
+from train import Rounds, measure, passes, peak_gib, rate, record, save_model
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import loading

@@ -19,8 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shlex
 import shutil
 import signal
 import subprocess
@@ -29,10 +27,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from data import SCENES, write_input
+from report import circumstances
 
 SHARD_ROWS = 256
 _POLL_S = 0.05
@@ -161,14 +159,7 @@ def _await(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
 def keep(measured: list[Row], path: Path) -> None:
     """Write what was measured so far, with the load that others put on the machine."""
     report = {
-        "command": shlex.join(["python", *sys.argv]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[2], 1),
-        },
-        "versions": {"python": platform.python_version()},
+        **circumstances(load=round(os.getloadavg()[2], 1)),
         "rows": [asdict(row) for row in measured],
     }
     path.parent.mkdir(exist_ok=True)

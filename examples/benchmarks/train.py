@@ -25,32 +25,29 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import drawn
 import torch
-import transformers
+from report import HERE, circumstances
 from rich.console import Console
 from rich.table import Table
 
+import prefgen
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf import loading
 from prefgen.training.config import Objective, Optimisation
 from prefgen.training.run import prepare, train
 from prefgen.training.state import Prepared, TrainingJob
 
-HERE = Path(__file__).parent
 THREE = "prefgen, 3 answers"
 REJECTED = (
     "The image shows a green star in the top left corner. There is a blue circle beside it. "
@@ -62,21 +59,24 @@ REJECTED = (
 
 def data(folder: Path, count: int) -> None:
     """Two finished runs in `folder`: "pairs" with one rejected answer to a prompt, and "triples" with two."""
+    for name, rejected in zip(("pairs", "others"), REJECTED, strict=True):
+        imported(folder, name, rejected, count)
+    join = ["join", str(folder / "pairs"), str(folder / "others"), "-o", str(folder / "triples")]
+    subprocess.run([sys.executable, "-m", "prefgen", *join], check=True, capture_output=True)
+
+
+def imported(folder: Path, name: str, rejected: str, count: int) -> Path:
+    """A finished run of as many drawn pictures and this rejected answer to each."""
     for sample in drawn.samples(count):
         (folder / f"{sample.source_id}.jpg").write_bytes(sample.loaded_images[0].data)
-    for name, rejected in zip(("pairs", "others"), REJECTED, strict=True):
-        turns = [
-            {"role": "user", "content": "<image>\nDescribe the image in detail."},
-            {"role": "assistant", "content": drawn.ANSWER},
-        ]
-        rows = [{"messages": turns, "images": [f"{n}.jpg"], "rejected_response": rejected} for n in range(count)]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        _prefgen("import", "ms-swift", folder / f"{name}.jsonl", "-o", folder / name)
-    _prefgen("join", folder / "pairs", folder / "others", "-o", folder / "triples")
-
-
-def _prefgen(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "prefgen", *map(str, arguments)], check=True, capture_output=True)
+    turns = [
+        {"role": "user", "content": "<image>\nDescribe the image in detail."},
+        {"role": "assistant", "content": drawn.ANSWER},
+    ]
+    rows = [{"messages": turns, "images": [f"{n}.jpg"], "rejected_response": rejected} for n in range(count)]
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prefgen.import_set("ms-swift", str(folder / f"{name}.jsonl"), output=folder / name, reporter=prefgen.Silent())
+    return folder / name
 
 
 def save_model(shape: str, dtype: torch.dtype, folder: Path) -> None:
@@ -292,18 +292,8 @@ class Rounds:
 
 def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds, figures: dict[str, Any]) -> dict[str, Any]:
     """What is kept."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=True)
     return {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": commit.stdout.strip(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"device": where, "processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        **circumstances(where),
         "settings": settings,
         "time": clock,
         "figures": figures,
