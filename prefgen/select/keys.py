@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 By = Literal["pair", "answer", "prompt", "image"]
-BY: tuple[By, ...] = ("pair", "answer", "prompt", "image")
 _NO_PICTURES = '"rejected_images": []'  # as `prefgen.rundir.schema` writes it
 COLUMNS = ("prompt", "chosen_response", "rejected_response", "meta")
 

@@ -33,7 +33,6 @@ from prefgen.evaluate.benchmarks.intervals import (
 )
 
 Parser = Literal["official", "strict", "lenient"]
-PARSERS: tuple[Parser, ...] = ("official", "strict", "lenient")
 Said = Literal["yes", "no", ""]
 _WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 _DENIED = re.compile(
