@@ -1,6 +1,6 @@
 """The page that describes the world: its tables, and what they come to in scenes.
 
-    python examples/world/world_page.py --out examples/world/world.md
+python examples/world/world_page.py --out examples/world/world.md
 """
 
 import argparse
