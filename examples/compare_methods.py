@@ -289,7 +289,7 @@ def _truth(made: Path, seed: int) -> dict[str, Any]:
 
 
 def _is_false(row: Mapping[str, Any], side: str, seed: int) -> bool:
-    """Whether an answer says yes for no or no for yes, or names a shape, colour, place or total that is not there."""
+    """True if an answer says yes for no or no for yes, or names a shape, colour, place or total that is not there."""
     text, scene = row[side], _scene(seed, int(row["source_id"].partition("-")[0]))
     colours = {thing.shape: thing.colour for thing in scene.things}
     if said := yes_or_no(text):

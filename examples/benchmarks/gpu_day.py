@@ -193,7 +193,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _result(
     entry: Entry, status: str, report: dict[str, Any] | None = None, seconds: float = 0.0, why: str = ""
 ) -> dict[str, Any]:
-    """What is kept of an entry."""
+    """Record of an entry."""
     report = report or {}
     return {
         "name": entry.name,

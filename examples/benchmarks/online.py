@@ -1,4 +1,4 @@
-"""How long answers take that the policy makes during training, beside the same answers made without training.
+"""Time of answers that the policy makes during training, beside the same answers made without training.
 
     python examples/benchmarks/online.py
 

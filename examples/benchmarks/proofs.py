@@ -61,7 +61,7 @@ def prove(names: Iterable[str], device: str, dtypes: list[str]) -> Iterable[dict
 
 
 def figures(rows: list[dict[str, Any]], dtypes: list[str]) -> dict[str, Any]:
-    """How many types were proven in each data type, the largest difference found, and who was not proven."""
+    """Numbers of proven types by data type, the largest difference found, and the types that were not proven."""
     found: dict[str, Any] = {}
     for dtype in dtypes:
         own = [row for row in rows if row.get("dtype") == dtype]

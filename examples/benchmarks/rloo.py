@@ -1,4 +1,4 @@
-"""How near to the hardware RLOO is: TRL's RLOOTrainer, `prefgen train rloo` and the limit, in one run and one table.
+"""Speed of RLOO against the hardware: TRL's RLOOTrainer, `prefgen train rloo` and the limit, in one run and one table.
 
     python -m venv V && V/bin/pip install -r tests/trainers/pins/trl.txt peft==0.21.2
     python examples/benchmarks/rloo.py --trl-python V/bin/python

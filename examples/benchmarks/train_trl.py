@@ -25,9 +25,14 @@ import trl
 
 
 class Clock(transformers.TrainerCallback):
-    """Keeps every step's metrics with the time at which they were logged."""
+    """Keeps metrics of every step with the time at which they were logged.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: TRL's names, by the names under which they are kept.
+    """
+
+    def __init__(self, metrics: dict[str, str]) -> None:
+        self._metrics = metrics
         self.steps: list[dict[str, Any]] = []
         self.begun: list[float] = []
 
@@ -38,37 +43,57 @@ class Clock(transformers.TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """A step's end."""
         if "loss" in logs:
-            kept = {name: logs[name] for name in ("loss", "logps/chosen", "logps/rejected")}
+            kept = {name: logs[metric] for name, metric in self._metrics.items()}
             self.steps.append({"at_s": [time.perf_counter(), time.process_time()], **kept})
+
+
+def shared(settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of either trainer: one step logged after the other, nothing saved, no bar."""
+    return {
+        "output_dir": tempfile.mkdtemp(),
+        "max_steps": settings["steps"],
+        "learning_rate": settings["lr"],
+        "beta": settings["beta"],
+        "bf16": settings["dtype"] == "bfloat16",
+        "use_cpu": not on_cuda(settings),
+        "seed": 0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def on_cuda(settings: dict[str, Any]) -> bool:
+    """True if the model is trained on a GPU."""
+    return str(settings["device"]).startswith("cuda")
+
+
+def write(result: str, clock: Clock, settings: dict[str, Any]) -> None:
+    """Write what was measured as JSON: times, metrics, GiB at the peak, versions."""
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_cuda(settings) else resident
+    versions = {package.__name__: package.__version__ for package in (trl, peft, torch, transformers)}
+    found = {"begun_s": clock.begun, "steps": clock.steps, "peak_gib": peak, "versions": versions}
+    Path(result).write_text(json.dumps(found))
 
 
 def main() -> None:
     """Train and write what was measured."""
     folder, data, settings_file, result = sys.argv[1:]
     settings = json.loads(Path(settings_file).read_text())
-    cuda = settings["device"].startswith("cuda")
     model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=getattr(torch, settings["dtype"]))
     arguments = trl.DPOConfig(
-        output_dir=tempfile.mkdtemp(),
+        **shared(settings),
         max_length=None,
-        max_steps=settings["steps"],
         per_device_train_batch_size=settings["batch_size"],
-        learning_rate=settings["lr"],
         lr_scheduler_type="cosine",
         warmup_steps=0.03,
-        beta=settings["beta"],
         gradient_checkpointing=settings["gradient_checkpointing"],
-        bf16=settings["dtype"] == "bfloat16",
-        use_cpu=not cuda,
-        seed=0,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
     )
     torch.manual_seed(0)  # as prefgen does before LoRA's first matrices are drawn
-    clock = Clock()
+    clock = Clock({name: name for name in ("loss", "logps/chosen", "logps/rejected")})
     trainer = trl.DPOTrainer(
         model,
         args=arguments,
@@ -78,11 +103,7 @@ def main() -> None:
         callbacks=[clock],
     )
     trainer.train()
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else resident
-    versions = {package.__name__: package.__version__ for package in (trl, peft, torch, transformers)}
-    found = {"begun_s": clock.begun, "steps": clock.steps, "peak_gib": peak, "versions": versions}
-    Path(result).write_text(json.dumps(found))
+    write(result, clock, settings)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def measured(run: Run, name: str, folder: Path) -> dict[str, Any]:
 
 
 def kept(file: Path, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was measured, or is measured now."""
+    """The record of what was measured before, or a measurement now."""
     if not file.exists():
         file.write_text(json.dumps(made()), encoding="utf-8")
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

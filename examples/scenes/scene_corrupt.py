@@ -26,7 +26,7 @@ from prefgen.evaluate.scenes.text import NUMBERS, PLACES, thing_sentence
 from prefgen.evaluate.scenes.world import CELLS, COLOURS, FAVOURITE, PARTNER, PLURAL, SHAPES, Thing
 
 Sections = Mapping[str, str]
-"""What a prompt of prefgen has between marker lines, by name: question, answer …; `fence`; a `picture`'s digest."""
+"""Sections of a prompt of prefgen, between marker lines, by name: question, answer …; `fence`; a `picture`'s digest."""
 
 _FENCE = re.compile(r"^--- ([0-9a-f]{16}) end", re.MULTILINE)
 _SHAPE = re.compile(rf"\b({'|'.join(SHAPES)})(es|s)?\b", re.IGNORECASE)

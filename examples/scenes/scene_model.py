@@ -180,25 +180,36 @@ def save(
     save_file(published, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def vision_config() -> CLIPVisionConfig:
+def vision_config(
+    image_size: int = IMAGE_SIZE, patch_size: int = PATCH_SIZE, layers: int = 3, intermediate_size: int = 384
+) -> CLIPVisionConfig:
     """Configuration of the vision tower."""
     return CLIPVisionConfig(
         hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=3,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=layers,
         num_attention_heads=4,
-        image_size=IMAGE_SIZE,
-        patch_size=PATCH_SIZE,
+        image_size=image_size,
+        patch_size=patch_size,
         projection_dim=128,
     )
 
 
-def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
-    """Configuration of the base model: about two million parameters."""
+def llava_config(
+    tokenizer: PreTrainedTokenizerFast,
+    vision: CLIPVisionConfig | None = None,
+    image_tokens: int = IMAGE_TOKENS,
+    intermediate_size: int = 432,
+) -> LlavaConfig:
+    """Configuration of the base model: about two million parameters.
+
+    Args:
+        vision: that of the vision tower; None is the scenes'.
+    """
     text_config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=160,
-        intermediate_size=432,
+        intermediate_size=intermediate_size,
         num_hidden_layers=4,
         num_attention_heads=5,
         num_key_value_heads=5,
@@ -209,10 +220,10 @@ def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
         tie_word_embeddings=False,
     )
     return LlavaConfig(
-        vision_config=vision_config(),
+        vision_config=vision or vision_config(),
         text_config=text_config,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_seq_length=IMAGE_TOKENS,
+        image_seq_length=image_tokens,
         vision_feature_layer=-1,  # the tower is trained for this model, so its last layer is the useful one
         vision_feature_select_strategy="default",
         pad_token_id=tokenizer.pad_token_id,

@@ -98,14 +98,16 @@ def train_vision(tower: CLIPVisionModel, recipe: VisionRecipe, seed: int) -> Non
     tower.eval()
 
 
-def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then half a cosine down to a twentieth of the peak."""
+def cosine(
+    optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int, floor: float = 0.05
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then half a cosine down to `floor`, a share of the peak."""
 
     def factor(step: int) -> float:
         if step < warmup_steps:
             return (step + 1) / warmup_steps
         progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-        return 0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
+        return floor + (1 - floor) * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 

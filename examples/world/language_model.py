@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from pictures import PATCHES, Pictures
-from scene_model import answer_labels, learn_tokenizer, make_processor
+from scene_model import answer_labels, learn_tokenizer, llava_config, make_processor
 from torch import nn
 from torch.nn import functional
 from tower import (
     IMAGE_MEAN,
     IMAGE_STD,
+    LAST_RATE,
     PATCH_SIZE,
     batches,
-    cosine,
     elapsed,
     labels_of,
     pixel_values,
@@ -30,11 +30,10 @@ from tower import (
     save_checkpoint,
     tower_config,
 )
+from train_vision import cosine
 from transformers import (
     CLIPVisionModel,
     GenerationConfig,
-    LlamaConfig,
-    LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
@@ -91,27 +90,7 @@ def processor_of(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def new_model(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """An untrained projector and language model on top of a trained vision tower, which is frozen."""
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    text_config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=160,
-        intermediate_size=448,
-        num_hidden_layers=4,
-        num_attention_heads=5,
-        num_key_value_heads=5,
-        max_position_embeddings=1024,
-        tie_word_embeddings=False,
-        **special,
-    )
-    config = LlavaConfig(
-        vision_config=tower_config(),
-        text_config=text_config,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_seq_length=IMAGE_TOKENS,
-        vision_feature_layer=-1,  # the tower is trained for this model, so its last layer is the useful one
-        vision_feature_select_strategy="default",
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
-    )
+    config = llava_config(tokenizer, tower_config(), IMAGE_TOKENS, intermediate_size=448)
     model = LlavaForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.vision_tower.requires_grad_(False)
@@ -258,7 +237,7 @@ def train_language(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps)
+    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps, LAST_RATE)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     done = resume(checkpoint, parts)
     start, losses = (time.monotonic(), time.process_time()), []

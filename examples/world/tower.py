@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from pictures import PATCH_SIZE, PATCHES, Pictures
+from scene_model import vision_config
 from torch import nn
 from torch.nn import functional
+from train_vision import cosine
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from prefgen.evaluate.world.truth import COLOURS, IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Scene
@@ -28,6 +30,7 @@ ACTIONS = sorted({action for kind in KINDS.values() for action in kind.actions})
 OBJECT_HEADS = (1 + len(KINDS), len(COLOURS), 1 + len(ACTIONS), 2)  # kind, colour, action, middle
 SCENE_HEADS = (len(PLACES), len(LIGHTS), len(WEATHERS))
 MIDDLE_WEIGHT, SCENE_WEIGHT = 4.0, 0.2
+LAST_RATE = 0.01  # share of the learning rate at the last step
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,11 @@ class Labels:
 
 def tower_config() -> CLIPVisionConfig:
     """Configuration of the vision tower: 144 patches of 12 x 12 pixels."""
-    return CLIPVisionConfig(
-        hidden_size=128,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=IMAGE_SIZE,
-        patch_size=PATCH_SIZE,
-        projection_dim=128,
-    )
+    return vision_config(IMAGE_SIZE, PATCH_SIZE, layers=4, intermediate_size=512)
 
 
 def pixel_values(pixels: np.ndarray) -> torch.Tensor:
-    """What the saved ``CLIPImageProcessor`` gives, without its overhead: (B, 144, 144, 3) to float (B, 3, 144, 144)."""
+    """Pixels as the saved ``CLIPImageProcessor`` gives them: uint8 (B, 144, 144, 3) to float (B, 3, 144, 144)."""
     return ((torch.from_numpy(pixels).float() / 255 - IMAGE_MEAN) / IMAGE_STD).permute(0, 3, 1, 2).contiguous()
 
 
@@ -178,7 +173,7 @@ def train_tower(
     heads = Heads(tower.config.hidden_size)
     parameters = [*tower.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps)
+    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps, LAST_RATE)
     done = resume(checkpoint, {"tower": tower, "heads": heads, "optimizer": optimizer, "schedule": schedule})
     truth, seen = labels_of(pictures), labels_of(validation)
     start = time.monotonic(), time.process_time()
@@ -243,18 +238,6 @@ def told_detection(tower: CLIPVisionModel, heads: Heads, pictures: Pictures, lab
         f"patches {patches:.3f} false {empty:.3f} recall {recall:.3f} invented {invented / max(1, mentioned):.3f} "
         f"worst {', '.join(f'{kind} {seen[kind]}/{present[kind]}' for kind in worst)}"
     )
-
-
-def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then half a cosine down to a hundredth of the peak."""
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-        return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def elapsed(start: tuple[float, float]) -> str:

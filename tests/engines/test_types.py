@@ -127,7 +127,7 @@ def rows() -> dict[str, list[str]]:
 
 
 def findings() -> dict[str, str]:
-    """Why types cannot be used, by type, as the page says it."""
+    """Reasons for which types cannot be used, by type, as on the page."""
     listed = PAGE.read_text(encoding="utf-8").partition("<!-- refused -->")[2].partition("<!-- end of refused -->")[0]
     lines = re.findall(r"^- (.*?): (.*)$", listed, re.MULTILINE)
     return {name: words for names, words in lines for name in re.findall(r"`(.*?)`", names)}

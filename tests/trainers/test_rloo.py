@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def step(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """What TRL's RLOO did, and where."""
+    """The record of TRL's RLOO step, and its folder."""
     script = (INSIDE / "rloo_step.py", folder / "model", SCENES / "images", folder, folder / "RM")
     Environment("trl").run("python", *script, folder=folder)
     return folder, json.loads((folder / "step.json").read_text())
