@@ -91,7 +91,7 @@ class Image:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the encoded bytes, which answers about one image share: of 200 KB it takes 0.2 ms."""
+        """SHA-256 of the encoded bytes, computed once: answers about one image share it."""
         return hashlib.sha256(self.data).hexdigest()
 
 

@@ -91,7 +91,7 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of carrying out a run, or some other command.
+    """Options of commands that carry out a run or a training.
 
     Attributes:
         shard_size: rows of a shard.

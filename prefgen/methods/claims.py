@@ -103,7 +103,7 @@ class CheckedClaim:
 
     @property
     def holds(self) -> bool:
-        """True if it is probable enough: by default at least as probable as that it does not."""
+        """True if the claim is at least as probable as the threshold."""
         return self.probability >= self.threshold
 
     def record(self) -> dict[str, object]:

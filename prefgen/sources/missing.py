@@ -157,7 +157,7 @@ def missing_report(samples: Iterable[Sample | Dropped], root: ImageRoot) -> Miss
 
 
 def _listing() -> Callable[[str], bool]:
-    """True if a path exists, from one listing per folder."""
+    """A test for the existence of paths that lists each folder once."""
     listed: dict[str, frozenset[str]] = {}
 
     def exists(path: str) -> bool:

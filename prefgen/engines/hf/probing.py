@@ -111,7 +111,7 @@ def _attends_both_ways(config: Any) -> bool:
 
 @torch.inference_mode()
 def _of_picture(model: Any, processor: Any) -> dict[str, Any]:
-    """In which form the encoder hands over its features, seen on two pictures."""
+    """The form in which the encoder returns its features, found with two pictures."""
     encode, wanted = encoder_of(model)
     weight = next(model.parameters())
     drawn = PIL.Image.linear_gradient("L").resize((64, 64)).convert("RGB")
