@@ -79,8 +79,8 @@ def claim_figures(scenes: Sequence[Scene], captions: Sequence[str]) -> dict[str,
     attributes = ("colour", "count", "action", "surface", "place")
     counts = []
     for scene, text in zip(scenes, captions, strict=True):
-        true, claims = claims_of(scene), read(text)
-        claims = {claim for claim in claims if not claim.subject or Claim(claim.subject, "exists") in true}
+        true = claims_of(scene)
+        claims = [claim for claim in read(text) if not claim.subject or Claim(claim.subject, "exists") in true]
         counts.append(
             [
                 number

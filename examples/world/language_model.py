@@ -7,21 +7,21 @@ pool; the loss is on answers only, each with its ``</s>``.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from pictures import PATCHES, Pictures
+from pictures import PATCH_SIZE, PATCHES, Pictures
 from scene_model import answer_labels, learn_tokenizer, llava_config, make_processor
-from torch import nn
 from torch.nn import functional
 from tower import (
     IMAGE_MEAN,
     IMAGE_STD,
-    LAST_RATE,
-    PATCH_SIZE,
+    Optimiser,
+    Recipe,
     batches,
     elapsed,
     labels_of,
@@ -30,7 +30,6 @@ from tower import (
     save_checkpoint,
     tower_config,
 )
-from train_vision import cosine
 from transformers import (
     CLIPVisionModel,
     GenerationConfig,
@@ -54,19 +53,18 @@ QUESTIONS = Mix(detail=0.0, brief=0.12, more=(1, 2))
 
 
 @dataclass(frozen=True)
-class LanguageRecipe:
+class LanguageRecipe(Recipe):
     """Stage 2: projector and language model.
 
     Attributes:
-        tokens: Longest sequence of a picture and its conversations.
+        tokens: Length of the sequence of a picture and its conversations.
         second_caption: Probability of a second caption of a picture.
     """
 
     steps: int = 5000
     batch_size: int = 8
-    learning_rate: float = 1.0e-3
-    weight_decay: float = 0.02
-    warmup_steps: int = 100
+    learning_rate: float = 4e-3
+    other_rate: float = 1.5e-3
     tokens: int = 448
     second_caption: float = 0.4
 
@@ -102,15 +100,15 @@ def new_model(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> Lla
 def features_of(tower: CLIPVisionModel, pixels: np.ndarray, path: Path) -> np.ndarray:
     """The tower's last hidden state of every picture without the class token, (N, 144, D) in half precision."""
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        shape = (len(pixels), IMAGE_TOKENS, tower.config.hidden_size)
-        kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        kept = np.empty((len(pixels), IMAGE_TOKENS, tower.config.hidden_size), np.float16)
         for start in range(0, len(pixels), 64):
             hidden = tower(pixel_values(pixels[start : start + 64])).last_hidden_state[:, 1:]
             kept[start : start + 64] = hidden.half().numpy()
-        kept.flush()
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, kept)
         partial.rename(path)
-    return np.load(path, mmap_mode="r")
+    features: np.ndarray = np.load(path, mmap_mode="r")
+    return features
 
 
 def conversations(scene: Scene, rng: np.random.Generator, second_caption: float) -> Iterator[list[Turn]]:
@@ -158,7 +156,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Sequence[str]], tok
     ids[:, : len(head)], owner[:, : len(head)] = torch.tensor(head), 0
     positions[:, : len(head)] = torch.arange(len(head))
     labels = torch.full_like(ids, -100)
-    number, longest = 0, 0
+    number = 0
     for row, each in enumerate(texts):
         end = len(head)
         for place in range(len(each)):
@@ -171,11 +169,8 @@ def pack(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Sequence[str]], tok
             labels[row, here] = answer_labels(tokenizer, tail[None])[0]
             end += len(tail)
         number += len(each)
-        longest = max(longest, end)
-    width = min(tokens, -(-longest // 16) * 16)
-    ids, owner, positions, labels = (each[:, :width] for each in (ids, owner, positions, labels))
     seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
-    seen &= torch.ones(width, width, dtype=torch.bool).tril()
+    seen &= torch.ones(tokens, tokens, dtype=torch.bool).tril()
     mask = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill(~seen, -1e9)
     return Packed(ids, labels, positions, mask[:, None], at)
 
@@ -192,6 +187,7 @@ def loss_of(
     packed: Packed,
     features: torch.Tensor,
     words: torch.Tensor | None = None,
+    decoder: Callable[..., Any] | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy of the labelled tokens, and of patches.
 
@@ -199,12 +195,13 @@ def loss_of(
         features: (B, 144, D).
         words: Of `patch_words`, (B, 144). Image tokens that have to name what they show are read by the text much
             sooner.
+        decoder: The model's language model, compiled.
     """
     embedded = model.get_input_embeddings()(packed.input_ids)
     start = packed.image_start
     image = model.model.multi_modal_projector(features)
     inputs = torch.cat([embedded[:, :start], image.to(embedded), embedded[:, start + IMAGE_TOKENS :]], dim=1)
-    hidden = model.model.language_model(
+    hidden = (decoder or model.model.language_model)(
         inputs_embeds=inputs, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
     ).last_hidden_state
     labelled = packed.labels[:, 1:] >= 0
@@ -236,13 +233,13 @@ def train_language(
         every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps, LAST_RATE)
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    optimiser = Optimiser(model.model.language_model.layers, parameters, recipe)
+    parts = {"model": model, "optimiser": optimiser}
     done = resume(checkpoint, parts)
     start, losses = (time.monotonic(), time.process_time()), []
     indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
     words = patch_words(tokenizer, pictures)
+    decoder = torch.compile(model.model.language_model) if recipe.compiled else None
     for step in range(done + 1, (stop_after or recipe.steps) + 1):
         model.train()
         chosen = next(indices)
@@ -254,12 +251,8 @@ def train_language(
         packed = pack(tokenizer, texts, recipe.tokens)
         with torch.autocast("cpu", torch.bfloat16):
             shown = torch.from_numpy(np.stack([features[index] for index in chosen])).float()
-            loss = loss_of(model, packed, shown, words[torch.from_numpy(chosen)])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+            loss = loss_of(model, packed, shown, words[torch.from_numpy(chosen)], decoder)
+        optimiser.step(loss)
         losses.append(loss.item())
         if step % 50 == 0:
             count = int((packed.labels >= 0).sum())

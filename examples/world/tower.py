@@ -8,9 +8,10 @@ crowded, so that the tower learns to see and not to guess; half of them are mirr
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,14 +35,31 @@ LAST_RATE = 0.01  # share of the learning rate at the last step
 
 
 @dataclass(frozen=True)
-class TowerRecipe:
+class Recipe:
+    """The options of training that both stages have.
+
+    Attributes:
+        learning_rate: Of Muon, for the matrices of the transformer. other_rate: Of AdamW, for everything else.
+        compiled: Whether the transformer runs through ``torch.compile``, 1.4 times as fast and in need of a compiler.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    other_rate: float
+    weight_decay: float = 0.05
+    warmup_steps: int = 100
+    compiled: bool = True
+
+
+@dataclass(frozen=True)
+class TowerRecipe(Recipe):
     """Stage 1: the vision tower alone."""
 
     steps: int = 4000
-    batch_size: int = 32
-    learning_rate: float = 1.2e-3
-    weight_decay: float = 0.05
-    warmup_steps: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-2
+    other_rate: float = 2.5e-3
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,8 @@ def labels_of(pictures: Pictures) -> Labels:
         (list(PLACES).index(scene.place), LIGHTS.index(scene.light), WEATHERS.index(scene.weather))
         for scene in pictures.scenes
     ]
-    return Labels(*(torch.from_numpy(each) for each in (kinds, colours, actions, middles)), torch.tensor(facts))
+    of_patches = (torch.from_numpy(each) for each in (kinds, colours, actions, middles, np.array(facts)))
+    return Labels(*of_patches)
 
 
 def object_table(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +114,46 @@ def object_table(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
             facts.append((1 + list(KINDS).index(thing.kind), COLOURS.index(thing.colour), action))
             middles.append(((left + right) / 2 / IMAGE_SIZE, (top + bottom) / 2 / IMAGE_SIZE))
     return np.array(facts), np.array(middles, np.float32)
+
+
+class Optimiser:
+    """Muon for the matrices of a transformer, AdamW for all else, both on half a cosine after a warm-up.
+
+    Muon reaches in a few hundred steps what AdamW needs two thousand for.
+    """
+
+    def __init__(self, blocks: nn.Module, parameters: Sequence[nn.Parameter], recipe: Recipe) -> None:
+        matrices = {id(each): each for each in blocks.parameters() if each.ndim == 2}
+        others = [each for each in parameters if id(each) not in matrices]
+        decay = recipe.weight_decay
+        self.parameters = list(parameters)
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(
+                [*matrices.values()], recipe.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(others, recipe.other_rate, betas=(0.9, 0.98), weight_decay=decay, fused=True),
+        ]
+        self.schedules = [
+            cosine(optimiser, recipe.steps, recipe.warmup_steps, LAST_RATE) for optimiser in self.optimisers
+        ]
+
+    def step(self, loss: torch.Tensor) -> None:
+        """One step down the gradient of a loss."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for each in (*self.optimisers, *self.schedules):
+            each.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of optimisers and schedules."""
+        return {str(number): each.state_dict() for number, each in enumerate((*self.optimisers, *self.schedules))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state of `state_dict`."""
+        for number, each in enumerate((*self.optimisers, *self.schedules)):
+            each.load_state_dict(state[str(number)])
 
 
 class Heads(nn.Module):
@@ -123,7 +182,8 @@ class Heads(nn.Module):
 
     def kinds(self, hidden: torch.Tensor) -> torch.Tensor:
         """The most likely kind of every patch, 0 for nothing."""
-        return self.objects(hidden)[..., : OBJECT_HEADS[0]].argmax(-1)
+        kinds: torch.Tensor = self.objects(hidden)[..., : OBJECT_HEADS[0]]
+        return kinds.argmax(-1)
 
 
 def batches(count: int, size: int, seed: int, first_step: int) -> Iterator[np.ndarray]:
@@ -143,7 +203,7 @@ def mirrored(pixels: np.ndarray, labels: Labels, flip: np.ndarray) -> tuple[np.n
     turned = torch.from_numpy(flip)
 
     def patches(values: torch.Tensor) -> torch.Tensor:
-        grid = values.unflatten(1, (PATCHES, PATCHES))
+        grid = values.view(len(values), PATCHES, PATCHES, *values.shape[2:])
         shape = [-1] + [1] * (grid.dim() - 1)
         return torch.where(turned.view(shape), grid.flip(2), grid).flatten(1, 2)
 
@@ -172,9 +232,10 @@ def train_tower(
     tower = CLIPVisionModel._from_config(tower_config(), attn_implementation="eager")  # in training, faster than SDPA
     heads = Heads(tower.config.hidden_size)
     parameters = [*tower.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-    schedule = cosine(optimizer, recipe.steps, recipe.warmup_steps, LAST_RATE)
-    done = resume(checkpoint, {"tower": tower, "heads": heads, "optimizer": optimizer, "schedule": schedule})
+    optimiser = Optimiser(tower.encoder, parameters, recipe)
+    parts = {"tower": tower, "heads": heads, "optimiser": optimiser}
+    done = resume(checkpoint, parts)
+    see = torch.compile(tower) if recipe.compiled else tower
     truth, seen = labels_of(pictures), labels_of(validation)
     start = time.monotonic(), time.process_time()
     indices = batches(len(pictures.scenes), recipe.batch_size, seed, done)
@@ -184,21 +245,14 @@ def train_tower(
         flip = np.random.default_rng([seed, step]).random(len(chosen)) < 0.5
         pixels, labels = mirrored(pictures.pixels[chosen], take(truth, chosen), flip)
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = tower(pixel_values(pixels)).last_hidden_state[:, 1:]
-            losses = heads.losses(hidden, labels)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack([*losses.values()]).sum().backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+            losses = heads.losses(see(pixel_values(pixels)).last_hidden_state[:, 1:], labels)
+        optimiser.step(torch.stack([*losses.values()]).sum())
         if step % 50 == 0:
             told = " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
             log.info("tower %d/%d %s (%s)", step, recipe.steps, told, elapsed(start))
         if step % every == 0 or step in (recipe.steps, stop_after):
             log.info("  %s", told_detection(tower, heads, validation, seen))
-            save_checkpoint(
-                checkpoint, step, {"tower": tower, "heads": heads, "optimizer": optimizer, "schedule": schedule}
-            )
+            save_checkpoint(checkpoint, step, parts)
     return tower.eval()
 
 

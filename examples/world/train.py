@@ -2,9 +2,7 @@
 
     PYTHONPATH=.:examples/scenes python examples/world/train.py --work DIR --output DIR --seed 0
 
-One thread: 0.3 s of one core for a step of the tower, 0.6 s for one of the language model, 15 ms for a picture, on a
-machine shared with other work. The same command goes on where it was stopped, also with another number of steps: pools
-of pictures, features and checkpoints are kept in the work folder.
+The same command goes on where it was stopped: pools of pictures, features and checkpoints are kept in the work folder.
 """
 
 import argparse
@@ -23,7 +21,6 @@ VALIDATION_SCENES = 100
 
 def train(work: Path, output: Path, seed: int, tower_recipe: TowerRecipe, recipe: LanguageRecipe) -> None:
     """Train everything and save a folder that ``from_pretrained`` reads."""
-    torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
     sources = pools(seed)
     validation = load(work, sources["validation"])
