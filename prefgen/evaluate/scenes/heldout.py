@@ -6,18 +6,25 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from prefgen.evaluate.scenes.claims import NUMBERS
+from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS, question
 from prefgen.evaluate.scenes.render import photo
-from prefgen.evaluate.scenes.text import CAPTION_QUESTIONS, NUMBERS, absent_partner, absent_popular, question
-from prefgen.evaluate.scenes.world import TEXT_STREAM, UNBIASED, Scene, World, sample_scene
+from prefgen.evaluate.scenes.sample import POPULAR, UNBIASED, World, absent_partners, sample_scene
+from prefgen.evaluate.scenes.truth import KINDS, TEXT_STREAM, Scene
 
 HELDOUT_SEED, HELDOUT_SCENES = 30_001, 600
-CAPTION_QUESTION = CAPTION_QUESTIONS[0]
+CAPTION_QUESTION = DETAIL_QUESTIONS[0]
 PRESENT_PROBES = 2  # per scene at most; about as many as there are absent ones
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A yes/no question. ``split`` is present, absent-popular or absent-adversarial."""
+    """A yes/no question.
+
+    Attributes:
+        split: present; absent-random, absent-popular (a frequent kind of the training world) or absent-adversarial (one
+            that comes along with what is there).
+    """
 
     split: str
     question: str
@@ -26,7 +33,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A question of kind colour, place or count; ``answer`` is the bare value ("red", cell "4", "two")."""
+    """A question of kind colour, count, action or place; ``answer`` is the bare value ("red", "two", "kitchen")."""
 
     kind: str
     question: str
@@ -42,7 +49,7 @@ class Heldout:
     attributes: tuple[Attribute, ...]
 
     def picture(self, scale: int = 1) -> Image.Image:
-        """The scene's picture, drawn again from its seed, 64*scale pixels wide."""
+        """The scene's picture, drawn again from its seed, 144*scale pixels wide."""
         return photo(self.scene, scale=scale)
 
 
@@ -53,22 +60,25 @@ def heldout(count: int = HELDOUT_SCENES, seed: int = HELDOUT_SEED, world: World 
 
 def _heldout(scene: Scene) -> Heldout:
     rng = scene.rng(TEXT_STREAM)
-    shapes = [thing.shape for thing in scene.things]
-    asked = [("present", shapes[int(i)]) for i in rng.permutation(len(shapes))[:PRESENT_PROBES]]
-    asked.append(("absent-popular", absent_popular(scene)))
-    partner = absent_partner(scene)
-    if partner:
-        asked.append(("absent-adversarial", partner))
+    present = sorted(scene.kinds)
+    asked = [("present", present[int(i)]) for i in rng.permutation(len(present))[:PRESENT_PROBES]]
+    partners = absent_partners(scene)
+    absent = [kind for kind in KINDS if kind not in (*scene.kinds, *partners)]
+    for split, kinds in (
+        ("absent-random", absent),
+        ("absent-popular", [kind for kind in POPULAR if kind in absent]),
+        ("absent-adversarial", partners),
+    ):
+        if kinds:
+            asked.append((split, kinds[int(rng.integers(len(kinds)))]))
     probes = []
-    for split, shape in asked:
-        kind = "yes" if split == "present" else "no"
-        probes.append(Probe(split, question(scene, kind, shape, rng).question, kind))
-    attributes = []
+    for split, kind in asked:
+        answer = "yes" if split == "present" else "no"
+        probes.append(Probe(split, question(scene, answer, rng, kind).question, answer))
+    attributes = [Attribute("place", question(scene, "place", rng).question, scene.place)]
     for thing in scene.things:
-        values = {"colour": thing.colour, "count": NUMBERS[len(thing.cells)]}
-        if len(thing.cells) == 1:
-            values["place"] = str(thing.cells[0])
+        values = {"colour": thing.colour, "count": NUMBERS[thing.count], "action": thing.action}
         attributes += [
-            Attribute(kind, question(scene, kind, thing.shape, rng).question, values[kind]) for kind in values
+            Attribute(of, question(scene, of, rng, thing.kind).question, value) for of, value in values.items() if value
         ]
     return Heldout(scene, tuple(probes), tuple(attributes))

@@ -62,12 +62,12 @@ def responder(model: PreTrainedModel, processor: ProcessorMixin, batch_size: int
 
 
 def evaluate(respond: Responder, items: Sequence[Heldout], seed: int = 0, scale: int = 1) -> dict[str, Interval]:
-    """All figures of a model on held-out scenes, drawn 64*scale pixels wide; model_card.md explains the keys."""
+    """All figures of a model on held-out scenes, drawn 144*scale pixels wide; model_card.md explains the keys."""
     tally = Tally(len(items))
     pictures = [item.picture(scale) for item in items]
     captions = respond(pictures, [CAPTION_QUESTION] * len(items), CAPTION_TOKENS)
     for scene, (item, caption) in enumerate(zip(items, captions, strict=True)):
-        tally.add_caption(scene, caption, {thing.shape: thing.colour for thing in item.scene.things})
+        tally.add_caption(scene, caption, item.scene)
 
     probes = [(scene, probe) for scene, item in enumerate(items) for probe in item.probes]
     replies = respond([pictures[scene] for scene, _ in probes], [probe.question for _, probe in probes], ANSWER_TOKENS)

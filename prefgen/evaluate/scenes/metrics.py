@@ -1,29 +1,29 @@
-"""Metrics of captions and answers, parsed with the grammar's own words. No torch, no model.
+"""Metrics of captions and answers, read with the grammar's own words. No torch, no model.
 
 Every figure is a ratio of two sums over scenes (hallucinated mentions over mentions, right answers over questions), so
 one bootstrap over scenes gives all the intervals.
 
-* CHAIR_i, CHAIR_s and recall: Rohrbach et al., "Object Hallucination in Image Captioning", EMNLP 2018. A mention is a
-  shape word, counted once per caption.
+* CHAIR_i, CHAIR_s and recall: Rohrbach et al., "Object Hallucination in Image Captioning", EMNLP 2018. A kind
+  that is mentioned counts once per caption.
 * Yes/no splits: Li et al., POPE, EMNLP 2023: the questions about present objects together with one kind of absent ones.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from prefgen.evaluate.scenes.text import NUMBERS, PLACES
-from prefgen.evaluate.scenes.world import COLOURS, PARTNER, PLURAL, SHAPES
+from prefgen.evaluate.scenes.claims import NUMBERS, claims_of, kinds_in, read
+from prefgen.evaluate.scenes.sample import absent_partners
+from prefgen.evaluate.scenes.truth import ACTIONS, COLOURS, KINDS, PLACES, Scene
 
-_SHAPE = re.compile(r"\b(?:" + "|".join(f"({shape}|{PLURAL[shape]})" for shape in SHAPES) + r")\b", re.IGNORECASE)
-_COLOURED = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})(?:es|s)?\b", re.IGNORECASE)
-_COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
-_NUMBER = re.compile(rf"\b({'|'.join(NUMBERS)})\b", re.IGNORECASE)
-_CELL_OF = {name: cell for cell, names in enumerate(PLACES) for name in names}
-_PLACE = re.compile("|".join(sorted(_CELL_OF, key=len, reverse=True)), re.IGNORECASE)  # the longest name wins
+TOLD = ("colour", "count", "action", "surface", "place")
+"""What captions are held to beside the kinds that they mention."""
+_VALUES = {
+    kind: re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
+    for kind, words in {"colour": COLOURS, "count": NUMBERS, "action": ACTIONS, "place": PLACES}.items()
+}
 _SENTENCE = re.compile(r"[^.!?]+[.!?]?")
 
 
@@ -48,28 +48,30 @@ class Tally:
         """Add to both sums of a metric for one scene."""
         self._sums[metric][:, scene] += (numerator, denominator)
 
-    def add_caption(self, scene: int, text: str, truth: dict[str, str]) -> None:
-        """Count one caption; ``truth`` maps the shapes of the scene to their colours."""
-        mentioned = shapes_in(text)
-        invented = mentioned - truth.keys()
-        partners = {PARTNER[shape] for shape in truth} - truth.keys()
-        others = set(SHAPES) - truth.keys() - partners
-        colours = [(colour, shape) for colour, shape in colours_in(text) if shape in truth]
-        self.add("chair_i", scene, len(invented), len(mentioned))
-        self.add("chair_s", scene, bool(invented), 1)
-        self.add("object_recall", scene, len(mentioned & truth.keys()), len(truth))
-        self.add("partner_hallucination", scene, len(mentioned & partners), len(partners))
-        self.add("other_hallucination", scene, len(mentioned & others), len(others))
-        self.add("caption_colour", scene, sum(truth[shape] == colour for colour, shape in colours), len(colours))
-        self.add("caption_sentences", scene, sentence_count(text), 1)
-        self.add("caption_words", scene, len(text.split()), 1)
+    def add_caption(self, number: int, text: str, scene: Scene) -> None:
+        """Count the caption of a scene, the tally's scene ``number``."""
+        mentioned, there = kinds_in(text), scene.kinds
+        invented = mentioned - there
+        partners = frozenset(absent_partners(scene))
+        others = KINDS.keys() - there - partners
+        self.add("chair_i", number, len(invented), len(mentioned))
+        self.add("chair_s", number, bool(invented), 1)
+        self.add("object_recall", number, len(mentioned & there), len(there))
+        self.add("partner_hallucination", number, len(mentioned & partners), len(partners))
+        self.add("other_hallucination", number, len(mentioned & others), len(others))
+        true = claims_of(scene)
+        for claim in read(text):
+            if claim.attribute in TOLD and (claim.subject in there or not claim.subject):
+                self.add(f"caption_{claim.attribute}", number, claim in true, 1)
+        self.add("caption_sentences", number, sentence_count(text), 1)
+        self.add("caption_words", number, len(text.split()), 1)
 
     def add_probe(self, scene: int, split: str, answer: str, reply: str) -> None:
         """Count one yes/no question. A reply that is neither yes nor no is wrong and counts as no "yes"."""
         said_yes, right = yes_or_no(reply) == "yes", yes_or_no(reply) == answer
         self.add(f"{split}/accuracy", scene, right, 1)
         self.add("yes_no/accuracy", scene, right, 1)
-        for kind in ("popular", "adversarial"):
+        for kind in ("random", "popular", "adversarial"):
             if split in ("present", f"absent-{kind}"):
                 self.add(f"{kind}/accuracy", scene, right, 1)
                 self.add(f"{kind}/yes_ratio", scene, said_yes, 1)
@@ -77,7 +79,7 @@ class Tally:
                 self.add(f"{kind}/f1", scene, 2 * hit, said_yes + (answer == "yes"))  # 2TP / (2TP + FP + FN)
 
     def add_attribute(self, scene: int, kind: str, answer: str, reply: str) -> None:
-        """Count one question of kind colour, place or count; ``answer`` as in heldout.json."""
+        """Count one question of kind colour, count, action or place; ``answer`` as in heldout.json."""
         for metric in (f"{kind}/accuracy", "attributes/accuracy"):
             self.add(metric, scene, attribute_in(kind, reply) == answer, 1)
 
@@ -91,11 +93,6 @@ class Tally:
         return {metric: _interval(sums, drawn) for metric, sums in self._sums.items()}
 
 
-def shapes_in(text: str) -> frozenset[str]:
-    """The shapes that a text mentions, singular or plural, in any case."""
-    return frozenset(SHAPES[match.lastindex - 1] for match in _SHAPE.finditer(text) if match.lastindex)
-
-
 def sentence_count(text: str) -> int:
     """The number of sentences of a text."""
     return len(_SENTENCE.findall(text))
@@ -106,16 +103,6 @@ def first_sentences(text: str, count: int) -> str:
     return "".join(_SENTENCE.findall(text)[:count])
 
 
-def colours_in(text: str) -> list[tuple[str, str]]:
-    """Every "colour shape" of a text as a pair, in order."""
-    return [(match[1].lower(), match[2].lower()) for match in _COLOURED.finditer(text)]
-
-
-def cells_in(text: str) -> list[int]:
-    """The cells whose names occur in a text, in order."""
-    return [_CELL_OF[match[0].lower()] for match in _PLACE.finditer(text)]
-
-
 def yes_or_no(reply: str) -> str:
     """The reply's first word if that is "yes" or "no", else an empty string."""
     word = re.match(r"\s*(\w+)", reply)
@@ -123,17 +110,15 @@ def yes_or_no(reply: str) -> str:
 
 
 def attribute_in(kind: str, reply: str) -> str:
-    """The first colour ("red"), place ("4") or count ("two") in a reply, "" for none."""
-    match kind:
-        case "colour":
-            found: Iterable[str] = _COLOUR.findall(reply)
-        case "place":
-            found = map(str, cells_in(reply))
-        case "count":
-            found = _NUMBER.findall(reply)
-        case _:
-            raise ValueError(f"unknown attribute {kind!r}; choose colour, place or count")
-    return next(iter(found), "").lower()
+    """The first colour, number, action or place that a reply names, "" for none.
+
+    Raises:
+        ValueError: ``kind`` is none of these.
+    """
+    if kind not in _VALUES:
+        raise ValueError(f"unknown attribute {kind!r}; choose {', '.join(_VALUES)}")
+    found = _VALUES[kind].search(reply)
+    return found[1].lower() if found else ""
 
 
 def _interval(sums: np.ndarray, drawn: np.ndarray) -> Interval:

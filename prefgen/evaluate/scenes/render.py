@@ -1,110 +1,203 @@
-"""Rendering of scenes with Pillow: faint shapes on a noise background, stored as JPEG.
+"""Rendering of scenes with Pillow: polygons at four times the size, then reduced.
 
-Perception has to be uncertain, or a small model simply sees and its language prior never gets a say. Two things make it
-so: a coarse-grained noise background, and an opacity drawn per object that ranges from nearly invisible to clear.
-Pictures always pass through JPEG, in training, in the committed files and in evaluation: there is no gap between them.
+Perception is uncertain from natural causes only: what is small, far, half hidden, in the dusk, in fog or in rain.
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from prefgen.evaluate.scenes.world import CELLS, RENDER_STREAM, SHAPES, Scene
+from prefgen.evaluate.scenes.drawings import sketch
+from prefgen.evaluate.scenes.pen import Fill, Sketch
+from prefgen.evaluate.scenes.places import Tone, backdrop, tone
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, RENDER_STREAM, Instance, Relation, Scene, Thing
 
-IMAGE_SIZE = 64  # pixels, both sides
-JPEG_QUALITY = 90
-RGB = {
-    "red": (235, 45, 45),
-    "green": (40, 200, 70),
-    "blue": (60, 90, 250),
-    "yellow": (245, 225, 40),
-    "purple": (190, 50, 220),
-    "white": (250, 250, 250),
-}
 SUPERSAMPLE = 4
+CONTOUR = 1.1  # pixels
+JPEG_QUALITY = 92
+AFLOAT = ("water", "pond")
 
 
-@dataclass(frozen=True)
-class Look:
-    """Visibility settings of a picture."""
-
-    opacity: tuple[float, float] = (0.11, 0.65)  # uniform, per object
-    noise: float = 0.40  # background brightness is uniform in [0, noise], 1 is white
-    grain: int = 2  # pixels per noise cell
-    radius: tuple[float, float] = (6.5, 8.5)  # half an object's width in pixels at IMAGE_SIZE
-    jitter: float = 1.5  # pixels at IMAGE_SIZE, either way from the middle of the cell
+def photo(scene: Scene, scale: int = 1) -> Image.Image:
+    """The picture as a reader of the data set gets it: drawn, encoded as JPEG, decoded. RGB, 144*scale square."""
+    return Image.open(io.BytesIO(jpeg(scene, scale))).convert("RGB")
 
 
-LOOK = Look()
-
-
-def photo(scene: Scene, look: Look = LOOK, scale: int = 1) -> Image.Image:
-    """The picture as a reader of the data set gets it: drawn, encoded as JPEG, decoded. RGB, 64*scale square."""
-    return Image.open(io.BytesIO(jpeg(scene, look, scale))).convert("RGB")
-
-
-def jpeg(scene: Scene, look: Look = LOOK, scale: int = 1) -> bytes:
+def jpeg(scene: Scene, scale: int = 1) -> bytes:
     """The picture's JPEG file."""
     buffer = io.BytesIO()
-    Image.fromarray(draw(scene, look, scale)).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    render(scene, scale).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
-def draw(scene: Scene, look: Look = LOOK, scale: int = 1) -> np.ndarray:
-    """The picture before JPEG, uint8 (64*scale, 64*scale, 3), determined by the scene's seed and index."""
-    rng = scene.rng(RENDER_STREAM)
-    side = IMAGE_SIZE * scale
-    grains = IMAGE_SIZE // look.grain
-    noise = rng.random((grains, grains, 3)) * look.noise
-    canvas = noise.repeat(look.grain * scale, axis=0).repeat(look.grain * scale, axis=1)
-    for shape, colour, cell in scene.objects:
-        opacity = look.opacity[0] + rng.random() * (look.opacity[1] - look.opacity[0])
-        radius = look.radius[0] + rng.random() * (look.radius[1] - look.radius[0])
-        shift_x, shift_y = (rng.random(2) * 2 - 1) * look.jitter
-        pitch = IMAGE_SIZE / CELLS**0.5
-        x, y = (cell % 3 + 0.5) * pitch + shift_x, (cell // 3 + 0.5) * pitch + shift_y
-        coverage = opacity * _mask(shape, x / IMAGE_SIZE, y / IMAGE_SIZE, radius / IMAGE_SIZE, side)[..., None]
-        canvas = canvas * (1 - coverage) + np.asarray(RGB[colour]) / 255 * coverage
-    return (canvas * 255).round().astype(np.uint8)
+def render(scene: Scene, scale: int = 1) -> Image.Image:
+    """The picture before JPEG, RGB, 144*scale square, determined by the scene."""
+    canvas = _Canvas(scale)
+    colours = tone(scene)
+    for points, fill in backdrop(scene):
+        canvas.polygon(points.ravel(), fill)
+    for thing, instance, part in layers(scene):
+        if part == "shadow":
+            _shadow(canvas, thing, instance)
+        elif part == "string":
+            _string(canvas, scene, instance)
+        else:
+            _paint(canvas, _sketch(scene, thing, instance), instance, colours, thing.depth, part == "front")
+            if thing.surface in AFLOAT and part == "whole":
+                _ripples(canvas, colours, instance)
+    _glow(canvas, scene)
+    _weather(canvas, scene)
+    return canvas.image.reduce(SUPERSAMPLE)
 
 
-def _mask(shape: str, x: float, y: float, radius: float, side: int) -> np.ndarray:
-    """Coverage in [0, 1], float (side, side). Centre and radius are fractions of the side; edges are antialiased."""
-    big = side * SUPERSAMPLE
-    image = Image.new("L", (big, big))
-    pen = ImageDraw.Draw(image)
-    cx, cy, r = x * big, y * big, radius * big
+class _Canvas:
+    """A picture at several times its size, painted on in pixels of the finished one."""
 
-    def polygon(points: list[tuple[float, float]]) -> None:
-        pen.polygon([(cx + r * px, cy + r * py) for px, py in points], fill=255)
+    def __init__(self, scale: int) -> None:
+        self.zoom = SUPERSAMPLE * scale
+        self.image = Image.new("RGB", (IMAGE_SIZE * self.zoom, IMAGE_SIZE * self.zoom))
+        self._solid = ImageDraw.Draw(self.image)
+        self._glaze = ImageDraw.Draw(self.image, "RGBA")
 
-    def box(half_width: float, half_height: float) -> None:
-        pen.rectangle((cx - r * half_width, cy - r * half_height, cx + r * half_width, cy + r * half_height), fill=255)
+    def polygon(self, points: np.ndarray, fill: Fill) -> None:
+        """Fill a polygon of flat coordinates; only a translucent one is blended, which is slower."""
+        blended = len(fill) == 4 and fill[3] < 255
+        (self._glaze if blended else self._solid).polygon((points * self.zoom).tolist(), fill=fill)
 
-    match shape:
-        case "circle":
-            pen.ellipse((cx - r, cy - r, cx + r, cy + r), fill=255)
-        case "ring":
-            pen.ellipse((cx - r, cy - r, cx + r, cy + r), outline=255, width=round(0.38 * r))
-        case "square":
-            box(0.9, 0.9)
-        case "bar":
-            box(1.1, 0.38)
-        case "cross":
-            box(1.0, 0.33)
-            box(0.33, 1.0)
-        case "triangle":
-            polygon([(0, -1), (1, 0.85), (-1, 0.85)])
-        case "diamond":
-            polygon([(0, -1.15), (0.75, 0), (0, 1.15), (-0.75, 0)])
-        case "star":
-            turns = np.arange(10) * np.pi / 5 - np.pi / 2
-            lengths = np.where(np.arange(10) % 2 == 0, 1.15, 0.5)
-            polygon(
-                [(float(a), float(b)) for a, b in zip(lengths * np.cos(turns), lengths * np.sin(turns), strict=True)]
-            )
-        case _:
-            raise ValueError(f"unknown shape {shape!r}; choose one of {', '.join(SHAPES)}")
-    return np.asarray(image.reduce(SUPERSAMPLE), dtype=np.float64) / 255
+    def line(self, points: Sequence[float] | np.ndarray, width: float, fill: Fill) -> None:
+        """Draw straight segments between flat coordinates."""
+        pen = self._glaze if len(fill) == 4 else self._solid
+        pen.line((np.asarray(points) * self.zoom).tolist(), fill=fill, width=max(1, round(width * self.zoom)))
+
+    def oval(self, x: float, y: float, rx: float, ry: float, fill: Fill) -> None:
+        """Blend an upright ellipse in."""
+        edges = np.array([x - rx, y - ry, x + rx, y + ry]) * self.zoom
+        self._glaze.ellipse(edges.tolist(), fill=fill)
+
+    def veil(self, top: float, bottom: float, fill: Fill) -> None:
+        """Blend a strip of the whole width in."""
+        self._glaze.rectangle([0, top * self.zoom, IMAGE_SIZE * self.zoom, bottom * self.zoom], fill=fill)
+
+
+def layers(scene: Scene) -> Iterator[tuple[Thing, Instance, str]]:
+    """Painting order, from back to front, with the part to paint: shadow, string, whole, or a container's front."""
+    contained = {thing.relation.other for thing in scene.things if thing.relation and thing.relation.word == "in"}
+    waiting: list[tuple[Thing, Instance, str]] = []
+    for thing in scene.things:
+        inside = thing.relation is not None and thing.relation.word in ("in", "on", "held by")
+        if waiting and not inside:
+            yield from waiting
+            waiting = []
+        if thing.kind == "kite" and thing.relation is not None:
+            yield thing, thing.instances[0], "string"
+        for instance in thing.instances:
+            if thing.surface not in ("sky", "wall", *AFLOAT) and not inside:
+                yield thing, instance, "shadow"
+            yield thing, instance, "whole"
+            if thing.kind in contained:
+                waiting.append((thing, instance, "front"))
+    yield from waiting
+
+
+def identities(scene: Scene) -> tuple[list[int], list[int]]:
+    """Pixels of every object, in the order of things and their objects: of its whole silhouette, and uncovered."""
+    whole, seen = silhouettes(scene)
+    return whole, seen.histogram()[1 : 1 + len(whole)]
+
+
+def silhouettes(scene: Scene) -> tuple[list[int], Image.Image]:
+    """Pixels of every object's whole silhouette, and the object seen at each pixel: 1 + its number, 0 for none."""
+    canvas = Image.new("L", (IMAGE_SIZE, IMAGE_SIZE))
+    pen = ImageDraw.Draw(canvas)
+    numbers = {id(instance): n for n, instance in enumerate(i for thing in scene.things for i in thing.instances)}
+    whole = [0] * len(numbers)
+    for thing, instance, part in layers(scene):
+        if part in ("shadow", "string"):
+            continue
+        drawing = _sketch(scene, thing, instance)
+        shapes = drawing.at(instance.box, instance.flipped)
+        if part == "whole":
+            alone = Image.new("L", (IMAGE_SIZE, IMAGE_SIZE))
+            own = ImageDraw.Draw(alone)
+            for points, _ in shapes:
+                own.polygon(points.tolist(), fill=1)
+            whole[numbers[id(instance)]] = alone.histogram()[1]
+        for points, _ in shapes[: drawing.front] if part == "front" else shapes:
+            pen.polygon(points.tolist(), fill=1 + numbers[id(instance)])
+    return whole, canvas
+
+
+def _sketch(scene: Scene, thing: Thing, instance: Instance) -> Sketch:
+    """The drawing of an object; who holds something holds out a hand, whatever else he does."""
+    holds = any(other.relation == Relation("held by", thing.kind) for other in scene.things)
+    return sketch(thing.kind, "holding" if holds else thing.action, instance.drawing, thing.colour)
+
+
+def _paint(canvas: _Canvas, drawing: Sketch, instance: Instance, colours: Tone, depth: float, front: bool) -> None:
+    """Paint a drawing: its contour first, then its shapes; or only what hides the contents of a container."""
+    shapes = drawing.at(instance.box, instance.flipped)
+    if front:
+        shapes = shapes[: drawing.front]
+    else:
+        outline = colours(drawing.contour, depth)
+        for points, fill in shapes:
+            if len(fill) == 3:
+                canvas.line(np.append(points, points[:2]), CONTOUR * (1 - 0.4 * depth), outline)
+    for points, fill in shapes:
+        canvas.polygon(points, colours(fill, depth))
+
+
+def _shadow(canvas: _Canvas, thing: Thing, instance: Instance) -> None:
+    left, _, right, bottom = instance.box
+    reach = (right - left) * (0.3 if thing.kind in ("tree", "traffic light", "lamp", "umbrella") else 0.5)
+    flat = max(1.4, (right - left) * 0.055)
+    for grow, alpha in ((1.1, 34), (0.92, 44)):
+        canvas.oval((left + right) / 2, bottom, reach * grow, flat * grow, (8, 8, 30, alpha))
+
+
+def _ripples(canvas: _Canvas, colours: Tone, instance: Instance) -> None:
+    left, _, right, bottom = instance.box
+    width = right - left
+    foam = (*colours((226, 240, 248), 0.0)[:3], 190)
+    for shift, size, drop in ((0.0, 0.56, -1.2), (-0.1, 0.4, 0.8), (0.12, 0.3, 2.2)):
+        canvas.oval((left + right) / 2 + shift * width, bottom + drop, size * width, 0.6, foam)
+
+
+def _string(canvas: _Canvas, scene: Scene, kite: Instance) -> None:
+    """The string from a kite to the hand that holds it."""
+    holder = next(thing for thing in scene.things if thing.kind == "person").instances[0]
+    left, top, right, bottom = holder.box
+    hand = (left if holder.flipped else right, top + (bottom - top) * 0.36)
+    end = ((kite.box[0] + kite.box[2]) / 2, kite.box[1] + (kite.box[3] - kite.box[1]) * 0.3)
+    canvas.line([*hand, *end], 0.3, (250, 250, 250, 200))
+
+
+def _glow(canvas: _Canvas, scene: Scene) -> None:
+    """Light around lamps in the dark."""
+    if scene.light not in ("dusk", "night"):
+        return
+    for thing in scene.things:
+        if thing.kind in ("lamp", "traffic light"):
+            hue, spread = ((255, 224, 140), 1.3) if thing.kind == "lamp" else ((255, 200, 160), 0.6)
+            for instance in thing.instances:
+                left, top, right, bottom = instance.box
+                for share in (0.5, 0.34, 0.2):
+                    radius = share * spread * (bottom - top)
+                    canvas.oval((left + right) / 2, top + (bottom - top) * 0.22, radius, radius, (*hue, 36))
+
+
+def _weather(canvas: _Canvas, scene: Scene) -> None:
+    """Rain, snow and fog in front of everything."""
+    rng = np.random.default_rng([scene.seed, scene.index, RENDER_STREAM, 1])
+    if scene.weather == "rain":
+        for x, y, length in rng.random((70, 3)) * (IMAGE_SIZE + 10, IMAGE_SIZE, 5):
+            canvas.line([x, y, x - 1.6, y + 4 + length], 0.17, (225, 235, 245, 110))
+    elif scene.weather == "snow":
+        for x, y, size in rng.random((80, 3)) * (IMAGE_SIZE, IMAGE_SIZE, 0.8):
+            canvas.oval(x, y, 0.4 + size, 0.4 + size, (250, 252, 255, 215))
+    elif scene.weather == "fog":
+        haze = tone(scene).haze
+        for top in range(0, IMAGE_SIZE, 8):
+            canvas.veil(top, top + 8, (*haze, round(70 * (1 - abs(top - 66) / 150))))

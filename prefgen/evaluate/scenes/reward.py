@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import RowError
-from prefgen.evaluate.scenes.metrics import shapes_in
+from prefgen.evaluate.scenes.claims import kinds_in
 from prefgen.requests import Rate, Rated, Reply, Request
 
 
 class ScenesReward:
-    """Answers `Rate`: shapes named rightly minus those invented, by the number of shapes in the reference answer.
+    """Answers `Rate`: kinds named rightly minus those invented, by the number of kinds in the reference answer.
 
-    A caption that names all shapes and no other has the reward 1, one that says nothing 0.
+    A caption that names all kinds and no other has the reward 1, one that says nothing 0.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ def engine(config: EngineConfig) -> ScenesReward:
 
 
 def _rated(request: Rate) -> Rated | RowError:
-    truth, named = shapes_in(request.reference), shapes_in(request.answer)
+    truth, named = kinds_in(request.reference), kinds_in(request.answer)
     if not truth:
-        return RowError("ANSWER_UNRATED", f"the reference names no shape: {request.reference[:80]!r}")
+        return RowError("ANSWER_UNRATED", f"the reference names no kind of thing: {request.reference[:80]!r}")
     return Rated((len(named & truth) - len(named - truth)) / len(truth))

@@ -31,11 +31,11 @@ from scene_model import answer_labels, chat_text
 from tower import TowerRecipe, labels_of, mirrored, object_table, pixel_values, take, tower_config, train_tower
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
-from prefgen.evaluate.world.claims import mentions
-from prefgen.evaluate.world.language import detail
-from prefgen.evaluate.world.render import photo
-from prefgen.evaluate.world.sample import sample_scene
-from prefgen.evaluate.world.truth import KINDS, Scene
+from prefgen.evaluate.scenes.claims import mentions
+from prefgen.evaluate.scenes.language import detail
+from prefgen.evaluate.scenes.render import photo
+from prefgen.evaluate.scenes.sample import sample_scene
+from prefgen.evaluate.scenes.truth import KINDS, Scene
 
 COUNT = 12
 

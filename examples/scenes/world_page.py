@@ -1,15 +1,15 @@
 """The page that describes the world: its tables, and what they come to in scenes.
 
-python examples/world/world_page.py --out examples/world/world.md
+python examples/scenes/world_page.py --out examples/scenes/world.md
 """
 
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from prefgen.evaluate.world.layout import possible_kinds
-from prefgen.evaluate.world.pen import PAINTERS
-from prefgen.evaluate.world.sample import (
+from prefgen.evaluate.scenes.layout import possible_kinds
+from prefgen.evaluate.scenes.pen import PAINTERS
+from prefgen.evaluate.scenes.sample import (
     BONDS,
     LIGHT_WEIGHTS,
     PLACE_WEIGHTS,
@@ -22,18 +22,18 @@ from prefgen.evaluate.world.sample import (
     Bond,
     sample_scene,
 )
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, PLACES, Scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, PLACES, Scene
 
 SCENES, SEED = 600, 0  # of each world, for the shares on the page
 INTRODUCTION = """# The world
 
 ![24 scenes of the training world with their captions](contact_sheet.webp)
 
-Pictures of {size} x {size} pixels, drawn by `prefgen/evaluate/world`: {kinds} kinds of things in {places} places. What
+Pictures of {size} x {size} pixels, drawn by `prefgen/evaluate/scenes`: {kinds} kinds of things in {places} places. What
 makes a thing hard to see is natural: it is small, far, half hidden, in the dusk, in fog or in rain. In the *training*
 world things go together as the tables below say; {share:.0%} of its scenes come from the *unbiased* world, where what
 can be in a place is there equally often, colours are drawn evenly and partners stay away.
-`python examples/world/world_page.py` writes this page; its shares are those of {scenes} scenes of each world.
+`python examples/scenes/world_page.py` writes this page; its shares are those of {scenes} scenes of each world.
 """
 
 

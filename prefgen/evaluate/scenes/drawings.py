@@ -5,8 +5,8 @@ The drawings are functions of ``living.py``, ``outdoors.py``, ``indoors.py`` and
 
 from functools import cache
 
-from prefgen.evaluate.world import indoors, living, outdoors, tableware  # noqa: F401  (they register their drawings)
-from prefgen.evaluate.world.pen import PAINTERS, Pen, Sketch
+from prefgen.evaluate.scenes import indoors, living, outdoors, tableware  # noqa: F401  (they register their drawings)
+from prefgen.evaluate.scenes.pen import PAINTERS, Pen, Sketch
 
 
 @cache

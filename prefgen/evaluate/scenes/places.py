@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefgen.evaluate.world.pen import CHALK, INK, RGB, Fill, Pen, Points, mix, scaled, smooth
-from prefgen.evaluate.world.truth import IMAGE_SIZE, PLACES, RENDER_STREAM, Scene
+from prefgen.evaluate.scenes.pen import CHALK, INK, RGB, Fill, Pen, Points, mix, scaled, smooth
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, PLACES, RENDER_STREAM, Scene
 
 Range = tuple[float, float]
 NEAREST = 140.0  # base line of what is nearest

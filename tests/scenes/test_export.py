@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prefgen.evaluate.world import export
-from prefgen.evaluate.world.claims import claims_of, mentions, read
-from prefgen.evaluate.world.export import SPLITS, Frequencies
-from prefgen.evaluate.world.render import photo
-from prefgen.evaluate.world.sample import TRAINING, UNBIASED, sample_scene
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, Instance, Scene, Thing
+from prefgen.evaluate.scenes import export
+from prefgen.evaluate.scenes.claims import claims_of, mentions, read
+from prefgen.evaluate.scenes.export import SPLITS, Frequencies
+from prefgen.evaluate.scenes.render import photo
+from prefgen.evaluate.scenes.sample import TRAINING, UNBIASED, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, Instance, Scene, Thing
 from tests.cli.runs import called
 
 SCENES = [sample_scene(UNBIASED, 5, index) for index in range(12)]

@@ -22,7 +22,7 @@ from torch.nn import functional
 from train_vision import cosine
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from prefgen.evaluate.world.truth import COLOURS, IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Scene
+from prefgen.evaluate.scenes.truth import COLOURS, IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Scene
 
 log = logging.getLogger(__name__)
 

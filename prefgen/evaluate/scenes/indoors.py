@@ -1,6 +1,6 @@
 """Drawings of furniture and of things that are indoors. Units as in ``living.py``."""
 
-from prefgen.evaluate.world.pen import CHALK, GLEAM, GOLD, INK, RUBBER, STEEL, WOOD, Pen, around, draws, mix
+from prefgen.evaluate.scenes.pen import CHALK, GLEAM, GOLD, INK, RUBBER, STEEL, WOOD, Pen, around, draws, mix
 
 LAMPLIGHT = (255, 240, 170, 255)
 

@@ -1,6 +1,6 @@
 """A contact sheet of the world: the first scenes of a series, each with its caption.
 
-    python examples/world/contact_sheet.py --seed 5 --out examples/world/contact_sheet.webp
+    python examples/scenes/contact_sheet.py --seed 5 --out examples/scenes/contact_sheet.webp
 
 Pictures are shown pixel by pixel as a model gets them.
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from prefgen.evaluate.world.language import detail
-from prefgen.evaluate.world.render import photo
-from prefgen.evaluate.world.sample import TRAINING, sample_scene
-from prefgen.evaluate.world.truth import IMAGE_SIZE, TEXT_STREAM, Scene
+from prefgen.evaluate.scenes.language import detail
+from prefgen.evaluate.scenes.render import photo
+from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, TEXT_STREAM, Scene
 
 COLUMNS, ROWS = 4, 6
 GAP, TEXT_WIDTH, TEXT_SIZE = 8, 196, 11  # pixels

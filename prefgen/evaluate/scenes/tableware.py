@@ -1,6 +1,6 @@
 """Drawings of tableware and food. Units as in ``living.py``."""
 
-from prefgen.evaluate.world.pen import CHALK, GLEAM, INK, LEAF, RGB, SHADE, Pen, draws
+from prefgen.evaluate.scenes.pen import CHALK, GLEAM, INK, LEAF, RGB, SHADE, Pen, draws
 
 SPONGE: RGB = (232, 190, 120)
 

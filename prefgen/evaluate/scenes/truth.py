@@ -96,6 +96,7 @@ _ROWS = (
     _kind("cake, cakes", "food", "pink brown white yellow"),
 )
 KINDS = {kind.name: kind for kind in _ROWS}
+ACTIONS = tuple(sorted({action for kind in _ROWS for action in kind.actions}))
 
 
 @dataclass(frozen=True)

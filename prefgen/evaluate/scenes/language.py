@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefgen.evaluate.world.claims import (
+from prefgen.evaluate.scenes.claims import (
     CONVERSE,
     LIGHT_SENTENCES,
     NUMBERS,
@@ -20,7 +20,7 @@ from prefgen.evaluate.world.claims import (
     is_carried,
     side_of,
 )
-from prefgen.evaluate.world.truth import KINDS, PLACES, SURFACES, Relation, Scene, Thing
+from prefgen.evaluate.scenes.truth import KINDS, PLACES, SURFACES, Relation, Scene, Thing
 
 DETAIL_QUESTIONS = (
     "Describe the image in detail.",
@@ -45,6 +45,10 @@ PRESENCE_QUESTIONS = (
     "Can you see {a} in this picture?",
     "Is {a} visible in the scene?",
 )
+PRESENCE = {
+    wording.format(a=f"{kind.article} {name}"): name for name, kind in KINDS.items() for wording in PRESENCE_QUESTIONS
+}
+"""Every question about presence, with the kind that it asks about."""
 _NO_ANSWERS = (
     "No.",
     "No, there is no {kind} in the image.",
@@ -114,6 +118,11 @@ def brief(scene: Scene, rng: np.random.Generator) -> str:
     return _sentence(f"{written.noun(things[0])} {PLACES[scene.place].phrase}")
 
 
+def sentence_about(scene: Scene, thing: Thing, rng: np.random.Generator) -> str:
+    """A sentence about one thing: count, kind, perhaps colour and action, and where it is."""
+    return _Writer(scene, rng).one(thing)
+
+
 class _Writer:
     """Sentences about one scene; remembers the kinds that were named, which take "the" from then on."""
 
@@ -141,7 +150,7 @@ class _Writer:
             return self._relation(subject, word, other, where)
         if len(remaining) > 1 and self._rng.random() < 0.25:
             return _sentence(f"{where}{self._there(first)}, and {self._there(remaining[1])}")
-        return self._one(first, where)
+        return self.one(first, where)
 
     def setting(self) -> str:
         """A sentence about the place, the light or the weather."""
@@ -212,7 +221,8 @@ class _Writer:
             forms += [f"{surface}, there {be} {nouns}", f"{surface}, I can see {nouns}"]
         return _sentence(where + _choice(self._rng, forms))
 
-    def _one(self, thing: Thing, where: str) -> str:
+    def one(self, thing: Thing, where: str = "") -> str:
+        """A sentence about one thing."""
         noun, be = self.noun(thing), _be(thing)
         doing = f" {thing.action}" if thing.action and self._rng.random() < 0.85 else ""
         surface = self._where(thing)

@@ -5,7 +5,7 @@ The unit is a hundredth of the usual height, x to the right and y down; points a
 
 from functools import partial
 
-from prefgen.evaluate.world.pen import CHALK, INK, LEAF, RGB, SHADE, Pen, Points, around, array, draws, mix
+from prefgen.evaluate.scenes.pen import CHALK, INK, LEAF, RGB, SHADE, Pen, Points, around, array, draws, mix
 
 SKIN: tuple[RGB, ...] = ((244, 200, 164), (198, 142, 100), (122, 80, 56))
 HAIR: tuple[RGB, ...] = ((92, 58, 34), (34, 28, 28), (214, 168, 82), (150, 70, 34))

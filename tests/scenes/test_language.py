@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from prefgen.evaluate.world import language
-from prefgen.evaluate.world.claims import Claim, claims_of, mentions, read
-from prefgen.evaluate.world.language import Mix, Turn, question
-from prefgen.evaluate.world.sample import TRAINING, UNBIASED, sample_scene
-from prefgen.evaluate.world.truth import COLOURS, KINDS, PLACES, Instance, Relation, Scene, Thing
+from prefgen.evaluate.scenes import language
+from prefgen.evaluate.scenes.claims import Claim, claims_of, mentions, read
+from prefgen.evaluate.scenes.language import Mix, Turn, question
+from prefgen.evaluate.scenes.sample import TRAINING, UNBIASED, sample_scene
+from prefgen.evaluate.scenes.truth import COLOURS, KINDS, PLACES, Instance, Relation, Scene, Thing
 
 SCENES = [sample_scene(world, 77, index) for index in range(60) for world in (TRAINING, UNBIASED)]
 

@@ -1,6 +1,6 @@
 """Pools of pictures with the truth about every patch, drawn once and kept on disk.
 
-    python examples/world/pictures.py --folder DIR --pool vision
+    python examples/scenes/pictures.py --folder DIR --pool vision
 
 Drawing costs about as much as training on what is drawn, so that both stages of the training go several times through a
 fixed pool. A pool is written in parts of ``PART`` scenes; one that is there already is not drawn again.
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from prefgen.evaluate.world.render import photo, silhouettes
-from prefgen.evaluate.world.sample import TRAINING, UNBIASED, World, sample_scene
-from prefgen.evaluate.world.truth import IMAGE_SIZE, Scene
+from prefgen.evaluate.scenes.render import photo, silhouettes
+from prefgen.evaluate.scenes.sample import TRAINING, UNBIASED, World, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, Scene
 
 PATCH_SIZE = 12
 PATCHES = IMAGE_SIZE // PATCH_SIZE  # per side

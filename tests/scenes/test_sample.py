@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from prefgen.evaluate.world.layout import SEATS, SIZES, possible_kinds
-from prefgen.evaluate.world.pen import PAINTERS
-from prefgen.evaluate.world.sample import (
+from prefgen.evaluate.scenes.layout import SEATS, SIZES, possible_kinds
+from prefgen.evaluate.scenes.pen import PAINTERS
+from prefgen.evaluate.scenes.sample import (
     BONDS,
     PLACE_WEIGHTS,
     TYPICAL_COUNT,
@@ -19,7 +19,7 @@ from prefgen.evaluate.world.sample import (
     partner,
     sample_scene,
 )
-from prefgen.evaluate.world.truth import COLOURS, IMAGE_SIZE, KINDS, PLACES, RELATIONS, SURFACES, Scene, Thing
+from prefgen.evaluate.scenes.truth import COLOURS, IMAGE_SIZE, KINDS, PLACES, RELATIONS, SURFACES, Scene, Thing
 
 NUMBER = 400
 

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from prefgen.evaluate.world.drawings import sketch
-from prefgen.evaluate.world.places import GEOMETRY, NEAREST, free_wall, tone
-from prefgen.evaluate.world.render import identities
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, Box, Instance, Relation, Scene, Thing
+from prefgen.evaluate.scenes.drawings import sketch
+from prefgen.evaluate.scenes.places import GEOMETRY, NEAREST, free_wall, tone
+from prefgen.evaluate.scenes.render import identities
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, Box, Instance, Relation, Scene, Thing
 
 Option = TypeVar("Option")
 

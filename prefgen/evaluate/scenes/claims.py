@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prefgen.evaluate.world.truth import (
+from prefgen.evaluate.scenes.truth import (
+    ACTIONS,
     COLOURS,
     IMAGE_SIZE,
     KINDS,
@@ -100,7 +101,6 @@ def is_carried(thing: Thing) -> bool:
 
 
 _NAMES = {name: kind.name for kind in KINDS.values() for name in (kind.name, kind.plural)}
-_ACTIONS = sorted({action for kind in KINDS.values() for action in kind.actions})
 _COUNTS = {word: str(number) for number, word in enumerate(NUMBERS)} | {"a": "1", "an": "1"}
 
 
@@ -113,7 +113,7 @@ _NOUN = re.compile(
     rf"(?: (?:in|wearing|dressed in) (?P<clothes>{_any(COLOURS)})\b)?",
     re.IGNORECASE,
 )
-_ACTION = re.compile(rf"\b({_any(_ACTIONS)})\b", re.IGNORECASE)
+_ACTION = re.compile(rf"\b({_any(ACTIONS)})\b", re.IGNORECASE)
 _SURFACE = re.compile(rf"\b({_any(SURFACES.values())})\b", re.IGNORECASE)
 _SIDE_OF = {phrase: side for side, phrases in SIDES.items() for phrase in phrases}
 _SIDE = re.compile(rf"\b({_any(_SIDE_OF)})\b", re.IGNORECASE)
@@ -139,6 +139,11 @@ _SCENE_OF = {phrase.lower(): claim for phrase, claim in _SCENE_PHRASES.items()}
 def mentions(text: str) -> list[str]:
     """The kinds that a text mentions, once per mention, in order; denied ones as well."""
     return [_NAMES[match["name"].lower()] for match in _NOUN.finditer(text)]
+
+
+def kinds_in(text: str) -> frozenset[str]:
+    """The kinds that a text mentions; denied ones as well."""
+    return frozenset(mentions(text))
 
 
 def read(text: str) -> frozenset[Claim]:

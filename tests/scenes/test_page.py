@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from prefgen.evaluate.world.render import render
-from prefgen.evaluate.world.sample import TRAINING, sample_scene
-from prefgen.evaluate.world.truth import IMAGE_SIZE
+from prefgen.evaluate.scenes.render import render
+from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "world"
 

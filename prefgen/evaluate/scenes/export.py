@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from prefgen.evaluate.world.language import PRESENCE_QUESTIONS, Mix, conversation, detail
-from prefgen.evaluate.world.render import jpeg
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
+from prefgen.evaluate.scenes.language import PRESENCE_QUESTIONS, Mix, conversation, detail
+from prefgen.evaluate.scenes.render import jpeg
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
 
 SPLITS = ("random", "popular", "adversarial")
 """POPE's ways to choose an absent kind."""
@@ -60,13 +60,21 @@ class Frequencies:
         return sorted(shuffled, key=rank)[:count]
 
 
-def write(folder: Path, scenes: Sequence[Scene], frequencies: Frequencies, mix: Mix = INSTRUCT) -> None:
-    """Write all files; scenes have numbers of their own."""
+def write(
+    folder: Path, scenes: Sequence[Scene], frequencies: Frequencies, rows: Sequence[dict[str, Any]] | None = None
+) -> None:
+    """Write all files.
+
+    Args:
+        scenes: With numbers of their own.
+        frequencies: What the absent kinds of POPE's questions are chosen by.
+        rows: Of ``llava_instruct.json``; None for a conversation about each scene.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for scene in scenes:
         (folder / "images" / file_name(scene)).write_bytes(jpeg(scene))
-    _write(folder / "llava_instruct.json", [instruct_row(scene, mix) for scene in scenes])
-    _write(folder / "truth.json", [truth_row(scene) for scene in scenes])
+    write_rows(folder / "llava_instruct.json", rows or [instruct_row(scene) for scene in scenes])
+    write_rows(folder / "truth.json", [truth_row(scene) for scene in scenes])
     for split in SPLITS:
         rows = pope_rows(scenes, split, frequencies)
         (folder / f"pope_{split}.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
@@ -178,6 +186,6 @@ def _images(scenes: Iterable[Scene]) -> list[dict[str, Any]]:
     ]
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """One row a line: valid JSON, and a readable diff."""
     path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from prefgen.evaluate.world.truth import Box
+from prefgen.evaluate.scenes.truth import Box
 
 RGB = tuple[int, int, int]
 # RGB; RGBA with alpha 255 for what gives light itself, with less for what darkens or lightens the shapes below it.

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from prefgen.evaluate.world.drawings import sketch
-from prefgen.evaluate.world.pen import PAINTERS, Pen
-from prefgen.evaluate.world.render import identities, jpeg, photo, render
-from prefgen.evaluate.world.sample import UNBIASED, sample_scene
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Instance, Relation, Scene, Thing
+from prefgen.evaluate.scenes.drawings import sketch
+from prefgen.evaluate.scenes.pen import PAINTERS, Pen
+from prefgen.evaluate.scenes.render import identities, jpeg, photo, render
+from prefgen.evaluate.scenes.sample import UNBIASED, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Instance, Relation, Scene, Thing
 
 EVERY = [(kind, action, n) for (kind, action), painters in PAINTERS.items() for n in range(len(painters))]
 BOX = (40.0, 30.0, 100.0, 90.0)

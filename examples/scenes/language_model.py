@@ -39,9 +39,9 @@ from transformers import (
 )
 
 from prefgen.evaluate.scenes.measure import responder
-from prefgen.evaluate.world.claims import mentions
-from prefgen.evaluate.world.language import DETAIL_QUESTIONS, Mix, Turn, conversation, question
-from prefgen.evaluate.world.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
+from prefgen.evaluate.scenes.claims import mentions
+from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS, Mix, Turn, conversation, question
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from prefgen.evaluate.world.layout import Draft, Layout, one, pick, possible_kinds, weighted
-from prefgen.evaluate.world.truth import KINDS, PLACES, WORLD_STREAM, Relation, Scene
+from prefgen.evaluate.scenes.layout import Draft, Layout, one, pick, possible_kinds, weighted
+from prefgen.evaluate.scenes.truth import KINDS, PLACES, WORLD_STREAM, Relation, Scene
 
 # Kinds that are usual in a place with their weights; every other kind that can be there shares the rest.
 USUAL: dict[str, dict[str, int]] = {
@@ -147,11 +147,19 @@ UNBIASED = World(
     seed_weights=(0.12, 0.33, 0.35, 0.20),
 )
 TRAINING = World(unbiased_share=0.2)
+POPULAR = ("person", "book", "flower", "tree", "ball", "bird")
+"""The most frequent kinds of the training world."""
 
 
 def partner(kind: str, place: str) -> tuple[str, ...]:
     """Kinds that come along with a kind in a place."""
     return tuple(dict.fromkeys(other for _, other in _bonds(kind, place)))
+
+
+def absent_partners(scene: Scene) -> tuple[str, ...]:
+    """Kinds that come along with what is in a scene, and are not there: what a prior adds."""
+    partners = dict.fromkeys(other for thing in scene.things for other in partner(thing.kind, scene.place))
+    return tuple(other for other in partners if other not in scene.kinds)
 
 
 @cache

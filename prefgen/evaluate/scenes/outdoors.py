@@ -1,6 +1,6 @@
 """Drawings of vehicles and of things that are outdoors. Units as in ``living.py``."""
 
-from prefgen.evaluate.world.pen import (
+from prefgen.evaluate.scenes.pen import (
     CHALK,
     GLASS,
     GLEAM,
