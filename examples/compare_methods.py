@@ -31,18 +31,21 @@ sys.path.insert(0, str(SCENES))
 
 import scene_corrupt  # noqa: E402  # the scenes are scripts, no package
 import scene_judges  # noqa: E402
-from prove import BASE_MODEL, Run  # noqa: E402
-from scenes import conversation_row, instruct_scene, write_rows  # noqa: E402
+from prove import BASE_MODEL, CAPTIONS, Run  # noqa: E402
+from scenes import instruct_scene  # noqa: E402
 
 import prefgen  # noqa: E402
 from prefgen.engines import build  # noqa: E402
 from prefgen.evaluate.compare import compare  # noqa: E402
+from prefgen.evaluate.scenes.claims import claims_of, kinds_in, read  # noqa: E402
+from prefgen.evaluate.scenes.export import file_name, instruct_row, write_rows  # noqa: E402
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, heldout  # noqa: E402
+from prefgen.evaluate.scenes.language import PRESENCE, question  # noqa: E402
 from prefgen.evaluate.scenes.measure import CAPTION_TOKENS, as_json, responder  # noqa: E402
-from prefgen.evaluate.scenes.metrics import Tally, cells_in, colours_in, shapes_in, yes_or_no  # noqa: E402
+from prefgen.evaluate.scenes.metrics import Tally, yes_or_no  # noqa: E402
 from prefgen.evaluate.scenes.render import jpeg  # noqa: E402
-from prefgen.evaluate.scenes.text import NUMBERS, Mix, absent_partner, question  # noqa: E402
-from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, sample_scene  # noqa: E402
+from prefgen.evaluate.scenes.sample import TRAINING, absent_partners, sample_scene  # noqa: E402
+from prefgen.evaluate.scenes.truth import TEXT_STREAM, Scene  # noqa: E402
 from prefgen.methods import BASELINES  # noqa: E402
 from prefgen.requests import Score  # noqa: E402
 
@@ -54,8 +57,8 @@ METHODS: dict[str, prefgen.methods.base.Method] = {
     **{name: method() for name, method in BASELINES.items()},
 }
 TRUTHS = {
-    "object": "names a shape that the chosen answer does not and the scene does not have",
-    "colour": "gives a shape of the scene a colour that it does not have",
+    "object": "names a thing that the chosen answer does not and the scene does not have",
+    "colour": "gives a thing of the scene a colour that it does not have",
     "yes/no": "turns yes into no or no into yes",
 }
 _COLUMNS = ["source_id", "prompt", "chosen_response", "rejected_response"]
@@ -79,10 +82,10 @@ def truths(out: Path) -> dict[str, float]:
 
 def _false(row: dict[str, Any]) -> Iterator[str]:
     chosen, rejected = row["chosen_response"], row["rejected_response"]
-    colours = {thing.shape: thing.colour for thing in instruct_scene(int(row["source_id"])).things}
-    if shapes_in(rejected) - shapes_in(chosen) - colours.keys():
+    scene = instruct_scene(int(row["source_id"]))
+    if kinds_in(rejected) - kinds_in(chosen) - scene.kinds:
         yield "object"
-    if any(shape in colours and colours[shape] != colour for colour, shape in colours_in(rejected)):
+    if any(c.attribute == "colour" and c.subject in scene.kinds for c in read(rejected) - claims_of(scene)):
         yield "colour"
     if {yes_or_no(chosen), yes_or_no(rejected)} == {"yes", "no"}:
         yield "yes/no"
@@ -174,10 +177,8 @@ class Comparison:
             (folder / "images").mkdir(parents=True, exist_ok=True)
             scenes = [_scene(seed, index) for index in range(max(method.rows for method in TRAINED.values()))]
             for scene in scenes:
-                (folder / "images" / f"{scene.index:012d}.jpg").write_bytes(jpeg(scene))
-            captions = [
-                {**conversation_row(scene, Mix(1.0, (0, 0))), "objects": sorted(scene.shapes)} for scene in scenes
-            ]
+                (folder / "images" / file_name(scene)).write_bytes(jpeg(scene))
+            captions = [{**instruct_row(scene, CAPTIONS), "objects": sorted(scene.kinds)} for scene in scenes]
             write_rows(folder / "captions.json", captions)
             (folder / "verdict.txt").write_text(scene_judges.VERDICT_PROMPT, encoding="utf-8")
             write_rows(folder / "questions.json", [row for scene in scenes for row in _questions(scene)])
@@ -222,7 +223,7 @@ class Comparison:
             tally = Tally(self.limit)
             captions = ask([item.picture() for item in items], [CAPTION_QUESTION] * self.limit, CAPTION_TOKENS)
             for number, (item, caption) in enumerate(zip(items, captions, strict=True)):
-                tally.add_caption(number, caption, {thing.shape: thing.colour for thing in item.scene.things})
+                tally.add_caption(number, caption, item.scene)
             found = tally.intervals()
             part = file.with_suffix(".part")
             told = {"commit": _commit(), **json.loads(as_json({name: found[name] for name in FIGURES}))}
@@ -262,17 +263,15 @@ def _scene(seed: int, index: int) -> Scene:
 
 
 def _questions(scene: Scene) -> Iterator[dict[str, Any]]:
-    """A question about a shape that is there, and one about its partner that is not."""
+    """A question about a thing that is there, and one about a partner that is not."""
     rng = scene.rng(TEXT_STREAM + 1)
-    absent = absent_partner(scene)
-    asked = [("yes", sorted(scene.shapes)[0]), *([("no", absent)] if absent else [])]
-    for kind, shape in asked:
-        turn = question(scene, kind, shape, rng)
-        name = f"{scene.index:012d}"
+    asked = [("yes", sorted(scene.kinds)[0]), *(("no", partner) for partner in absent_partners(scene)[:1])]
+    for kind, about in asked:
+        turn = question(scene, kind, rng, about)
         said = [("human", f"<image>\n{turn.question}"), ("gpt", turn.answer)]
         yield {
-            "id": f"{name}-{kind}",
-            "image": f"{name}.jpg",
+            "id": f"{scene.index:012d}-{kind}",
+            "image": file_name(scene),
             "conversations": [{"from": speaker, "value": text} for speaker, text in said],
         }
 
@@ -289,23 +288,12 @@ def _truth(made: Path, seed: int) -> dict[str, Any]:
 
 
 def _is_false(row: Mapping[str, Any], side: str, seed: int) -> bool:
-    """True if an answer says yes for no or no for yes, or names a shape, colour, place or total that is not there."""
+    """True if an answer says yes for no or no for yes, or claims anything that is not so."""
     text, scene = row[side], _scene(seed, int(row["source_id"].partition("-")[0]))
-    colours = {thing.shape: thing.colour for thing in scene.things}
-    if said := yes_or_no(text):
-        (asked,) = shapes_in(json.dumps(row["prompt"]))
-        return (said == "yes") != (asked in colours) or (said == "yes" and _invents(text, scene, colours))
-    return _invents(text, scene, colours)
-
-
-def _invents(text: str, scene: Scene, colours: Mapping[str, str]) -> bool:
-    total = next((word for word in NUMBERS if f"{word} objects" in text), NUMBERS[len(scene.objects)])
-    return (
-        not shapes_in(text) <= colours.keys()
-        or any(colours.get(shape) != colour for colour, shape in colours_in(text))
-        or not set(cells_in(text)) <= {cell for thing in scene.things for cell in thing.cells}
-        or total != NUMBERS[len(scene.objects)]
-    )
+    asked = next((kind for wording, kind in PRESENCE.items() if wording in json.dumps(row["prompt"])), None)
+    if asked and (said := yes_or_no(text)) and (said == "yes") != (asked in scene.kinds):
+        return True
+    return not read(text) <= claims_of(scene)
 
 
 def table(found: Mapping[str, Any]) -> str:

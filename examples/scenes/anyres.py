@@ -3,20 +3,23 @@
     python examples/scenes/anyres.py --model examples/scenes/model --output DIR --seed 0
 
 ``build_anyres`` only changes the architecture: same weights, a new ``image_newline`` vector, and a processor that cuts
-tiles. A short fine-tuning then teaches the language model to read several times as many image tokens. A 64x64 picture
-takes 64 tokens of overview, 64 of tiles and 8 line ends; a 128x128 one 64 + 256 + 16. Training sees both sizes.
+tiles. A short fine-tuning then teaches the language model to read several times as many image tokens. A 144x144 picture
+takes 144 tokens of overview, 144 of tiles and 12 line ends; a 288x288 one 144 + 576 + 24. Training sees both sizes.
 """
 
 import argparse
 import logging
 import time
-from itertools import cycle
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from scene_model import CHAT_TEMPLATE, answer_labels, messages, save
-from train import THREADS, Inputs, LanguageRecipe, Sample, fit, training_scenes
-from train_vision import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE
+from pictures import PATCH_SIZE
+from scene_model import CHAT_TEMPLATE, IMAGE_MEAN, IMAGE_STD, answer_labels, messages, save
+from torch import nn
+from tower import Optimiser, Recipe, elapsed, resume, save_checkpoint
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -29,22 +32,20 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.utils import logging as transformers_logging
 
 from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.language import Mix, Turn, conversation
 from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
-from prefgen.evaluate.scenes.render import IMAGE_SIZE, photo
-from prefgen.evaluate.scenes.world import TRAINING
+from prefgen.evaluate.scenes.render import photo
+from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE, TEXT_STREAM, Scene
 
 log = logging.getLogger(__name__)
 
-GRID_PINPOINTS = [[64, 128], [128, 64], [128, 128]]  # height, width
-RECIPE = LanguageRecipe(
-    TRAINING,
-    steps=300,
-    learning_rate=4e-4,
-    first_scene=1_000_000,  # behind the scenes of the base model's training
-    batch_size=16,
-    warmup_steps=30,
-    evaluate_every=150,
-)
+GRID_PINPOINTS = [[IMAGE_SIZE, 2 * IMAGE_SIZE], [2 * IMAGE_SIZE, IMAGE_SIZE], [2 * IMAGE_SIZE] * 2]  # height, width
+RECIPE = Recipe(steps=300, batch_size=12, learning_rate=2e-3, other_rate=4e-4, warmup_steps=30, compiled=False)
+FIRST_SCENE = 1_000_000  # behind the scenes of the base model's training
+MIX = Mix(detail=0.7, brief=0.1, more=(1, 3))
+
+Sample = tuple[Scene, list[Turn]]
 
 
 def build_anyres(model_dir: Path, seed: int = 0) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
@@ -84,11 +85,18 @@ def build_anyres(model_dir: Path, seed: int = 0) -> tuple[LlavaNextForConditiona
     return model.eval(), processor
 
 
-def anyres_inputs(processor: LlavaNextProcessor, samples: list[Sample], scale: int) -> Inputs:
-    """A batch for the AnyRes model, right-padded, with pictures 64*scale pixels wide."""
+def samples(seed: int, step: int, count: int) -> list[Sample]:
+    """Training scenes of a step, each with a conversation."""
+    first = FIRST_SCENE + step * count
+    scenes = [sample_scene(TRAINING, seed, index) for index in range(first, first + count)]
+    return [(scene, conversation(scene, scene.rng(TEXT_STREAM), MIX)) for scene in scenes]
+
+
+def anyres_inputs(processor: LlavaNextProcessor, given: Sequence[Sample], scale: int) -> dict[str, torch.Tensor]:
+    """A batch for the AnyRes model, right-padded, with pictures 144*scale pixels wide."""
     inputs = processor(
-        images=[photo(scene, scale=scale) for scene, _ in samples],
-        text=[processor.apply_chat_template(messages(turns)) for _, turns in samples],
+        images=[photo(scene, scale=scale) for scene, _ in given],
+        text=[processor.apply_chat_template(messages(turns)) for _, turns in given],
         padding=True,
         padding_side="right",
         return_tensors="pt",
@@ -96,18 +104,43 @@ def anyres_inputs(processor: LlavaNextProcessor, samples: list[Sample], scale: i
     return {**inputs, "labels": answer_labels(processor.tokenizer, inputs["input_ids"])}
 
 
-def train_anyres(model_dir: Path, output: Path, seed: int) -> None:
+def fine_tune(
+    model: LlavaNextForConditionalGeneration,
+    processor: LlavaNextProcessor,
+    recipe: Recipe,
+    seed: int,
+    checkpoint: Path,
+    every: int = 50,
+) -> None:
+    """Train the whole model on pictures of either size in turn, or go on from a checkpoint."""
+    blocks = nn.ModuleList([model.model.vision_tower.encoder, model.model.language_model.layers])
+    optimiser = Optimiser(blocks, [*model.parameters()], recipe)
+    parts = {"model": model, "optimiser": optimiser}
+    start, losses = (time.monotonic(), time.process_time()), []
+    model.train()
+    for step in range(resume(checkpoint, parts), recipe.steps):
+        inputs = anyres_inputs(processor, samples(seed, step, recipe.batch_size), 1 + step % 2)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**inputs).loss
+        optimiser.step(loss)
+        losses.append(loss.item())
+        if (step + 1) % every == 0:
+            log.info("anyres %d/%d loss %.4f (%s)", step + 1, recipe.steps, np.mean(losses[-every:]), elapsed(start))
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            save_checkpoint(checkpoint, step + 1, parts)
+    model.eval()
+
+
+def train_anyres(model_dir: Path, output: Path, seed: int, recipe: Recipe = RECIPE) -> None:
     """Build, fine-tune (vision tower included) and save in half precision, with the figures beside the weights."""
-    torch.set_num_threads(THREADS)
-    start = time.monotonic()
     model, processor = build_anyres(model_dir, seed)
-    scenes = training_scenes(seed, RECIPE)
-    batches = (anyres_inputs(processor, samples, scale) for samples, scale in zip(scenes, cycle((1, 2)), strict=False))
-    fit(model, processor, RECIPE, batches, output)
-    log.info("fine-tuned in %.1f minutes", (time.monotonic() - start) / 60)
+    output.mkdir(parents=True, exist_ok=True)
+    checkpoint = output / "checkpoint.pt"
+    fine_tune(model, processor, recipe, seed, checkpoint)
     save(model, processor, output, stored_as=torch.float16)  # half the size in the repository
     saved = AutoModelForImageTextToText.from_pretrained(output)
     (output / "figures.json").write_text(as_json(evaluate(responder(saved, processor), heldout())) + "\n")
+    checkpoint.unlink()
 
 
 def main() -> None:
@@ -116,10 +149,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="folder of the trained base model")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the AnyRes model")
     parser.add_argument("--seed", type=int, default=0, help="seed of image_newline and training scenes (default 0)")
+    parser.add_argument("--steps", type=int, default=RECIPE.steps)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     transformers_logging.set_verbosity_error()
-    train_anyres(options.model, options.output, options.seed)
+    train_anyres(options.model, options.output, options.seed, replace(RECIPE, steps=options.steps))
 
 
 if __name__ == "__main__":

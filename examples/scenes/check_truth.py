@@ -3,7 +3,7 @@
     python examples/scenes/check_truth.py --output DIR --limit 200
 
 Runs the commands on captions of `llava_instruct.json` with the scenes' model, as a user would, and compares claims and
-pairs with the scene of each picture. Claims are split by a server of one question for each shape, or by the rule for
+pairs with the scene of each picture. Claims are split by a server of one question for each thing, or by the rule for
 sentences; `revise` is asked of a judge that knows the truth (`scene_revise.py`). Prints tables and writes
 ``check_truth.json`` into DIR; a finished run is not made again.
 """
@@ -25,9 +25,10 @@ import scene_judges
 import scene_revise
 from scene_corrupt import Sections, serving
 from scene_paired import auc
-from scenes import instruct_scene, write_rows
+from scenes import instruct_scene
 
-from prefgen.evaluate.scenes.text import CAPTION_QUESTIONS
+from prefgen.evaluate.scenes.export import write_rows
+from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS
 from prefgen.rundir.layout import Layout
 from prefgen.text import split_sentences
 
@@ -42,7 +43,7 @@ JUDGE_PORT = 8771  # the same in every call, so that a run that was stopped goes
 def captions(folder: Path, limit: int) -> Path:
     """The first rows whose first answer is a caption."""
     rows = json.loads((HERE / "llava_instruct.json").read_text(encoding="utf-8"))
-    kept = [row for row in rows if _question(row) in CAPTION_QUESTIONS][:limit]
+    kept = [row for row in rows if _question(row) in DETAIL_QUESTIONS][:limit]
     write_rows(folder / "captions.json", kept)
     return folder / "captions.json"
 
@@ -111,14 +112,14 @@ def _holds(claim: dict[str, Any]) -> float:
 
 
 def measure_pairs(out: Path) -> dict[str, Any]:
-    """Truth of both answers of pairs, by all that their sentences say and by the shapes that they name."""
+    """Truth of both answers of pairs, by all that their sentences say and by the things that they name."""
     found = [{side: wrong(row, side) for side in ("chosen", "rejected")} for row in rows(out)]
     return {
         "pairs": len(found),
         "chosen true": sum(not each["chosen"] for each in found),
         "rejected false": sum(bool(each["rejected"]) for each in found),
         "both": sum(not each["chosen"] and bool(each["rejected"]) for each in found),
-        "rejected invents a shape, chosen does not": sum(
+        "rejected invents a thing, chosen does not": sum(
             "object" in each["rejected"] and "object" not in each["chosen"] for each in found
         ),
     }
@@ -162,7 +163,7 @@ def main() -> None:
     source = ("-i", str(captions(given.output, given.limit)), "--image-root", str(HERE / "images"), "--turns", "first")
     policy = ("-m", str(HERE / "model"), *MODEL)
     found: dict[str, Any] = {"captions": given.limit}
-    for name, split in (("by shape", PRESENCE), ("by sentence", BY_RULE)):
+    for name, split in (("by thing", PRESENCE), ("by sentence", BY_RULE)):
         options = ("--by", "claims", "-k", "4", "--max-new-tokens", "128", *split)
         out = prefgen(given.output / f"rank {name}", "rank", *source, *policy, *options, judge=scene_judges.claims)
         found[f"rank --by claims, {name}"] = measure_claims(out)
@@ -170,7 +171,7 @@ def main() -> None:
     found["pairs of rank --by claims, by sentence"] = measure_pairs(unsure)
     checker = ("--annotator", str(HERE / "model"), *MODEL, *PRESENCE)
     out = prefgen(given.output / "verified", "verify-claims", str(unsure), *checker, judge=scene_judges.claims)
-    found["of these after verify-claims, by shape"] = measure_pairs(out)
+    found["of these after verify-claims, by thing"] = measure_pairs(out)
     sentences = prefgen(given.output / "sentences", "sentences", *source, *policy, *OBJECTS)
     found["sentences --check objects"] = measure_sentences(sentences)
     revised = prefgen(given.output / "revised", "revise", *source, *policy, judge=scene_revise.reply)

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from prefgen.engines.templates import ChatTemplate
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout
+from prefgen.evaluate.scenes.language import detail
 from prefgen.evaluate.scenes.measure import ANSWER_TOKENS, CAPTION_TOKENS, prompt
-from prefgen.evaluate.scenes.text import caption
-from prefgen.evaluate.scenes.world import TEXT_STREAM
+from prefgen.evaluate.scenes.truth import TEXT_STREAM
 
 SCENES_AT_ONCE = 100
 
@@ -68,7 +68,7 @@ class Examiner:
                 answers.captions[number] = text
             if captions_only:
                 continue
-            truths = [caption(item.scene, item.scene.rng(TEXT_STREAM)) for item in shown]
+            truths = [detail(item.scene, item.scene.rng(TEXT_STREAM)) for item in shown]
             for number, end in zip(numbers, self._ends(cache, truths), strict=True):
                 answers.ends[number] = end
             owners = [place for place, item in enumerate(shown) for _ in item.probes]

@@ -14,39 +14,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from pictures import PATCH_SIZE, PATCHES, Pictures
-from scene_model import answer_labels, learn_tokenizer, llava_config, make_processor
+from pictures import Pictures
+from scene_model import IMAGE_TOKENS, answer_labels, learn_tokenizer, llava_config, make_processor
 from torch.nn import functional
-from tower import (
-    IMAGE_MEAN,
-    IMAGE_STD,
-    Optimiser,
-    Recipe,
-    batches,
-    elapsed,
-    labels_of,
-    pixel_values,
-    resume,
-    save_checkpoint,
-    tower_config,
-)
+from tower import Optimiser, Recipe, batches, elapsed, labels_of, pixel_values, resume, save_checkpoint
 from transformers import (
     CLIPVisionModel,
     GenerationConfig,
     LlavaForConditionalGeneration,
-    LlavaProcessor,
     PreTrainedTokenizerFast,
 )
 
-from prefgen.evaluate.scenes.measure import responder
 from prefgen.evaluate.scenes.claims import mentions
 from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS, Mix, Turn, conversation, question
-from prefgen.evaluate.scenes.truth import IMAGE_SIZE, KINDS, TEXT_STREAM, Scene
+from prefgen.evaluate.scenes.measure import responder
+from prefgen.evaluate.scenes.truth import KINDS, TEXT_STREAM, Scene
 
 log = logging.getLogger(__name__)
 
-IMAGE_TOKENS = PATCHES * PATCHES
-VOCABULARY_SIZE = 1024
 CORPUS_SCENES = 3000
 WORD_WEIGHT = 0.3
 QUESTIONS = Mix(detail=0.0, brief=0.12, more=(1, 2))
@@ -77,19 +62,13 @@ def train_tokenizer(scenes: Sequence[Scene]) -> PreTrainedTokenizerFast:
             for turns in conversations(scene, np.random.default_rng([scene.seed, scene.index, TEXT_STREAM]), 1.0):
                 yield "USER: \n" + "USER: ".join(f"{turn.question} ASSISTANT: {turn.answer}" for turn in turns)
 
-    return learn_tokenizer(corpus(), VOCABULARY_SIZE)
-
-
-def processor_of(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """The processor of the model."""
-    return make_processor(tokenizer, IMAGE_SIZE, PATCH_SIZE, IMAGE_MEAN, IMAGE_STD)
+    return learn_tokenizer(corpus())
 
 
 def new_model(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
     """An untrained projector and language model on top of a trained vision tower, which is frozen."""
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    config = llava_config(tokenizer, tower_config(), IMAGE_TOKENS, intermediate_size=448)
-    model = LlavaForConditionalGeneration(config)
+    model = LlavaForConditionalGeneration(llava_config(tokenizer))
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.vision_tower.requires_grad_(False)
     model.generation_config = GenerationConfig(do_sample=False, **special)
@@ -269,7 +248,7 @@ def quick_figures(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTok
     """Recall, CHAIR_i and answers about presence on the first scenes of a pool, with one caption."""
     from PIL import Image
 
-    respond = responder(model, processor_of(tokenizer))
+    respond = responder(model, make_processor(tokenizer))
     shown = [Image.fromarray(pixels) for pixels in pictures.pixels]
     captions = respond(shown, [DETAIL_QUESTIONS[0]] * len(shown), 160)
     found = right = mentioned = invented = 0

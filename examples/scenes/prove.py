@@ -28,17 +28,17 @@ from examine import Answers, Examiner
 from prove_figure import figure, tables
 from prove_report import ratio, report
 from scene_corrupt import serving
-from scenes import conversation_row, write_rows
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from prefgen.cli import app
 from prefgen.errors import UsageError
+from prefgen.evaluate.scenes.export import instruct_row, write_rows
 from prefgen.evaluate.scenes.heldout import HELDOUT_SCENES, Heldout, heldout
+from prefgen.evaluate.scenes.language import Mix
 from prefgen.evaluate.scenes.metrics import Tally
 from prefgen.evaluate.scenes.render import jpeg
-from prefgen.evaluate.scenes.text import Mix
-from prefgen.evaluate.scenes.world import TRAINING, sample_scene
+from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
 
 HERE = Path(__file__).parent
 BASE_MODEL = HERE / "model"
@@ -46,6 +46,7 @@ SEEDS = (0, 1, 2)  # each changes rows, generation and the order of training
 ROWS, PAIRS, STEPS, BATCH = 208, 192, 24, 8  # one epoch
 ROWS_SEED = 50_001  # a series of training scenes of its own: no row of llava_instruct.json, none that the model knows
 VALIDATION_SEED, VALIDATION_SCENES = 60_001, (300, 600)  # of the first round of the search, and of the second
+CAPTIONS = Mix(detail=1.0, more=(0, 0))
 WATCHED = ("chair_i", "object_recall", "partner_hallucination", "caption_words")
 ATTRIBUTE_SCENES = 100  # attributes are asked of the first of the 600 scenes only
 
@@ -171,7 +172,7 @@ class Run:
         if not file.exists():
             (folder / "images").mkdir(parents=True, exist_ok=True)
             scenes = [sample_scene(TRAINING, ROWS_SEED + seed, index) for index in range(count)]
-            rows = [conversation_row(scene, Mix(1.0, (0, 0))) for scene in scenes]
+            rows = [instruct_row(scene, CAPTIONS) for scene in scenes]
             for scene, row in zip(scenes, rows, strict=True):
                 (folder / "images" / row["image"]).write_bytes(jpeg(scene))
             write_rows(file, rows)
@@ -315,7 +316,7 @@ def search(output: Path) -> None:
             file = Run(output).answers(f"search-{scenes}/{name}", arm, 0, items, captions_only=True)
             tally = Tally(scenes)
             for scene, (item, text) in enumerate(zip(items, read(file)["captions"], strict=True)):
-                tally.add_caption(scene, text, {thing.shape: thing.colour for thing in item.scene.things})
+                tally.add_caption(scene, text, item.scene)
             rows[name] = {metric: ratio(tally.sums(metric)) for metric in WATCHED}
             print(f"{name}: {rounded(rows[name])}", flush=True)
     (output / "search.json").write_text(json.dumps(rounded(found), indent=1) + "\n", encoding="utf-8")

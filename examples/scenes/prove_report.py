@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 from scene_paired import auc, difference, mcnemar
 
+from prefgen.evaluate.scenes.claims import kinds_in
 from prefgen.evaluate.scenes.heldout import Heldout
-from prefgen.evaluate.scenes.metrics import Tally, first_sentences, sentence_count, shapes_in
+from prefgen.evaluate.scenes.metrics import Tally, first_sentences, sentence_count
 
 COMPARED = ("partner_hallucination", "chair_i", "chair_s", "object_recall", "chair_i_matched")
 RATIOS = (
     *COMPARED,
     "other_hallucination",
     "yes_no/accuracy",
+    "random/accuracy",
     "popular/accuracy",
     "adversarial/accuracy",
     "attributes/accuracy",
     "colour/accuracy",
-    "place/accuracy",
     "count/accuracy",
+    "action/accuracy",
+    "place/accuracy",
 )
 LENGTHS = ("caption_words", "caption_sentences")
 RECALL_MARGIN = 0.01  # how much recall an arm may lose
@@ -52,17 +55,17 @@ def count(answers: Answers, base: Answers, items: Sequence[Heldout]) -> Counted:
     words, margins, replies = iter(answers["probes"]), iter(answers["margins"]), iter(answers["attributes"])
     by_split: dict[str, list[float]] = {}
     for scene, item in enumerate(items):
-        caption, truth = answers["captions"][scene], {thing.shape: thing.colour for thing in item.scene.things}
-        tally.add_caption(scene, caption, truth)
-        mentioned = shapes_in(first_sentences(caption, sentence_count(base["captions"][scene])))
-        tally.add("chair_i_matched", scene, len(mentioned - truth.keys()), len(mentioned))
+        caption = answers["captions"][scene]
+        tally.add_caption(scene, caption, item.scene)
+        mentioned = kinds_in(first_sentences(caption, sentence_count(base["captions"][scene])))
+        tally.add("chair_i_matched", scene, len(mentioned - item.scene.kinds), len(mentioned))
         for probe in item.probes:
             tally.add_probe(scene, probe.split, probe.answer, next(words))
             by_split.setdefault(probe.split, []).append(next(margins))
         for attribute, reply in zip(item.attributes, replies, strict=False):  # asked of the first scenes only
             tally.add_attribute(scene, attribute.kind, attribute.answer, reply)
     figures = {name: ratio(tally.sums(name)) for name in (*RATIOS, *LENGTHS)}
-    for kind in ("popular", "adversarial"):
+    for kind in ("random", "popular", "adversarial"):
         figures[f"{kind}/auc"] = auc(np.array(by_split["present"]), np.array(by_split[f"absent-{kind}"]))
     figures["end_probability"] = float(np.mean(answers["ends"]))
     return Counted(tally, figures, tally.sums("partner_hallucination")[0] > 0)

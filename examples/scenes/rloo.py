@@ -24,19 +24,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from prove import BASE_MODEL, HERE, Run
-from scenes import conversation_row, write_rows
+from prove import BASE_MODEL, CAPTIONS, HERE, Run
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.templates import ChatTemplate
 from prefgen.evaluate.scenes import reward
+from prefgen.evaluate.scenes.claims import kinds_in
+from prefgen.evaluate.scenes.export import instruct_row, write_rows
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout, heldout
 from prefgen.evaluate.scenes.measure import prompt
-from prefgen.evaluate.scenes.metrics import Tally, shapes_in
+from prefgen.evaluate.scenes.metrics import Tally
 from prefgen.evaluate.scenes.render import jpeg
-from prefgen.evaluate.scenes.text import Mix
-from prefgen.evaluate.scenes.world import UNBIASED, sample_scene
+from prefgen.evaluate.scenes.sample import UNBIASED, sample_scene
 from prefgen.requests import Rate
 from prefgen.training import online, rollouts
 from prefgen.training.config import Objective, Online, Optimisation
@@ -62,7 +62,7 @@ def prompts(output: Path) -> Path:
     if not file.exists():
         (folder / "images").mkdir(parents=True, exist_ok=True)
         scenes = [sample_scene(UNBIASED, PROMPTS_SEED, index) for index in range(PROMPTS)]
-        rows = [conversation_row(scene, Mix(1.0, (0, 0))) for scene in scenes]
+        rows = [instruct_row(scene, CAPTIONS) for scene in scenes]
         for scene, row in zip(scenes, rows, strict=True):
             (folder / "images" / row["image"]).write_bytes(jpeg(scene))
         write_rows(file, rows)
@@ -141,11 +141,10 @@ def captions(folder: Path, items: list[Heldout], *, samples: bool) -> dict[str, 
         said_NT = ids_NT != processor.tokenizer.pad_token_id
         for number, text in enumerate(processor.batch_decode(ids_NT, skip_special_tokens=True)):
             place = number // (len(ids_NT) // len(chunk))
-            truth = {thing.shape: thing.colour for thing in chunk[place].scene.things}
-            named = shapes_in(text)
-            tally.add_caption(start + place, text, truth)
-            right, wrong = len(named & truth.keys()), len(named - truth.keys())
-            tally.add("reward", start + place, (right - wrong) / len(truth), 1)
+            scene, named = chunk[place].scene, kinds_in(text)
+            tally.add_caption(start + place, text, scene)
+            right, wrong = len(named & scene.kinds), len(named - scene.kinds)
+            tally.add("reward", start + place, (right - wrong) / len(scene.kinds), 1)
             counted = said_NT[number]
             tally.add("entropy", start + place, float(entropy_NT[number][counted].sum()), int(counted.sum()))
     figures = tally.intervals()

@@ -4,8 +4,9 @@
     prefgen corrupt --input rows.json --judge rules --base-url http://127.0.0.1:8765/v1 --reply text --output corrupted
 
 Like the paper's judge it is shown question and answer, never the picture. It changes one fact so that a complete
-caption becomes false: a shape, a colour, a place or a number gives way to another, or a sentence about the partner of a
-shape is added. All draws come from the marker that `prefgen corrupt` sets around an answer; same run, same text.
+caption becomes false: a kind, a colour, a number, an action or a surface gives way to another, or a sentence about what
+usually comes along is added. All draws come from the marker that `prefgen corrupt` sets around an answer; same run,
+same text.
 """
 
 import argparse
@@ -20,79 +21,93 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+from scene_edits import exchanged
 
-from prefgen.evaluate.scenes.metrics import cells_in, shapes_in
-from prefgen.evaluate.scenes.text import NUMBERS, PLACES, thing_sentence
-from prefgen.evaluate.scenes.world import CELLS, COLOURS, FAVOURITE, PARTNER, PLURAL, SHAPES, Thing
+from prefgen.evaluate.scenes.claims import Claim, kinds_in, read
+from prefgen.evaluate.scenes.sample import BONDS
+from prefgen.evaluate.scenes.truth import KINDS, PLACES
 
 Sections = Mapping[str, str]
 """Sections of a prompt of prefgen, between marker lines, by name: question, answer …; `fence`; a `picture`'s digest."""
 
 _FENCE = re.compile(r"^--- ([0-9a-f]{16}) end", re.MULTILINE)
-_SHAPE = re.compile(rf"\b({'|'.join(SHAPES)})(es|s)?\b", re.IGNORECASE)
-_COLOUR = re.compile(rf"\b({'|'.join(COLOURS)})\b", re.IGNORECASE)
-_PLACE = re.compile(
-    "|".join(sorted((name for names in PLACES for name in names), key=len, reverse=True)), re.IGNORECASE
-)
-_TOTAL = re.compile(rf"\b({'|'.join(NUMBERS[2:])})(?= objects\b)", re.IGNORECASE)
+_CHANGED = ("exists", "colour", "count", "action", "surface")
 
 
 def corrupt(answer: str, rng: np.random.Generator) -> str:
     """A caption that says something false of every picture of which `answer` is a true and complete caption.
 
     Raises:
-        ValueError: the answer names no shape.
+        ValueError: the answer names no kind of thing.
     """
-    mentioned = shapes_in(answer)
+    mentioned = kinds_in(answer)
     if not mentioned:
-        raise ValueError(f"no shape in {answer!r}")
-    changes = [_add_partner, _change_shape, _change_colour, _change_place, _change_total]
-    for number in rng.permutation(len(changes)):
-        changed: str = changes[number](answer, mentioned, rng)
+        raise ValueError(f"no kind of thing in {answer!r}")
+    for number in rng.permutation(1 + len(_CHANGED)):
+        changed = _add_partner(answer, mentioned, rng) if not number else _change(answer, _CHANGED[number - 1], rng)
         if changed != answer:
             return changed
     raise ValueError(f"nothing to change in {answer!r}")
 
 
 def _add_partner(answer: str, mentioned: frozenset[str], rng: np.random.Generator) -> str:
-    absent = [PARTNER[shape] for shape in SHAPES if shape in mentioned and PARTNER[shape] not in mentioned]
-    free = [cell for cell in range(CELLS) if cell not in cells_in(answer)]
-    if not absent or not free:
+    """The answer with a sentence about what goes together with something in it, and is absent."""
+    places = _places(answer)
+    options = [
+        (other, word, kind)
+        for bond in BONDS
+        if not bond.places or places & {*bond.places}
+        for other, kind, words in (
+            (bond.first, bond.second, bond.words),
+            (bond.second, bond.first, ("beside",)),
+        )
+        if kind in mentioned and other not in mentioned
+        for word in words or ("beside",)
+    ]
+    if not options:
         return answer
-    shape = _choice(rng, absent)
-    return f"{answer} {thing_sentence(Thing(shape, FAVOURITE[shape], (_choice(rng, free),)), rng)}"
+    other, word, kind = _choice(rng, options)
+    colour = KINDS[other].colours[0]
+    article = "an" if colour[0] in "aeiou" else "a"
+    plural = re.search(rf"\b{KINDS[kind].plural}\b", answer, re.IGNORECASE)
+    return f"{answer} There is {article} {colour} {other} {word} the {KINDS[kind].plural if plural else kind}."
 
 
-def _change_shape(answer: str, mentioned: frozenset[str], rng: np.random.Generator) -> str:
-    new = _choice(rng, [shape for shape in SHAPES if shape not in mentioned])
-    found = _choice(rng, list(_SHAPE.finditer(answer)))
-    return _put(answer, found, PLURAL[new] if found[2] else new)
+def _places(answer: str) -> set[str]:
+    """Places that an answer can be about, by what it says of the place and of surfaces."""
+    told = read(answer)
+    surfaces = {claim.value for claim in told if claim.attribute == "surface"}
+    named = {claim.value for claim in told if claim.attribute == "place"}
+    return named or {name for name, place in PLACES.items() if surfaces <= {*place.surfaces}}
 
 
-def _change_colour(answer: str, mentioned: frozenset[str], rng: np.random.Generator) -> str:
-    return _exchange(answer, _COLOUR, COLOURS, rng)
+def _change(answer: str, attribute: str, rng: np.random.Generator) -> str:
+    """The answer with another value for one of its claims about an attribute."""
+    claims = [claim for claim in sorted(read(answer)) if claim.attribute == attribute]
+    for number in rng.permutation(len(claims)):
+        if options := _others(answer, claims[number]):
+            changed = exchanged(answer, claims[number], _choice(rng, options))
+            if not read(changed) <= read(answer):
+                return changed
+    return answer
 
 
-def _change_place(answer: str, mentioned: frozenset[str], rng: np.random.Generator) -> str:
-    free = [cell for cell in range(CELLS) if cell not in cells_in(answer)]
-    return _exchange(answer, _PLACE, [name for cell in free for name in PLACES[cell]], rng) if free else answer
-
-
-def _change_total(answer: str, mentioned: frozenset[str], rng: np.random.Generator) -> str:
-    return _exchange(answer, _TOTAL, NUMBERS[2:], rng)
-
-
-def _exchange(answer: str, pattern: re.Pattern[str], words: Any, rng: np.random.Generator) -> str:
-    found = list(pattern.finditer(answer))
-    if not found:
-        return answer
-    old = _choice(rng, found)
-    return _put(answer, old, _choice(rng, [word for word in words if word != old[0].lower()]))
-
-
-def _put(answer: str, old: re.Match[str], new: str) -> str:
-    new = new[0].upper() + new[1:] if old[0][0].isupper() else new
-    return answer[: old.start()] + new + answer[old.end() :]
+def _others(answer: str, claim: Claim) -> list[str]:
+    """Other values of a claim, of the kind that one would believe."""
+    kind = KINDS[claim.subject]
+    match claim.attribute:
+        case "exists":
+            absent = [each for each in KINDS.values() if each.name not in kinds_in(answer)]
+            alike = [each for each in absent if each.category == kind.category] or absent
+            return [each.name for each in alike]
+        case "count":
+            return [number for number in "234" if number != claim.value]
+        case "surface":
+            surfaces = [surface for name in sorted(_places(answer)) for surface in PLACES[name].surfaces]
+            return [surface for surface in dict.fromkeys(surfaces) if surface != claim.value]
+        case _:
+            values = kind.colours if claim.attribute == "colour" else kind.actions
+            return [value for value in values if value != claim.value]
 
 
 def _choice(rng: np.random.Generator, options: Any) -> Any:
@@ -107,7 +122,7 @@ def reply(sections: Sections) -> str:
         return sections["answer"]
 
 
-def read(text: str) -> Sections:
+def sections_of(text: str) -> Sections:
     """The sections of a request.
 
     Raises:
@@ -135,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         content = body["messages"][-1]["content"]
         parts: list[Any] = [{"text": content}] if isinstance(content, str) else content
-        sections = dict(read("".join(part.get("text", "") for part in parts)))
+        sections = dict(sections_of("".join(part.get("text", "") for part in parts)))
         for url in (part["image_url"]["url"] for part in parts if "image_url" in part):
             sections["picture"] = hashlib.sha256(base64.b64decode(url.partition(",")[2])).hexdigest()
         said = self.server.replies(sections)

@@ -9,14 +9,14 @@ Departure from the published template: an answer ends in ``</s>``, so that "when
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from pictures import PATCH_SIZE, PATCHES
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from train_vision import IMAGE_MEAN, IMAGE_STD, PATCH_SIZE, PATCHES
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -28,13 +28,12 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from prefgen.evaluate.scenes.render import IMAGE_SIZE
-from prefgen.evaluate.scenes.text import Mix, conversation
-from prefgen.evaluate.scenes.world import TEXT_STREAM, World, sample_scene
+from prefgen.evaluate.scenes.truth import IMAGE_SIZE
 
 WEIGHTS_FILE = "model.safetensors"
 IMAGE_TOKENS = PATCHES * PATCHES
-VOCABULARY_SIZE = 768
+VOCABULARY_SIZE = 1024
+IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -65,12 +64,7 @@ class Asked(Protocol):
         """Text of the assistant."""
 
 
-def train_tokenizer(world: World, seed: int, conversations: int = 4000) -> PreTrainedTokenizerFast:
-    """Learn the tokenizer of the scenes on training conversations."""
-    return learn_tokenizer(_corpus(world, seed, conversations), VOCABULARY_SIZE)
-
-
-def learn_tokenizer(corpus: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
+def learn_tokenizer(corpus: Iterable[str], vocabulary_size: int = VOCABULARY_SIZE) -> PreTrainedTokenizerFast:
     """Learn a small BPE. Any other text is still encodable, byte by byte if need be."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     # Punctuation and newlines on their own, as SentencePiece has them: "corner." must not become a token of its own.
@@ -139,22 +133,16 @@ def answer_labels(tokenizer: PreTrainedTokenizerFast, input_ids: torch.Tensor) -
     return input_ids.masked_fill(begins.cumsum(1) <= ends.cumsum(1), -100)
 
 
-def make_processor(
-    tokenizer: PreTrainedTokenizerFast,
-    image_size: int = IMAGE_SIZE,
-    patch_size: int = PATCH_SIZE,
-    image_mean: float = IMAGE_MEAN,
-    image_std: float = IMAGE_STD,
-) -> LlavaProcessor:
+def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     """The processor that belongs to the base model."""
-    side = {"height": image_size, "width": image_size}
+    side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = CLIPImageProcessorPil(
-        size={"shortest_edge": image_size}, crop_size=side, image_mean=[image_mean] * 3, image_std=[image_std] * 3
+        size={"shortest_edge": IMAGE_SIZE}, crop_size=side, image_mean=[IMAGE_MEAN] * 3, image_std=[IMAGE_STD] * 3
     )
     return LlavaProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,
-        patch_size=patch_size,
+        patch_size=PATCH_SIZE,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
         chat_template=CHAT_TEMPLATE,
@@ -180,36 +168,25 @@ def save(
     save_file(published, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def vision_config(
-    image_size: int = IMAGE_SIZE, patch_size: int = PATCH_SIZE, layers: int = 3, intermediate_size: int = 384
-) -> CLIPVisionConfig:
-    """Configuration of the vision tower."""
+def vision_config() -> CLIPVisionConfig:
+    """Configuration of the vision tower: 144 patches of 12 x 12 pixels."""
     return CLIPVisionConfig(
         hidden_size=128,
-        intermediate_size=intermediate_size,
-        num_hidden_layers=layers,
+        intermediate_size=512,
+        num_hidden_layers=4,
         num_attention_heads=4,
-        image_size=image_size,
-        patch_size=patch_size,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH_SIZE,
         projection_dim=128,
     )
 
 
-def llava_config(
-    tokenizer: PreTrainedTokenizerFast,
-    vision: CLIPVisionConfig | None = None,
-    image_tokens: int = IMAGE_TOKENS,
-    intermediate_size: int = 432,
-) -> LlavaConfig:
-    """Configuration of the base model: about two million parameters.
-
-    Args:
-        vision: that of the vision tower; None is the scenes'.
-    """
+def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
+    """Configuration of the base model: about two and a half million parameters."""
     text_config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=160,
-        intermediate_size=intermediate_size,
+        intermediate_size=448,
         num_hidden_layers=4,
         num_attention_heads=5,
         num_key_value_heads=5,
@@ -220,20 +197,12 @@ def llava_config(
         tie_word_embeddings=False,
     )
     return LlavaConfig(
-        vision_config=vision or vision_config(),
+        vision_config=vision_config(),
         text_config=text_config,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_seq_length=image_tokens,
+        image_seq_length=IMAGE_TOKENS,
         vision_feature_layer=-1,  # the tower is trained for this model, so its last layer is the useful one
         vision_feature_select_strategy="default",
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
     )
-
-
-def _corpus(world: World, seed: int, conversations: int) -> Iterator[str]:
-    """Training conversations without special tokens; the first question follows a newline, as behind the image."""
-    for index in range(conversations):
-        scene = sample_scene(world, seed, index)
-        turns = conversation(scene, scene.rng(TEXT_STREAM), Mix())
-        yield "USER: \n" + " USER: ".join(f"{turn.question} ASSISTANT: {turn.answer}" for turn in turns)

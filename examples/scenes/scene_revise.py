@@ -4,37 +4,37 @@
     prefgen revise --input examples/scenes/llava_instruct.json --turns first --model examples/scenes/model \
       --judge truth --judge-url http://127.0.0.1:8765/v1 --output revised
 
-It knows the pictures of `llava_instruct.json` by their bytes. A sentence that is not true of the scene is repaired with
-as few changes as can be: another colour, place or number, or another shape if one that the answer does not name is in
-that place; otherwise it is left out.
+It knows the pictures of `llava_instruct.json` by their bytes. A sentence that is not true of the scene is repaired by
+exchanging words, such as a colour, a number or a surface; where that does not do, it gives way to a true sentence about
+the same thing or about one that the answer does not name, or is left out.
 """
 
 import argparse
 import functools
 import hashlib
 import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scene_corrupt import Sections, serving
+from scene_edits import exchanged
 from scenes import instruct_scene
 
-from prefgen.evaluate.scenes.metrics import cells_in, colours_in, shapes_in, yes_or_no
-from prefgen.evaluate.scenes.text import NUMBERS, PLACES, thing_sentence
-from prefgen.evaluate.scenes.world import COLOURS, PLURAL, SHAPES, Scene, Thing
+from prefgen.evaluate.scenes.claims import Claim, claims_of, is_carried, kinds_in, read
+from prefgen.evaluate.scenes.language import PRESENCE, sentence_about
+from prefgen.evaluate.scenes.metrics import yes_or_no
+from prefgen.evaluate.scenes.truth import Scene
+from prefgen.methods.replies import KINDS
 
 _IMAGES = Path(__file__).parent / "images"
-_NOUN = re.compile(rf"\b({'|'.join(SHAPES)})(?:es|s)?\b", re.IGNORECASE)
-_PLACE = re.compile("|".join(sorted((name for names in PLACES for name in names), key=len, reverse=True)), re.I)
-_COUNTED = re.compile(rf"\b({'|'.join(NUMBERS)})(?: (?:{'|'.join(COLOURS)}))? (?:{'|'.join(SHAPES)})(?:es|s)?\b", re.I)
-_TOTAL = re.compile(rf"\b({'|'.join(NUMBERS)}|a single)(?= objects?\b)", re.IGNORECASE)
-_RELATION = re.compile(
-    rf"(\w+) is (to the left of|to the right of|above|below) the (?:{'|'.join(COLOURS)}) (\w+)", re.IGNORECASE
-)
-_NUMBER_OF = {**{word: number for number, word in enumerate(NUMBERS)}, "a single": 1}
+_ERROR = {
+    "exists": "object",
+    **dict.fromkeys(("colour", "action", "light", "weather"), "attribute"),
+    "count": "count",
+    **dict.fromkeys(("surface", "side", "place"), "position"),
+}  # all others are relations
 
 
 def errors(sentence: str, scene: Scene, question: str = "") -> list[str]:
@@ -43,77 +43,59 @@ def errors(sentence: str, scene: Scene, question: str = "") -> list[str]:
     Args:
         question: that a leading yes or no answers.
     """
-    things = {thing.shape: thing for thing in scene.things}
-    named, asked = shapes_in(sentence), shapes_in(question)
-    if (said := yes_or_no(sentence)) and asked:
-        if (said == "yes") != (asked <= things.keys()):
-            return ["object"]
-        if said == "no":
-            return []
-    found = ["object"] if named - things.keys() else []
-    if any(shape in things and things[shape].colour != colour for colour, shape in colours_in(sentence)):
-        found.append("attribute")
-    if (total := _TOTAL.search(sentence)) and _NUMBER_OF[total[1].lower()] != len(scene.objects):
-        found.append("count")
-    known = [things[shape] for shape in named if shape in things]
-    if len(named) == 1 and known:
-        if not {*cells_in(sentence)} <= {*known[0].cells}:
-            found.append("position")
-        if (counted := _COUNTED.search(sentence)) and _NUMBER_OF[counted[1].lower()] != len(known[0].cells):
-            found.append("count")
-    if (relation := _RELATION.search(sentence)) and len(known) == len(named) == 2:
-        found += [] if _relates(things, *relation.groups()) else ["relation"]
-    return found
+    asked, said = PRESENCE.get(question.strip()), yes_or_no(sentence)
+    if asked and said and (said == "yes") != (asked in scene.kinds):
+        return ["object"]
+    return sorted({_ERROR.get(claim.attribute, "relation") for claim in _false(sentence, scene)}, key=KINDS.index)
 
 
-def _relates(things: dict[str, Thing], one: str, word: str, other: str) -> bool:
-    (row, column), (other_row, other_column) = (
-        divmod(things[shape.lower()].cells[0], 3) if shape.lower() in things else (0, 0) for shape in (one, other)
-    )
-    holds = {"above": row < other_row, "below": row > other_row, "to the left of": column < other_column}
-    return holds.get(word.lower(), column > other_column)
+def _false(sentence: str, scene: Scene) -> list[Claim]:
+    """False claims of a sentence; of a thing that is not there, only that it is."""
+    return [
+        claim
+        for claim in sorted(read(sentence) - claims_of(scene))
+        if claim.attribute == "exists" or claim.subject in ("", *scene.kinds)
+    ]
 
 
 def repaired(sentence: str, scene: Scene, others: str, question: str = "") -> str:
     """A sentence with its errors exchanged for the truth; empty where nothing can be kept.
 
     Args:
-        others: the true sentences of the answer, whose shapes are not described again.
+        others: the true sentences of the answer, whose things are not described again.
     """
-    things = {thing.shape: thing for thing in scene.things}
-    if yes_or_no(sentence) and (asked := shapes_in(question)):
-        (shape, *_) = sorted(asked)
-        thing = things.get(shape)
-        return f"Yes, {_lower(thing_sentence(thing, _rng()))}" if thing else f"No, there is no {shape} in the image."
-    if len(shapes_in(sentence)) != 1:
-        return _TOTAL.sub(NUMBERS[len(scene.objects)], sentence) if _TOTAL.search(sentence) else ""
-    (shape,) = shapes_in(sentence)
-    if shape not in things:
-        there = [thing for thing in scene.things if {*thing.cells} & {*cells_in(sentence)}]
-        if not there:
-            return ""
-        shape = there[0].shape
-        sentence = _NOUN.sub(
-            lambda noun: _case(noun[0], PLURAL[shape] if noun[0].lower() not in SHAPES else shape), sentence
-        )
-    if shape in shapes_in(others):
-        return ""
-    thing = things[shape]
-    colour = re.compile(rf"\b({'|'.join(COLOURS)})(?= {shape})", re.IGNORECASE)
-    sentence = colour.sub(lambda found: _case(found[0], thing.colour), sentence)
-    if not {*cells_in(sentence)} <= {*thing.cells}:
-        first, *rest = _PLACE.finditer(sentence)
-        place = " and ".join(PLACES[cell][0] for cell in thing.cells)
-        sentence = sentence[: first.start()] + _case(first[0], place) + sentence[(rest or [first])[-1].end() :]
-    return thing_sentence(thing, _rng()) if errors(sentence, scene) else sentence
+    things = {thing.kind: thing for thing in scene.things}
+    if yes_or_no(sentence) and (asked := PRESENCE.get(question.strip())):
+        if asked not in things:
+            return f"No, there is no {asked} in the image."
+        return f"Yes, {_lower(sentence_about(scene, things[asked], _rng()))}"
+    mended = sentence
+    for claim in _false(sentence, scene):
+        if value := _truth(claim, scene):
+            mended = exchanged(mended, claim, value)
+    if not errors(mended, scene):
+        return mended
+    left = [thing for thing in scene.things if thing.kind not in kinds_in(others)]
+    surfaces = {claim.value for claim in read(sentence) if claim.attribute == "surface"}
+    about = [thing for thing in left if thing.kind in kinds_in(sentence)]
+    about = about or [thing for thing in left if thing.surface in surfaces]
+    return sentence_about(scene, about[0], _rng()) if about else ""
 
 
-def _case(old: str, new: str) -> str:
-    return new[0].upper() + new[1:] if old[0].isupper() else new
+def _truth(claim: Claim, scene: Scene) -> str | None:
+    """The true value of a claim; None if it has none that could be put in its place."""
+    if not claim.subject:
+        return {"place": scene.place, "light": scene.light, "weather": scene.weather}[claim.attribute]
+    thing = next((thing for thing in scene.things if thing.kind == claim.subject), None)
+    if thing is None:
+        return None
+    surface = None if is_carried(thing) else thing.surface
+    values = {"colour": thing.colour, "action": thing.action, "count": str(thing.count), "surface": surface}
+    return values.get(claim.attribute)
 
 
 def _lower(text: str) -> str:
-    return text[0].lower() + text[1:]
+    return text if text.startswith("I ") else text[0].lower() + text[1:]
 
 
 def _rng() -> np.random.Generator:

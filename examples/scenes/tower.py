@@ -15,19 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from pictures import PATCH_SIZE, PATCHES, Pictures
-from scene_model import vision_config
+from pictures import PATCHES, Pictures
+from scene_model import IMAGE_MEAN, IMAGE_STD, vision_config
 from torch import nn
 from torch.nn import functional
-from train_vision import cosine
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionModel
 
-from prefgen.evaluate.scenes.truth import COLOURS, IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Scene
+from prefgen.evaluate.scenes.truth import ACTIONS, COLOURS, IMAGE_SIZE, KINDS, LIGHTS, PLACES, WEATHERS, Scene
 
 log = logging.getLogger(__name__)
 
-IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
-ACTIONS = sorted({action for kind in KINDS.values() for action in kind.actions})
 OBJECT_HEADS = (1 + len(KINDS), len(COLOURS), 1 + len(ACTIONS), 2)  # kind, colour, action, middle
 SCENE_HEADS = (len(PLACES), len(LIGHTS), len(WEATHERS))
 MIDDLE_WEIGHT, SCENE_WEIGHT = 4.0, 0.2
@@ -73,11 +70,6 @@ class Labels:
     scenes: torch.Tensor
 
 
-def tower_config() -> CLIPVisionConfig:
-    """Configuration of the vision tower: 144 patches of 12 x 12 pixels."""
-    return vision_config(IMAGE_SIZE, PATCH_SIZE, layers=4, intermediate_size=512)
-
-
 def pixel_values(pixels: np.ndarray) -> torch.Tensor:
     """Pixels as the saved ``CLIPImageProcessor`` gives them: uint8 (B, 144, 144, 3) to float (B, 3, 144, 144)."""
     return ((torch.from_numpy(pixels).float() / 255 - IMAGE_MEAN) / IMAGE_STD).permute(0, 3, 1, 2).contiguous()
@@ -116,6 +108,20 @@ def object_table(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return np.array(facts), np.array(middles, np.float32)
 
 
+def cosine(
+    optimiser: torch.optim.Optimizer, steps: int, warmup_steps: int, floor: float = LAST_RATE
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then half a cosine down to `floor`, a share of the peak."""
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+        return floor + (1 - floor) * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
 class Optimiser:
     """Muon for the matrices of a transformer, AdamW for all else, both on half a cosine after a warm-up.
 
@@ -133,9 +139,8 @@ class Optimiser:
             ),
             torch.optim.AdamW(others, recipe.other_rate, betas=(0.9, 0.98), weight_decay=decay, fused=True),
         ]
-        self.schedules = [
-            cosine(optimiser, recipe.steps, recipe.warmup_steps, LAST_RATE) for optimiser in self.optimisers
-        ]
+        self.schedules = [cosine(optimiser, recipe.steps, recipe.warmup_steps) for optimiser in self.optimisers]
+        self._stepped: list[Any] = [*self.optimisers, *self.schedules]
 
     def step(self, loss: torch.Tensor) -> None:
         """One step down the gradient of a loss."""
@@ -143,16 +148,16 @@ class Optimiser:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for each in (*self.optimisers, *self.schedules):
+        for each in self._stepped:
             each.step()
 
     def state_dict(self) -> dict[str, Any]:
         """State of optimisers and schedules."""
-        return {str(number): each.state_dict() for number, each in enumerate((*self.optimisers, *self.schedules))}
+        return {str(number): each.state_dict() for number, each in enumerate(self._stepped)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state of `state_dict`."""
-        for number, each in enumerate((*self.optimisers, *self.schedules)):
+        for number, each in enumerate(self._stepped):
             each.load_state_dict(state[str(number)])
 
 
@@ -229,7 +234,7 @@ def train_tower(
         every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
     """
     torch.manual_seed(seed)
-    tower = CLIPVisionModel._from_config(tower_config(), attn_implementation="eager")  # in training, faster than SDPA
+    tower = CLIPVisionModel._from_config(vision_config(), attn_implementation="eager")  # in training, faster than SDPA
     heads = Heads(tower.config.hidden_size)
     parameters = [*tower.parameters(), *heads.parameters()]
     optimiser = Optimiser(tower.encoder, parameters, recipe)

@@ -1,6 +1,6 @@
-"""Trains the small LLaVA of the world from scratch: pictures, vision tower, then captions and questions.
+"""Trains the small LLaVA of the scenes from scratch: pictures, vision tower, then captions and questions.
 
-    PYTHONPATH=.:examples/scenes python examples/scenes/train.py --work DIR --output DIR --seed 0
+    python examples/scenes/train.py --work DIR --output DIR --seed 0
 
 The same command goes on where it was stopped: pools of pictures, features and checkpoints are kept in the work folder.
 """
@@ -10,17 +10,19 @@ import logging
 from pathlib import Path
 
 import torch
-from language_model import LanguageRecipe, features_of, new_model, processor_of, train_language, train_tokenizer
+from language_model import LanguageRecipe, features_of, new_model, train_language, train_tokenizer
 from pictures import load, pools
-from scene_model import save
+from scene_model import make_processor, save
 from tower import TowerRecipe, train_tower
+from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
-VALIDATION_SCENES = 100
+from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
 
 
 def train(work: Path, output: Path, seed: int, tower_recipe: TowerRecipe, recipe: LanguageRecipe) -> None:
-    """Train everything and save a folder that ``from_pretrained`` reads."""
+    """Train everything and save a folder that ``from_pretrained`` reads, with the figures beside the weights."""
     work.mkdir(parents=True, exist_ok=True)
     sources = pools(seed)
     validation = load(work, sources["validation"])
@@ -32,7 +34,10 @@ def train(work: Path, output: Path, seed: int, tower_recipe: TowerRecipe, recipe
     model = new_model(tower, tokenizer)
     train_language(model, tokenizer, pictures, features, validation, recipe, seed, work / "language.pt")
     model.requires_grad_(True)
-    save(model, processor_of(tokenizer), output, stored_as=torch.float16)
+    processor = make_processor(tokenizer)
+    save(model, processor, output, stored_as=torch.float16)
+    saved = AutoModelForImageTextToText.from_pretrained(output)
+    (output / "figures.json").write_text(as_json(evaluate(responder(saved, processor), heldout())) + "\n")
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefgen.evaluate.scenes.text import caption
+from prefgen.evaluate.scenes.world import SHAPES, TEXT_STREAM
 
 from prefgen.evaluate.benchmarks import pope
 from prefgen.evaluate.scenes.heldout import heldout
-from prefgen.evaluate.scenes.text import caption
-from prefgen.evaluate.scenes.world import SHAPES, TEXT_STREAM
 from tests.cli.runs import called
 from tests.engines.test_openai import ANSWER, Server, server
 from tests.evaluate.benchmarks import world

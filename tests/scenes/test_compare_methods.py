@@ -8,10 +8,10 @@ from pathlib import Path
 
 import compare_methods
 import pytest
+from prefgen.evaluate.scenes.world import TRAINING, Scene, sample_scene
 from scene_corrupt import read, serving
 from scene_judges import VERDICT_PROMPT, claims, verdict
 
-from prefgen.evaluate.scenes.world import TRAINING, Scene, sample_scene
 from prefgen.methods import prompts
 from prefgen.methods.prompts import Template
 from tests.cli.runs import called

@@ -3,11 +3,11 @@ from collections.abc import Sequence
 
 import pytest
 from PIL import Image
+from prefgen.evaluate.scenes.text import PLACES
 
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, Heldout, heldout
 from prefgen.evaluate.scenes.measure import as_json, evaluate
 from prefgen.evaluate.scenes.metrics import Tally, attribute_in, cells_in, colours_in, shapes_in, yes_or_no
-from prefgen.evaluate.scenes.text import PLACES
 
 
 def test_shapes_are_found_singular_plural_and_capital_but_not_inside_words() -> None:

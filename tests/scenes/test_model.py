@@ -6,6 +6,7 @@ import pytest
 import scenes
 import torch
 from anyres import build_anyres
+from prefgen.evaluate.scenes.text import SceneQuestion
 from safetensors import safe_open
 from scene_model import IMAGE_TOKENS, answer_labels, chat_text, messages, save
 from train_vision import pixel_values
@@ -14,7 +15,6 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from prefgen.evaluate.scenes.heldout import heldout
 from prefgen.evaluate.scenes.measure import evaluate, responder
 from prefgen.evaluate.scenes.render import photo
-from prefgen.evaluate.scenes.text import SceneQuestion
 
 FOLDER = Path(scenes.__file__).parent
 MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"

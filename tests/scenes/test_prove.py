@@ -11,6 +11,8 @@ import numpy as np
 import prove
 import pytest
 from examine import Examiner
+from prefgen.evaluate.scenes.text import NUMBERS, caption
+from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, sample_scene
 from prove_figure import captions, figure, tables
 from prove_report import count, report, verdict
 from scene_corrupt import corrupt, serving
@@ -21,8 +23,6 @@ from prefgen.errors import UsageError
 from prefgen.evaluate.scenes.heldout import CAPTION_QUESTION, heldout
 from prefgen.evaluate.scenes.measure import responder
 from prefgen.evaluate.scenes.metrics import cells_in, colours_in, first_sentences, shapes_in
-from prefgen.evaluate.scenes.text import NUMBERS, caption
-from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, sample_scene
 from prefgen.rundir.reader import Stored
 from tests.cli.runs import called
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prefgen.evaluate.scenes.text import caption
+from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, sample_scene
 from scene_corrupt import corrupt, serving
 from scene_revise import errors, repaired, reply
 from scenes import instruct_scene
 
-from prefgen.evaluate.scenes.text import caption
-from prefgen.evaluate.scenes.world import TEXT_STREAM, TRAINING, Scene, sample_scene
 from prefgen.rundir.reader import Stored
 from prefgen.text import split_sentences
 from tests.cli.runs import called

@@ -97,10 +97,11 @@ def detail(scene: Scene, rng: np.random.Generator) -> str:
     written = _Writer(scene, rng)
     things = _by_prominence(scene, rng)
     sentences: list[str] = []
+    opened = rng.random() < 0.35
     while remaining := [thing for thing in things if thing.kind not in written.named]:
-        sentences.append(written.things(remaining, opening=not sentences and rng.random() < 0.35))
+        sentences.append(written.things(remaining, opening=opened and not sentences))
     if rng.random() < 0.3:
-        sentences.insert(int(rng.integers(2)) * len(sentences), written.setting())
+        sentences.insert(int(rng.integers(2)) * len(sentences), written.setting(placed=opened))
     if rng.random() < 0.25:
         sentences.append(written.relation_or_side())
     if rng.random() < 0.4:
@@ -152,11 +153,11 @@ class _Writer:
             return _sentence(f"{where}{self._there(first)}, and {self._there(remaining[1])}")
         return self.one(first, where)
 
-    def setting(self) -> str:
-        """A sentence about the place, the light or the weather."""
+    def setting(self, *, placed: bool) -> str:
+        """A sentence about the light, the weather, or the place unless another has named it."""
         scene, rng = self._scene, self._rng
-        kinds = ["place", "light"] if PLACES[scene.place].indoors else ["place", "light", "weather"]
-        match _choice(rng, kinds):
+        kinds = ["light"] if PLACES[scene.place].indoors else ["light", "weather"]
+        match _choice(rng, kinds if placed else ["place", *kinds]):
             case "place":
                 return _choice(rng, _PLACE_SENTENCES).format(phrase=PLACES[scene.place].phrase)
             case "light":
@@ -421,7 +422,7 @@ _SCENE_QUESTIONS = ("place", "light", "weather", "category", "compare", "nearest
 
 
 def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[Turn]:
-    """Turns about a scene; no question is asked twice."""
+    """Turns about a scene; nothing is asked twice, even in other words."""
     turns: list[Turn] = []
     opening = rng.random()
     if opening < mix.detail + mix.brief:
@@ -440,7 +441,7 @@ def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[Turn]
             turn = question(scene, kind, rng, about)
         except ValueError:  # a thing without an action, a scene without weather
             continue
-        if turn.question not in [earlier.question for earlier in turns]:
+        if (turn.kind, turn.about) not in [(earlier.kind, earlier.about) for earlier in turns]:
             turns.append(turn)
     return turns
 

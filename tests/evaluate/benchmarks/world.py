@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prefgen.evaluate.scenes.heldout import Heldout, heldout
-from prefgen.evaluate.scenes.render import jpeg
 from prefgen.evaluate.scenes.text import absent_partner, absent_popular, caption
 from prefgen.evaluate.scenes.world import SHAPES, TEXT_STREAM
+
+from prefgen.evaluate.scenes.heldout import Heldout, heldout
+from prefgen.evaluate.scenes.render import jpeg
 
 KINDS = ("random", "popular", "adversarial")
 
