@@ -34,7 +34,7 @@ def difference(before: np.ndarray, after: np.ndarray, seed: int = 0, resamples: 
     """Ratio of sums of `after` minus that of `before`; numerators and denominators of each scene, (2, S) each."""
     scenes = before.shape[1]
     drawn = _drawn(scenes, seed, resamples)
-    low, high = np.percentile(_ratios(after, drawn) - _ratios(before, drawn), [2.5, 97.5])
+    low, high = np.nanpercentile(_ratios(after, drawn) - _ratios(before, drawn), [2.5, 97.5])
     whole = np.ones((1, scenes))
     value = (_ratios(after, whole) - _ratios(before, whole))[0]
     return Difference(float(value), float(low), float(high))
@@ -54,6 +54,7 @@ def _drawn(scenes: int, seed: int, resamples: int) -> np.ndarray:
 
 
 def _ratios(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of each resample, (R,); weights (R, S) say how often it has a scene."""
+    """Of each resample, (R,), NaN where nothing was counted; weights (R, S) say how often it has a scene."""
     numerators, denominators = (weights @ sums.T).T
-    return numerators / denominators  # type: ignore[no-any-return]  # numpy says Any
+    ratios: np.ndarray = np.divide(numerators, denominators, out=np.full(len(weights), np.nan), where=denominators > 0)
+    return ratios

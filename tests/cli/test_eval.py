@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefgen.evaluate.scenes.text import caption
-from prefgen.evaluate.scenes.world import SHAPES, TEXT_STREAM
 
 from prefgen.evaluate.benchmarks import pope
-from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.export import SPLITS
+from prefgen.evaluate.scenes.language import detail
+from prefgen.evaluate.scenes.truth import KINDS, TEXT_STREAM
 from tests.cli.runs import called
 from tests.engines.test_openai import ANSWER, Server, server
 from tests.evaluate.benchmarks import world
@@ -49,15 +49,11 @@ MODEL = ("--model", SCENES / "model", "--device", "cpu")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("benchmarks")
-    world.pope(made, COUNT)
-    world.coco(made, COUNT)
-    world.pictures(made / "pictures", COUNT)
-    return made
+    return world.write(tmp_path_factory.mktemp("benchmarks"), COUNT)
 
 
 def questions(folder: Path) -> list[Path]:
-    return [folder / f"scenes_pope_{kind}.json" for kind in world.KINDS]
+    return [folder / f"pope_{split}.json" for split in SPLITS]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -105,12 +101,10 @@ def test_pope_gives_the_known_truth_in_both_directions(right: bool, form: str, f
 @pytest.mark.parametrize("right", [True, False])
 def test_chair_gives_the_known_truth_in_both_directions(right: bool, folder: Path, tmp_path: Path) -> None:
     captions: list[dict[str, Any]] = []
-    for item in heldout(COUNT):
-        absent = [shape for shape in SHAPES if shape not in item.scene.shapes]
-        text = (
-            caption(item.scene, item.scene.rng(TEXT_STREAM)) if right else f"There is a {absent[0]} and a {absent[1]}."
-        )
-        captions.append({"image_id": item.scene.index + 1, "caption": text})
+    for scene in world.scenes(COUNT):
+        absent = [kind for kind in KINDS if kind not in scene.kinds]
+        text = detail(scene, scene.rng(TEXT_STREAM)) if right else f"There is a {absent[0]} and a {absent[1]}."
+        captions.append({"image_id": scene.index, "caption": text})
     answers = tmp_path / "captions.json"
     answers.write_text(json.dumps(captions))
     truth = ("--instances", folder / "instances.json", "--captions", folder / "captions.json")
@@ -119,13 +113,13 @@ def test_chair_gives_the_known_truth_in_both_directions(right: bool, folder: Pat
     assert {name: found[name] for name in expected} == {
         name: value if right else 1 - value for name, value in expected.items()
     }
-    assert found["true_objects"] == sum(len(item.scene.shapes) for item in heldout(COUNT))
+    assert found["true_objects"] == sum(len(scene.kinds) for scene in world.scenes(COUNT))
     assert found["words"] == pytest.approx(sum(len(row["caption"].split()) for row in captions) / COUNT, abs=1e-6)
 
 
 def test_a_model_answers_once_and_is_scored_by_any_parser(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    asked = ("pope", *of("--questions", questions(folder)), "--image-root", folder / "pictures", *MODEL)
+    asked = ("pope", *of("--questions", questions(folder)), "--image-root", folder / "images", *MODEL)
     first = scored(out, *asked, "--max-new-tokens", "24")
     lines = (out / "answers.jsonl").read_text().splitlines()
     assert len(lines) == sum(len(rows(path)) for path in questions(folder))
@@ -158,7 +152,7 @@ def test_a_model_answers_once_and_is_scored_by_any_parser(folder: Path, tmp_path
 
 def test_a_served_model_answers_too(server: Server, folder: Path, tmp_path: Path) -> None:
     served = ("--model", "scenes", "--engine", "openai", "--base-url", server.url)
-    asked = ("pope", "--questions", questions(folder)[0], "--image-root", folder / "pictures", *served)
+    asked = ("pope", "--questions", questions(folder)[0], "--image-root", folder / "images", *served)
     found = scored(tmp_path / "out", *asked, "--parser", "strict")
     wanted = rows(questions(folder)[0])
     assert (found["yes_ratio"], found["unparsed"]) == (0.0, 1.0)  # it talks of something blue
@@ -172,9 +166,9 @@ def test_a_served_model_answers_too(server: Server, folder: Path, tmp_path: Path
 
 def test_captions_of_a_model(folder: Path, tmp_path: Path) -> None:
     truth = ("--instances", folder / "instances.json", "--captions", folder / "captions.json")
-    words = ("--synonyms", folder / "words.txt", "--question", "Describe the image.")
+    words = ("--synonyms", folder / "words.txt", "--question", "Describe the image in detail.")
     found = scored(
-        *(tmp_path / "out", "chair", *truth, *words, "--image-root", folder / "pictures", *MODEL, "--sample", "6"),
+        *(tmp_path / "out", "chair", *truth, *words, "--image-root", folder / "images", *MODEL, "--sample", "6"),
     )
     assert found["count"] == 6
     assert found["recall_coco"] > 0.7
@@ -184,7 +178,7 @@ def test_captions_of_a_model(folder: Path, tmp_path: Path) -> None:
 
 def test_pictures_that_are_missing_are_counted(folder: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
-    shutil.copytree(folder / "pictures", pictures)
+    shutil.copytree(folder / "images", pictures)
     gone = rows(questions(folder)[0])[0]["image"]
     (pictures / gone).unlink()
     asked = ("pope", "--questions", questions(folder)[0], "--image-root", pictures, *MODEL, "--limit", "6")
@@ -194,7 +188,7 @@ def test_pictures_that_are_missing_are_counted(folder: Path, tmp_path: Path) -> 
     assert f"{missing} questions have no answer and are left out: IMG_MISSING" in done.stderr
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert scores["unanswered"] == {"IMG_MISSING": missing}
-    assert scores["files"]["scenes_pope_random.json"]["count"] == 6 - missing
+    assert scores["files"]["pope_random.json"]["count"] == 6 - missing
     none = called("eval", *asked[:4], tmp_path, *MODEL, "--output", tmp_path / "none")
     assert none.returncode == 2
     assert "no question could be asked: IMG_MISSING" in none.stderr
@@ -204,13 +198,13 @@ def test_pictures_that_are_missing_are_counted(folder: Path, tmp_path: Path) -> 
     ("arguments", "named"),
     [
         (("pope", "--questions", "{folder}/instances.json", "--answers", "{folder}/instances.json"), "question_id"),
-        (("pope", "--questions", "{folder}/scenes_pope_random.json"), "give --model"),
-        (("pope", "--questions", "{folder}/scenes_pope_random.json", "--model", "x", "--answers", "y"), "give --model"),
-        (("pope", "--questions", "{folder}/scenes_pope_random.json", "--answers", "{folder}/none"), "cannot be read"),
-        (("pope", "--questions", "{folder}/scenes_pope_random.json", "--limit", "0", "--answers", "x"), "--limit 0"),
+        (("pope", "--questions", "{folder}/pope_random.json"), "give --model"),
+        (("pope", "--questions", "{folder}/pope_random.json", "--model", "x", "--answers", "y"), "give --model"),
+        (("pope", "--questions", "{folder}/pope_random.json", "--answers", "{folder}/none"), "cannot be read"),
+        (("pope", "--questions", "{folder}/pope_random.json", "--limit", "0", "--answers", "x"), "--limit 0"),
         (("chair", "--instances", "{folder}/captions.json", "--answers", "x"), "no annotation file"),
         (("chair", "--instances", "{folder}/instances.json", "--answers", "x"), "--synonyms"),
-        (("mmhal", "--questions", "{folder}/scenes_pope_random.json", "--answers", "x"), "gt_answer"),
+        (("mmhal", "--questions", "{folder}/pope_random.json", "--answers", "x"), "gt_answer"),
         (("compare", "{folder}", "{folder}"), "holds no scores.json"),
     ],
 )

@@ -107,7 +107,7 @@ def answers(given: Folder, name: str) -> Words:
 
 
 def pope(given: Folder) -> Words:
-    return ("pope", "--questions", given / "benchmarks" / "scenes_pope_random.json")
+    return ("pope", "--questions", given / "benchmarks" / "pope_random.json")
 
 
 def chair(given: Folder) -> Words:
@@ -159,7 +159,7 @@ TABLE: dict[str, Row] = {
     ),
     "judge": Row(lambda given, out: ("judge", out, "--by", "api", *asked(given)), "", (), base="one"),
     "eval pope": evaluated(lambda given: (*pope(given), *answers(given, "pope"))),
-    "eval pope --model": evaluated(lambda given: (*pope(given), *FAKE, "--image-root", given / "benchmarks/pictures")),
+    "eval pope --model": evaluated(lambda given: (*pope(given), *FAKE, "--image-root", given / "benchmarks/images")),
     "eval chair": evaluated(lambda given: (*chair(given), *answers(given, "chair"))),
     "eval mmhal": evaluated(lambda given: ("mmhal", "--questions", given / "benchmarks/mmhal.json", *asked(given))),
     "eval llava-bench": evaluated(llava_bench),
@@ -240,11 +240,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
 
 def benchmarks(folder: Path) -> None:
     """Questions of every benchmark, and answers to them."""
-    folder.mkdir()
-    [questions, *_] = world.pope(folder, SCENES)
-    world.coco(folder, SCENES)
-    world.pictures(folder / "pictures", SCENES)
-    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    world.write(folder, SCENES)
+    rows = [json.loads(line) for line in (folder / "pope_random.json").read_text().splitlines()]
     said = [{"question_id": row["question_id"], "text": f"{row['label']}, it seems."} for row in rows]
     world.write_lines(folder / "pope-answers.jsonl", said)
     captions = json.loads((folder / "captions.json").read_text())["annotations"]

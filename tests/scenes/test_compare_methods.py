@@ -8,10 +8,11 @@ from pathlib import Path
 
 import compare_methods
 import pytest
-from prefgen.evaluate.scenes.world import TRAINING, Scene, sample_scene
-from scene_corrupt import read, serving
-from scene_judges import VERDICT_PROMPT, claims, verdict
+from scene_corrupt import sections_of, serving
+from scene_judges import VERDICT_PROMPT, claims, repair, verdict
 
+from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
+from prefgen.evaluate.scenes.truth import KINDS, Scene
 from prefgen.methods import prompts
 from prefgen.methods.prompts import Template
 from tests.cli.runs import called
@@ -21,31 +22,39 @@ FENCE = "0123456789abcdef"
 
 def asked(template: Template, **places: str) -> dict[str, str]:
     """The sections of a filled prompt."""
-    return dict(read("\n".join(turn.text for turn in template.fill(fence=FENCE, **places))))
+    return dict(sections_of("\n".join(turn.text for turn in template.fill(fence=FENCE, **places))))
 
 
-def test_claims_are_the_shapes_that_an_answer_names() -> None:
-    sections = asked(prompts.load("claims"), question="What is there?", answer="Two red stars at the top.\nA cone.")
-    assert sections["answer"] == "Two red stars at the top.\nA cone."
-    assert claims(sections).splitlines() == ["There is a star. | Is there a star in the image?"]
+def test_claims_are_the_things_that_an_answer_names() -> None:
+    sections = asked(prompts.load("claims"), question="What is there?", answer="Two red umbrellas.\nA cone.")
+    assert sections["answer"] == "Two red umbrellas.\nA cone."
+    assert claims(sections).splitlines() == ["There is an umbrella. | Is there an umbrella in the image?"]
     assert claims({"answer": "Nothing."}) == "none"
+
+
+def test_an_answer_is_repaired_by_the_reference() -> None:
+    reference = "There is a brown dog on the grass, and there are two white birds flying in the sky."
+    said = "A red dog is on the grass. An orange cat is beside the dog. Two birds are flying in the sky."
+    sections = {"reference answer": reference, "answer": said}
+    assert repair(sections) == "A brown dog is on the grass. Two birds are flying in the sky."
+    assert repair({**sections, "answer": "A cat."}) == "A cat."  # nothing would be left
 
 
 @pytest.mark.parametrize(
     ("first", "second", "better"),
     [
-        ("A red star.", "A red star. A blue ring.", "A"),  # invented
-        ("A red star.", "A red star and a green cross.", "B"),  # missed
-        ("A star. A cross. A ring.", "A star.", "tie"),  # one is invented, one is missed
-        ("A blue star and a cross.", "A red star and a cross.", "tie"),  # colours do not count
+        ("A red cup.", "A red cup. A blue bowl.", "A"),  # invented
+        ("A red cup.", "A red cup and a grey spoon.", "B"),  # missed
+        ("A cup. A spoon. A bowl.", "A cup.", "tie"),  # one is invented, one is missed
+        ("A blue cup and a spoon.", "A red cup and a spoon.", "tie"),  # colours do not count
     ],
 )
-def test_the_better_answer_has_fewer_shapes_invented_or_missed(
+def test_the_better_answer_has_fewer_things_invented_or_missed(
     first: str, second: str, better: str, tmp_path: Path
 ) -> None:
     (tmp_path / "verdict.txt").write_text(VERDICT_PROMPT)
     template = prompts.load("rank", tmp_path / "verdict.txt")
-    reference = "There is a red star at the top. A green cross is at the bottom."
+    reference = "There is a red cup on the table. A grey spoon is in the cup."
     sections = asked(template, question="?", reference=reference, first=first, second=second)
     assert json.loads(verdict(sections))["verdict"] == better
     with serving(replies=verdict) as url:
@@ -53,7 +62,7 @@ def test_the_better_answer_has_fewer_shapes_invented_or_missed(
 
 
 def two_things() -> tuple[int, Scene]:
-    """A scene with a shape whose partner is absent, and its index."""
+    """A scene with two things that the comparison asks about, and its index."""
     found = ((index, sample_scene(TRAINING, 70_001, index)) for index in range(100))
     return next((index, scene) for index, scene in found if len(scene.things) == 2)
 
@@ -61,14 +70,17 @@ def two_things() -> tuple[int, Scene]:
 def test_an_answer_is_false_if_anything_in_it_is() -> None:
     index, scene = two_things()
     thing = scene.things[0]
+    noun = thing.kind if thing.count == 1 else KINDS[thing.kind].plural
+    be = "is" if thing.count == 1 else "are"
     colour = next(each for each in ("red", "blue") if each != thing.colour)
-    absent = next(each for each in ("star", "heart", "ring", "cross") if each not in scene.shapes)
+    absent = next(each for each in ("bowl", "horse", "bus") if each not in scene.kinds)
     row = {"source_id": f"{index:012d}-yes", "prompt": [{"content": [{"text": f"Is there a {absent} in the image?"}]}]}
     for text, false in (
-        (f"There is a {thing.colour} {thing.shape}.", False),
-        (f"There is a {colour} {thing.shape}.", True),
+        (f"The {noun} {be} {thing.colour}.", False),
+        (f"The {noun} {be} {colour}.", True),
         (f"There is a {absent}.", True),
-        ("There are nine objects in the image.", True),
+        (f"There are nine {KINDS[thing.kind].plural} in the image.", True),
+        ("It is on the moon.", False),  # says nothing that can be read
         (f"No, there is no {absent} in the image.", False),
         ("Yes.", True),
     ):

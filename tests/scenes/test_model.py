@@ -2,23 +2,24 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import scenes
 import torch
 from anyres import build_anyres
-from prefgen.evaluate.scenes.text import SceneQuestion
 from safetensors import safe_open
 from scene_model import IMAGE_TOKENS, answer_labels, chat_text, messages, save
-from train_vision import pixel_values
+from tower import pixel_values
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from prefgen.evaluate.scenes.heldout import heldout
+from prefgen.evaluate.scenes.language import Turn
 from prefgen.evaluate.scenes.measure import evaluate, responder
 from prefgen.evaluate.scenes.render import photo
 
 FOLDER = Path(scenes.__file__).parent
 MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"
-TURNS = [SceneQuestion("caption", "What is it?", "A red star."), SceneQuestion("yes", "Is it red?", "Yes.")]
+TURNS = [Turn("brief", "What is it?", "A red ball."), Turn("yes", "Is it red?", "Yes.")]
 PREFIXES = (
     "vision_tower.vision_model.",
     "multi_modal_projector.linear_1.",
@@ -62,7 +63,7 @@ def test_saving_again_keeps_the_published_names(
 
 
 def test_chat_has_the_llava_layout_and_several_turns(processor: ProcessorMixin) -> None:
-    expected = "USER: <image>\nWhat is it? ASSISTANT: A red star.</s>USER: Is it red? ASSISTANT: Yes.</s>"
+    expected = "USER: <image>\nWhat is it? ASSISTANT: A red ball.</s>USER: Is it red? ASSISTANT: Yes.</s>"
     assert processor.apply_chat_template(messages(TURNS)) == expected
     assert chat_text(processor.tokenizer, TURNS, image_tokens=1) == expected
     asked = messages(TURNS)[:3]
@@ -74,19 +75,20 @@ def test_chat_has_the_llava_layout_and_several_turns(processor: ProcessorMixin) 
 def test_the_processor_expands_the_image_to_the_tokens_the_model_makes(processor: ProcessorMixin) -> None:
     picture = heldout(1)[0].picture()
     inputs = processor(images=picture, text="USER: <image>\nHi ASSISTANT:", return_tensors="pt")
-    assert (inputs["input_ids"] == processor.image_token_id).sum() == IMAGE_TOKENS == 64
-    assert torch.equal(inputs["pixel_values"], pixel_values([picture]))  # training takes the same pixels by a shortcut
+    assert (inputs["input_ids"] == processor.image_token_id).sum() == IMAGE_TOKENS == 144
+    pixels = np.asarray(picture)[None]
+    assert torch.equal(inputs["pixel_values"], pixel_values(pixels))  # training takes the same pixels by a shortcut
 
 
 def test_any_text_survives_the_tokenizer(processor: ProcessorMixin) -> None:
     tokenizer = processor.tokenizer
-    text = "Zwölf crosses?! 漢字 🙂"
+    text = "Zwölf boats?! 漢字 🙂"
     ids = tokenizer(text)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.unk_token_id not in ids
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
-    assert tokenizer.decode(tokenizer(" a star", add_special_tokens=False)["input_ids"]) == "a star"
-    assert len(tokenizer) <= 1000
+    assert tokenizer.decode(tokenizer(" a cup", add_special_tokens=False)["input_ids"]) == "a cup"
+    assert len(tokenizer) <= 1024
     assert tokenizer.padding_side == "left"
 
 
@@ -94,7 +96,7 @@ def test_labels_are_the_answers_with_their_end(processor: ProcessorMixin) -> Non
     tokenizer = processor.tokenizer
     input_ids = tokenizer([chat_text(tokenizer, TURNS)], return_tensors="pt")["input_ids"]
     labels = answer_labels(tokenizer, input_ids)
-    assert tokenizer.decode(labels[labels >= 0]) == "A red star.</s> Yes.</s>"
+    assert tokenizer.decode(labels[labels >= 0]) == "A red ball.</s> Yes.</s>"
 
 
 def test_the_model_sees_most_objects_and_knows_yes_from_no(model: PreTrainedModel, processor: ProcessorMixin) -> None:
@@ -104,7 +106,7 @@ def test_the_model_sees_most_objects_and_knows_yes_from_no(model: PreTrainedMode
     assert 1 <= figures["caption_sentences"].value <= 8  # it stops by itself
 
 
-@pytest.mark.parametrize(("scale", "image_tokens"), [(1, 64 + 64 + 8), (2, 64 + 256 + 16)])
+@pytest.mark.parametrize(("scale", "image_tokens"), [(1, 144 + 144 + 12), (2, 144 + 576 + 24)])
 def test_anyres_takes_an_overview_and_tiles(scale: int, image_tokens: int) -> None:
     model, processor = build_anyres(MODEL)
     picture = photo(heldout(1)[0].scene, scale=scale)

@@ -1,4 +1,4 @@
-"""The page and the contact sheet of examples/world."""
+"""The page of the world and its contact sheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefgen.evaluate.scenes.render import render
 from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
 from prefgen.evaluate.scenes.truth import IMAGE_SIZE
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "world"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "scenes"
 
 
 def test_the_sheet_in_the_documentation_shows_what_the_script_draws(tmp_path: Path) -> None:

@@ -1,18 +1,17 @@
-"""The training scripts of examples/world, on a few pictures."""
+"""The training scripts of the scenes, on a few pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import evaluate_world
+import anyres
 import numpy as np
 import pictures
 import pytest
 import torch
 from language_model import (
-    IMAGE_TOKENS,
     LanguageRecipe,
     conversations,
     features_of,
@@ -21,21 +20,18 @@ from language_model import (
     pack,
     patch_words,
     plain_chat,
-    processor_of,
     train_language,
     train_tokenizer,
 )
 from pictures import PATCH_SIZE, PATCHES, Pictures, load, patch_owners, pools
 from PIL import Image
-from scene_model import answer_labels, chat_text
-from tower import TowerRecipe, labels_of, mirrored, object_table, pixel_values, take, tower_config, train_tower
+from scene_model import IMAGE_TOKENS, answer_labels, chat_text, make_processor, save, vision_config
+from tower import Recipe, TowerRecipe, labels_of, mirrored, object_table, pixel_values, take, train_tower
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
-from prefgen.evaluate.scenes.claims import mentions
-from prefgen.evaluate.scenes.language import detail
 from prefgen.evaluate.scenes.render import photo
 from prefgen.evaluate.scenes.sample import sample_scene
-from prefgen.evaluate.scenes.truth import KINDS, Scene
+from prefgen.evaluate.scenes.truth import KINDS
 
 COUNT = 12
 
@@ -111,7 +107,7 @@ def test_a_conversation_packed_behind_a_picture_has_the_loss_that_it_has_alone(
     few: Pictures, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     torch.manual_seed(0)
-    tower = CLIPVisionModel(tower_config()).eval()
+    tower = CLIPVisionModel(vision_config()).eval()
     model = new_model(tower, tokenizer).eval()
     texts = [
         [plain_chat(turns) for turns in conversations(scene, np.random.default_rng(7), 1.0)][:4]
@@ -125,7 +121,7 @@ def test_a_conversation_packed_behind_a_picture_has_the_loss_that_it_has_alone(
         total, count = 0.0, 0
         for row, each in enumerate(texts):
             for text in each:
-                inputs = processor_of(tokenizer)(Image.fromarray(few.pixels[row]), text, return_tensors="pt")
+                inputs = make_processor(tokenizer)(Image.fromarray(few.pixels[row]), text, return_tensors="pt")
                 labels = answer_labels(tokenizer, inputs["input_ids"])
                 tokens = int((labels >= 0).sum())
                 total += float(model(**inputs, labels=labels).loss) * tokens
@@ -178,30 +174,36 @@ def test_both_stages_resume_to_the_same_weights(
     assert all(map(torch.equal, at_once, trained("parts")))
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_figures_of_perfect_and_of_wrong_replies(right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate_world, "FREQUENCY_SCENES", 100)
-    scenes = evaluate_world.heldout(6)
-    shown = {np.asarray(photo(scene)).tobytes(): scene for scene in scenes}
+def test_the_anyres_model_is_tuned_on_both_sizes_and_resumes(
+    few: Pictures, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    save(new_model(CLIPVisionModel(vision_config()), tokenizer), make_processor(tokenizer), tmp_path / "base")
+    recipe = Recipe(steps=2, batch_size=1, learning_rate=1e-3, other_rate=1e-3, warmup_steps=1)
+    widths: list[int] = []
+    drawn = anyres.anyres_inputs
 
-    def respond(images: Sequence[Image.Image], questions: Sequence[str], most: int) -> list[str]:
-        return [reply(shown[np.asarray(image).tobytes()], text) for image, text in zip(images, questions, strict=True)]
+    def inputs(processor: Any, given: Any, scale: int) -> dict[str, torch.Tensor]:
+        made = drawn(processor, given, scale)
+        widths.append(int(made["image_sizes"][0, 1]))
+        return made
 
-    def reply(scene: Scene, text: str) -> str:
-        named = mentions(text)
-        if not named:
-            return detail(scene, np.random.default_rng(0)) if right else "There is a unicorn, or so it seems."
-        thing = next((thing for thing in scene.things if thing.kind == named[0]), None)
-        if text.startswith("Is there"):
-            return "Yes." if (thing is not None) == right else "No."
-        assert thing is not None
-        told = {"What color": f"The {thing.kind} is {thing.colour}.", "What": f"The {thing.kind} is {thing.action}."}
-        count = f"There are {['no', 'one', 'two', 'three', 'four', 'five'][thing.count]} {KINDS[thing.kind].plural}."
-        return next((answer for start, answer in told.items() if text.startswith(start)), count) if right else "Maybe."
+    kept = anyres.save_checkpoint
 
-    found = evaluate_world.figures(respond, scenes)
-    assert found["chair"]["recall_coco"] == float(right)
-    assert found["chair"]["chair_i"] == (0.0 if right else None)
-    assert found["pope"]["accuracy"] == float(right)
-    assert [found["attributes"][f"{name}/accuracy"] for name in ("colour", "count", "action")] == [float(right)] * 3
-    assert found["claims"]["colour/false"] in ((0.0,) if right else (None,))
+    def killed(path: Path, step: int, parts: Any) -> None:
+        kept(path, step, parts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyres, "anyres_inputs", inputs)
+    whole, processor = anyres.build_anyres(tmp_path / "base")
+    anyres.fine_tune(whole, processor, recipe, 0, tmp_path / "whole.pt", every=1)
+    assert widths == [144, 288]
+    part, _ = anyres.build_anyres(tmp_path / "base")
+    monkeypatch.setattr(anyres, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        anyres.fine_tune(part, processor, recipe, 0, tmp_path / "part.pt", every=1)
+    monkeypatch.setattr(anyres, "save_checkpoint", kept)
+    again, _ = anyres.build_anyres(tmp_path / "base")
+    anyres.fine_tune(again, processor, recipe, 0, tmp_path / "part.pt", every=1)
+    assert all(map(torch.equal, whole.parameters(), again.parameters()))
+    assert not all(map(torch.equal, whole.parameters(), anyres.build_anyres(tmp_path / "base")[0].parameters()))
