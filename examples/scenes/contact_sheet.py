@@ -1,4 +1,4 @@
-"""A contact sheet of the world: the first scenes of a series, each with its caption.
+"""A contact sheet of the scenes: the first scenes of a series, each with its caption.
 
     python examples/scenes/contact_sheet.py --seed 5 --out examples/scenes/contact_sheet.webp
 

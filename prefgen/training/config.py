@@ -249,7 +249,7 @@ class Online:
         annotator_prompt: file with another prompt than ours, see `prefgen.methods.verdicts.Comparer`.
         reward: what rates sampled answers: the folder of a reward model, ``similarity`` to the reference answer,
             ``image-gain`` (both as of `prefgen.methods.rank`), ``judge`` (each answer against its siblings, by the
-            annotator) or ``scenes`` (shapes named rightly minus those invented, by the reference answer).
+            annotator) or ``scenes`` (things named rightly minus those invented, by the reference answer).
     """
 
     online: Maker = option(dataclasses.MISSING, help="Answers that the policy makes meanwhile", panel=_ONLINE)

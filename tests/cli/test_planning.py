@@ -67,4 +67,4 @@ def test_a_dry_run_tells_time_and_room_on_this_device(tmp_path: Path) -> None:
     )
     assert shown.returncode == 0, shown.stderr
     assert "measured just now" in shown.stderr
-    assert "64 image tokens encoded" in shown.stderr
+    assert "144 image tokens encoded" in shown.stderr

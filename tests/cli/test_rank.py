@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from prefgen.evaluate.scenes.metrics import shapes_in
+from prefgen.evaluate.scenes.claims import kinds_in
 from tests.cli.runs import called
 from tests.judge import MODEL, Judge, corrupted
 
@@ -82,7 +82,7 @@ def test_answers_are_ranked_by_claims_about_the_scenes(tmp_path: Path) -> None:
     def shapes(number: int, body: dict[str, Any]) -> str:
         told = re.search(r"--- \w+ answer\n(.*)\n--- \w+ end", str(body["messages"][-1]["content"]), re.DOTALL)
         assert told
-        named = sorted(shapes_in(told[1]))
+        named = sorted(kinds_in(told[1]))
         return "\n".join(f"There is a {shape}. | Is there a {shape} in the image?" for shape in named)
 
     with Judge(shapes) as judge:
@@ -94,7 +94,7 @@ def test_answers_are_ranked_by_claims_about_the_scenes(tmp_path: Path) -> None:
         rejected = {side: sum(not claim["holds"] for claim in claims[side]) for side in claims}
         assert meta["options"]["scores"] == [-rejected["chosen"], -rejected["rejected"]]
         assert rejected["chosen"] < rejected["rejected"]
-        assert len(claims["rejected"]) == len(shapes_in(row["rejected_response"]))
+        assert len(claims["rejected"]) == len(kinds_in(row["rejected_response"]))
     assert called("verify", tmp_path / "out").returncode == 0
 
 

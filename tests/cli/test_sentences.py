@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from prefgen.evaluate.scenes.metrics import shapes_in
+from prefgen.evaluate.scenes.claims import kinds_in
 from tests.cli.runs import called, write_input
 
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
@@ -26,9 +26,9 @@ def rows(out: Path) -> list[dict[str, Any]]:
 def truth() -> dict[str, set[str]]:
     listed = json.loads(INSTANCES.read_text())
     found: dict[str, set[str]] = {}
+    names = {category["id"]: category["name"] for category in listed["categories"]}
     for annotation in listed["annotations"]:
-        name = listed["categories"][annotation["category_id"]]["name"]
-        found.setdefault(f"{annotation['image_id']:012d}", set()).add(name)
+        found.setdefault(f"{annotation['image_id']:012d}", set()).add(names[annotation["category_id"]])
     return found
 
 
@@ -45,8 +45,8 @@ def test_a_true_and_an_invented_sentence_follow_the_same_beginning(tmp_path: Pat
         chosen, rejected = row["chosen_response"], row["rejected_response"]
         assert chosen[:at] == rejected[:at]
         assert row["spans"] == [{"start": at, "end": len(rejected)}]
-        assert shapes_in(chosen) <= truth()[row["source_id"]]
-        assert not shapes_in(rejected[at:]) <= truth()[row["source_id"]]
+        assert kinds_in(chosen) <= truth()[row["source_id"]]
+        assert not kinds_in(rejected[at:]) <= truth()[row["source_id"]]
 
 
 def test_detectors_can_check(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_model_that_works_is_measured(tmp_path: Path) -> None:
 
 def test_image_tokens_are_counted_at_the_size_that_was_asked_for() -> None:
     small, large = (
-        inspect.prompting(EngineConfig(str(SCENES / "model-anyres")), size, size).image_tokens for size in (64, 640)
+        inspect.prompting(EngineConfig(str(SCENES / "model-anyres")), size, size).image_tokens for size in (144, 640)
     )
     assert small < large
 
@@ -86,7 +86,7 @@ def test_a_prompt_that_outgrows_the_sliding_window_is_not_called_equal(tmp_path:
 
 def test_the_command_ends_with_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    works = called("doctor", SCENES / "model", "--image-size", "64x64", "--json", "-o", tmp_path)
+    works = called("doctor", SCENES / "model", "--image-size", "144x144", "--json", "-o", tmp_path)
     assert works.returncode == 0, works.stderr
     found = {finding["about"]: finding for finding in json.loads(works.stdout)}
     assert found["drop = mask"]["level"] == found["output"]["level"] == "ok"

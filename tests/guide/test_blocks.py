@@ -26,6 +26,7 @@ import pytest
 
 from prefgen import guide
 from prefgen.cli.commands import load
+from prefgen.evaluate.scenes.export import SPLITS
 from prefgen.view.server import Server
 from tests.cli.runs import called
 from tests.evaluate.benchmarks import world
@@ -42,7 +43,7 @@ MODELS = [
     *("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct"),
 ]
 PICTURES = ["coco/train2014", "coco/train2017", "coco/val2014"]
-POPE = [f"coco_pope_{kind}.json" for kind in world.KINDS]
+POPE = [f"coco_pope_{kind}.json" for kind in SPLITS]
 FILES = [
     *("llava_instruct_150k.json", "llava_instruct.json", "vlfeedback_80k.jsonl", "HuggingFaceM4/the_cauldron"),
     *("POVID_preference_data_for_VLLMs_version_1.json", "pope_images.txt", "pope_coco.jsonl", *POPE),
@@ -201,9 +202,10 @@ def write_world(files: Path) -> None:
     (files / "coco").mkdir()
     for name in ("images", "coco/train2017"):
         (files / name).symlink_to(SCENES / "images")
-    world.pictures(files / "coco" / "val2014", ROWS)
-    for path, name in zip(world.pope(files, ROWS), POPE, strict=True):
-        path.rename(files / name)
+    asked = world.write(files / "asked", ROWS)
+    (asked / "images").rename(files / "coco" / "val2014")
+    for split, name in zip(SPLITS, POPE, strict=True):
+        (asked / f"pope_{split}.json").rename(files / name)
     (files / "pope_images.txt").write_text("COCO_val2014_000000000042\n")
     write_lines(files / "pope_coco.jsonl", [{"image": "COCO_val2014_000000000042.jpg"}])
     chair = {1: ["dining table", "dog"], 2: ["tv"]}

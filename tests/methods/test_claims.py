@@ -219,7 +219,7 @@ def test_the_annotator_is_another_model_and_else_the_policy() -> None:
 
 def test_p_yes_is_that_of_the_stock_model() -> None:
     names = [row["image"] for row in json.loads((SCENES / "llava_instruct.json").read_bytes())[:3]]
-    asked = [f"Is there a {shape} in the image?" for shape in ("star", "ring", "triangle")]
+    asked = [f"Is there a {kind} in the image?" for kind in ("cup", "dog", "sofa")]
     engine = build.build(EngineConfig(str(SCENES / "model"), device="cpu"), (AnnotatorScore, Generate))[AnnotatorScore]
     processor = AutoProcessor.from_pretrained(SCENES / "model")
     model = AutoModelForImageTextToText.from_pretrained(SCENES / "model").eval()

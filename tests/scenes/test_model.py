@@ -76,7 +76,7 @@ def test_the_processor_expands_the_image_to_the_tokens_the_model_makes(processor
     picture = heldout(1)[0].picture()
     inputs = processor(images=picture, text="USER: <image>\nHi ASSISTANT:", return_tensors="pt")
     assert (inputs["input_ids"] == processor.image_token_id).sum() == IMAGE_TOKENS == 144
-    pixels = np.asarray(picture)[None]
+    pixels = np.array(picture)[None]
     assert torch.equal(inputs["pixel_values"], pixel_values(pixels))  # training takes the same pixels by a shortcut
 
 

@@ -26,7 +26,17 @@ from language_model import (
 from pictures import PATCH_SIZE, PATCHES, Pictures, load, patch_owners, pools
 from PIL import Image
 from scene_model import IMAGE_TOKENS, answer_labels, chat_text, make_processor, save, vision_config
-from tower import Recipe, TowerRecipe, labels_of, mirrored, object_table, pixel_values, take, train_tower
+from tower import (
+    Recipe,
+    TowerRecipe,
+    labels_of,
+    mirrored,
+    object_table,
+    pixel_values,
+    save_checkpoint,
+    take,
+    train_tower,
+)
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
 from prefgen.evaluate.scenes.render import photo
@@ -188,10 +198,8 @@ def test_the_anyres_model_is_tuned_on_both_sizes_and_resumes(
         widths.append(int(made["image_sizes"][0, 1]))
         return made
 
-    kept = anyres.save_checkpoint
-
     def killed(path: Path, step: int, parts: Any) -> None:
-        kept(path, step, parts)
+        save_checkpoint(path, step, parts)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(anyres, "anyres_inputs", inputs)
@@ -202,7 +210,7 @@ def test_the_anyres_model_is_tuned_on_both_sizes_and_resumes(
     monkeypatch.setattr(anyres, "save_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         anyres.fine_tune(part, processor, recipe, 0, tmp_path / "part.pt", every=1)
-    monkeypatch.setattr(anyres, "save_checkpoint", kept)
+    monkeypatch.setattr(anyres, "save_checkpoint", save_checkpoint)
     again, _ = anyres.build_anyres(tmp_path / "base")
     anyres.fine_tune(again, processor, recipe, 0, tmp_path / "part.pt", every=1)
     assert all(map(torch.equal, whole.parameters(), again.parameters()))
