@@ -270,7 +270,7 @@ class _StoredTurn:
 
 
 class _Shared:
-    """Values that many rows of a table have in common, each converted once.
+    """Values that rows of a table share, each converted once.
 
     The answers of a conversation share its turns and pictures, and all rows the method's options. Turns and pictures
     are compared by identity: the pairs hold them as long as the table is made.
