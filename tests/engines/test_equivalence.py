@@ -12,7 +12,7 @@ import torch
 
 from prefgen.engines.base import Attention, EngineConfig, Positions
 from prefgen.engines.hf import batch as running
-from prefgen.engines.hf import decoding, loading, pictures, vision
+from prefgen.engines.hf import decoding, features, loading, vision
 from prefgen.engines.hf import engine as transformers_
 from prefgen.engines.hf.batch import RunningBatch
 from prefgen.engines.hf.engine import TransformersEngine
@@ -250,22 +250,22 @@ def test_an_image_is_encoded_once_for_all_masks_and_for_each_draw_of_noise(noise
     engine = TransformersEngine(loaded, EngineConfig("tiny", batch_size=2))
     for wanted in again(noise):
         assert answered(engine, wanted) == answers(loaded, wanted, "mask", "compact")
-    assert engine._pictures.encoded == encoded
-    assert not engine._pictures._restricted
+    assert engine._features.encoded == encoded
+    assert not engine._features._restricted
     engine.forget()
     assert answered(engine, again(noise)[0]) == answers(loaded, again(noise)[0], "mask", "compact")
-    assert engine._pictures.encoded == encoded + 2
+    assert engine._features.encoded == encoded + 2
 
 
 def test_kept_features_stay_within_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny.llava()
-    (features,) = vision.encode(loaded, [rows(loaded, again(0)[0][:1])[0].pixels])
-    monkeypatch.setattr(pictures, "_KEPT_BYTES", features.numel() * features.element_size())  # one of two images
+    (own,) = vision.encode(loaded, [rows(loaded, again(0)[0][:1])[0].pixels])
+    monkeypatch.setattr(features, "_KEPT_BYTES", own.numel() * own.element_size())  # one of two images
     engine = TransformersEngine(loaded, EngineConfig("tiny"))
     for wanted in again(0):
         assert answered(engine, wanted) == answers(loaded, wanted, "mask", "compact")
-        assert len(engine._pictures._kept) == 1
-    assert 2 < engine._pictures.encoded <= 8
+        assert len(engine._features._kept) == 1
+    assert 2 < engine._features.encoded <= 8
 
 
 def test_requests_whose_images_are_encoded_go_first() -> None:

@@ -26,8 +26,8 @@ from prefgen.engines.hf import contrast, masked_generate, plain, scoring, vision
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.batch import RunningBatch
 from prefgen.engines.hf.decoding import BatchRow
+from prefgen.engines.hf.features import ImageFeatures
 from prefgen.engines.hf.loading import LoadedModel, token_budget
-from prefgen.engines.hf.pictures import Pictures
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.engines.hf.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError, UsageError
@@ -77,7 +77,7 @@ class TransformersEngine:
             config.batch_tokens or token_budget(loaded),
             preserve=config.positions == "preserve",
         )
-        self._pictures = Pictures(loaded, config)
+        self._features = ImageFeatures(loaded, config)
         self._queue: deque[tuple[int, Generate]] = deque()
         self._again: deque[tuple[int, Generate]] = deque()  # requests whose images are encoded, which go first
         self._scores: dict[int, Score] = {}
@@ -93,8 +93,8 @@ class TransformersEngine:
             request = scoring.as_prefix(request)
         if not isinstance(request, Generate):
             raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
-        (self._again if self._pictures.has(request) else self._queue).append((ticket, request))
-        self._pictures.want(request)
+        (self._again if self._features.has(request) else self._queue).append((ticket, request))
+        self._features.want(request)
 
     @property
     def _queued(self) -> int:
@@ -137,7 +137,7 @@ class TransformersEngine:
         """
         count = min(self._queued, self._running.places)
         pool = [(self._again or self._queue).popleft() for _ in range(count)]
-        self._pictures.encode(request for _, request in pool)
+        self._features.encode(request for _, request in pool)
         rows = []
         for ticket, request in pool:
             try:
@@ -162,7 +162,7 @@ class TransformersEngine:
         The prefix goes in without trailing spaces: a model writes the space together with the word behind it.
         """
         prefix = request.prefix.rstrip(" ")
-        own = self._pictures.under(request)
+        own = self._features.under(request)
         ids = self._prompts.encode(self.header(request.prompt), prefix, own.pixels.expansions)
         return BatchRow(
             ticket,
@@ -310,8 +310,8 @@ class TransformersEngine:
 
     def release(self, request: Generate) -> None:
         """Free what an answered request saw of its images, unless others see the same."""
-        self._pictures.release(request)
+        self._features.release(request)
 
     def forget(self) -> None:
         """Free what is kept for further requests about the same images."""
-        self._pictures.forget()
+        self._features.forget()

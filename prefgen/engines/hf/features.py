@@ -37,7 +37,7 @@ class Restricted:
     visible: npt.NDArray[np.bool_]
 
 
-class Pictures:
+class ImageFeatures:
     """Prepares and encodes the images of requests, once for all views that differ in their masks alone.
 
     A method asks about a sample again with a fresh mask over the same images. Their features are kept for that, the
