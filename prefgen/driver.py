@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
-from prefgen.engines.base import Engines, Remote
+from prefgen.engines.base import Engines, Remembering, Remote
 from prefgen.errors import RowError
 from prefgen.records import Dropped, Sample
 from prefgen.requests import Reply, Request
@@ -48,6 +48,9 @@ def drive(
     Raises:
         RuntimeError: if an engine leaves a request unanswered.
     """
+    for engine in engines.values():
+        if isinstance(engine, Remembering):
+            engine.forget()
     tickets: dict[int, tuple[_Waiting[T], int]] = {}
     next_ticket = 0
     ready = [_Waiting(index, sample, method(sample)) for index, sample in enumerate(samples)]

@@ -7,7 +7,7 @@ section 3.4.1 and appendix E.1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from prefgen import seeds
@@ -48,6 +48,13 @@ class View:
     def masks(self) -> bool:
         """True if any image token can be hidden."""
         return self.keep_tokens is not None or self.rho > 0.0
+
+    @property
+    def unmasked(self) -> View:
+        """The view that shows all image tokens of the same images, with the same noise."""
+        if not self.noise_steps:
+            return View()
+        return replace(self, rho=0.0, keep_tokens=None, mask_seed=0)
 
     def mask(self, k: int) -> npt.NDArray[np.bool_]:
         """Eq. 6: ``m_i = 1 if rho_i >= rho_th else 0``, with ``rho_i ~ U(0, 1)``.

@@ -233,8 +233,9 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
             longest[row.group] = row
     leaders = sorted(longest.values(), key=lambda row: row.length)
     pixels = [row.pixels for row in leaders]
+    alike = vision.batches(loaded, pixels)
     encoding = min(
-        _timed(loaded, lambda: [vision.encode(loaded, pixels[at : at + 32]) for at in range(0, len(pixels), 32)])
+        _timed(loaded, lambda: [vision.encode(loaded, [pixels[at] for at in batch]) for batch in alike])
         for _ in range(2)
     )
     size = max(1, loading.token_budget(loaded) // leaders[-1].length)

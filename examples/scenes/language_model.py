@@ -46,10 +46,10 @@ class LanguageRecipe(Recipe):
         second_caption: Probability of a second caption of a picture.
     """
 
-    steps: int = 5000
+    steps: int = 2800
     batch_size: int = 8
-    learning_rate: float = 4e-3
-    other_rate: float = 1.5e-3
+    learning_rate: float = 1e-2
+    other_rate: float = 2.5e-3
     tokens: int = 448
     second_caption: float = 0.4
 
@@ -180,7 +180,8 @@ def loss_of(
     start = packed.image_start
     image = model.model.multi_modal_projector(features)
     inputs = torch.cat([embedded[:, :start], image.to(embedded), embedded[:, start + IMAGE_TOKENS :]], dim=1)
-    hidden = (decoder or model.model.language_model)(
+    decoder = model.model.language_model if decoder is None else decoder
+    hidden = decoder(
         inputs_embeds=inputs, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
     ).last_hidden_state
     labelled = packed.labels[:, 1:] >= 0

@@ -44,6 +44,14 @@ class Remote(Engine, Protocol):
         """Send no more requests; replies to those in flight may still arrive."""
 
 
+@runtime_checkable
+class Remembering(Engine, Protocol):
+    """An engine that keeps results for later requests of the same samples."""
+
+    def forget(self) -> None:
+        """Free them: the samples are done, or the model changes. A shard's bytes must not depend on those before it."""
+
+
 Engines = Mapping[type[Request], Engine]
 NO_SIMILARITY = "none"  # as a similarity model
 

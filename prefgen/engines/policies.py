@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefgen.engines.base import Engine
+from prefgen.engines.base import Engine, Remembering
 from prefgen.errors import RowError
 from prefgen.requests import Generate, Reply, Request
 
@@ -24,3 +24,9 @@ class Panel:
     def collect(self) -> list[tuple[int, Reply | RowError]]:
         """Collect the replies of every policy."""
         return [reply for policy in self._policies for reply in policy.collect()]
+
+    def forget(self) -> None:
+        """Free what the policies keep for later requests."""
+        for policy in self._policies:
+            if isinstance(policy, Remembering):
+                policy.forget()

@@ -42,6 +42,7 @@ ROW_GROUP_BYTES = 64 << 20  # the viewer refuses to read much larger ones
 
 _MEDIA_TAG = re.compile("<(image|video|audio)>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(sort_keys=True)
 _IMAGES, _REJECTED_IMAGES = "images", "rejected_images"
 _IMAGE_BYTES = tuple(f"{name}.list.element.bytes" for name in (_IMAGES, _REJECTED_IMAGES))
 # Chunk borders that follow the content let the Hub store a picture once over all versions of a dataset.
@@ -198,7 +199,8 @@ def to_table(pairs: Sequence[Pair], provenance: Provenance) -> pa.Table:
     Raises:
         ValueError: if a pair's pictures were never loaded, or do not fill the image slots of its prompt.
     """
-    return pa.Table.from_pylist([_row(pair, provenance) for pair in pairs], schema=SCHEMA)
+    shared = _Shared(provenance)
+    return pa.Table.from_pylist([_row(pair, provenance, shared) for pair in pairs], schema=SCHEMA)
 
 
 def encode(table: pa.Table) -> pa.Buffer:
@@ -250,36 +252,91 @@ def _row_groups(table: pa.Table) -> Iterator[tuple[int, int]]:
         yield start, table.num_rows
 
 
-def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _StoredTurn:
+    """A turn as its columns hold it.
+
+    Attributes:
+        text: with image slots as tags.
+        message: in TRL's form; parts have only these two keys, and image parts no text.
+        tagged: whether its text holds a media tag.
+    """
+
+    role: str
+    text: str
+    message: dict[str, Any]
+    images: int
+    tagged: bool
+
+
+class _Shared:
+    """Values that rows of a table share, each converted once.
+
+    The answers of a conversation share its turns and pictures, and all rows the method's options. Turns and pictures
+    are compared by identity: the pairs hold them as long as the table is made.
+    """
+
+    def __init__(self, provenance: Provenance) -> None:
+        self.versions = _json(dict(provenance.versions))
+        self.columns = {name: getattr(provenance, name) for name in _PROVENANCE_COLUMNS}
+        self._turns: dict[int, _StoredTurn] = {}
+        self._images: dict[int, str] = {}
+        self._options: dict[str, str] = {}
+
+    def turn(self, turn: Turn) -> _StoredTurn:
+        """A turn of a prompt."""
+        if (found := self._turns.get(id(turn))) is None:
+            tagged = _MEDIA_TAG.search(turn.text) is not None
+            message = {"role": turn.role, "content": _content(turn)}
+            found = _StoredTurn(turn.role, _tagged_text(turn), message, turn.image_count, tagged)
+            self._turns[id(turn)] = found
+        return found
+
+    def options(self, params: Mapping[str, Any]) -> str:
+        """The JSON of a method's options."""
+        key = repr(params)  # not their values, of which 1, 1.0 and True are equal
+        if key not in self._options:
+            self._options[key] = _json(params)
+        return self._options[key]
+
+    def described(self, images: Sequence[Image]) -> str:
+        """The JSON list of digests and sizes of pictures."""
+        for image in images:
+            if id(image) not in self._images:
+                self._images[id(image)] = _json(_described(image))
+        return f"[{', '.join(self._images[id(image)] for image in images)}]"
+
+
+def _row(pair: Pair, provenance: Provenance, shared: _Shared) -> dict[str, Any]:
     sample = pair.sample
+    turns = [shared.turn(turn) for turn in sample.prompt]
     images = [image for image in sample.images if isinstance(image, Image)]
-    if not len(images) == len(sample.images) == sum(turn.image_count for turn in sample.prompt):
+    if not len(images) == len(sample.images) == sum(turn.images for turn in turns):
         raise ValueError(f"pair {sample.id}: {len(images)} loaded images do not fill the prompt's image slots")
     rejected = [image for image in pair.rejected_images if isinstance(image, Image)]
     if pair.rejected_images and not len(rejected) == len(pair.rejected_images) == len(images):
         raise ValueError(f"pair {sample.id}: {len(rejected)} loaded rejected images for {len(images)} images")
-    texts = [pair.chosen, pair.rejected, *(turn.text for turn in sample.prompt)]
-    tagged = any(_MEDIA_TAG.search(text) for text in texts)
+    tagged = any(_MEDIA_TAG.search(text) for text in (pair.chosen, pair.rejected)) or any(t.tagged for t in turns)
     preferred, author = pair.authors
     wrote, revision = provenance.policies[author]
     record = pair.record
     if provenance.also and preferred is not None:
         record = {**record, "chosen_model": provenance.policies[preferred][0]}
     found_by = [f"image-{image.how}" for image in images if image.how]
-    meta = {
-        "options": pair.params,
-        "record": record,
-        "versions": dict(provenance.versions),
-        _IMAGES: _described(images),
-        _REJECTED_IMAGES: _described(rejected),
-        "source": sample.meta,
-        **({"joined": pair.joined} if pair.joined else {}),
+    meta = {  # in alphabetical order, as all keys of the JSON are
+        _IMAGES: shared.described(images),
+        **({"joined": _json(pair.joined)} if pair.joined else {}),
+        "options": shared.options(pair.params),
+        "record": _json(record),
+        _REJECTED_IMAGES: shared.described(rejected),
+        "source": _json(sample.meta),
+        "versions": shared.versions,
     }
     return {
         "id": sample.row_id,
         _IMAGES: _encoded(images),
         _REJECTED_IMAGES: _encoded(rejected) if rejected else None,
-        **_conversation_columns(sample.prompt, storable(pair.chosen), storable(pair.rejected)),
+        **_conversation_columns(turns, storable(pair.chosen), storable(pair.rejected)),
         "method": pair.method,
         "variant": pair.variant,
         "iteration": pair.iteration,
@@ -299,26 +356,25 @@ def _row(pair: Pair, provenance: Provenance) -> dict[str, Any]:
         "source_id": storable(sample.source_id),
         "licence": storable(sample.licence),
         "turn": sample.turn,
-        **{name: getattr(provenance, name) for name in _PROVENANCE_COLUMNS},
+        **shared.columns,
         "model": wrote,
         "model_revision": revision,
         "prefgen_version": prefgen.__version__,
-        "meta": json.dumps(_json_value(meta), sort_keys=True),
+        "meta": "{" + ", ".join(f'"{name}": {value}' for name, value in meta.items()) + "}",
     }
 
 
-def _conversation_columns(prompt: tuple[Turn, ...], chosen: str, rejected: str) -> dict[str, Any]:
+def _conversation_columns(prompt: Sequence[_StoredTurn], chosen: str, rejected: str) -> dict[str, Any]:
     """The conversation in the forms of TRL, ms-swift and LLaMA-Factory."""
-    earlier = [(turn.role, _tagged_text(turn)) for turn in prompt]
-    said = [text for role, text in earlier if role != "system"]
-    system = "".join(f"{text}\n\n" for role, text in earlier if role == "system")
+    said = [turn.text for turn in prompt if turn.role != "system"]
+    system = "".join(f"{turn.text}\n\n" for turn in prompt if turn.role == "system")
     said[0] = system + said[0]  # LLaMA-Factory's columns have no place for it that ms-swift would not read as well
     return {
-        "prompt": [{"role": turn.role, "content": _content(turn)} for turn in prompt],
+        "prompt": [turn.message for turn in prompt],
         "chosen": [_assistant(chosen)],
         "rejected": [_assistant(rejected)],
         "conversations": [
-            *({"role": role, "content": text} for role, text in earlier),
+            *({"role": turn.role, "content": turn.text} for turn in prompt),
             {"role": "assistant", "content": chosen},
         ],
         "rejected_response": rejected,
@@ -344,7 +400,6 @@ def _parts(turn: Turn) -> Iterator[str | Slot]:
 
 
 def _content(turn: Turn) -> list[dict[str, str | None]]:
-    """A turn in TRL's form; parts have only these two keys, and image parts no text."""
     return [
         {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "text": None}
         for part in _parts(turn)
@@ -381,23 +436,24 @@ def _encoded(images: Sequence[Image]) -> list[dict[str, Any]]:
     return [{"bytes": image.data, "path": _base_name(image)} for image in images]
 
 
-def _described(images: Sequence[Image]) -> list[dict[str, Any]]:
-    return [
-        {
-            "sha256": image.sha256,
-            "width": image.width,
-            "height": image.height,
-            **({"path": storable(image.path)} if image.path else {}),
-            **({"found_by": image.how} if image.how else {}),
-            **({"original_sha256": image.original} if image.original else {}),
-        }
-        for image in images
-    ]
+def _described(image: Image) -> dict[str, Any]:
+    return {
+        "sha256": image.sha256,
+        "width": image.width,
+        "height": image.height,
+        **({"path": storable(image.path)} if image.path else {}),
+        **({"found_by": image.how} if image.how else {}),
+        **({"original_sha256": image.original} if image.original else {}),
+    }
 
 
 def _base_name(image: Image) -> str:
     """The file's name without its folder, which tells more of a machine than of the data."""
     return storable(image.path.replace("\\", "/").rsplit("/", 1)[-1]) or image.sha256[:16]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return _ENCODER.encode(_json_value(value)) if value else "{}"  # most records and sources are empty
 
 
 def _json_value(value: object) -> object:

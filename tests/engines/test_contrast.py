@@ -146,7 +146,7 @@ def test_contrasted_rows_share_an_engine_with_others() -> None:
     texts_ = [reply.text for _, reply in sorted(got.items()) if isinstance(reply, Completion)]
     assert texts_[::2] == texts(loaded, requests)
     assert texts_[1::2] == [reply.text for reply in answers(loaded, others, "drop", "compact")]
-    assert not engine._restricted  # nothing is kept of what is answered
+    assert not engine._features._restricted  # nothing is kept of what is answered
 
 
 def test_rows_start_again_in_smaller_batches_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from prefgen.engines.base import Attention, EngineConfig, Positions
 from prefgen.engines.hf import batch as running
-from prefgen.engines.hf import decoding, loading, vision
+from prefgen.engines.hf import decoding, features, loading, vision
 from prefgen.engines.hf import engine as transformers_
 from prefgen.engines.hf.batch import RunningBatch
 from prefgen.engines.hf.engine import TransformersEngine
@@ -212,24 +212,70 @@ def processor_ids(loaded: LoadedModel, images: tuple[Image, ...]) -> list[int]:
     return list(inputs["input_ids"][0])
 
 
-def test_an_image_is_encoded_once_per_sample_and_draw() -> None:
-    loaded = tiny.llava()
-    engine = TransformersEngine(loaded, EngineConfig("tiny", batch_size=2))
-    images, other = (tiny.picture(1),), (tiny.picture(2),)
+def again(noise: int) -> list[list[Generate]]:
+    """What the iterations of a method ask about two samples: fresh masks and fresh noise over the same images."""
     prompt = (Turn("user", (Slot.IMAGE, "What?")),)
-    ticket = 0
-    for view in (View(rho=0.5, mask_seed=1), View(rho=0.5, mask_seed=2)):
-        for which in (images, other):
-            for k in range(3):
-                engine.submit(
-                    ticket, Generate(prompt, which, view, "There is", 0, "end", "en", Sampling(0.0, 1.0, 4), k)
-                )
-                ticket += 1
-    replies = []
+    return [
+        [
+            Generate(
+                prompt,
+                (tiny.picture(which),),
+                View(rho=0.5, mask_seed=i, noise_steps=noise, noise_seed=i),
+                "There is",
+                0,
+                "end",
+                "en",
+                Sampling(0.0, 1.0, 4),
+                k,
+            )
+            for which in (1, 2)
+            for k in range(3)
+        ]
+        for i in range(4)
+    ]
+
+
+def answered(engine: TransformersEngine, wanted: list[Generate]) -> list[Completion]:
+    for ticket, request in enumerate(wanted):
+        engine.submit(ticket, request)
+    replies: dict[int, object] = {}
     while got := engine.collect():
-        replies += got
-    assert len(replies) == 12
-    assert engine.images_encoded == 4
+        replies.update(got)
+    return [reply for _, reply in sorted(replies.items()) if isinstance(reply, Completion)]
+
+
+@pytest.mark.parametrize(("noise", "encoded"), [(0, 2), (500, 8)])
+def test_an_image_is_encoded_once_for_all_masks_and_for_each_draw_of_noise(noise: int, encoded: int) -> None:
+    loaded = tiny.llava_next()
+    engine = TransformersEngine(loaded, EngineConfig("tiny", batch_size=2))
+    for wanted in again(noise):
+        assert answered(engine, wanted) == answers(loaded, wanted, "mask", "compact")
+    assert engine._features.encoded == encoded
+    assert not engine._features._restricted
+    engine.forget()
+    assert answered(engine, again(noise)[0]) == answers(loaded, again(noise)[0], "mask", "compact")
+    assert engine._features.encoded == encoded + 2
+
+
+def test_kept_features_stay_within_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny.llava()
+    (own,) = vision.encode(loaded, [rows(loaded, again(0)[0][:1])[0].pixels])
+    monkeypatch.setattr(features, "_KEPT_BYTES", own.numel() * own.element_size())  # one of two images
+    engine = TransformersEngine(loaded, EngineConfig("tiny"))
+    for wanted in again(0):
+        assert answered(engine, wanted) == answers(loaded, wanted, "mask", "compact")
+        assert len(engine._features._kept) == 1
+    assert 2 < engine._features.encoded <= 8
+
+
+def test_requests_whose_images_are_encoded_go_first() -> None:
+    engine = TransformersEngine(tiny.llava(), EngineConfig("tiny", batch_size=3))
+    first, *_ = again(0)
+    answered(engine, first[:3])  # about the first picture
+    for ticket, request in enumerate([*first[3:], *again(0)[1][:3]]):
+        engine.submit(ticket, request)
+    assert [row.ticket for row in engine.prepare()] == [3, 4, 5]
+    assert [row.ticket for row in engine.prepare()] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("when", ["admit", "step"])

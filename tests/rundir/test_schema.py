@@ -222,6 +222,30 @@ def test_source_columns_that_json_cannot_hold_do_not_stop_a_run() -> None:
     }
 
 
+def test_meta_is_json_with_sorted_keys_and_of_each_row_its_own() -> None:
+    """Options that compare equal, and turns and pictures that rows share, are each stored as they are."""
+    asked, shown = ask(), picture(3)
+    pairs = [
+        pair(
+            number,
+            sample=sample(number, prompt=(asked,), images=(shown,), meta={"b": number, "a": "ä\ud800"}),
+            rejected_images=(picture(number),),
+            params={"z": {"y": [option]}, "x": option},
+            record={"r": option, "k": "ü"},
+            joined={"size": 3, "group": "g"},
+        )
+        for number, option in enumerate((1, True, 1.0))
+    ]
+    rows = schema.to_table(pairs, PROVENANCE).to_pylist()
+    metas = [json.loads(found["meta"]) for found in rows]
+    assert [found["meta"] for found in rows] == [json.dumps(meta, sort_keys=True) for meta in metas]
+    assert [repr(meta["options"]["x"]) for meta in metas] == ["1", "True", "1.0"]
+    assert [meta["source"]["b"] for meta in metas] == [0, 1, 2]
+    assert [meta["rejected_images"][0]["sha256"] for meta in metas] == [picture(number).sha256 for number in range(3)]
+    assert {meta["images"][0]["sha256"] for meta in metas} == {shown.sha256}
+    assert metas[0]["joined"] == {"size": 3, "group": "g"}
+
+
 def test_pictures_that_were_never_loaded_are_a_bug() -> None:
     with pytest.raises(ValueError, match="0 loaded images"):
         schema.to_table([pair(sample=sample(images=(ImageRef(path="cat.png"),)))], PROVENANCE)

@@ -16,11 +16,9 @@ under ``drop``.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from prefgen.engines.base import EngineConfig
@@ -28,36 +26,16 @@ from prefgen.engines.hf import contrast, masked_generate, plain, scoring, vision
 from prefgen.engines.hf.architectures import Family
 from prefgen.engines.hf.batch import RunningBatch
 from prefgen.engines.hf.decoding import BatchRow
+from prefgen.engines.hf.features import ImageFeatures
 from prefgen.engines.hf.loading import LoadedModel, token_budget
-from prefgen.engines.hf.preprocessing import Preprocessing, default_workers
 from prefgen.engines.hf.prompts import Header, Prompts
 from prefgen.engines.hf.sampling import Continuation, Vocabulary
 from prefgen.errors import RowError, UsageError
-from prefgen.records import Image, Turn
+from prefgen.records import Turn
 from prefgen.requests import Contrast, Generate, Reply, Request, Score
-from prefgen.visibility import View
 
 _WORTH = 3  # new rows enter once they are a quarter of the batch: reading a few takes as long as reading many
-_PROMPTS_PER_BATCH = 32  # so many prompts' images go through the vision encoder at a time
 _log = logging.getLogger(__name__)
-
-Key = tuple[tuple[Image, ...], View]  # the images of a prompt, and what may be seen of them
-
-
-@dataclass
-class Restricted:
-    """The images of a prompt under one view, and the requests that share them.
-
-    Attributes:
-        pixels: what the vision encoder receives.
-        features: its projected output, (visible image tokens, hidden); None without images, and where stock `generate`
-            encodes.
-        visible: bool (image tokens of all images,), eq. 6.
-    """
-
-    pixels: vision.Pixels
-    features: torch.Tensor | None
-    visible: npt.NDArray[np.bool_]
 
 
 def refuse_mask(family: Family, config: EngineConfig) -> None:
@@ -77,7 +55,6 @@ class TransformersEngine:
     """Answers `Generate`, `Contrast` and `Score` requests.
 
     Attributes:
-        images_encoded: images that went through the vision encoder so far.
         refused: requests that have been prepared and cannot be answered; whoever prepares empties it.
     """
 
@@ -85,7 +62,6 @@ class TransformersEngine:
         if loaded.device.type == "cuda":  # cuDNN plans anew for every length, which takes longer than the attention
             torch.backends.cuda.enable_cudnn_sdp(False)
         refuse_mask(loaded.family, config)
-        self.images_encoded = 0
         self.refused: list[tuple[int, Reply | RowError]] = []
         self._loaded = loaded
         self._config = config
@@ -101,16 +77,13 @@ class TransformersEngine:
             config.batch_tokens or token_budget(loaded),
             preserve=config.positions == "preserve",
         )
-        workers = default_workers(loaded.device) if config.image_workers is None else config.image_workers
-        self._pictures = Preprocessing(loaded.processor, workers, loaded.dtype)
+        self._features = ImageFeatures(loaded, config)
         self._queue: deque[tuple[int, Generate]] = deque()
+        self._again: deque[tuple[int, Generate]] = deque()  # requests whose images are encoded, which go first
         self._scores: dict[int, Score] = {}
         self._waiting: deque[list[BatchRow]] = deque()
         self._unanswered: list[BatchRow] = []
         self._replies: list[tuple[int, Reply | RowError]] = []
-        self._outstanding: Counter[Key] = Counter()
-        self._restricted: dict[Key, Restricted] = {}
-        self._spoilt: dict[Key, RowError] = {}  # images that the processor refuses, likewise
         self._headers: dict[tuple[Turn, ...], Header] = {}
 
     def submit(self, ticket: int, request: Request) -> None:
@@ -120,23 +93,24 @@ class TransformersEngine:
             request = scoring.as_prefix(request)
         if not isinstance(request, Generate):
             raise TypeError(f"this engine answers Generate and Score requests, not {type(request).__name__}")
-        self._queue.append((ticket, request))
-        for key in _keys(request):
-            self._outstanding[key] += 1
-            if self._outstanding[key] == 1:
-                self._pictures.want(key)
+        (self._again if self._features.has(request) else self._queue).append((ticket, request))
+        self._features.want(request)
+
+    @property
+    def _queued(self) -> int:
+        return len(self._again) + len(self._queue)
 
     def collect(self) -> list[tuple[int, Reply | RowError]]:
         """Generate until enough rows are finished to make the next requests of their samples worth asking for."""
         self._replies = []
-        while self._queue or self._waiting or self._running.active:
+        while self._queued or self._waiting or self._running.active:
             if (_WORTH + 1) * len(self._running.active) <= _WORTH * self._running.places:
                 if not self._waiting:
                     self._waiting = self._grouped(self.prepare())
                     self._replies += self.refused
                     self.refused = []
                 self._fill()
-                if not self._waiting and not self._queue and 4 * len(self._replies) > len(self._running.active):
+                if not self._waiting and not self._queued and 4 * len(self._replies) > len(self._running.active):
                     break
             elif len(self._replies) >= self._running.places:
                 break
@@ -158,16 +132,15 @@ class TransformersEngine:
     def prepare(self) -> list[BatchRow]:
         """Take the oldest requests from the queue, encode their images and tokenize their prompts.
 
-        Those that the chat template refuses go to `refused`.
+        Those whose images are encoded go first, while these are kept; the oldest of the others follow. Those that the
+        chat template refuses go to `refused`.
         """
-        pool = [self._queue.popleft() for _ in range(min(len(self._queue), self._running.places))]
-        self._encode([request for _, request in pool])
+        count = min(self._queued, self._running.places)
+        pool = [(self._again or self._queue).popleft() for _ in range(count)]
+        self._features.encode(request for _, request in pool)
         rows = []
         for ticket, request in pool:
             try:
-                for key in _keys(request):
-                    if key in self._spoilt:
-                        raise self._spoilt[key]
                 rows.append(self._row(ticket, request))
             except RowError as error:
                 self.refused.append((ticket, error))
@@ -183,38 +156,13 @@ class TransformersEngine:
             self._headers[prompt] = self._prompts.header(prompt)
         return self._headers[prompt]
 
-    def _encode(self, requests: list[Generate]) -> None:
-        """Preprocess every new (images, view), and run the vision encoder unless stock `generate` will."""
-        wanted = dict.fromkeys(key for request in requests for key in _keys(request))
-        missing = [key for key in wanted if key not in self._restricted and key not in self._spoilt]
-        pixels = []
-        for key in missing:
-            try:
-                pixels.append(self._pictures.take(key))
-            except RowError as error:
-                self._spoilt[key] = error
-        missing = [key for key in missing if key not in self._spoilt]
-        features: dict[int, torch.Tensor] = {}
-        if self._config.attention == "drop":
-            places = [place for place, (images, _) in enumerate(missing) if images]
-            for start in range(0, len(places), _PROMPTS_PER_BATCH):
-                batch = places[start : start + _PROMPTS_PER_BATCH]
-                with torch.inference_mode():
-                    encoded = vision.encode(self._loaded, [pixels[place] for place in batch])
-                features |= dict(zip(batch, encoded, strict=True))
-            self.images_encoded += sum(len(images) for images, _ in missing)
-        for place, ((images, view), own) in enumerate(zip(missing, pixels, strict=True)):
-            visible = view.mask(own.count(self._loaded.image_token))
-            kept = features[place][torch.from_numpy(visible).to(self._loaded.device)] if place in features else None
-            self._restricted[images, view] = Restricted(own, kept, visible)
-
     def _row(self, ticket: int, request: Generate) -> BatchRow:
         """Tokenise a request.
 
         The prefix goes in without trailing spaces: a model writes the space together with the word behind it.
         """
         prefix = request.prefix.rstrip(" ")
-        own = self._restricted[request.images, request.view]
+        own = self._features.under(request)
         ids = self._prompts.encode(self.header(request.prompt), prefix, own.pixels.expansions)
         return BatchRow(
             ticket,
@@ -361,14 +309,9 @@ class TransformersEngine:
         self._waiting = self._grouped(rows) + self._waiting
 
     def release(self, request: Generate) -> None:
-        """Free the features of an answered request, unless others need them."""
-        for key in _keys(request):
-            self._outstanding[key] -= 1
-            if not self._outstanding[key]:
-                del self._outstanding[key]
-                self._restricted.pop(key, None)
-                self._spoilt.pop(key, None)
+        """Free what an answered request saw of its images, unless others see the same."""
+        self._features.release(request)
 
-
-def _keys(request: Generate) -> list[Key]:
-    return [(request.images, view) for view in request.views]
+    def forget(self) -> None:
+        """Free what is kept for further requests about the same images."""
+        self._features.forget()

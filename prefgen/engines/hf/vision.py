@@ -21,6 +21,8 @@ from prefgen.errors import RowError
 from prefgen.records import Image
 from prefgen.visibility import View
 
+_PROMPTS_PER_BATCH = 32
+_HOST_VALUES = 2**20  # of a batch's pixels on a CPU
 # What a processor makes of the text; the rest of its output belongs to the images.
 _TEXT_INPUTS = {"input_ids", "attention_mask", "text_replacement_offsets"}
 
@@ -128,6 +130,22 @@ def alike(family: Family, pixels: Iterable[Pixels]) -> list[list[int]]:
     return list(groups.values())
 
 
+def batches(loaded: LoadedModel, pixels: list[Pixels]) -> list[list[int]]:
+    """Prompts, by index, to be encoded together: inputs of one shape, and no more than the device is fastest with.
+
+    On a CPU a large batch is slower than a small one: its activations leave the caches, and memory of that size is
+    returned to the system and faulted in again for every layer.
+    """
+    found = []
+    for group in alike(loaded.family, pixels):
+        size = _PROMPTS_PER_BATCH
+        if loaded.device.type == "cpu":
+            values = sum(part.numel() for part in pixels[group[0]].inputs.values())
+            size = max(1, min(size, _HOST_VALUES // max(1, values)))
+        found += [group[start : start + size] for start in range(0, len(group), size)]
+    return found
+
+
 def encode(loaded: LoadedModel, pixels: list[Pixels]) -> list[torch.Tensor]:
     """Run the vision encoder and projector over the images of several prompts, each with at least one.
 
@@ -164,7 +182,8 @@ def model_inputs(loaded: LoadedModel, pixels: list[Pixels]) -> dict[str, torch.T
     def on_device(values: torch.Tensor) -> torch.Tensor:
         return values.to(loaded.device, loaded.dtype if values.is_floating_point() else values.dtype)
 
-    return {name: torch.cat([on_device(own.inputs[name]) for own in pixels]) for name in pixels[0].inputs}
+    # Put together before they are sent: one transfer for each input.
+    return {name: on_device(torch.cat([own.inputs[name] for own in pixels])) for name in pixels[0].inputs}
 
 
 def merged(loaded: LoadedModel, ids_BL: torch.Tensor, features: torch.Tensor | None) -> dict[str, Any]:

@@ -250,6 +250,10 @@ class VllmEngine:
             replies = self._step() + self._refill()
         return replies
 
+    def forget(self) -> None:
+        """Free the features that are kept for further requests about the same images."""
+        self._rows.forget()
+
     def _refill(self) -> list[tuple[int, Reply | RowError]]:
         """Pass rows to vLLM up to its limit; rows that it cannot take are answered with an error."""
         refused: list[tuple[int, Reply | RowError]] = []
