@@ -32,7 +32,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.utils import logging as transformers_logging
 
 from prefgen.evaluate.scenes.heldout import heldout
-from prefgen.evaluate.scenes.language import Mix, Turn, conversation
+from prefgen.evaluate.scenes.language import Mix, SceneTurn, conversation
 from prefgen.evaluate.scenes.measure import as_json, evaluate, responder
 from prefgen.evaluate.scenes.render import photo
 from prefgen.evaluate.scenes.sample import TRAINING, sample_scene
@@ -45,7 +45,7 @@ RECIPE = Recipe(steps=300, batch_size=12, learning_rate=2e-3, other_rate=4e-4, w
 FIRST_SCENE = 1_000_000  # behind the scenes of the base model's training
 MIX = Mix(detail=0.7, brief=0.1, more=(1, 3))
 
-Sample = tuple[Scene, list[Turn]]
+Sample = tuple[Scene, list[SceneTurn]]
 
 
 def build_anyres(model_dir: Path, seed: int = 0) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from prefgen.evaluate.scenes.claims import mentions
-from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS, Mix, Turn, conversation, question
+from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS, Mix, SceneTurn, conversation, question
 from prefgen.evaluate.scenes.measure import responder
 from prefgen.evaluate.scenes.truth import KINDS, TEXT_STREAM, Scene
 
@@ -90,7 +90,7 @@ def features_of(tower: CLIPVisionModel, pixels: np.ndarray, path: Path) -> np.nd
     return features
 
 
-def conversations(scene: Scene, rng: np.random.Generator, second_caption: float) -> Iterator[list[Turn]]:
+def conversations(scene: Scene, rng: np.random.Generator, second_caption: float) -> Iterator[list[SceneTurn]]:
     """Conversations about a scene: a caption, perhaps a second one, then questions without end."""
     yield [question(scene, "detail", rng)]
     if rng.random() < second_caption:
@@ -99,7 +99,7 @@ def conversations(scene: Scene, rng: np.random.Generator, second_caption: float)
         yield conversation(scene, rng, QUESTIONS)
 
 
-def plain_chat(turns: Sequence[Turn]) -> str:
+def plain_chat(turns: Sequence[SceneTurn]) -> str:
     """The conversation as the chat template writes it; written out, because the template is 50 times as slow."""
     first, *more = turns
     text = f"USER: <image>\n{first.question} ASSISTANT: {first.answer}</s>"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scene_edits import exchanged
 
-from prefgen.evaluate.scenes.claims import Claim, kinds_in, read
+from prefgen.evaluate.scenes.claims import SceneClaim, kinds_in, read
 from prefgen.evaluate.scenes.sample import BONDS
 from prefgen.evaluate.scenes.truth import KINDS, PLACES
 
@@ -92,7 +92,7 @@ def _change(answer: str, attribute: str, rng: np.random.Generator) -> str:
     return answer
 
 
-def _others(answer: str, claim: Claim) -> list[str]:
+def _others(answer: str, claim: SceneClaim) -> list[str]:
     """Other values of a claim, of the kind that one would believe."""
     kind = KINDS[claim.subject]
     match claim.attribute:

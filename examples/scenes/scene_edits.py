@@ -3,23 +3,23 @@
 import re
 from collections.abc import Iterable
 
-from prefgen.evaluate.scenes.claims import LIGHT_SENTENCES, NUMBERS, WEATHER_SENTENCES, Claim, read
+from prefgen.evaluate.scenes.claims import LIGHT_SENTENCES, NUMBERS, WEATHER_SENTENCES, SceneClaim, read
 from prefgen.evaluate.scenes.truth import COLOURS, KINDS, PLACES, SURFACES
 
 _SETTINGS = {"light": LIGHT_SENTENCES, "weather": WEATHER_SENTENCES}
 
 
-def exchanged(text: str, claim: Claim, value: str) -> str:
+def exchanged(text: str, claim: SceneClaim, value: str) -> str:
     """A text with another value for one of its claims; as it was where exchanging words would not do.
 
     Args:
-        value: As in `Claim`; for "exists" another kind.
+        value: As in `SceneClaim`; for "exists" another kind.
     """
     sentences = re.split(r"(?<=[.!?])\s+", text)
     return " ".join(_exchanged(one, claim, value) if claim in read(one) else one for one in sentences)
 
 
-def _exchanged(sentence: str, claim: Claim, value: str) -> str:
+def _exchanged(sentence: str, claim: SceneClaim, value: str) -> str:
     names = _any((claim.subject, KINDS[claim.subject].plural)) if claim.subject else ""
     match claim.attribute:
         case "exists":

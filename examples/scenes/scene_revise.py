@@ -22,7 +22,7 @@ from scene_corrupt import Sections, serving
 from scene_edits import exchanged
 from scenes import instruct_scene
 
-from prefgen.evaluate.scenes.claims import Claim, claims_of, is_carried, kinds_in, read
+from prefgen.evaluate.scenes.claims import SceneClaim, claims_of, is_carried, kinds_in, read
 from prefgen.evaluate.scenes.language import PRESENCE, sentence_about
 from prefgen.evaluate.scenes.metrics import yes_or_no
 from prefgen.evaluate.scenes.truth import Scene
@@ -49,7 +49,7 @@ def errors(sentence: str, scene: Scene, question: str = "") -> list[str]:
     return sorted({_ERROR.get(claim.attribute, "relation") for claim in _false(sentence, scene)}, key=KINDS.index)
 
 
-def _false(sentence: str, scene: Scene) -> list[Claim]:
+def _false(sentence: str, scene: Scene) -> list[SceneClaim]:
     """False claims of a sentence; of a thing that is not there, only that it is."""
     return [
         claim
@@ -82,7 +82,7 @@ def repaired(sentence: str, scene: Scene, others: str, question: str = "") -> st
     return sentence_about(scene, about[0], _rng()) if about else ""
 
 
-def _truth(claim: Claim, scene: Scene) -> str | None:
+def _truth(claim: SceneClaim, scene: Scene) -> str | None:
     """The true value of a claim; None if it has none that could be put in its place."""
     if not claim.subject:
         return {"place": scene.place, "light": scene.light, "weather": scene.weather}[claim.attribute]

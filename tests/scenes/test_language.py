@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from prefgen.evaluate.scenes import language
-from prefgen.evaluate.scenes.claims import Claim, claims_of, mentions, read
-from prefgen.evaluate.scenes.language import Mix, Turn, question
+from prefgen.evaluate.scenes.claims import SceneClaim, claims_of, mentions, read
+from prefgen.evaluate.scenes.language import Mix, SceneTurn, question
 from prefgen.evaluate.scenes.sample import TRAINING, UNBIASED, sample_scene
 from prefgen.evaluate.scenes.truth import COLOURS, KINDS, PLACES, Instance, Relation, Scene, Thing
 
@@ -32,7 +32,7 @@ DOGS = thing("dog", "brown", "pavement", 2, action="sitting")
 STREET = Scene(1, 2, "street", "night", "rain", (DOGS, PERSON, UMBRELLA))
 
 
-def turns_of(scene: Scene, passes: int = 3) -> Iterator[Turn]:
+def turns_of(scene: Scene, passes: int = 3) -> Iterator[SceneTurn]:
     for number in range(passes):
         rng = np.random.default_rng([scene.index, number])
         yield from language.conversation(scene, rng, Mix(detail=0.8, brief=0.2, more=(3, 6), presence=0.3))
@@ -56,10 +56,10 @@ def test_a_detailed_caption_names_every_thing_and_nothing_else() -> None:
         rng = np.random.default_rng(scene.index)
         text = language.detail(scene, rng)
         assert set(mentions(text)) == scene.kinds, text
-        assert {Claim(kind, "exists") for kind in scene.kinds} <= read(text)
+        assert {SceneClaim(kind, "exists") for kind in scene.kinds} <= read(text)
 
 
-def differing(scene: Scene, attribute: str) -> tuple[Scene, set[Claim]] | None:
+def differing(scene: Scene, attribute: str) -> tuple[Scene, set[SceneClaim]] | None:
     """A scene that differs in one fact, and the claims by which a text about it may differ."""
     *others, last = scene.things
 
@@ -69,20 +69,20 @@ def differing(scene: Scene, attribute: str) -> tuple[Scene, set[Claim]] | None:
     match attribute:
         case "colour":
             colour = next(colour for colour in COLOURS if colour != last.colour)
-            return with_last(replace(last, colour=colour)), {Claim(last.kind, "colour", colour)}
+            return with_last(replace(last, colour=colour)), {SceneClaim(last.kind, "colour", colour)}
         case "count":
             more = (*last.instances, last.instances[0])
-            return with_last(replace(last, instances=more)), {Claim(last.kind, "count", str(len(more)))}
+            return with_last(replace(last, instances=more)), {SceneClaim(last.kind, "count", str(len(more)))}
         case "action" if last.action:
             action = "waving" if last.action != "waving" else "lying"
-            return with_last(replace(last, action=action)), {Claim(last.kind, "action", action)}
+            return with_last(replace(last, action=action)), {SceneClaim(last.kind, "action", action)}
         case "kind" if not any(thing.relation and thing.relation.other == last.kind for thing in others):
             kind = next(kind for kind in KINDS if kind not in scene.kinds)
             wrong = with_last(replace(last, kind=kind, relation=None))
             return wrong, {claim for claim in claims_of(wrong) if claim.subject == kind}
         case "place":
             place = next(place for place in PLACES if place != scene.place)
-            return replace(scene, place=place), {Claim("", "place", place)}
+            return replace(scene, place=place), {SceneClaim("", "place", place)}
     return None
 
 
@@ -137,12 +137,12 @@ def test_mentions_count_each_noun_plural_or_not_and_no_part_of_a_word() -> None:
 def test_every_fact_of_a_scene_is_told_in_some_wording() -> None:
     """Except those that no sentence can hold, everything in the truth can be read from some caption or answer."""
     for scene in (KITCHEN, STREET):
-        told: set[Claim] = set()
+        told: set[SceneClaim] = set()
         for number in range(300):
             rng = np.random.default_rng(number)
             for turn in language.conversation(scene, rng, Mix(detail=1.0, more=(2, 4))):
                 told |= read(turn.answer)
-        assert told == claims_of(scene) - {Claim("", "weather", "clear")}  # indoors the weather is not told
+        assert told == claims_of(scene) - {SceneClaim("", "weather", "clear")}  # indoors the weather is not told
 
 
 def test_wordings_are_many() -> None:
@@ -209,7 +209,7 @@ def test_reasons_follow_from_the_scene() -> None:
                     "No, there are three apples and one cup.", "No, there are three apples and one spoon.")  # fmt: skip
 
 
-def _reason(scene: Scene, number: int) -> Turn:
+def _reason(scene: Scene, number: int) -> SceneTurn:
     return question(scene, "reason", np.random.default_rng(number))
 
 

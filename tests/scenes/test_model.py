@@ -13,13 +13,13 @@ from tower import pixel_values
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from prefgen.evaluate.scenes.heldout import heldout
-from prefgen.evaluate.scenes.language import Turn
+from prefgen.evaluate.scenes.language import SceneTurn
 from prefgen.evaluate.scenes.measure import evaluate, responder
 from prefgen.evaluate.scenes.render import photo
 
 FOLDER = Path(scenes.__file__).parent
 MODEL, ANYRES = FOLDER / "model", FOLDER / "model-anyres"
-TURNS = [Turn("brief", "What is it?", "A red ball."), Turn("yes", "Is it red?", "Yes.")]
+TURNS = [SceneTurn("brief", "What is it?", "A red ball."), SceneTurn("yes", "Is it red?", "Yes.")]
 PREFIXES = (
     "vision_tower.vision_model.",
     "multi_modal_projector.linear_1.",

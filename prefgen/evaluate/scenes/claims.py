@@ -48,7 +48,7 @@ CONVERSE = {"beside": "beside", "in front of": "behind", "behind": "in front of"
 
 
 @dataclass(frozen=True, order=True)
-class Claim:
+class SceneClaim:
     """One thing that a text says.
 
     Attributes:
@@ -62,26 +62,30 @@ class Claim:
     value: str = ""
 
 
-def claims_of(scene: Scene) -> frozenset[Claim]:
+def claims_of(scene: Scene) -> frozenset[SceneClaim]:
     """Everything that a text may truly claim about a scene."""
-    found = {Claim("", "place", scene.place), Claim("", "light", scene.light), Claim("", "weather", scene.weather)}
+    found = {
+        SceneClaim("", "place", scene.place),
+        SceneClaim("", "light", scene.light),
+        SceneClaim("", "weather", scene.weather),
+    }
     for thing in scene.things:
         found |= {
-            Claim(thing.kind, "exists"),
-            Claim(thing.kind, "colour", thing.colour),
-            Claim(thing.kind, "count", str(thing.count)),
+            SceneClaim(thing.kind, "exists"),
+            SceneClaim(thing.kind, "colour", thing.colour),
+            SceneClaim(thing.kind, "count", str(thing.count)),
         }
         if not is_carried(thing):
-            found.add(Claim(thing.kind, "surface", thing.surface))
+            found.add(SceneClaim(thing.kind, "surface", thing.surface))
         if thing.action:
-            found.add(Claim(thing.kind, "action", thing.action))
+            found.add(SceneClaim(thing.kind, "action", thing.action))
         if side := side_of(thing):
-            found.add(Claim(thing.kind, "side", side))
+            found.add(SceneClaim(thing.kind, "side", side))
         if thing.relation:
             word, other = thing.relation.word, thing.relation.other
-            found.add(Claim(thing.kind, word, other))
+            found.add(SceneClaim(thing.kind, word, other))
             if word in CONVERSE:
-                found.add(Claim(other, CONVERSE[word], thing.kind))
+                found.add(SceneClaim(other, CONVERSE[word], thing.kind))
     return frozenset(found)
 
 
@@ -122,12 +126,12 @@ _COLOURED = re.compile(rf"^ (?:is|are) (?:(?:wearing|showing) )?({_any(COLOURS)}
 _CONNECTED = re.compile(r"^(?:,| and|, and)? $")
 _DENIED = re.compile(r"\b(?:no|not|cannot)\b(?!,)", re.IGNORECASE)
 _SCENE_PHRASES = {
-    **{place.phrase: Claim("", "place", place.name) for place in PLACES.values()},
-    **{light: Claim("", "light", light) for light in LIGHTS if light != "day"},
-    **dict.fromkeys(("daytime", "daylight"), Claim("", "light", "day")),
-    "sun is setting": Claim("", "light", "sunset"),
+    **{place.phrase: SceneClaim("", "place", place.name) for place in PLACES.values()},
+    **{light: SceneClaim("", "light", light) for light in LIGHTS if light != "day"},
+    **dict.fromkeys(("daytime", "daylight"), SceneClaim("", "light", "day")),
+    "sun is setting": SceneClaim("", "light", "sunset"),
     **{
-        sentence.rstrip("."): Claim("", "weather", weather)
+        sentence.rstrip("."): SceneClaim("", "weather", weather)
         for weather in WEATHERS
         for sentence in WEATHER_SENTENCES[weather]
     },
@@ -146,12 +150,12 @@ def kinds_in(text: str) -> frozenset[str]:
     return frozenset(mentions(text))
 
 
-def read(text: str) -> frozenset[Claim]:
+def read(text: str) -> frozenset[SceneClaim]:
     """Everything that a text of this world's grammar claims; what it denies is left out."""
     return frozenset(claim for sentence in re.split(r"(?<=[.!?])\s+", text) for claim in _read(sentence))
 
 
-def _read(sentence: str) -> Iterable[Claim]:
+def _read(sentence: str) -> Iterable[SceneClaim]:
     if _DENIED.search(sentence):
         return
     for match in _SCENE.finditer(sentence):
@@ -173,28 +177,28 @@ def _read(sentence: str) -> Iterable[Claim]:
             kind = _NAMES[match["name"].lower()]
             leading = before if number == 0 else ""
             for where in [*_SURFACE.finditer(leading), *_SURFACE.finditer(after)]:
-                yield Claim(kind, "surface", _SURFACE_PHRASES[where[1].lower()])
-            yield from (Claim(kind, "side", _SIDE_OF[m[1].lower()]) for m in _SIDE.finditer(leading + "|" + after))
-            yield from (Claim(kind, "action", m[1].lower()) for m in _ACTION.finditer(after))
+                yield SceneClaim(kind, "surface", _SURFACE_PHRASES[where[1].lower()])
+            yield from (SceneClaim(kind, "side", _SIDE_OF[m[1].lower()]) for m in _SIDE.finditer(leading + "|" + after))
+            yield from (SceneClaim(kind, "action", m[1].lower()) for m in _ACTION.finditer(after))
             if coloured := _COLOURED.match(after):
-                yield Claim(kind, "colour", coloured[1].lower())
+                yield SceneClaim(kind, "colour", coloured[1].lower())
             if following:
                 other = _NAMES[following["name"].lower()]
                 if after.endswith(" holding "):
-                    yield Claim(other, "held by", kind)
+                    yield SceneClaim(other, "held by", kind)
                 elif related := _RELATED.search(after):
-                    yield Claim(kind, _SYNONYMS[related[1].lower()], other)
+                    yield SceneClaim(kind, _SYNONYMS[related[1].lower()], other)
 
 
 _SURFACE_PHRASES = {phrase: surface for surface, phrase in SURFACES.items()}
 
 
-def _of_noun(match: re.Match[str]) -> Iterable[Claim]:
+def _of_noun(match: re.Match[str]) -> Iterable[SceneClaim]:
     kind = _NAMES[match["name"].lower()]
-    yield Claim(kind, "exists")
+    yield SceneClaim(kind, "exists")
     number = (match["number"] or "the").lower()
     if number in _COUNTS:
-        yield Claim(kind, "count", _COUNTS[number])
+        yield SceneClaim(kind, "count", _COUNTS[number])
     for colour in (match["colour"], match["clothes"]):
         if colour:
-            yield Claim(kind, "colour", colour.lower())
+            yield SceneClaim(kind, "colour", colour.lower())

@@ -77,7 +77,7 @@ ATMOSPHERES = (
 
 
 @dataclass(frozen=True)
-class Turn:
+class SceneTurn:
     """A question and its true answer.
 
     Attributes:
@@ -94,7 +94,7 @@ class Turn:
 
 def detail(scene: Scene, rng: np.random.Generator) -> str:
     """A caption of one to about six sentences that names every thing."""
-    written = _Writer(scene, rng)
+    written = _SceneWriter(scene, rng)
     things = _by_prominence(scene, rng)
     sentences: list[str] = []
     opened = rng.random() < 0.35
@@ -111,7 +111,7 @@ def detail(scene: Scene, rng: np.random.Generator) -> str:
 
 def brief(scene: Scene, rng: np.random.Generator) -> str:
     """A caption of one sentence about the most prominent one or two things."""
-    written = _Writer(scene, rng)
+    written = _SceneWriter(scene, rng)
     things = _by_prominence(scene, rng)
     if len(things) > 1 and rng.random() < 0.6:
         nouns = _join([written.noun(thing) for thing in things[:2]])
@@ -121,10 +121,10 @@ def brief(scene: Scene, rng: np.random.Generator) -> str:
 
 def sentence_about(scene: Scene, thing: Thing, rng: np.random.Generator) -> str:
     """A sentence about one thing: count, kind, perhaps colour and action, and where it is."""
-    return _Writer(scene, rng).one(thing)
+    return _SceneWriter(scene, rng).one(thing)
 
 
-class _Writer:
+class _SceneWriter:
     """Sentences about one scene; remembers the kinds that were named, which take "the" from then on."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
@@ -274,11 +274,11 @@ def weather_sentences(scene: Scene) -> tuple[str, ...]:
     return _CLEAR_AT_NIGHT if (scene.weather, scene.light) == ("clear", "night") else WEATHER_SENTENCES[scene.weather]
 
 
-def question(scene: Scene, kind: str, rng: np.random.Generator, about: str = "") -> Turn:
+def question(scene: Scene, kind: str, rng: np.random.Generator, about: str = "") -> SceneTurn:
     """A question of a kind, with its true answer.
 
     Args:
-        kind: One of ``Turn.kind``.
+        kind: One of ``SceneTurn.kind``.
         about: Kind of thing that is asked about; for "no" one that the scene lacks. Needless for questions about the
             scene.
 
@@ -290,7 +290,7 @@ def question(scene: Scene, kind: str, rng: np.random.Generator, about: str = "")
             raise ValueError(f"the scene has a {about}")
         a = f"{KINDS[about].article} {about}"
         answer = _choice(rng, _NO_ANSWERS).format(a=a, kind=about)
-        return Turn(kind, _choice(rng, PRESENCE_QUESTIONS).format(a=a), answer, about)
+        return SceneTurn(kind, _choice(rng, PRESENCE_QUESTIONS).format(a=a), answer, about)
     if about:
         thing = next((thing for thing in scene.things if thing.kind == about), None)
         if thing is None:
@@ -299,7 +299,7 @@ def question(scene: Scene, kind: str, rng: np.random.Generator, about: str = "")
     return _about_scene(scene, kind, rng)
 
 
-def _about_thing(scene: Scene, kind: str, thing: Thing, rng: np.random.Generator) -> Turn:
+def _about_thing(scene: Scene, kind: str, thing: Thing, rng: np.random.Generator) -> SceneTurn:
     noun, be = definite(thing), _be(thing)
     match kind:
         case "yes":
@@ -334,23 +334,23 @@ def _about_thing(scene: Scene, kind: str, thing: Thing, rng: np.random.Generator
             told = f"The {noun} {be} {_related_to(scene, thing.relation, rng)}."
         case _:
             raise ValueError(f"no {kind!r} question can be asked about the {thing.kind}")
-    return Turn(kind, asked, told, thing.kind)
+    return SceneTurn(kind, asked, told, thing.kind)
 
 
-def _about_scene(scene: Scene, kind: str, rng: np.random.Generator) -> Turn:
+def _about_scene(scene: Scene, kind: str, rng: np.random.Generator) -> SceneTurn:
     match kind:
         case "detail":
-            return Turn(kind, _choice(rng, DETAIL_QUESTIONS), detail(scene, rng))
+            return SceneTurn(kind, _choice(rng, DETAIL_QUESTIONS), detail(scene, rng))
         case "brief":
-            return Turn(kind, _choice(rng, BRIEF_QUESTIONS), brief(scene, rng))
+            return SceneTurn(kind, _choice(rng, BRIEF_QUESTIONS), brief(scene, rng))
         case "place":
             asked = _choice(rng, ("Where was this picture taken?", "What place is shown?", "Where are we?"))
-            return Turn(kind, asked, _choice(rng, _PLACE_SENTENCES).format(phrase=PLACES[scene.place].phrase))
+            return SceneTurn(kind, asked, _choice(rng, _PLACE_SENTENCES).format(phrase=PLACES[scene.place].phrase))
         case "light":
-            return Turn(kind, "What time of day is it?", LIGHT_SENTENCES[scene.light][0])
+            return SceneTurn(kind, "What time of day is it?", LIGHT_SENTENCES[scene.light][0])
         case "weather" if not PLACES[scene.place].indoors:
             asked = _choice(rng, ("What is the weather like?", "How is the weather in this picture?"))
-            return Turn(kind, asked, _choice(rng, weather_sentences(scene)))
+            return SceneTurn(kind, asked, _choice(rng, weather_sentences(scene)))
         case "category" | "compare" | "nearest" | "reason":
             turns = [turn for turn in _reasoning(scene, rng) if turn.kind == kind]
             if turns:
@@ -358,7 +358,7 @@ def _about_scene(scene: Scene, kind: str, rng: np.random.Generator) -> Turn:
     raise ValueError(f"no {kind!r} question can be asked about this scene")
 
 
-def _reasoning(scene: Scene, rng: np.random.Generator) -> list[Turn]:
+def _reasoning(scene: Scene, rng: np.random.Generator) -> list[SceneTurn]:
     """Questions whose answers take two facts or more."""
     turns = []
     for category in sorted({KINDS[thing.kind].category for thing in scene.things} - {"person", "object"}):
@@ -370,7 +370,7 @@ def _reasoning(scene: Scene, rng: np.random.Generator) -> list[Turn]:
         told = _sentence(
             "there " + _be(of_it[0]) + " " + _join([noun_phrase(thing, rng, bare=True) for thing in of_it])
         )
-        turns.append(Turn("category", asked, told))
+        turns.append(SceneTurn("category", asked, told))
     for one in scene.things:
         for other in scene.things:
             if one.count != other.count and one.count + other.count > 2:
@@ -378,26 +378,26 @@ def _reasoning(scene: Scene, rng: np.random.Generator) -> list[Turn]:
                 asked = f"Are there more {KINDS[one.kind].plural} than {KINDS[other.kind].plural}?"
                 yes = "Yes" if more is one else "No"
                 told = f"{yes}, there {_be(more)} {_counted(more)} and {_counted(fewer)}."
-                turns.append(Turn("compare", asked, told))
+                turns.append(SceneTurn("compare", asked, told))
     nearest = scene.things[-1]
     if all(thing.depth - nearest.depth > 0.08 for thing in scene.things[:-1]) and len(scene.things) > 1:
         told = f"The {definite(nearest)} {_be(nearest)} nearest to the camera."
-        turns.append(Turn("nearest", "What is nearest to the camera?", told))
+        turns.append(SceneTurn("nearest", "What is nearest to the camera?", told))
     if not PLACES[scene.place].indoors:
         wet = scene.weather in ("rain", "snow")
         why = weather_sentences(scene)[0]
         answer = f"{'Yes' if wet else 'No'}, because {why[0].lower()}{why[1:]}"
-        turns.append(Turn("reason", "Would someone get wet here without cover?", answer))
+        turns.append(SceneTurn("reason", "Would someone get wet here without cover?", answer))
         if scene.weather in ("rain", "snow", "fog"):
             told = f"It may be hard to see, because {why[0].lower()}{why[1:]}"
-            turns.append(Turn("reason", "What could make it hard to see things far away?", told))
+            turns.append(SceneTurn("reason", "What could make it hard to see things far away?", told))
     if nearest.count == 1:
         whereabouts = _whereabouts(scene, nearest, rng)
         told = f"It is probably {PLACES[scene.place].phrase}, as the {definite(nearest)} is {whereabouts}."
-        turns.append(Turn("reason", "What kind of place could this be, and why?", told))
+        turns.append(SceneTurn("reason", "What kind of place could this be, and why?", told))
     dark = scene.light in ("dusk", "night")
     told = f"{'Yes' if dark else 'No'}, because {LIGHT_SENTENCES[scene.light][0].lower()}"
-    turns.append(Turn("reason", "Would one need a torch to find the way?", told))
+    turns.append(SceneTurn("reason", "Would one need a torch to find the way?", told))
     return turns
 
 
@@ -421,9 +421,9 @@ _THING_QUESTIONS = ("colour", "count", "action", "where", "relation")
 _SCENE_QUESTIONS = ("place", "light", "weather", "category", "compare", "nearest", "reason")
 
 
-def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[Turn]:
+def conversation(scene: Scene, rng: np.random.Generator, mix: Mix) -> list[SceneTurn]:
     """Turns about a scene; nothing is asked twice, even in other words."""
-    turns: list[Turn] = []
+    turns: list[SceneTurn] = []
     opening = rng.random()
     if opening < mix.detail + mix.brief:
         turns.append(question(scene, "detail" if opening < mix.detail else "brief", rng))

@@ -137,7 +137,7 @@ def stances(kind: str, place: str) -> list[tuple[str | None, str]]:
 
 
 @dataclass
-class Draft:
+class ThingDraft:
     """A thing before it has its boxes."""
 
     kind: str
@@ -146,7 +146,7 @@ class Draft:
     relation: Relation | None = None
 
 
-class Layout:
+class SceneLayout:
     """Placing of things: what has a relation after what it relates to, the others where there is room."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
@@ -156,7 +156,7 @@ class Layout:
         self.size_class = SIZE_CLASS.get(scene.place, 2)
         self.placed: dict[str, Thing] = {}
 
-    def scene_of(self, drafts: list[Draft]) -> Scene:
+    def scene_of(self, drafts: list[ThingDraft]) -> Scene:
         """The scene with its things from the farthest to the nearest; what is in or on another follows it."""
         waiting = list(drafts)
         while waiting:
@@ -170,7 +170,7 @@ class Layout:
                 self.placed[draft.kind] = self._related(draft, self.placed[relation.other])
         return _with_visibility(_with_overlaps(_ordered(list(self.placed.values()))), self.scene)
 
-    def _free(self, draft: Draft, action: str | None = None, holding: bool = False) -> Thing:
+    def _free(self, draft: ThingDraft, action: str | None = None, holding: bool = False) -> Thing:
         """A thing anywhere where it can stand."""
         options = [s for s in stances(draft.kind, self.scene.place) if (action is None or s[0] == action)]
         if draft.kind == "person" and action is None:
@@ -183,7 +183,7 @@ class Layout:
 
     def _group(
         self,
-        draft: Draft,
+        draft: ThingDraft,
         action: str | None,
         surface: str,
         base: float,
@@ -214,7 +214,7 @@ class Layout:
         suited = DRAWINGS_ON.get((kind, surface), (0, 1, 2, 3))
         return suited[pick(self.rng, [1.0] * len(suited))]
 
-    def _extent(self, draft: Draft, action: str | None, drawing: int, depth: float) -> tuple[float, float]:
+    def _extent(self, draft: ThingDraft, action: str | None, drawing: int, depth: float) -> tuple[float, float]:
         """Width and height in pixels, a little different every time."""
         aspect = sketch(draft.kind, action, drawing, draft.colour).aspect * self._between(0.94, 1.06)
         longest = SIZES[draft.kind][self.size_class] * self.geometry.scale(depth) * self._between(0.88, 1.12)
@@ -257,7 +257,7 @@ class Layout:
         box = (left + shift_x, top + shift_y, right + shift_x, bottom + shift_y)
         return Instance(tuple(round(edge, 2) for edge in box), 1.0, drawing, flipped)  # type: ignore[arg-type]
 
-    def _related(self, draft: Draft, other: Thing) -> Thing:
+    def _related(self, draft: ThingDraft, other: Thing) -> Thing:
         """A thing in relation to one that is there."""
         assert draft.relation is not None
         word, anchor = draft.relation.word, other.instances[0]
@@ -294,7 +294,7 @@ class Layout:
         return one(self.rng, [action for action in actions if (kind, action) != ("person", "sitting")])
 
     def _single(
-        self, draft: Draft, action: str | None, other: Thing, x: float, base: float, scale: float = 1.0
+        self, draft: ThingDraft, action: str | None, other: Thing, x: float, base: float, scale: float = 1.0
     ) -> Thing:
         """A thing with one object whose base line and centre are given."""
         drawing = self._drawing(draft.kind, other.surface)
@@ -303,7 +303,7 @@ class Layout:
         instance = self._instance(width * scale, height * scale, x, base, False, drawing, flipped)
         return Thing(draft.kind, draft.colour, other.surface, other.depth, (instance,), action, draft.relation)
 
-    def _beside(self, draft: Draft, action: str | None, other: Thing) -> Thing:
+    def _beside(self, draft: ThingDraft, action: str | None, other: Thing) -> Thing:
         """A thing next to one that is there, on the same base line; anywhere if there is no room for it."""
         base = max(instance.box[3] for instance in other.instances)
         left, right = other.instances[0].box[0], other.instances[-1].box[2]
@@ -323,7 +323,7 @@ class Layout:
         instances.sort(key=lambda instance: instance.box[0])
         return Thing(draft.kind, draft.colour, other.surface, other.depth, tuple(instances), action, draft.relation)
 
-    def _contained(self, draft: Draft, other: Thing) -> Thing:
+    def _contained(self, draft: ThingDraft, other: Thing) -> Thing:
         """A thing in a container, whose front hides its lower part."""
         left, top, right, bottom = other.instances[0].box
         width_in, height_in = right - left, bottom - top
@@ -343,7 +343,7 @@ class Layout:
         instances.sort(key=lambda instance: instance.box[0])
         return Thing(draft.kind, draft.colour, other.surface, other.depth, tuple(instances), None, draft.relation)
 
-    def _held(self, draft: Draft, other: Thing, x: float, y: float) -> Thing:
+    def _held(self, draft: ThingDraft, other: Thing, x: float, y: float) -> Thing:
         """A thing in the hand of another at (x, y); a kite is above it in the sky."""
         drawing = self._drawing(draft.kind, "held")
         aspect = sketch(draft.kind, None, drawing, draft.colour).aspect

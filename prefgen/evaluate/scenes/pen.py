@@ -54,7 +54,7 @@ def scaled(colour: RGB, shares: tuple[float, float, float]) -> RGB:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Area:
     """A filled polygon; ``points`` is float (n, 2)."""
 
     points: np.ndarray
@@ -72,7 +72,7 @@ class Sketch:
         front: Number of the first shapes that hide what is in the thing; 0 for a thing that nothing is in.
     """
 
-    shapes: tuple[Shape, ...]
+    shapes: tuple[Area, ...]
     aspect: float
     contour: RGB
     front: int = 0
@@ -100,20 +100,20 @@ class Pen:
         self.light = mix(self.body, (255, 252, 240), 0.38)
         self.shade = mix(self.body, (20, 18, 50), 0.28)
         self.dark = mix(self.body, (20, 16, 30), 0.58)
-        self.shapes: list[Shape] = []
+        self.shapes: list[Area] = []
         self.front = 0
 
     def sketch(self) -> Sketch:
         """The shapes so far, fitted into the unit square."""
         points = np.concatenate([shape.points for shape in self.shapes])
         low, size = points.min(axis=0), np.ptp(points, axis=0)
-        fitted = tuple(Shape((shape.points - low) / size, shape.fill) for shape in self.shapes)
+        fitted = tuple(Area((shape.points - low) / size, shape.fill) for shape in self.shapes)
         return Sketch(fitted, float(size[0] / size[1]), self.dark, self.front)
 
     def turn(self, degrees: float) -> None:
         """Turn everything so far, clockwise."""
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        self.shapes = [Shape(shape.points @ np.array([[cos, sin], [-sin, cos]]), shape.fill) for shape in self.shapes]
+        self.shapes = [Area(shape.points @ np.array([[cos, sin], [-sin, cos]]), shape.fill) for shape in self.shapes]
 
     def opening(self) -> None:
         """End the front of a container: what follows is its rim and inside."""
@@ -121,7 +121,7 @@ class Pen:
 
     def polygon(self, points: Points, fill: Fill) -> None:
         """Fill a polygon."""
-        self.shapes.append(Shape(array(points), fill))
+        self.shapes.append(Area(array(points), fill))
 
     def rect(self, x: float, y: float, width: float, height: float, fill: Fill, corner: float = 0.0) -> None:
         """Fill a rectangle with its top left corner at (x, y), with rounded corners."""

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from prefgen.evaluate.scenes.layout import Draft, Layout, one, pick, possible_kinds, weighted
+from prefgen.evaluate.scenes.layout import SceneLayout, ThingDraft, one, pick, possible_kinds, weighted
 from prefgen.evaluate.scenes.truth import KINDS, PLACES, WORLD_STREAM, Relation, Scene
 
 # Kinds that are usual in a place with their weights; every other kind that can be there shares the rest.
@@ -190,13 +190,13 @@ def sample_scene(world: World, seed: int, index: int) -> Scene:
     drafts = _drafts(world, scene, rng)
     while True:
         for _ in range(LAYOUTS):
-            found = Layout(scene, rng).scene_of(drafts)
+            found = SceneLayout(scene, rng).scene_of(drafts)
             if all(instance.shown >= LEAST_SHOWN for thing in found.things for instance in thing.instances):
                 return found
         drafts = _fewer(drafts)
 
 
-def _drafts(world: World, scene: Scene, rng: np.random.Generator) -> list[Draft]:
+def _drafts(world: World, scene: Scene, rng: np.random.Generator) -> list[ThingDraft]:
     """Kinds, colours, counts and relations."""
     weights = _kind_weights(world, scene.place)
     relations: dict[str, Relation | None] = {}
@@ -222,11 +222,11 @@ def _drafts(world: World, scene: Scene, rng: np.random.Generator) -> list[Draft]
         related = {other.other for other in relations.values() if other and other.word != "beside"}
         if kind in SINGLES or (relation and relation.word in ("on", "held by")) or kind in related or kind == "spoon":
             count = 1
-        drafts.append(Draft(kind, colour, count, relation))
+        drafts.append(ThingDraft(kind, colour, count, relation))
     return drafts
 
 
-def _fewer(drafts: list[Draft]) -> list[Draft]:
+def _fewer(drafts: list[ThingDraft]) -> list[ThingDraft]:
     """Drafts with one object of each kind, or, where that is so, without the last that no other relates to."""
     if any(draft.count > 1 for draft in drafts):
         return [replace(draft, count=1) for draft in drafts]

@@ -100,7 +100,7 @@ ACTIONS = tuple(sorted({action for kind in _ROWS for action in kind.actions}))
 
 
 @dataclass(frozen=True)
-class Place:
+class ScenePlace:
     """A place where scenes happen.
 
     Attributes:
@@ -117,14 +117,14 @@ class Place:
 
 
 _PLACES = (
-    Place("kitchen", "in a kitchen", ("table", "wall"), indoors=True),
-    Place("study", "in a study", ("desk", "wall"), indoors=True),
-    Place("living room", "in a living room", ("floor", "wall"), indoors=True),
-    Place("street", "on a street", ("pavement", "road", "sky")),
-    Place("park", "in a park", ("grass", "pond", "sky")),
-    Place("meadow", "in a meadow", ("grass", "sky")),
-    Place("beach", "at the beach", ("sand", "water", "sky")),
-    Place("sea", "on the sea", ("water", "sky")),
+    ScenePlace("kitchen", "in a kitchen", ("table", "wall"), indoors=True),
+    ScenePlace("study", "in a study", ("desk", "wall"), indoors=True),
+    ScenePlace("living room", "in a living room", ("floor", "wall"), indoors=True),
+    ScenePlace("street", "on a street", ("pavement", "road", "sky")),
+    ScenePlace("park", "in a park", ("grass", "pond", "sky")),
+    ScenePlace("meadow", "in a meadow", ("grass", "sky")),
+    ScenePlace("beach", "at the beach", ("sand", "water", "sky")),
+    ScenePlace("sea", "on the sea", ("water", "sky")),
 )
 PLACES = {place.name: place for place in _PLACES}
 SURFACES = {
