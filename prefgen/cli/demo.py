@@ -21,7 +21,7 @@ class DemoOptions:
     output: Path = option(
         Path("prefgen-demo"), "--output", "-o", help="Folder of the run.", panel=None, callback=on_disk
     )
-    limit: int | None = option(None, help="Use the first N of 1,440 rows.", panel=None)
+    limit: int | None = option(None, help="Use the first N of 1,452 rows.", panel=None)
 
 
 @command
@@ -35,7 +35,16 @@ def demo(ctx: typer.Context, options: DemoOptions, printing: Annotated[o.RunOpti
 
     output, quiet = options.output, printing.quiet
     console = Console(stderr=True, quiet=quiet)
-    words = ["--input", FOLDER / "llava_instruct.json", "--model", FOLDER / "model", "--similarity-model", "minilm"]
+    words = [
+        "--input",
+        FOLDER / "llava_instruct.json",
+        "--model",
+        FOLDER / "model",
+        "--similarity-model",
+        "minilm",
+        "--rho",
+        "0.95",
+    ]
     words += ["--output", output, *(["--limit", options.limit] if options.limit is not None else [])]
     words += ["--quiet"] if quiet else []
     console.print(f"prefgen bdhs {' '.join(map(str, words))}\n", markup=False, highlight=False, soft_wrap=True)
