@@ -3,7 +3,7 @@
     python examples/scenes/anyres.py --model examples/scenes/model --output DIR --seed 0
 
 ``build_anyres`` only changes the architecture: same weights, a new ``image_newline`` vector, and a processor that cuts
-tiles. A short fine-tuning then teaches the language model to read five times as many image tokens: every square picture,
+tiles. A short fine-tuning then teaches the language model to read five times as many image tokens: a square picture,
 enlarged to 288x288 where it is smaller, takes 144 of overview, 576 of its four tiles and 24 line ends. Training sees
 pictures of 144x144 and of 288x288.
 """
