@@ -2,7 +2,7 @@
 
     python examples/benchmarks/data.py /tmp/data-benchmark --rows 100000
 
-The set is made once: answers of the fake engine about the scenes' 500 pictures of 64 x 64 pixels. Each command is a
+The set is made once: answers of the fake engine about the scenes' 500 pictures of 144 x 144 pixels. Each command is a
 process of its own; CPU is what it used (user and system), memory its largest resident size. The server is asked over
 HTTP, as a browser would.
 """

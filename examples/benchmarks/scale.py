@@ -2,9 +2,9 @@
 
     python examples/benchmarks/scale.py --rows 1000 10000 100000
 
-Each size is one `prefgen bdhs --engine fake` over conversations about the scenes' 500 pictures of 64 x 64 pixels, read,
-checked and stored like any others, in a process of its own. Shortly before its end the run is stopped by SIGTERM, and
-the same command continues. Columns:
+Each size is one `prefgen bdhs --engine fake` over conversations about the scenes' 500 pictures of 144 x 144 pixels,
+read, checked and stored like any others, in a process of its own. Shortly before its end the run is stopped by SIGTERM,
+and the same command continues. Columns:
 
 - wall: of both processes together, waiting for the disk and for whoever else uses the machine included;
 - CPU: what both used, user and system, all threads added up, so that it is the time on one core;

@@ -49,16 +49,16 @@ class LanguageRecipe(Recipe):
 
     Attributes:
         tokens: Length of the sequence of a picture and its conversations.
-        second_caption: Probability of a second caption of a picture.
+        captions: Captions of a picture.
         lookup_steps: First steps, which have single questions only.
     """
 
-    steps: int = 2200
+    steps: int = 3400
     batch_size: int = 8
     learning_rate: float = 3e-3
     other_rate: float = 1.5e-3
     tokens: int = 448
-    second_caption: float = 0.4
+    captions: int = 3
     lookup_steps: int = 400
 
 
@@ -67,7 +67,7 @@ def train_tokenizer(scenes: Sequence[Scene]) -> PreTrainedTokenizerFast:
 
     def corpus() -> Iterator[str]:
         for scene in scenes[:CORPUS_SCENES]:
-            for turns in conversations(scene, np.random.default_rng([scene.seed, scene.index, TEXT_STREAM]), 1.0):
+            for turns in conversations(scene, np.random.default_rng([scene.seed, scene.index, TEXT_STREAM]), 2):
                 yield "USER: \n" + "USER: ".join(f"{turn.question} ASSISTANT: {turn.answer}" for turn in turns)
 
     return learn_tokenizer(corpus())
@@ -102,10 +102,9 @@ def features_of(tower: CLIPVisionModel, pixels: np.ndarray, path: Path) -> np.nd
     return features
 
 
-def conversations(scene: Scene, rng: np.random.Generator, second_caption: float) -> Iterator[list[SceneTurn]]:
-    """Conversations about a scene: a caption, perhaps a second one, then questions without end."""
-    yield [question(scene, "detail", rng)]
-    if rng.random() < second_caption:
+def conversations(scene: Scene, rng: np.random.Generator, captions: int) -> Iterator[list[SceneTurn]]:
+    """Conversations about a scene: detailed captions, no two alike, then questions without end."""
+    for _ in range(captions):
         yield [question(scene, "detail", rng)]
     for _ in range(12):
         yield conversation(scene, rng, QUESTIONS)
@@ -256,7 +255,7 @@ def train_language(
             for index in chosen
             for scene in [pictures.scenes[index]]
             for told in [
-                lookups(scene, rng) if step <= recipe.lookup_steps else conversations(scene, rng, recipe.second_caption)
+                lookups(scene, rng) if step <= recipe.lookup_steps else conversations(scene, rng, recipe.captions)
             ]
         ]
         packed = pack(tokenizer, texts, recipe.tokens)

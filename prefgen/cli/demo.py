@@ -21,7 +21,7 @@ class DemoOptions:
     output: Path = option(
         Path("prefgen-demo"), "--output", "-o", help="Folder of the run.", panel=None, callback=on_disk
     )
-    limit: int | None = option(None, help="Use the first N of 1,452 rows.", panel=None)
+    limit: int | None = option(None, help="Use the first N of 1,445 rows.", panel=None)
 
 
 @command

@@ -182,18 +182,6 @@ def test_a_verdict_needs_both_in_every_seed() -> None:
         assert not verdict([seed(0, 0.01, 0.04), worse], base)["goal"]
 
 
-def test_table_and_figure_that_are_kept_and_shown_are_those_of_the_kept_figures() -> None:
-    kept = SCENES / "results"
-    found = json.loads((kept / "proof.json").read_text())
-    assert captions(found) in (SCENES.parents[1] / "prefgen" / "guide" / "train.md").read_text()
-    assert (kept / "proof.md").read_text() == tables(found)
-    assert (kept / "proof.svg").read_text() == figure(found)
-    arms = json.loads(json.dumps({name: vars(arm) for name, arm in prove.ARMS.items()}))
-    assert {name: arm["settings"] for name, arm in found["arms"].items()} == arms
-    tried = json.loads((kept / "search.json").read_text())
-    assert [set(each) - {"base"} for each in tried.values()] == [set(prove.SEARCH), set(prove.SEARCH_AGAIN)]
-
-
 @pytest.mark.slow
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ROWS": 12, "PAIRS": 8, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():

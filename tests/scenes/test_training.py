@@ -110,7 +110,7 @@ def test_a_picture_mirrored_twice_is_itself_and_once_is_the_labels_of_the_mirror
 
 
 def test_chats_are_those_of_the_template(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
-    for turns in conversations(few.scenes[0], np.random.default_rng(0), 1.0):
+    for turns in conversations(few.scenes[0], np.random.default_rng(0), 2):
         assert plain_chat(turns) == chat_text(tokenizer, turns, image_tokens=1)
 
 
@@ -121,7 +121,7 @@ def test_a_conversation_packed_behind_a_picture_has_the_loss_that_it_has_alone(
     tower = CLIPVisionModel(vision_config()).eval()
     model = new_model(tower, tokenizer).eval()
     texts = [
-        [plain_chat(turns) for turns in conversations(scene, np.random.default_rng(7), 1.0)][:4]
+        [plain_chat(turns) for turns in conversations(scene, np.random.default_rng(7), 2)][:4]
         for scene in few.scenes[:2]
     ]
     packed = pack(tokenizer, texts, 640)
@@ -163,7 +163,7 @@ def test_lookups_ask_of_what_is_there_and_of_what_is_not(few: Pictures) -> None:
 
 
 def test_what_has_no_room_is_left_out_whole(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
-    texts = [[plain_chat(turns) for turns in conversations(few.scenes[0], np.random.default_rng(7), 1.0)]]
+    texts = [[plain_chat(turns) for turns in conversations(few.scenes[0], np.random.default_rng(7), 2)]]
     packed = pack(tokenizer, texts, 240)
     assert packed.input_ids.shape[1] == 240
     ends = (packed.labels == tokenizer.eos_token_id).sum()
