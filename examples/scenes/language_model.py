@@ -53,7 +53,7 @@ class LanguageRecipe(Recipe):
         lookup_steps: First steps, which have single questions only.
     """
 
-    steps: int = 2400
+    steps: int = 3400
     batch_size: int = 8
     learning_rate: float = 3e-3
     other_rate: float = 1.5e-3

@@ -106,12 +106,12 @@ def test_the_model_sees_most_objects_and_knows_yes_from_no(model: PreTrainedMode
     assert 1 <= figures["caption_sentences"].value <= 8  # it stops by itself
 
 
-@pytest.mark.parametrize(("scale", "image_tokens"), [(1, 144 + 144 + 12), (2, 144 + 576 + 24)])
-def test_anyres_takes_an_overview_and_tiles(scale: int, image_tokens: int) -> None:
+@pytest.mark.parametrize("scale", [1, 2])
+def test_anyres_takes_an_overview_and_four_tiles_of_a_picture_of_either_size(scale: int) -> None:
     model, processor = build_anyres(MODEL)
     picture = photo(heldout(1)[0].scene, scale=scale)
     inputs = processor(images=picture, text="USER: <image>\nHi ASSISTANT:", return_tensors="pt")
-    assert (inputs["input_ids"] == processor.image_token_id).sum() == image_tokens
+    assert (inputs["input_ids"] == processor.image_token_id).sum() == 144 + 576 + 24
     assert torch.isfinite(model(**inputs).logits).all()
 
 
