@@ -132,7 +132,7 @@ def test_new_requests_enter_while_others_run() -> None:
 
 
 def test_a_prompt_that_does_not_fit_costs_its_row_alone() -> None:
-    short, (first,) = load("model", "max_model_len=128"), samples(1)
+    short, (first,) = load("model", "max_model_len=256"), samples(1)
     short.submit(0, request(first, 0, prefix="There is a red star. " * 40))
     short.submit(1, request(first, 1))
     replies = dict(short.collect())

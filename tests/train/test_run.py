@@ -332,11 +332,11 @@ def test_pairs_of_pictures_are_trained_on_beside_pairs_of_answers(data: Path, tm
 
 
 def test_rows_that_do_not_fit_are_dropped_before_the_first_step(data: Path, tmp_path: Path) -> None:
-    given = job(data, tmp_path / "out", max_length=130)
+    given = job(data, tmp_path / "out", max_length=210)
     prepared = prepare(given)
     assert prepared.dropped
     assert {row.reason for row in prepared.dropped} == {"ROW_TOO_LONG"}
-    assert all(sample.length <= 130 for sample in prepared.samples)
+    assert all(sample.length <= 210 for sample in prepared.samples)
     with pytest.raises(UsageError, match="ROW_TOO_LONG"):
         prepare(job(data, tmp_path / "out", max_length=20))
 
