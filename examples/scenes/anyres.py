@@ -42,7 +42,7 @@ from prefgen.evaluate.scenes.truth import IMAGE_SIZE, TEXT_STREAM, Scene
 log = logging.getLogger(__name__)
 
 GRID_PINPOINTS = [[2 * IMAGE_SIZE] * 2]  # height, width; the only choice, so that pictures of 144x144 are enlarged too
-RECIPE = Recipe(steps=200, batch_size=12, learning_rate=2e-3, other_rate=4e-4, warmup_steps=30, compiled=False)
+RECIPE = Recipe(steps=100, batch_size=12, learning_rate=2e-3, other_rate=4e-4, warmup_steps=30, compiled=False)
 FIRST_SCENE = 1_000_000  # behind the scenes of the base model's training
 MIX = Mix(detail=0.7, brief=0.1, more=(1, 3))
 

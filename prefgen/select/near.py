@@ -1,7 +1,8 @@
 """Near duplicates: pictures in another size or encoding, and texts with nearly the same words.
 
-Pictures are compared by difference hash (reduced to 17 x 16 grey values, each compared with its right neighbour) and by
-the colours of 4 x 4 fields, since a red thing can be as bright as a blue one. Texts are compared by MinHash (Broder
+Pictures are compared by difference hash (reduced to 17 x 16 grey values, each compared with its right neighbour; fields
+that are nearly equal, as in a plain sky, do not differ, or another encoding would decide which is brighter) and by the
+colours of 4 x 4 fields, since a red thing can be as bright as a blue one. Texts are compared by MinHash (Broder
 1997), which estimates how many of their runs of three words two texts have in common; every text of a row has to agree:
 the conversation, and the answers that are compared. A row is held against those rows kept so far that share one of 17
 bands of its first picture's hash. That loses none, for 16 differing bits leave a band untouched. Rows without pictures
@@ -27,6 +28,7 @@ from prefgen.select.keys import COLUMNS, By, digests, texts
 from prefgen.select.leakage import NOTHING, Excluded
 from prefgen.select.selection import Selection, of_one
 
+BRIGHTER = 2.0  # of 255, more than a grey value's left neighbour, for a bit of the hash
 DISTANCE = 16  # of the 256 bits of a picture's hash, at most
 COLOUR = 8.0  # of 255, mean difference of the fields' colours, at most
 JACCARD = 0.8  # of the runs of words of two texts, at least
@@ -90,9 +92,9 @@ def dedup_near(stored: Stored, by: By = "pair", exclude: Excluded = NOTHING) -> 
 
 def look(picture: PIL.Image.Image) -> PictureHash:
     """The perceptual hash of a picture."""
-    small = picture.convert("L").resize((_SIDE + 1, _SIDE), PIL.Image.Resampling.LANCZOS)
-    grey = np.asarray(small, dtype=np.int16)
-    bits = int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
+    small = picture.convert("L").convert("F").resize((_SIDE + 1, _SIDE), PIL.Image.Resampling.LANCZOS)
+    brighter = np.diff(np.asarray(small)) > BRIGHTER
+    bits = int.from_bytes(np.packbits(brighter).tobytes(), "big")
     fields = picture.convert("RGB").resize((_FIELDS, _FIELDS), PIL.Image.Resampling.BOX)
     return PictureHash(bits, np.asarray(fields, dtype=np.int16))
 

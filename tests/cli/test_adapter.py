@@ -58,7 +58,7 @@ def test_rows_are_made_with_it_and_record_both_revisions(
 
 
 def test_doctor_and_eval_take_it(adapter: Path) -> None:
-    done = called("doctor", adapter, "--device", "cpu", "--image-size", "64x64", "--json")
+    done = called("doctor", adapter, "--device", "cpu", "--image-size", "144x144", "--json")
     found = {finding["about"]: finding for finding in json.loads(done.stdout)}
     assert found["adapter"]["text"].startswith("LORA of rank 4, merged into ")
     assert found["drop = mask"]["level"] == "ok"

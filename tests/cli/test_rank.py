@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from prefgen.evaluate.scenes.claims import kinds_in
+from prefgen.evaluate.scenes.truth import KINDS
 from tests.cli.runs import called
 from tests.judge import MODEL, Judge, corrupted
 
@@ -76,16 +77,17 @@ def test_right_answers_stand_against_wrong_ones_by_the_truth_of_the_scenes(tmp_p
 
 
 def test_answers_are_ranked_by_claims_about_the_scenes(tmp_path: Path) -> None:
-    """A served splitter asks for each shape by its name; the scenes' model, which knows such questions, checks them."""
+    """A served splitter asks for each kind by its name; the scenes' model, which knows such questions, checks them."""
     options = ("--by", "claims", "--claims-from", "api", "--claim-suffix", "", "--turns", "first")
 
-    def shapes(number: int, body: dict[str, Any]) -> str:
+    def kinds(number: int, body: dict[str, Any]) -> str:
         told = re.search(r"--- \w+ answer\n(.*)\n--- \w+ end", str(body["messages"][-1]["content"]), re.DOTALL)
         assert told
         named = sorted(kinds_in(told[1]))
-        return "\n".join(f"There is a {shape}. | Is there a {shape} in the image?" for shape in named)
+        things = [f"{KINDS[kind].article} {kind}" for kind in named]
+        return "\n".join(f"There is {thing}. | Is there {thing} in the image?" for thing in things)
 
-    with Judge(shapes) as judge:
+    with Judge(kinds) as judge:
         figures = rank(tmp_path / "out", *options, "--judge", MODEL, "--judge-url", judge.url, limit=10)
     assert figures["pairs"] >= 1
     for row in rows(tmp_path / "out"):

@@ -21,7 +21,7 @@ LONG = "There is a red bowl on the table and two green apples lie beside it near
 
 
 def scene(number: int) -> Image:
-    return Image(IMAGES[number].read_bytes(), IMAGES[number].name, 64, 64)
+    return Image(IMAGES[number].read_bytes(), IMAGES[number].name, 144, 144)
 
 
 def copied(image: Image, side: int = 96, quality: int = 60) -> Image:
