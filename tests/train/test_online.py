@@ -180,18 +180,25 @@ def test_a_mix_takes_some_samples_as_stored_others_in_other_epochs(data: Path, t
         for epoch in (0, 1):
             items = step.items(epoch=epoch)
             found.append([len(item.sample.answers) for item in items])
-            assert step.supply.measured()[online_.ASKED] == found[-1].count(3)
+            measured = step.supply.measured()
+            assert measured[online_.ASKED] - measured.get(online_.FALLBACK, 0) == found[-1].count(3)
         assert {*found[0], *found[1]} == {2, 3}
         assert found[0] != found[1]
 
 
 def test_distortion_stands_beside_the_stored_answer(data: Path, tmp_path: Path) -> None:
     with Step(job(data, tmp_path / "out", POVID)) as step:
-        for item, sample in zip(step.items(4), step.prepared.samples, strict=False):
+        items = step.items(4)
+        for item, sample in zip(items, step.prepared.samples, strict=False):
             assert [answer.ids for answer in item.sample.answers[:2]] == [answer.ids for answer in sample.answers]
-            assert len({answer.ids for answer in item.sample.answers}) == 3
+        distinct = [len({answer.ids for answer in item.sample.answers}) for item in items]
+        fallen = int(step.supply.measured().get(online_.FALLBACK, 0))  # noise does not change every answer
+        assert sorted(distinct) == [2] * fallen + [3] * (4 - fallen)
+        assert fallen < 2
     with Step(job(data, tmp_path / "alone", replace(POVID, with_stored=False))) as step:
-        assert all(len(item.sample.answers) == 2 for item in step.items(4))
+        alone = step.items(4)
+        assert len(alone) == 4 - fallen
+        assert all(len(item.sample.answers) == 2 for item in alone)
 
 
 NOTHING_NEW = ("similarity_threshold=-1", "iterations=1", "drop_similar=true")  # every answer is too similar
