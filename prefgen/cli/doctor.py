@@ -13,6 +13,7 @@ from prefgen.cli import options as o
 from prefgen.cli.params import command, only
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import EnvironmentFault, UsageError
+from prefgen.methods import base
 from prefgen.options import option
 
 _SIZE = "640x480"
@@ -20,9 +21,10 @@ _SIZE = "640x480"
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Picture and folder that the checks are made for."""
+    """Picture, masking and folder that the checks are made for."""
 
     image_size: str = option(_SIZE, help="Size of a typical image.", panel=None, metavar="WxH")
+    rho: float = base.rho(0.99)
     output: Path = option(Path(), "--output", "-o", help="Folder that a run would write.", panel=None, callback=on_disk)
 
 
@@ -53,7 +55,7 @@ def doctor(
         from prefgen.requests import Generate
 
         build.hush(config, (Generate,))
-        of_model = model_.findings(config, width, height)
+        of_model = model_.findings(config, width, height, options.rho)
     if printing.json:
         typer.echo(render.to_json([*here, *of_model]))
     else:

@@ -14,17 +14,20 @@ from prefgen.errors import PrefgenError
 
 _NEW_TOKENS = 256
 _USABLE = 0.9  # of the free memory; activations need some
-_RHO = 0.99
 
 
-def findings(config: EngineConfig, width: int, height: int) -> list[Diagnosis]:
-    """Check a model step by step; its weights are loaded only if all before is in order."""
+def findings(config: EngineConfig, width: int, height: int, rho: float) -> list[Diagnosis]:
+    """Check a model step by step; its weights are loaded only if all before is in order.
+
+    Args:
+        width, height: Of a typical picture, in pixels. rho: Share of its image tokens that a run would mask.
+    """
     found: list[Diagnosis] = []
     try:
         built = inspect.architecture(config)
         found += [*_architecture(built), *_adapter(config)]
         prompt = inspect.prompting(config, width, height)
-        found += [*_prompting(prompt, width, height), *_memory(built, prompt), _vllm(config)]
+        found += [*_prompting(prompt, width, height, rho), *_memory(built, prompt, rho), _vllm(config)]
         if all(finding.level != "broken" for finding in found):
             found += _proof(config, width, height)
     except PrefgenError as error:
@@ -48,11 +51,11 @@ def _adapter(config: EngineConfig) -> list[Diagnosis]:
     return [Diagnosis("ok", "adapter", f"{adapter.kind}{rank}, merged into {adapter.base}")]
 
 
-def _prompting(prompt: Prompting, width: int, height: int) -> list[Diagnosis]:
-    kept = (1 - _RHO) * prompt.image_tokens
-    blind = _RHO**prompt.image_tokens
+def _prompting(prompt: Prompting, width: int, height: int, rho: float) -> list[Diagnosis]:
+    kept = (1 - rho) * prompt.image_tokens
+    blind = rho**prompt.image_tokens
     text = (
-        f"{prompt.image_tokens:,} at {width}x{height}, in a prompt of {prompt.tokens:,}; rho = {_RHO} leaves "
+        f"{prompt.image_tokens:,} at {width}x{height}, in a prompt of {prompt.tokens:,}; rho = {rho:g} leaves "
         f"{kept:.1f} visible, none at all in {blind:.0%} of the draws"
     )
     few = "the paper's model keeps about 29: --keep-tokens, or a lower --rho, does so here" if blind > 0.05 else ""
@@ -68,7 +71,7 @@ def _prompting(prompt: Prompting, width: int, height: int) -> list[Diagnosis]:
     return found
 
 
-def _memory(built: Architecture, prompt: Prompting) -> list[Diagnosis]:
+def _memory(built: Architecture, prompt: Prompting, rho: float) -> list[Diagnosis]:
     free = devices.free_bytes(built.device)
     text = (
         f"weights {_size(built.weight_bytes)} in {built.dtype}, of {_size(free)} free on {built.device}; "
@@ -79,10 +82,10 @@ def _memory(built: Architecture, prompt: Prompting) -> list[Diagnosis]:
         return [Diagnosis("broken", "memory", f"{text}: they do not fit", advice)]
     left = _USABLE * free - built.weight_bytes
     whole = prompt.tokens + _NEW_TOKENS
-    kept = whole - _RHO * prompt.image_tokens
+    kept = whole - rho * prompt.image_tokens
     fit, fit_whole = (int(left / (built.kv_bytes * tokens)) for tokens in (kept, whole))
     text += (
-        f"; at most {fit:,} rows of {kept:,.0f} tokens at rho = {_RHO}, {fit_whole:,} of {whole:,} with the image whole"
+        f"; at most {fit:,} rows of {kept:,.0f} tokens at rho = {rho:g}, {fit_whole:,} of {whole:,} with the image whole"
     )
     return [Diagnosis("ok", "memory", text, "both limits of a batch are options: --batch-size and --batch-tokens")]
 

@@ -16,8 +16,8 @@ from tests.engines import zoo
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"
 
 
-def examine(folder: Path, size: int = 64) -> dict[str, Diagnosis]:
-    found = model.findings(EngineConfig(str(folder), device="cpu"), size, size)
+def examine(folder: Path, size: int = 64, rho: float = 0.99) -> dict[str, Diagnosis]:
+    found = model.findings(EngineConfig(str(folder), device="cpu"), size, size, rho)
     return {finding.about: finding for finding in found}
 
 
@@ -28,6 +28,14 @@ def test_a_model_that_works_is_measured(tmp_path: Path) -> None:
     assert found["image tokens"].text.startswith("20 at 64x64, in a prompt of ")
     assert "82% of the draws" in found["image tokens"].text  # 0.99 ** 20
     assert found["drop = mask"].level == found["chat template"].level == "ok"
+
+
+@pytest.mark.parametrize(("rho", "level"), [(0.99, "warning"), (0.95, "ok")])
+def test_a_masking_that_leaves_some_tokens_in_nearly_every_draw_is_no_warning(rho: float, level: str) -> None:
+    """The second is that of the main job of the README."""
+    tokens = examine(SCENES / "model", 144, rho)["image tokens"]
+    assert tokens.level == level
+    assert f"rho = {rho} leaves {144 * (1 - rho):.1f} visible" in tokens.text
 
 
 def test_image_tokens_are_counted_at_the_size_that_was_asked_for() -> None:
