@@ -245,7 +245,8 @@ def benchmarks(folder: Path) -> None:
     said = [{"question_id": row["question_id"], "text": f"{row['label']}, it seems."} for row in rows]
     world.write_lines(folder / "pope-answers.jsonl", said)
     captions = json.loads((folder / "captions.json").read_text())["annotations"]
-    world.write_lines(folder / "chair-answers.jsonl", captions)
+    one = {caption["image_id"]: caption for caption in captions}  # of each picture's references
+    world.write_lines(folder / "chair-answers.jsonl", one.values())
     mmhal = [
         {"question": f"Question {n}?", "gt_answer": "A dog.", "model_answer": f"Answer {n}.", "image_id": f"i{n}"}
         for n in range(4)
