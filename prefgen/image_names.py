@@ -130,6 +130,8 @@ def _join(folder: str, parts: list[str]) -> str:
 
 def distinct(places: list[str]) -> list[str]:
     """The given places without repetitions of one file."""
+    if len(places) < 2:
+        return places
     return list({os.path.realpath(place): place for place in reversed(places)}.values())[::-1]
 
 

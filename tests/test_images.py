@@ -224,6 +224,54 @@ def test_a_file_cut_short_is_found_by_decoding_it(kind: str, share: float) -> No
     assert reason(lambda: load(ImageRef(data=data[: int(len(data) * share)]), NOWHERE)) == "IMG_TRUNCATED"
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"subsampling": 0}])
+def test_a_jpeg_is_refused_where_a_whole_decoding_fails(options: dict[str, object]) -> None:
+    whole = encoded(noise(size=(160, 96)), "JPEG", **options)
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        if rng.random() < 0.5:
+            del damaged[int(rng.integers(200, len(whole))) :]
+        for place in rng.integers(4, len(damaged), int(rng.integers(0, 4))):
+            damaged[place] = int(rng.integers(0, 256))
+        assert _loads(bytes(damaged)) == _decodes(bytes(damaged))
+
+
+def _loads(data: bytes) -> bool:
+    try:
+        load(ImageRef(data=data), NOWHERE)
+    except RowError:
+        return False
+    return True
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return opened.format == "JPEG"
+
+
+def test_a_picture_that_was_checked_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(noise(size=(31, 17)), "WEBP", lossless=True)
+    for name in ("a.webp", "b.webp"):
+        (tmp_path / name).write_bytes(data)
+    first = load(ImageRef(path="a.webp"), ImageRoot((tmp_path,)))
+    monkeypatch.setattr(PIL.Image, "open", None)
+    again = load(ImageRef(path="b.webp"), ImageRoot((tmp_path,)))
+    assert (again.data, again.sha256, again.width, again.height) == (data, first.sha256, 31, 17)
+    assert again.path == "b.webp"
+    monkeypatch.undo()
+    stricter = ImageLimits(min_side=20)
+    assert reason(lambda: load(ImageRef(path="a.webp"), ImageRoot((tmp_path,)), stricter)) == "IMG_TOO_SMALL"
+    for _ in range(2):
+        assert reason(lambda: load(ImageRef(data=data[:-40]), NOWHERE)) == "IMG_TRUNCATED"
+    turned = encoded(noise("RGBA", size=(31, 17)), "PNG")
+    assert load(ImageRef(data=turned), NOWHERE) == load(ImageRef(data=turned), NOWHERE) != first
+
+
 def test_no_other_package_can_switch_on_grey_filling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     data = encoded(noise(), "JPEG")

@@ -56,7 +56,7 @@ class Recipe:
 class TowerRecipe(Recipe):
     """Stage 1: the vision tower alone."""
 
-    steps: int = 4000
+    steps: int = 2400
     batch_size: int = 64
     learning_rate: float = 1e-2
     other_rate: float = 2.5e-3

@@ -16,6 +16,7 @@ from language_model import (
     LanguageRecipe,
     conversations,
     features_of,
+    lookups,
     loss_of,
     new_model,
     pack,
@@ -136,11 +137,23 @@ def test_a_conversation_packed_behind_a_picture_has_the_loss_that_it_has_alone(
 
 def test_patches_are_named_by_what_they_show(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
     words = patch_words(tokenizer, few)
-    assert torch.equal(words >= 0, torch.from_numpy(few.owners > 0))
+    shown = torch.from_numpy(few.owners > 0)
+    assert torch.equal(words >= 0, shown[..., None].expand(-1, -1, 2))
     for row, scene in enumerate(few.scenes):
-        names = {word.strip("▁") for word in tokenizer.convert_ids_to_tokens(words[row][words[row] >= 0].tolist())}
-        assert names
-        assert all(any(kind.startswith(name) for kind in scene.kinds) for name in names)
+        pieces = [tokenizer.convert_ids_to_tokens(words[row][shown[row]][:, part].tolist()) for part in (0, 1)]
+        named = {(kind.strip("▁"), colour.strip("▁")) for kind, colour in zip(*pieces, strict=True)}
+        assert named
+        things = [(thing.kind, thing.colour) for thing in scene.things]
+        assert all(any(k.startswith(kind) and c.startswith(colour) for k, c in things) for kind, colour in named)
+
+
+def test_lookups_ask_of_what_is_there_and_of_what_is_not(few: Pictures) -> None:
+    turns = [turn for scene in few.scenes for each in lookups(scene, np.random.default_rng(3)) for turn in each]
+    answers = {kind: {turn.answer for turn in turns if turn.kind == kind} for kind in ("yes", "no")}
+    assert answers == {"yes": {"Yes."}, "no": {"No."}}
+    for scene in few.scenes:
+        for turn in (turn for each in lookups(scene, np.random.default_rng(3)) for turn in each):
+            assert (turn.about in scene.kinds) == (turn.kind != "no")
 
 
 def test_what_has_no_room_is_left_out_whole(few: Pictures, tokenizer: PreTrainedTokenizerFast) -> None:
