@@ -239,7 +239,11 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
         for _ in range(2)
     )
     size = max(1, loading.token_budget(loaded) // leaders[-1].length)
-    batches = [leaders[at : at + size] for at in range(0, len(leaders), size)]
+    batches = [
+        part
+        for at in range(0, len(leaders), size)
+        for part in decode.parts(loaded, sorted(leaders[at : at + size], key=lambda row: -row.length))
+    ]
     reading = min(
         _timed(loaded, lambda: [decode.prefill(loaded, batch, preserve=False) for batch in batches]) for _ in range(2)
     )

@@ -155,6 +155,44 @@ def test_sentences_that_share_a_prompt_read_it_once_and_answer_alike(
     assert read[1] < len(wanted) * 25  # what each sentence has of its own
 
 
+def test_on_a_cpu_a_step_reads_the_rows_that_are_going_and_no_slot_before_them() -> None:
+    loaded = tiny.llava()
+    wanted = [
+        dataclasses.replace(request, sampling=Sampling(1.0, 1.0, 4 + 3 * (n % 7)), stop="end")
+        for n, request in enumerate(requests(1.0))
+    ]
+    shapes: list[tuple[int, ...]] = []
+    hook = loaded.model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(kwargs["attention_mask"].shape), with_kwargs=True
+    )
+    made = answers(loaded, wanted, "drop", "compact")
+    hook.remove()
+    lengths = [(row.length, reply.tokens) for row, reply in zip(rows(loaded, wanted), made, strict=True)]
+    steps = [shape for shape in shapes if len(shape) == 4 and shape[2] == 1]
+    assert len(steps) == max(tokens for _, tokens in lengths) - 1
+    for step, (places, _, _, slots) in enumerate(steps, start=1):
+        going = [length for length, tokens in lengths if tokens > step]
+        assert len(going) <= places <= len(going) * 8 / 7 + 1
+        assert slots <= max(length for length, _ in lengths) + step
+    _, _, _, slots = steps[-1]
+    left = [length for length, tokens in lengths if tokens > len(steps)]
+    assert slots == max(left) + len(steps)  # those of the longest row that is left
+
+
+def test_a_cpu_reads_few_prompts_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, wanted = tiny.llava(), sentences(0.5)
+    expected = answers(loaded, wanted, "drop", "compact")
+    longest = max(row.length for row in rows(loaded, wanted))
+    monkeypatch.setattr(decoding, "_HOST_TOKENS", 2 * longest)
+    read: list[int] = []
+    hook = loaded.model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(len(kwargs["attention_mask"])), with_kwargs=True
+    )
+    assert answers(loaded, wanted, "drop", "compact") == expected
+    hook.remove()
+    assert read[:4] == [2, 2, 2, 2]  # of four samples two at a time, the longest first, then what is not shared
+
+
 def rows(loaded: LoadedModel, wanted: list[Generate]) -> list[decoding.BatchRow]:
     engine = TransformersEngine(loaded, EngineConfig("tiny"))
     for ticket, request in enumerate(wanted):

@@ -43,7 +43,7 @@ def generate(
         seen = [rows[index] for index in group]
         both = seen + [others[index] for index in group]
         read = (decoding.prefill if drop else decoding.prefill_masked)(loaded, both, preserve=preserve)
-        _finish(loaded, vocabulary, seen, read)
+        _finish(loaded, vocabulary, seen, read.expanded())
 
 
 def _finish(loaded: LoadedModel, vocabulary: Vocabulary, rows: list[BatchRow], read: Prefilled) -> None:

@@ -5,7 +5,9 @@ Shapes: B rows, L prompt tokens (padded on the left), V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from prefgen.engines.hf import loading, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.sampling import Continuation
 
+_HOST_TOKENS = 2048  # of the prompts that a CPU reads at a time
 _IMAGE_TYPES = ("token_type_ids", "mm_token_type_ids")  # 1 where an image's token is
 
 
@@ -178,30 +181,61 @@ class Prefilled:
 
     Attributes:
         logits: next-token logits, (B, V).
-        cache: keys and values, B rows.
-        attention: (B, slots of the cache).
+        cache: keys and values of the sequences that were read.
+        attention: (B, slots of the cache), 1 for those of its sequence that a row attends to.
         position: of the last token, (B,), or (4, B) under M-RoPE.
+        sequences: of each row, (B,), if several rows share one; None: each has its own, in their order.
     """
 
     logits: torch.Tensor
     cache: Any
     attention: torch.Tensor
     position: torch.Tensor
+    sequences: torch.Tensor | None = None
+
+    def expanded(self) -> Prefilled:
+        """The same with a copy of its sequence for each row."""
+        if self.sequences is None:
+            return self
+        for layer in self.cache.layers:
+            layer.batch_select_indices(self.sequences.to(layer.keys.device))
+        return replace(self, sequences=None)
+
+
+def parts(loaded: LoadedModel, rows: list[BatchRow]) -> list[list[BatchRow]]:
+    """Rows to prefill together, of samples in order of their length.
+
+    On a CPU few at a time, so that little is padded and activations stay in its caches.
+    """
+    if loaded.device.type != "cpu":
+        return [rows]
+    found: list[list[BatchRow]] = []
+    prompts = longest = 0
+    for _, group in itertools.groupby(rows, key=lambda row: row.group):
+        own = list(group)
+        longest = max(longest, *(row.length for row in own))
+        if found and (prompts + 1) * longest <= _HOST_TOKENS:
+            found[-1] += own
+            prompts += 1
+        else:
+            found.append(own)
+            prompts, longest = 1, max(row.length for row in own)
+    return found
 
 
 def prefill(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> Prefilled:
     """Prefill the prompts of a batch; what rows of one sample share is computed once.
 
-    The sentences of a sample are completed after growing stretches of the same answer. The longest is prefilled; the
-    others take a copy of its keys and values, hide what lies behind the last token they share with it, and read only
-    their own few tokens from there on.
+    The sentences of a sample are completed after growing stretches of the same answer. The longest is read first. Then
+    the few tokens that each of the others has of its own are read behind it, all in one sequence: they attend to what
+    their row shares with the longest, and to one another within a row.
     """
     sequences = [kept_sequence(row, loaded.image_token_id, preserve=preserve) for row in rows]
     leader_of = list(range(len(rows))) if loaded.family.state else _leaders(rows)  # a state cannot be cut back
     shared = [_shared(row, sequences[leader]) for row, leader in zip(sequences, leader_of, strict=True)]
     if loaded.window is not None:
         read = max(len(sequence.ids) for sequence in sequences)
-        own_read = max(len(row.ids) - count for row, count in zip(sequences, shared, strict=True))
+        own_read = max(_own_lengths(sequences, shared, leader_of).values())
         if read + own_read + max(row.max_new_tokens for row in rows) > loaded.window:
             leader_of = list(range(len(rows)))  # the slots hidden between both parts would use up the window
     leaders = sorted(set(leader_of))
@@ -211,24 +245,48 @@ def prefill(loaded: LoadedModel, rows: list[BatchRow], *, preserve: bool) -> Pre
     if len(leaders) == len(rows):
         return Prefilled(output.logits[:, -1], loading.cache_of(output), attention, positions[..., -1])
 
-    own = pad([row[count:] for row, count in zip(sequences, shared, strict=True)], pad_id(loaded), loaded.device)
-    copies = torch.tensor([leaders.index(leader) for leader in leader_of], device=loaded.device)
-    cache, attention = loading.cache_of(output), attention[copies]
-    for layer in cache.layers:
-        layer.batch_select_indices(copies.to(layer.keys.device))
-    slots = attention.shape[1]
-    for row, (leader, count) in enumerate(zip(leader_of, shared, strict=True)):
-        attention[row, slots - len(sequences[leader].ids) + count :] = 0
-    attention = torch.cat([attention, own.attention], dim=-1)
+    slots, device = attention.shape[1], loaded.device
+    longest = max(_own_lengths(sequences, shared, leader_of).values())
+    sequence_of = torch.tensor([leaders.index(leader) for leader in leader_of])
+    ids = torch.full((len(leaders), longest), pad_id(loaded))
+    own_positions = torch.zeros((*positions.shape[:-2], *ids.shape), dtype=torch.int64)
+    seen_BS = torch.zeros((len(rows), slots + longest), dtype=torch.int64)
+    seen_LTS = torch.zeros((len(leaders), longest, slots + longest), dtype=torch.bool)
+    last_B = torch.zeros(len(rows), dtype=torch.int64)
+    ends = [0] * len(leaders)
+    for row, (sequence, count, at) in enumerate(zip(sequences, shared, sequence_of.tolist(), strict=True)):
+        own = sequence[count:]
+        start, end = ends[at], ends[at] + len(own.ids)
+        first = slots - len(sequences[leaders[at]].ids)
+        ids[at, start:end] = torch.from_numpy(own.ids)
+        own_positions[..., at, start:end] = torch.from_numpy(own.positions)
+        seen_BS[row, first : first + count] = 1
+        seen_LTS[at, start:end] = seen_BS[row].bool()
+        seen_LTS[at, start:end, slots + start : slots + end] = torch.ones(end - start, end - start).tril().bool()
+        seen_BS[row, slots + start : slots + end] = 1
+        ends[at], last_B[row] = end, end - 1
+    low = torch.finfo(loaded.dtype).min
+    cache, wanted = loading.cache_of(output), sorted(set(last_B.tolist()))
     output = loaded.model(
-        input_ids=own.ids,
-        attention_mask=attention,
-        position_ids=own.positions,
+        input_ids=ids.to(device),
+        attention_mask=torch.where(seen_LTS, 0.0, low).to(device, loaded.dtype)[:, None],
+        position_ids=own_positions.to(device),
         **loading.cache_argument(loaded.model, cache),
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=torch.tensor(wanted, device=device),
     )
-    return Prefilled(output.logits[:, -1], cache, attention, own.positions[..., -1])
+    which_B = torch.tensor([wanted.index(last) for last in last_B.tolist()])
+    logits_BV = output.logits[sequence_of.to(device), which_B.to(device)]
+    position_B = own_positions[..., sequence_of, last_B]
+    return Prefilled(logits_BV, cache, seen_BS.to(device), position_B.to(device), sequence_of.to(device))
+
+
+def _own_lengths(sequences: list[Tokens], shared: list[int], leader_of: list[int]) -> Counter[int]:
+    """Number of tokens that the rows of each leader do not share with it."""
+    found: Counter[int] = Counter()
+    for row, count, leader in zip(sequences, shared, leader_of, strict=True):
+        found[leader] += len(row.ids) - count
+    return found
 
 
 def _new_cache(loaded: LoadedModel) -> dict[str, Any]:
