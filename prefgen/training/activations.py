@@ -6,7 +6,7 @@ activation functions, is computed again in the backward pass, and so is a whole 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,14 +17,15 @@ from prefgen.engines.hf import devices
 from prefgen.training import processes
 
 _ATEN = torch.ops.aten
-_KEPT = {
-    _ATEN.mm.default,
-    _ATEN.addmm.default,
-    _ATEN._scaled_dot_product_flash_attention_for_cpu.default,
-    _ATEN._scaled_dot_product_flash_attention.default,
-    _ATEN._scaled_dot_product_efficient_attention.default,
-    _ATEN._scaled_dot_product_cudnn_attention.default,
+_KEPT: Mapping[Any, Callable[..., int]] = {
+    _ATEN.mm.default: lambda one, other: len(one) * other.shape[1] * one.element_size(),
+    _ATEN.addmm.default: lambda added, one, other: len(one) * other.shape[1] * one.element_size(),
+    _ATEN._scaled_dot_product_flash_attention_for_cpu.default: lambda query, *_: query.nbytes,
+    _ATEN._scaled_dot_product_flash_attention.default: lambda query, *_: query.nbytes,
+    _ATEN._scaled_dot_product_efficient_attention.default: lambda query, *_: query.nbytes,
+    _ATEN._scaled_dot_product_cudnn_attention.default: lambda query, *_: query.nbytes,
 }
+"""Operations whose results are kept, with their bytes."""
 _SHARE = 0.5  # of the free memory; the rest is for the layer in hand, the logits and other programs
 
 
@@ -66,13 +67,12 @@ class _Kept:
         forward, again = create_selective_checkpoint_contexts(self._policy)  # type: ignore[no-untyped-call]
         return forward, again
 
-    def _policy(self, context: Any, operation: Any, *_: Any, **__: Any) -> CheckpointPolicy:
-        """Keep the result of a product. Called in the forward pass alone."""
-        if operation not in _KEPT or self._left <= 0:
+    def _policy(self, context: Any, operation: Any, *arguments: Any, **_: Any) -> CheckpointPolicy:
+        """Keep the result of a product. The same in the second computation, of which some versions of torch ask too."""
+        if operation not in _KEPT:
             return CheckpointPolicy.PREFER_RECOMPUTE
-        found = context.op_output
-        parts = found if isinstance(found, tuple) else (found,)
-        self._left -= sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
+        if not context.is_recompute:
+            self._left -= _KEPT[operation](*arguments)
         return CheckpointPolicy.MUST_SAVE
 
 
