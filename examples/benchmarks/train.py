@@ -147,7 +147,8 @@ def passes(prepared: Prepared, lengths: Sequence[int], *, backward: bool = True)
     """Operations of a pass over a prompt and answers behind it: 2 for each multiplication with the addition after it.
 
     A frozen weight is used twice, for the output and for its input's gradient, a trained one three times; attention's
-    two products four times over the pairs of tokens that see each other. Forward alone each is used once.
+    two products four times over the pairs of tokens that see each other. Forward alone each is used once. LoRA's are
+    counted as it is published; merged into its layer's weight, as in `prefgen.training.lora`, they are fewer.
 
     Args:
         lengths: tokens of each answer.

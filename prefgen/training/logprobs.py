@@ -2,14 +2,15 @@
 
 Prompt and answers of a sample make one sequence, ``[x, y+, y-, ỹ-]``. A block mask lets an answer see the prompt and
 itself, and its positions go on from the prompt's end, so that every token gets what it would get in a sequence of its
-own. That needs a decoder in which a token's place is its position and any mask is obeyed. Where image tokens have
-coordinates (M-RoPE) or attend in both directions, or layers look back on a window, answers are read in separate
-sequences, the pictures still encoded once.
+own. The samples of a batch stand behind each other in one row, without padding. That needs a decoder in which a token's
+place is its position and any mask is obeyed. Where image tokens have coordinates (M-RoPE) or attend in both directions,
+or layers look back on a window, answers are read in separate sequences, the pictures still encoded once.
 
-Logits are computed at answers' places only, in chunks that are computed again for the gradient: for a prompt of
-thousands of image tokens and a vocabulary of 150,000 they would be most of the memory.
+Logits are computed at answers' places only, in chunks of which the gradient is kept, or from which it is computed again
+where the output layer is trained: for a prompt of thousands of image tokens and a vocabulary of 150,000 they would be
+most of the memory.
 
-Shapes: B sequences, L tokens (padded on the right), N answer tokens of a batch, H hidden.
+Shapes: B sequences, L tokens (separate sequences are padded on the right), N answer tokens of a batch, H hidden.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from prefgen.engines.hf import probing, vision
@@ -107,6 +110,12 @@ class _Sequence:
     owner: npt.NDArray[np.int64]
     places: list[int]
     targets: list[int]
+
+    @property
+    def segment(self) -> attention.Segment:
+        """Its part of a row of several."""
+        prompt = int((self.owner == 0).sum())
+        return attention.Segment(prompt, len(self.owner) - prompt)
 
 
 class Policy(torch.nn.Module):
@@ -202,7 +211,8 @@ def states(
     prompts = [prompt for item in items for prompt in item.prompts]
     sequences = [line for number, item in enumerate(prompts) for line in _laid_out(loaded, number, item, packed, ends)]
     features, idle = _features(loaded, prompts, sequences, most, spare)
-    padded = pad([line.tokens for line in sequences], pad_id(loaded), loaded.device, right=True)
+    rows = [_behind_each_other(sequences)] if packed else [line.tokens for line in sequences]
+    padded = pad(rows, pad_id(loaded), loaded.device, right=True)
     inputs: dict[str, Any] = {
         **vision.merged(loaded, padded.ids, features),
         **token_types(loaded, padded.ids),
@@ -211,16 +221,15 @@ def states(
     }
     if packed:
         attention.install(loaded)
-        inputs |= {
-            "attention_mask": _block_mask(sequences, loaded),
-            "causal_rows": min(len(item.sample.prompt) for item in prompts),
-        }
+        inputs |= {"attention_mask": _block_mask(sequences, loaded), "segments": [line.segment for line in sequences]}
     hidden_BLH = probing.hidden_states(loaded.model, inputs)
-    line_N = [number for number, line in enumerate(sequences) for _ in line.targets]
-    place_N = [place for line in sequences for place in line.places]
+    length = hidden_BLH.shape[1]
+    starts = [0, *accumulate(len(line.owner) if packed else length for line in sequences)]
+    places = [start + place for start, line in zip(starts, sequences, strict=False) for place in line.places]
+    hidden_NH = hidden_BLH.flatten(0, 1)[torch.tensor(places, device=hidden_BLH.device)]
     target_N = torch.tensor([target for line in sequences for target in line.targets], device=loaded.device)
     counts = [[1 if ends else len(answer.ids) for answer in item.sample.answers] for item in items]
-    return States(hidden_BLH[line_N, place_N], target_N, idle, counts)
+    return States(hidden_NH, target_N, idle, counts)
 
 
 def _laid_out(loaded: LoadedModel, number: int, item: Item, packed: bool, ends: bool) -> list[_Sequence]:
@@ -267,17 +276,24 @@ def _features(
     return torch.cat([encoded[line.item] for line in sequences if line.item in encoded]), sum(idle, 0.0)
 
 
+def _behind_each_other(sequences: list[_Sequence]) -> Tokens:
+    """All sequences as one; positions start again with each."""
+    each = [(line.tokens.ids, line.tokens.attention, line.tokens.positions) for line in sequences]
+    return Tokens(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+
+
 def _block_mask(sequences: list[_Sequence], loaded: LoadedModel) -> torch.Tensor:
-    """The additive attention mask, (B, 1, L, L): 0 where a token may attend, the least number elsewhere."""
+    """The additive attention mask of the answers' rows, see `attention.attend`: 0 where a token may attend."""
     length = max(len(line.owner) for line in sequences)
-    padded = [np.pad(line.owner, (0, length - len(line.owner)), constant_values=-1) for line in sequences]
-    owner_BL = torch.from_numpy(np.stack(padded)).to(loaded.device)
-    same_BLL = owner_BL[:, :, None] == owner_BL[:, None, :]
-    seen_BLL = (same_BLL | (owner_BL == 0)[:, None, :]) & (owner_BL >= 0)[:, :, None]
-    seen_BLL &= torch.ones(length, length, dtype=torch.bool, device=loaded.device).tril()
-    seen_BLL |= torch.eye(length, dtype=torch.bool, device=loaded.device)  # padding looks at itself, lest it be NaN
+    rows = []
+    for line in sequences:
+        answers = np.arange(line.segment.prompt, len(line.owner))[:, None]
+        own = (line.owner == 0) | (line.owner == line.owner[answers])
+        seen = own & (np.arange(len(line.owner)) <= answers)
+        rows.append(np.pad(seen, ((0, 0), (0, length - len(line.owner)))))
+    seen_RL = torch.from_numpy(np.concatenate(rows)).to(loaded.device)
     low = torch.finfo(loaded.dtype).min
-    return torch.zeros_like(seen_BLL, dtype=loaded.dtype).masked_fill(~seen_BLL, low)[:, None]
+    return torch.zeros_like(seen_RL, dtype=loaded.dtype).masked_fill(~seen_RL, low)[None, None]
 
 
 def logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) -> torch.Tensor:
@@ -287,6 +303,41 @@ def logps(loaded: LoadedModel, found: States, most: Callable[[int], int] = int) 
     def of_chunk(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(readout(head(hidden).float()), target, reduction="none").neg()
 
+    def again(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return checkpoint(of_chunk, hidden, target, use_reentrant=False)  # type: ignore[no-any-return]
+
+    def at_once(hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return _WithGradient.apply(hidden, target, of_chunk)  # type: ignore[no-any-return, no-untyped-call]
+
     count = most(-(-len(found.target_N) // _CHUNK))
+    frozen = not any(weight.requires_grad for weight in head.parameters())
+    compute = at_once if frozen and found.hidden_NH.requires_grad and not processes.sharding() else again
     chunks = zip(torch.tensor_split(found.hidden_NH, count), torch.tensor_split(found.target_N, count), strict=True)
-    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks]) + found.idle
+    return torch.cat([compute(*chunk) for chunk in chunks]) + found.idle
+
+
+class _WithGradient(torch.autograd.Function):
+    """A function of each row's state and target, whose gradient is computed along with it.
+
+    A row's value depends on its own state alone, so the gradient of their sum, (N, H), is all that has to be kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: torch.Tensor,
+        target_N: torch.Tensor,
+        of_rows: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        with torch.enable_grad():
+            own_NH = hidden_NH.detach().requires_grad_()
+            values_N = of_rows(own_NH, target_N)
+            (gradient_NH,) = torch.autograd.grad(values_N.sum(), own_NH)
+        ctx.save_for_backward(gradient_NH)
+        return values_N.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_N: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (own_NH,) = ctx.saved_tensors
+        return (gradient_N[:, None] * own_NH).to(own_NH.dtype), None, None

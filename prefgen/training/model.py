@@ -18,7 +18,7 @@ from prefgen.engines.adapters import Adapter
 from prefgen.engines.base import EngineConfig
 from prefgen.engines.hf.loading import LoadedModel, load, read_config, resolve_device, torch_dtype, unweighted
 from prefgen.errors import UsageError
-from prefgen.training import processes
+from prefgen.training import activations, lora, processes
 from prefgen.training.config import Optimisation
 
 PROJECTORS = ("multi_modal_projector", "connector", "merger")
@@ -93,8 +93,10 @@ def attach(loaded: LoadedModel, optimisation: Optimisation) -> Any:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    if optimisation.lora:
+        lora.install(model)
     if optimisation.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+        activations.checkpoint(loaded.model, loaded.device)
     return model
 
 

@@ -13,7 +13,7 @@ from prefgen.engines.hf import decoding, probing, vision
 from prefgen.engines.hf.loading import LoadedModel
 from prefgen.engines.hf.probing import Readout
 from prefgen.errors import UsageError
-from prefgen.training import attention, processes
+from prefgen.training import attention, logprobs, processes
 from prefgen.training.logprobs import Policy, token_logps, why_not_packed
 from prefgen.training.rows import Item
 from tests.engines import tiny
@@ -92,8 +92,8 @@ def test_a_model_that_does_not_obey_a_block_mask_gets_sequences_of_its_own(monke
     assert why_not_packed(loaded, given) == ""
     plain = attention.attend
 
-    def careless(*arguments: Any, causal_rows: int = 0, **settings: Any) -> tuple[torch.Tensor, None]:
-        arguments = (*arguments[:4], None, *arguments[5:]) if causal_rows else arguments
+    def careless(*arguments: Any, segments: Any = (), **settings: Any) -> tuple[torch.Tensor, None]:
+        arguments = (*arguments[:4], None, *arguments[5:]) if segments else arguments
         return plain(*arguments, **settings)
 
     monkeypatch.setattr(attention, "attend", careless)
@@ -106,18 +106,18 @@ def test_every_layer_reads_the_prompts_without_a_mask(name: str, monkeypatch: py
     loaded = ZOO[name]()
     given = items(loaded)
     assert loaded.readout == Readout()  # found out by a forward pass of its own
-    rows: list[int] = []
+    rows: list[list[int]] = []
 
     def watched(*arguments: Any, **settings: Any) -> tuple[torch.Tensor, None]:
-        rows.append(settings.get("causal_rows", 0))
+        rows.append([segment.prompt for segment in settings.get("segments", ())])
         return attend(*arguments, **settings)
 
     attend = attention.attend
     monkeypatch.setattr(attention, "attend", watched)
     with torch.no_grad():
         token_logps(loaded, given, packed=True)
-    shortest = min(len(each.sample.prompt) for each in given)
-    assert rows == [shortest] * loaded.model.config.get_text_config().num_hidden_layers
+    prompts = [len(each.sample.prompt) for each in given]
+    assert rows == [prompts] * loaded.model.config.get_text_config().num_hidden_layers
 
 
 @pytest.mark.parametrize("name", ["llava", "llava_next"])
@@ -133,6 +133,41 @@ def test_packed_and_separate_sequences_have_the_same_gradient(name: str) -> None
     assert any("multi_modal_projector" in name for name in one)
     for name, gradient in one.items():
         assert torch.allclose(gradient, other[name], rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + 1e-6), name
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+def test_the_gradient_of_logits_in_chunks_is_that_of_all(trained: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny.llava()
+    assert loaded.readout == Readout()  # found out by a forward pass of its own
+    head = loaded.model.get_output_embeddings().requires_grad_(trained)
+    hidden_NH = torch.randn(11, loaded.hidden_size, requires_grad=True)
+    target_N, weights_N = torch.arange(11), torch.randn(11)
+    monkeypatch.setattr(logprobs, "_CHUNK", 4)
+    read: list[int] = []
+    head.register_forward_hook(lambda _, __, output: read.append(len(output)))
+    found = logprobs.logps(loaded, logprobs.States(hidden_NH, target_N, 0.0, [[11]]))
+    (ours,) = torch.autograd.grad((found * weights_N).sum(), hidden_NH)
+    assert sorted(read) == sorted([4, 4, 3] * (2 if trained else 1))  # a frozen layer reads no state twice
+    expected = head(hidden_NH).log_softmax(-1).gather(-1, target_N[:, None])[:, 0]
+    (theirs,) = torch.autograd.grad((expected * weights_N).sum(), hidden_NH)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_samples_of_a_batch_stand_in_one_row_without_padding() -> None:
+    loaded = tiny.llava()
+    assert loaded.readout == Readout()
+    given = [*items(loaded), item(loaded, row(pictures=()))]
+    shapes: list[tuple[int, ...]] = []
+    loaded.model.model.get_decoder().register_forward_pre_hook(
+        lambda _, __, inputs: shapes.append(tuple(inputs["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    with torch.no_grad():
+        together = token_logps(loaded, given, packed=True)
+        alone = [token_logps(loaded, [each], packed=True)[0] for each in given]
+    assert shapes[0] == (1, sum(tokens for _, tokens in shapes[1:]))
+    for one, other in zip(together, alone, strict=True):
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
 
 
 def test_a_batch_may_hold_prompts_with_and_without_pictures() -> None:

@@ -193,7 +193,8 @@ def rollouts_truth(text: str) -> frozenset[str]:
 @pytest.mark.parametrize(("loss", "every"), [("rloo", 1), ("rloo", 2), ("ppo", 2)])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(loss: Loss, every: int, tmp_path: Path) -> None:
     """With answers made for two steps, what the policy that sampled them said of them is kept, too."""
-    made = replace(SAMPLED, online_every=every, online_args=("max_new_tokens=8", "candidates=2"))
+    # Long enough for answers of unlike reward: where all are alike, the first step has no gradient and moves nothing.
+    made = replace(SAMPLED, online_every=every, online_args=("max_new_tokens=20", "candidates=2"))
     changes = {"warmup": 0.0, "max_steps": 2 * every}
     whole = run(job(tmp_path / "whole", loss, made, **changes))
     given = job(tmp_path / "stopped", loss, made, **changes)
