@@ -353,12 +353,15 @@ def sampled(given: TrainingJob, count: int) -> tuple[Prepared, list[Item]]:
 
 
 def test_a_judge_s_reward_is_the_share_of_siblings_that_an_answer_beats(tmp_path: Path) -> None:
-    """A judge that prefers the shorter answer, whichever it reads first."""
+    """A judge that prefers the shorter answer, of two of a length the earlier by alphabet, whichever it reads first."""
+
+    def rank(text: str) -> tuple[int, str]:
+        return len(text), text
 
     def shorter(number: int, body: dict[str, Any]) -> str:
         found = re.search("One: (.*) Two: (.*)$", body["messages"][-1]["content"][-1]["text"], re.DOTALL)
         assert found
-        return json.dumps({"verdict": "A" if len(found[1]) < len(found[2]) else "B"})
+        return json.dumps({"verdict": "A" if rank(found[1]) < rank(found[2]) else "B"})
 
     prompt = tmp_path / "own.txt"
     prompt.write_text("=== user ===\n$question One: $first Two: $second")
@@ -370,9 +373,9 @@ def test_a_judge_s_reward_is_the_share_of_siblings_that_an_answer_beats(tmp_path
     assert len(items) == 3
     for item in items:
         assert item.rollout
-        lengths = [len(decode(answer.ids, skip_special_tokens=True).strip()) for answer in item.sample.answers]
-        assert len(set(lengths)) == 3  # or a tie would decide
-        beaten = [sum(other > own for other in lengths) / 2 for own in lengths]
+        ranks = [rank(decode(answer.ids, skip_special_tokens=True).strip()) for answer in item.sample.answers]
+        assert len(set(ranks)) == 3  # or a tie would decide
+        beaten = [sum(other > own for other in ranks) / 2 for own in ranks]
         assert item.rollout.rewards == pytest.approx(beaten)
 
 
