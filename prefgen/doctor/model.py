@@ -84,7 +84,10 @@ def _memory(built: Architecture, prompt: Prompting, rho: float) -> list[Diagnosi
     whole = prompt.tokens + _NEW_TOKENS
     kept = whole - rho * prompt.image_tokens
     fit, fit_whole = (int(left / (built.kv_bytes * tokens)) for tokens in (kept, whole))
-    text += f"; at most {fit:,} rows of {kept:,.0f} tokens at rho = {rho:g}, {fit_whole:,} of {whole:,} with the image whole"
+    text += (
+        f"; at most {fit:,} rows of {kept:,.0f} tokens at rho = {rho:g}, "
+        f"{fit_whole:,} of {whole:,} with the image whole"
+    )
     return [Diagnosis("ok", "memory", text, "both limits of a batch are options: --batch-size and --batch-tokens")]
 
 
