@@ -63,7 +63,7 @@ def test_an_annotator_that_gives_no_verdict_decides_nothing(tmp_path: Path) -> N
 
 
 def test_right_answers_stand_against_wrong_ones_by_the_truth_of_the_scenes(tmp_path: Path) -> None:
-    options = ("--by", "correctness", "--answer-kind", "yes-no", "--seed", "3")
+    options = ("--by", "correctness", "--answer-kind", "yes-no", "--temperature", "2", "--seed", "3")
     figures = rank(tmp_path / "out", *options, limit=24)
     assert figures["pairs"] >= 1
     assert {*figures["dropped"]} <= {"ANSWER_REFERENCE_UNPARSED", "ANSWER_ALL_RIGHT", "ANSWER_ALL_WRONG"}
