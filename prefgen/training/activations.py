@@ -33,7 +33,7 @@ def checkpoint(model: Any, device: torch.device) -> None:
     """Switch on checkpointing of the model's layers. Gradients are those without it, bit by bit on a CPU."""
     settings: dict[str, Any] = {"use_reentrant": False}
     if not processes.sharding():  # there, layers wait for each other: all processes have to compute the same again
-        kept = _Kept(device, [weight for weight in model.parameters() if weight.requires_grad])
+        kept = _KeptActivations(device, [weight for weight in model.parameters() if weight.requires_grad])
         settings["context_fn"] = kept.contexts
         decoder = model.model.get_decoder()
         decoder.register_forward_pre_hook(lambda *_: kept.begin())
@@ -42,7 +42,7 @@ def checkpoint(model: Any, device: torch.device) -> None:
     model.disable_input_require_grads()  # which would carry gradients through all of the frozen vision encoder
 
 
-class _Kept:
+class _KeptActivations:
     """The bytes that the layers of a forward pass may still keep."""
 
     def __init__(self, device: torch.device, trained: Sequence[torch.nn.Parameter]) -> None:
