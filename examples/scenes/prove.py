@@ -224,7 +224,7 @@ class Run:
         answers = ask(model, items, captions_only=captions_only)
         told: dict[str, Any] = {"arm": settings, "seconds": [trained - start, time.process_time() - trained]}
         if arm is not None:
-            told["end_in_training"] = read(model / "training" / "finished.json")["logps/end"]
+            told["end_in_training"] = read(model / "training" / "finished.json")["metrics"]["logps/end"]
         part = file.with_suffix(".part")
         part.write_text(json.dumps({**told, **vars(answers)}) + "\n", encoding="utf-8")
         part.replace(file)
