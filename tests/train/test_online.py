@@ -280,13 +280,13 @@ def compared(body: dict[str, Any]) -> tuple[str, str]:
 
 
 def shorter(number: int, body: dict[str, Any]) -> str:
-    """A verdict for the shorter answer; every third one is a tie, or no verdict."""
+    """A verdict for the shorter answer, a tie or none, by the lengths of both."""
     one, other = compared(body)
-    digest = len(one + other) % 3
+    digest = len(one + other) % 4
     if digest == 0:
         return "neither of them, I would say"
     verdict = "A" if len(one) < len(other) else "B"
-    return json.dumps({"reason": "length", "verdict": "tie" if digest == 1 and number % 2 else verdict})
+    return json.dumps({"reason": "length", "verdict": "tie" if digest == 2 else verdict})
 
 
 def test_an_annotator_chooses_between_two_answers_of_the_policy(data: Path, tmp_path: Path) -> None:
