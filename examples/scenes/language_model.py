@@ -31,9 +31,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from prefgen.evaluate.scenes.claims import mentions
-from prefgen.evaluate.scenes.language import DETAIL_QUESTIONS, Mix, SceneTurn, conversation, question
-from prefgen.evaluate.scenes.measure import responder
+from prefgen.evaluate.scenes.heldout import Heldout
+from prefgen.evaluate.scenes.language import Mix, SceneTurn, conversation, question
+from prefgen.evaluate.scenes.measure import evaluate, responder
 from prefgen.evaluate.scenes.truth import COLOURS, KINDS, TEXT_STREAM, Scene
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 CORPUS_SCENES = 3000
 WORD_WEIGHT, ALIKE_SCALE = 0.2, 20.0
 QUESTIONS = Mix(detail=0.0, brief=0.12, more=(1, 2))
+WATCHED = (
+    *("object_recall", "chair_i", "partner_hallucination"),
+    *("present/accuracy", "absent-random/accuracy", "absent-adversarial/accuracy"),
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def features_of(tower: CLIPVisionModel, pixels: np.ndarray, path: Path) -> np.nd
 
 
 def conversations(scene: Scene, rng: np.random.Generator, captions: int) -> Iterator[list[SceneTurn]]:
-    """Conversations about a scene: detailed captions, no two alike, then questions without end."""
+    """Conversations about a scene: detailed captions, then more questions than there is room for."""
     for _ in range(captions):
         yield [question(scene, "detail", rng)]
     for _ in range(12):
@@ -225,7 +229,7 @@ def train_language(
     tokenizer: PreTrainedTokenizerFast,
     pictures: Pictures,
     features: np.ndarray,
-    validation: Pictures | None,
+    validation: Sequence[Heldout],
     recipe: LanguageRecipe,
     seed: int,
     checkpoint: Path,
@@ -235,7 +239,7 @@ def train_language(
     """Train projector and language model, or go on from a checkpoint.
 
     Args:
-        validation: Pictures of which quick figures are logged with every fourth checkpoint.
+        validation: Scenes whose figures are logged with every fourth checkpoint; none: no figures.
         every: Steps between two checkpoints. stop_after: Step at which to leave off before the recipe's last.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -270,43 +274,12 @@ def train_language(
             log.info("language %d/%d loss %.4f, %d tokens (%s)", step, recipe.steps, mean, count, cost)
         if step % every == 0 or step in (recipe.steps, stop_after):
             save_checkpoint(checkpoint, step, parts)
-            if validation is not None and (step % (4 * every) == 0 or step == recipe.steps):
-                log.info("  %s", quick_figures(model.eval(), tokenizer, validation))
+            if validation and (step % (4 * every) == 0 or step == recipe.steps):
+                log.info("  %s", watched(model.eval(), tokenizer, validation))
     model.eval()
 
 
-def quick_figures(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, pictures: Pictures) -> str:
-    """Recall, CHAIR_i and answers about presence on the first scenes of a pool, with one caption."""
-    from PIL import Image
-
-    respond = responder(model, make_processor(tokenizer))
-    shown = [Image.fromarray(pixels) for pixels in pictures.pixels]
-    captions = respond(shown, [DETAIL_QUESTIONS[0]] * len(shown), 160)
-    found = right = mentioned = invented = 0
-    for scene, caption in zip(pictures.scenes, captions, strict=True):
-        named = mentions(caption)
-        mentioned, invented = mentioned + len(named), invented + sum(kind not in scene.kinds for kind in named)
-        found, right = found + len(scene.kinds), right + len(scene.kinds & set(named))
-    asked = [
-        question(scene, kind, rng, about)
-        for scene in pictures.scenes
-        for rng in [scene.rng(TEXT_STREAM)]
-        for kind, about in (
-            ("yes", sorted(scene.kinds)[int(rng.integers(len(scene.kinds)))]),
-            (
-                "no",
-                [name for name in KINDS if name not in scene.kinds][int(rng.integers(len(KINDS) - len(scene.kinds)))],
-            ),
-        )
-    ]
-    replies = respond([each for each in shown for _ in range(2)], [turn.question for turn in asked], 3)
-    yes, no = (
-        np.mean(
-            [reply.lower().startswith(kind) for turn, reply in zip(asked, replies, strict=True) if turn.kind == kind]
-        )
-        for kind in ("yes", "no")
-    )
-    return (
-        f"recall {right / found:.3f} chair_i {invented / max(1, mentioned):.3f} present {yes:.3f} absent {no:.3f} "
-        f"words {np.mean([len(caption.split()) for caption in captions]):.1f} | {captions[0]}"
-    )
+def watched(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, items: Sequence[Heldout]) -> str:
+    """The figures of `WATCHED` in percent."""
+    figures = evaluate(responder(model, make_processor(tokenizer)), items)
+    return ", ".join(f"{name} {100 * figures[name].value:.1f}" for name in WATCHED)

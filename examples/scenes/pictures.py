@@ -9,7 +9,7 @@ fixed pool. A pool is written in parts of ``PART`` scenes; one that is there alr
 import argparse
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,7 @@ PATCH_SIZE = 12
 PATCHES = IMAGE_SIZE // PATCH_SIZE  # per side
 PART = 1000  # scenes in a file
 FEWEST_PIXELS = 8  # of a thing in a patch that is said to hold it
-CROWDED = World(
-    usual=False,
-    partner_probability=0.3,
-    typical_colour_probability=0.0,
-    typical_count_probability=0.3,
-    seed_weights=(0.1, 0.2, 0.4, 0.3),
-)
+CROWDED = replace(UNBIASED, partner_probability=0.3, typical_count_probability=0.3, seed_weights=(0.1, 0.2, 0.4, 0.3))
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -7,6 +7,7 @@ The same command goes on where it was stopped: pools of pictures, features and c
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,7 +33,9 @@ def train(work: Path, output: Path, seed: int, tower_recipe: TowerRecipe, recipe
     tokenizer = train_tokenizer(pictures.scenes)
     torch.manual_seed(seed)
     model = new_model(tower, tokenizer)
-    train_language(model, tokenizer, pictures, features, validation, recipe, seed, work / "language.pt")
+    seen = heldout(sources["validation"].size, sources["validation"].seed)
+    seen = [replace(item, attributes=()) for item in seen]  # the last figures have them
+    train_language(model, tokenizer, pictures, features, seen, recipe, seed, work / "language.pt")
     model.requires_grad_(True)
     processor = make_processor(tokenizer)
     save(model, processor, output, stored_as=torch.float16)

@@ -189,7 +189,7 @@ def test_both_stages_resume_to_the_same_weights(
         torch.manual_seed(0)
         model = new_model(whole, tokenizer)
         kept = tmp_path / f"language-{name}.pt"
-        train_language(model, tokenizer, few, features, None, words, 0, kept, stop_after=stop_after)
+        train_language(model, tokenizer, few, features, (), words, 0, kept, stop_after=stop_after)
         return [*model.parameters()]
 
     at_once, half = trained("whole"), trained("parts", stop_after=2)
