@@ -29,7 +29,7 @@ FACTOR = 2.0
 PICTURE_BYTES = 163_000
 """A picture of COCO train2017 on average: 19.3 GB for 118,287."""
 PAIR_BYTES = 700
-"""What a pair takes in data/ beside its pictures, on an earlier world of scenes: texts, record and Parquet's own."""
+"""Bytes of a pair in data/ beside its pictures, on an earlier world of scenes: texts, record and Parquet's own."""
 EMBEDDERS = {"mpnet": 86e6, "minilm": 11e6, NO_SIMILARITY: 0.0}
 """Parameters without the table of input embeddings; a model that is not named here is taken for the first."""
 _BATCH_ROWS = 256

@@ -72,9 +72,8 @@ class _Merged(torch.autograd.Function):
             of_x = (gradient_NO @ _merged(weight_OI, a_RI, b_OR, ctx.scale)).view_as(x)
         if ctx.needs_input_grad[3]:
             (outside, rank), inside = b_OR.shape, a_RI.shape[1]
-            if inside * outside <= 2 * rank * (
-                inside + outside
-            ):  # fewer multiplications by the whole weight's gradient
+            # The whole weight's gradient, where it takes fewer multiplications.
+            if inside * outside <= 2 * rank * (inside + outside):
                 whole_OI = gradient_NO.t() @ x_NI
                 of_a, of_b = b_OR.t() @ whole_OI, whole_OI @ a_RI.t()
             else:

@@ -251,7 +251,7 @@ def processor_ids(loaded: LoadedModel, images: tuple[Image, ...]) -> list[int]:
 
 
 def again(noise: int) -> list[list[Generate]]:
-    """What the iterations of a method ask about two samples: fresh masks and fresh noise over the same images."""
+    """Requests of the iterations of a method about two samples: fresh masks and fresh noise over the same images."""
     prompt = (Turn("user", (Slot.IMAGE, "What?")),)
     return [
         [

@@ -19,7 +19,7 @@ from prefgen.evaluate.scenes.sample import absent_partners
 from prefgen.evaluate.scenes.truth import ACTIONS, COLOURS, KINDS, PLACES, Scene
 
 TOLD = ("colour", "count", "action", "surface", "place")
-"""What captions are held to beside the kinds that they mention."""
+"""Attributes of things and scenes that captions are held to, beside the kinds that they mention."""
 _VALUES = {
     kind: re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
     for kind, words in {"colour": COLOURS, "count": NUMBERS, "action": ACTIONS, "place": PLACES}.items()
