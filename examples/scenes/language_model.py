@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from pictures import Pictures
-from scene_model import IMAGE_TOKENS, answer_labels, learn_tokenizer, llava_config, make_processor
+from scene_model import IMAGE_TOKENS, OPENING, answer_labels, learn_tokenizer, llava_config, make_processor
 from torch import nn
 from torch.nn import functional
 from tower import Optimiser, Recipe, batches, elapsed, labels_of, pixel_values, resume, save_checkpoint
@@ -148,7 +148,25 @@ class Packed:
     image_start: int
 
 
-def pack(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Sequence[str]], tokens: int) -> Packed:
+@dataclass(frozen=True)
+class Chat:
+    """The chat format of a language model.
+
+    Attributes:
+        write: The text of a conversation about a picture.
+        opening: The tokens that open an answer.
+    """
+
+    write: Callable[[Sequence[SceneTurn]], str] = plain_chat
+    opening: Sequence[str] = OPENING
+
+
+def pack(
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[Sequence[str]],
+    tokens: int,
+    opening: Sequence[str] = OPENING,
+) -> Packed:
     """Pack the conversations of each picture behind it, as many as there is room for."""
     image = tokenizer.convert_tokens_to_ids("<image>")
     encoded = tokenizer([text for each in texts for text in each])["input_ids"]
@@ -170,7 +188,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Sequence[str]], tok
             here = slice(end, end + len(tail))
             ids[row, here], owner[row, here] = tail, place + 1
             positions[row, here] = torch.arange(len(head), len(head) + len(tail))
-            labels[row, here] = answer_labels(tokenizer, tail[None])[0]
+            labels[row, here] = answer_labels(tokenizer, tail[None], opening)[0]
             end += len(tail)
         number += len(each)
     seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
@@ -235,6 +253,7 @@ def train_language(
     checkpoint: Path,
     every: int = 100,
     stop_after: int | None = None,
+    chat: Chat = Chat(),
 ) -> None:
     """Train projector and language model, or go on from a checkpoint.
 
@@ -255,14 +274,14 @@ def train_language(
         chosen = next(indices)
         rng = np.random.default_rng([seed, step, TEXT_STREAM])
         texts = [
-            [plain_chat(turns) for turns in told]
+            [chat.write(turns) for turns in told]
             for index in chosen
             for scene in [pictures.scenes[index]]
             for told in [
                 lookups(scene, rng) if step <= recipe.lookup_steps else conversations(scene, rng, recipe.captions)
             ]
         ]
-        packed = pack(tokenizer, texts, recipe.tokens)
+        packed = pack(tokenizer, texts, recipe.tokens, chat.opening)
         with torch.autocast("cpu", torch.bfloat16):
             shown = torch.from_numpy(np.stack([features[index] for index in chosen])).float()
             loss = loss_of(model, packed, shown, words[torch.from_numpy(chosen)], decoder)

@@ -34,6 +34,7 @@ WEIGHTS_FILE = "model.safetensors"
 IMAGE_TOKENS = PATCHES * PATCHES
 VOCABULARY_SIZE = 1024
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
+OPENING = ("▁ASSISTANT", ":")  # of an answer
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -109,7 +110,7 @@ def learn_tokenizer(corpus: Iterable[str], vocabulary_size: int = VOCABULARY_SIZ
 
 
 def chat_text(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Asked], image_tokens: int = IMAGE_TOKENS) -> str:
-    """The conversation as the model reads it, image placeholders expanded, every answer closed by ``</s>``."""
+    """The conversation as the model reads it, image placeholders expanded, every answer closed by the end token."""
     text = tokenizer.apply_chat_template(messages(turns), tokenize=False)
     return str(text).replace("<image>", "<image>" * image_tokens, 1)
 
@@ -124,17 +125,21 @@ def messages(turns: Sequence[Asked]) -> list[dict[str, object]]:
     return result
 
 
-def answer_labels(tokenizer: PreTrainedTokenizerFast, input_ids: torch.Tensor) -> torch.Tensor:
-    """The ids from behind "ASSISTANT:" up to and with ``</s>``, -100 elsewhere; (B, T) to (B, T)."""
-    assistant, colon = tokenizer.convert_tokens_to_ids(["▁ASSISTANT", ":"])
-    begins, ends = torch.zeros_like(input_ids), torch.zeros_like(input_ids)
-    begins[:, 2:] = (input_ids[:, :-2] == assistant) & (input_ids[:, 1:-1] == colon)
+def answer_labels(
+    tokenizer: PreTrainedTokenizerFast, input_ids: torch.Tensor, opening: Sequence[str] = OPENING
+) -> torch.Tensor:
+    """The ids from behind the opening of an answer up to and with the end token, -100 elsewhere; (B, T) to (B, T)."""
+    steps = torch.arange(input_ids.shape[1]).expand_as(input_ids)
+    begins, ends = torch.zeros_like(input_ids, dtype=torch.bool), torch.zeros_like(input_ids, dtype=torch.bool)
+    windows = input_ids.unfold(1, len(opening), 1)[:, :-1]
+    begins[:, len(opening) :] = (windows == torch.tensor(tokenizer.convert_tokens_to_ids([*opening]))).all(-1)
     ends[:, 1:] = input_ids[:, :-1] == tokenizer.eos_token_id
-    return input_ids.masked_fill(begins.cumsum(1) <= ends.cumsum(1), -100)
+    last_begin, last_end = (steps.where(each, -1).cummax(1).values for each in (begins, ends))
+    return input_ids.masked_fill(last_begin <= last_end, -100)
 
 
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """The processor that belongs to the base model."""
+    """The processor of a model with this vision tower and tokenizer."""
     side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIZE}, crop_size=side, image_mean=[IMAGE_MEAN] * 3, image_std=[IMAGE_STD] * 3
@@ -145,7 +150,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
         patch_size=PATCH_SIZE,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,  # CLIP's class token, which "default" drops again
-        chat_template=CHAT_TEMPLATE,
+        chat_template=tokenizer.chat_template,
     )
 
 

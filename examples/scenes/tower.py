@@ -129,7 +129,7 @@ class Optimiser:
     """
 
     def __init__(self, blocks: nn.Module, parameters: Sequence[nn.Parameter], recipe: Recipe) -> None:
-        matrices = {id(each): each for each in blocks.parameters() if each.ndim == 2}
+        matrices = {id(each): each for each in blocks.parameters() if each.ndim == 2 and each.requires_grad}
         others = [each for each in parameters if id(each) not in matrices]
         decay = recipe.weight_decay
         self.parameters = list(parameters)
