@@ -232,7 +232,7 @@ def limit(setting: str, loaded: LoadedModel, requests: list[Generate], like: Row
         if row.group not in longest or row.length > longest[row.group].length:
             longest[row.group] = row
     leaders = sorted(longest.values(), key=lambda row: row.length)
-    pixels = [row.pixels for row in leaders]
+    pixels = list({id(row.pixels): row.pixels for row in leaders}.values())  # samples may share an image
     alike = vision.batches(loaded, pixels)
     encoding = min(
         _timed(loaded, lambda: [vision.encode(loaded, [pixels[at] for at in batch]) for batch in alike])
