@@ -31,15 +31,24 @@ class Turn:
     role: Role
     parts: tuple[Part, ...]
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The text parts joined, image slots left out."""
-        return "".join(part for part in self.parts if isinstance(part, str))
+        return "".join([part for part in self.parts if isinstance(part, str)])
 
-    @property
+    @cached_property
     def image_count(self) -> int:
         """Number of image slots in this turn."""
-        return sum(part is Slot.IMAGE for part in self.parts)
+        return self.parts.count(Slot.IMAGE)
+
+    @cached_property
+    def key(self) -> bytes:
+        """Role and parts as `sample_id` hashes them."""
+        return _key(f"{self.role}\x1e{part_text(self)}")
+
+    def __reduce__(self) -> tuple[type[Turn], tuple[Role, tuple[Part, ...]]]:
+        """The fields alone are pickled."""
+        return Turn, (self.role, self.parts)
 
 
 @dataclass(frozen=True)
@@ -266,13 +275,15 @@ def sample_id(source_id: str, turn: int, prompt: tuple[Turn, ...], images: tuple
     Args:
         images: name or digest of each image, in order.
     """
-    digest = hashlib.blake2b(digest_size=8)
-    texts = [source_id, str(turn), *(f"{turn.role}\x1e{part_text(turn)}" for turn in prompt), *images, answer or "\x00"]
-    for text in texts:
-        encoded = text.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(8, "little"))
-        digest.update(encoded)
-    return digest.hexdigest()
+    keys = [_key(source_id), _key(str(turn)), *(said.key for said in prompt)]
+    keys += map(_key, (*images, answer or "\x00"))
+    return hashlib.blake2b(b"".join(keys), digest_size=8).hexdigest()
+
+
+def _key(text: str) -> bytes:
+    """The text in UTF-8 after its length."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    return len(encoded).to_bytes(8, "little") + encoded
 
 
 def part_text(turn: Turn) -> str:

@@ -184,7 +184,7 @@ def main() -> None:
     arguments = parser.parse_args()
     width, method, rows = arguments.concurrency, Corrupt(prompts.load("corrupt")), samples(arguments.requests)
     requests = [method.ask(row, 1, method.max_new_tokens) for row in rows]
-    bodies = [wire.body(request, MODEL, wire.Dialect()) for request in requests]
+    bodies = [wire.body(request, JudgeConfig(MODEL), wire.Dialect()) for request in requests]
     mine, theirs = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(theirs, arguments.latency_ms / 1e3), daemon=True)
     server.start()

@@ -114,15 +114,18 @@ as well, which may restrict their use.
 )
 
 
-def render(out: Path, command: str, licence: str = "other", language: str = "en") -> str:
+def render(
+    out: Path, command: str, licence: str = "other", language: str = "en", summary: Summary | None = None
+) -> str:
     """The card of the run in `out`: Markdown under a YAML header.
 
     Args:
         command: the command line that makes this data set again.
         licence: identifier for the Hub; ``other`` unless the sources' terms allow a name.
+        summary: its figures, if they are known.
     """
     at = Layout(out)
-    plan, summary = at.read_plan(), summarise(out)
+    plan, summary = at.read_plan(), summary or summarise(out)
     name = out.resolve().name
     body = _BODY.substitute(
         title=_plain(name),

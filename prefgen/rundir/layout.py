@@ -45,6 +45,7 @@ class Plan:
         config: the whole configuration as TOML, stored for the reader and for repeating the run; not compared.
         starts: for each shard the rows of the input before its first sample's, and the outcomes of that row before it;
             not compared, and empty where a resumed run has to read the input from the start.
+        repeats: with `starts`, numbers of the rows that are dropped since they repeat an earlier one.
     """
 
     rows: int
@@ -52,6 +53,7 @@ class Plan:
     fingerprint: Mapping[str, Scalar]
     config: str = ""
     starts: Sequence[tuple[int, int]] = ()
+    repeats: Sequence[int] = ()
 
     @cached_property
     def shards(self) -> tuple[range, ...]:
@@ -74,7 +76,7 @@ class Plan:
     def to_json(self) -> bytes:
         """All fields but `config`, which has its own file."""
         values = {"rows": self.rows, "shard_size": self.shard_size, "fingerprint": dict(self.fingerprint)}
-        values |= {"starts": self.starts} if self.starts else {}
+        values |= {"starts": self.starts, "repeats": self.repeats} if self.starts else {}
         return json_bytes({"version": _VERSION, **values})
 
 
@@ -240,8 +242,9 @@ class Layout:
         try:
             stored = json.loads(self.plan.read_bytes())
             config = self.config.read_text(encoding="utf-8")
-            starts = [(row, given) for row, given in stored.get("starts", ())]
-            return Plan(stored["rows"], stored["shard_size"], stored["fingerprint"], config, starts)
+            repeats = stored.get("repeats")
+            starts = [(row, given) for row, given in stored.get("starts", ())] if repeats is not None else ()
+            return Plan(stored["rows"], stored["shard_size"], stored["fingerprint"], config, starts, repeats or ())
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise CorruptRun(f"{self.plan} or {self.config} is damaged ({error!r}): restore it from a copy") from error
 

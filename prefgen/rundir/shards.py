@@ -16,7 +16,7 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -107,17 +107,6 @@ class RunDirectory:
     def committed(self, shard: int) -> bool:
         """True if a shard is committed, by any process."""
         return self._at.record(shard).exists()
-
-    def committed_ids(self, shards: range) -> Iterator[str]:
-        """The ids of all rows of committed shards, dropped ones that could be read as samples included."""
-        for shard in shards:
-            if (part := self._at.part(shard)).exists():
-                with pq.ParquetFile(part) as file:  # for so few rows `read_table` takes several times as long
-                    yield from file.read(columns=["id"])["id"].to_pylist()
-            if (drops := self._at.drops(shard)).exists():
-                for line in drops.read_text(encoding="utf-8").splitlines():
-                    if id := json.loads(line)["id"]:
-                        yield id
 
     def _missing(self) -> list[int]:
         return [shard for shard in range(len(self.plan.shards)) if shard not in self._commits]

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from prefgen.console import Console
 from prefgen.engines.base import EngineConfig
 from prefgen.errors import UsageError
+from prefgen.records import Dropped, Sample
 from prefgen.rundir.schema import Provenance
 from prefgen.rundir.shards import RunDirectory
 from prefgen.rundir.writers import WHOLE, Part
 from prefgen.runner import judging, launch
 from prefgen.runner.launch import Job
 from prefgen.runner.reporter import Progress
+from prefgen.runner.rows import ReadRows
 from prefgen.runner.task import WorkerTask
 from prefgen.signals import Interrupts
 
@@ -105,15 +107,20 @@ def fill(
     constants: Provenance,
     progress: Progress,
     console: Console,
+    surveyed: ReadRows[Sample | Dropped] | None = None,
 ) -> None:
     """Fill the pending shards of a part: in this process, in worker processes, or in a cluster.
+
+    Args:
+        surveyed: as in `launch.planned_rows`; workers read the input themselves.
 
     Raises:
         Stopped: by a signal.
     """
     if distribution.workers == 1 and connected is None:
         with judging.engines(job, directory, console) as engines, Interrupts() as interrupts:
-            launch.Filling(job, directory, engines, constants).work(directory.pending(), progress, interrupts)
+            filling = launch.Filling(job, directory, engines, constants, surveyed)
+            filling.work(directory.pending(), progress, interrupts)
         return
 
     def say(words: str) -> None:

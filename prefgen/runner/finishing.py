@@ -75,17 +75,24 @@ def complete(
             return None
         if not part.whole:  # of which this command made a part
             card = replace(card, command=repeating(Layout(output).config))
-        finalize(directory, card)
-    return summary.summarise(output)
+        return finalize(directory, card)
 
 
-def finalize(directory: RunDirectory, card: Card) -> None:
-    """Finalize the data set; the card states the given licence, or the strictest of the rows."""
+def finalize(directory: RunDirectory, card: Card) -> Summary:
+    """Finalize the data set; the card states the given licence, or the strictest of the rows.
+
+    Returns:
+        Figures of the run, for which its texts are read once.
+    """
+    found: Summary | None = None
 
     def render(out: Path) -> str:
-        return readme.render(out, card.command, card.licence or strictest(summary.summarise(out).licences))
+        nonlocal found
+        found = summary.summarise(out)
+        return readme.render(out, card.command, card.licence or strictest(found.licences), summary=found)
 
     directory.finalize(render, page.preview, samples.pictures)
+    return found or summary.summarise(directory.out)
 
 
 def finalize_run(out: Path, card: Card, reporter: Reporter) -> Summary:
@@ -105,8 +112,7 @@ def finalize_run(out: Path, card: Card, reporter: Reporter) -> Summary:
         directory.replace_card(mended)
         message = f"{out}/README.md: the `configs` block, which made load_dataset return older rows, is gone"
         reporter.console.print(message)
-    finalize(directory, card)
-    return summary.summarise(out)
+    return finalize(directory, card)
 
 
 def check_dropped(out: Path, result: Summary, max_dropped: float = 1.0) -> None:

@@ -23,12 +23,12 @@ from prefgen.engines.vllm import engine_args
 from prefgen.errors import UnusableReplies, UsageError
 from prefgen.images import Fetch, ImageRoot, load_images
 from prefgen.methods.base import Method, parts, settings
-from prefgen.records import Dropped, Outcome, Pair, Sample
+from prefgen.records import Dropped, ImageRef, Outcome, Pair, Sample
 from prefgen.requests import Annotate, Borrow, Chat, Embed, Request, of_policy
 from prefgen.rundir.layout import Layout, Scalar
 from prefgen.rundir.schema import SCHEMA_VERSION, Provenance
 from prefgen.rundir.shards import RunDirectory
-from prefgen.runner.rows import Rows
+from prefgen.runner.rows import ReadRows, Rows
 from prefgen.signals import Interrupts
 from prefgen.sources import MissingReport, SourceOptions
 from prefgen.sources.fetch import fetch
@@ -138,7 +138,8 @@ class Survey:
         reasons: for which the reader drops rows: how many, and the first one's detail.
         unanswered: samples without a reference answer.
         kept: columns that no prompt and no answer is made of, and how many rows have something in them.
-        starts: as in `prefgen.rundir.layout.Plan`.
+        starts, repeats: as in `prefgen.rundir.layout.Plan`.
+        read: the planned rows of the first shards.
     """
 
     rows: int
@@ -150,6 +151,8 @@ class Survey:
     unanswered: int = 0
     kept: Mapping[str, int] = field(default_factory=dict)
     starts: Sequence[tuple[int, int]] = ()
+    repeats: Sequence[int] = ()
+    read: ReadRows[Sample | Dropped] | None = None
 
 
 class Listener(Protocol):
@@ -177,6 +180,8 @@ def survey(job: Job) -> Survey:
     reasons: Reasons = {}
     kept: Counter[str] = Counter()
     starts: list[tuple[int, int]] = []
+    repeats: list[int] = []
+    read: ReadRows[Sample | Dropped] = ReadRows(job.shard_size)
     placed = True  # no sample is repeated or drawn, so that the reader's position is that of the planned row
     position = sources.Position()
 
@@ -186,7 +191,12 @@ def survey(job: Job) -> Survey:
             if planned % job.shard_size == 0:
                 placed = placed and position.number == planned
                 starts.append((position.rows, position.given))
+            if isinstance(row, Dropped) and row.reason == "DUPLICATE":
+                repeats.append(planned)
             planned += 1
+            if isinstance(row, Sample) and any(isinstance(image, ImageRef) and image.data for image in row.images):
+                read.stop()  # pictures would take the memory of many rows
+            read.add(row)
             if isinstance(row, Sample) and row.part:
                 continue
             rows += 1
@@ -195,7 +205,8 @@ def survey(job: Job) -> Survey:
                 check_first(job, reasons, rows)
                 yield row
                 continue
-            kept.update(name for name, value in row.meta.items() if value not in (None, "", [], {}))
+            if row.meta:
+                kept.update(name for name, value in row.meta.items() if value not in (None, "", [], {}))
             unanswered += row.answer is None
             if len(answers) < _COUNTED:
                 answers.append(row.answer or "")
@@ -204,8 +215,20 @@ def survey(job: Job) -> Survey:
             yield row
 
     missing = sources.missing_report(counted(), job.root)
-    often = dict(kept.most_common())
-    return Survey(rows, planned, answers, head, missing, reasons, unanswered, often, starts if placed else ())
+    read.close()
+    return Survey(
+        rows,
+        planned,
+        answers,
+        head,
+        missing,
+        reasons,
+        unanswered,
+        kept=dict(kept.most_common()),
+        starts=starts if placed else (),
+        repeats=repeats if placed else (),
+        read=read,
+    )
 
 
 def check_first(job: Job, reasons: Reasons, rows: int) -> None:
@@ -290,11 +313,13 @@ def provenance(job: Job, identity: Identity) -> Provenance:
     )
 
 
-def planned_rows(job: Job, directory: RunDirectory) -> Rows[Sample | Dropped]:
+def planned_rows(
+    job: Job, directory: RunDirectory, surveyed: ReadRows[Sample | Dropped] | None = None
+) -> Rows[Sample | Dropped]:
     """The planned rows of a run, of which those of the first shards are passed over if these are committed.
 
-    Reading them again would take most of the time of a resumed run; all that later rows need of them is their ids, by
-    which repetitions are found.
+    Args:
+        surveyed: those that the survey has read; they are used up.
     """
     plan = directory.plan
 
@@ -302,11 +327,10 @@ def planned_rows(job: Job, directory: RunDirectory) -> Rows[Sample | Dropped]:
         done = next((other for other in range(shard) if not directory.committed(other)), shard)
         if not done or not plan.starts:
             return 0, job.read()
-        ids = {int(id, 16) for id in directory.committed_ids(range(done))}
-        position = sources.Position(*plan.starts[done], plan.shards[done].start, ids)
+        position = sources.Position(*plan.starts[done], plan.shards[done].start, frozenset(plan.repeats))
         return position.number, job.read(position)
 
-    return Rows(plan, read)
+    return Rows(plan, read, surveyed)
 
 
 class Filling:
@@ -315,11 +339,19 @@ class Filling:
     Args:
         engines: answer what the job's method asks for.
         constants: what every row records.
+        surveyed: as in `planned_rows`.
     """
 
-    def __init__(self, job: Job, directory: RunDirectory, engines: Engines, constants: Provenance) -> None:
+    def __init__(
+        self,
+        job: Job,
+        directory: RunDirectory,
+        engines: Engines,
+        constants: Provenance,
+        surveyed: ReadRows[Sample | Dropped] | None = None,
+    ) -> None:
         self._job, self._directory, self._engines, self._constants = job, directory, engines, constants
-        self._rows = planned_rows(job, directory)
+        self._rows = planned_rows(job, directory, surveyed)
         self._trial = _trial(job, directory, engines)
 
     def work(self, shards: Iterable[int], listener: Listener, interrupts: Interrupts) -> None:

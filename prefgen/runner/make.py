@@ -80,10 +80,10 @@ def _make(
         build.check_view(engine, job.method.view("", 1))
     identity = ask(build.identify, job.engine, job.method.asks)
     if existing:  # only a new one needs a pass over its input
-        rows, starts = existing.rows, existing.starts
+        rows, starts, repeats, surveyed = existing.rows, existing.starts, existing.repeats, None
     else:
         found = launch.survey(job)
-        rows, starts = found.planned, found.starts
+        rows, starts, repeats, surveyed = found.planned, found.starts, found.repeats, found.read
         _print_plan(job, found, console, with_prompt=dry_run)
     if dry_run:
         return None
@@ -92,12 +92,13 @@ def _make(
         console.print(f"attention {engine.attention}: {why}", markup=False, highlight=False)
     job = dataclasses.replace(job, engine=engine)
     settings = launch.fingerprint(job, identity)
-    planned = Plan(rows, job.shard_size, settings, job.config, starts)
+    planned = Plan(rows, job.shard_size, settings, job.config, starts, repeats)
     distribution.announce(console)
 
     def fill_pending(directory: RunDirectory, rows: int, done: int) -> None:
         with reporter.progress(rows, done) as progress:
-            fill(distribution, connected, job, directory, launch.provenance(job, identity), progress, console)
+            constants = launch.provenance(job, identity)
+            fill(distribution, connected, job, directory, constants, progress, console, surveyed)
 
     try:
         return complete(job.output, planned, card, reporter, fill_pending, distribution.part)

@@ -95,11 +95,12 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
     answers = [place for place, turn in enumerate(conversation.turns) if turn.role == "assistant"]
     answers = answers or [len(conversation.turns)]
     wanted = {"all": answers, "first": answers[:1], "last": answers[-1:]}[options.turns]
-    checked = 0
+    checked = shown = 0
     for number, place in enumerate(answers[: answers.index(wanted[-1]) + 1]):
         try:
             for turn in conversation.turns[checked : place + 1]:
                 check_text(turn)
+                shown += turn.image_count  # none in an answer
         except RowError as error:
             yield dropped(error.reason, error.detail, number)
             return
@@ -107,7 +108,7 @@ def outcomes(row: Row, source: str, options: SourceOptions) -> Iterator[Sample |
         if place not in wanted:
             continue
         prompt = conversation.turns[:place]
-        images = conversation.images[: sum(turn.image_count for turn in prompt)]
+        images = conversation.images[:shown]
         if images:
             answer = conversation.turns[place].text if place < len(conversation.turns) else None
             if answer is not None and answer.strip().lower() in _NO_ANSWERS:

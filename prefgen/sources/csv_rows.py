@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from prefgen.errors import RowError, UsageError
 from prefgen.remote import File
 from prefgen.sources.compressed import opened
-from prefgen.sources.row import Row
+from prefgen.sources.row import Row, Skip
 
 CSV_SUFFIXES = (".csv", ".tsv")
 _MAX_FIELD_CHARS = 64 * 2**20  # pictures as base64 are long
 
 
-def read_csv(path: File) -> Iterator[Row]:
+def read_csv(path: File, skip: Skip | None = None) -> Iterator[Row]:
     """The rows of a table, streamed; an empty field is a missing column.
+
+    Args:
+        skip: the first rows, which are passed over.
 
     Raises:
         UsageError: ``ENCODING``, ``CSV_SYNTAX``.
@@ -29,6 +32,8 @@ def read_csv(path: File) -> Iterator[Row]:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
             reader = csv.DictReader(text, delimiter="\t" if tabs else ",", strict=True)
             for number, fields in enumerate(reader, 1):
+                if skip and skip.one():
+                    continue
                 where = f"row {number}"
                 if None in fields or None in fields.values():
                     found = len(reader.fieldnames or ())

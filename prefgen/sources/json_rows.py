@@ -19,7 +19,7 @@ from prefgen.sources.compressed import opened
 from prefgen.sources.image_columns import IMAGE_COLUMNS
 from prefgen.sources.messages import CONVERSATION_COLUMNS, QUESTION_COLUMNS
 from prefgen.sources.meta_rows import is_meta, read_meta
-from prefgen.sources.row import Row
+from prefgen.sources.row import Row, Skip
 from prefgen.sources.turns import speaker_of
 
 CHUNK_BYTES = 2**20
@@ -32,15 +32,19 @@ _SPACE = " \t\r\n"
 _COMMA = "a comma follows the last entry of an object or list: delete it"
 
 
-def read_json(path: File) -> Iterator[Row]:
+def read_json(path: File, skip: Skip | None = None) -> Iterator[Row]:
     """The rows of a JSON list or of JSON Lines, distinguished by the first character.
+
+    Args:
+        skip: the first rows, which are passed over.
 
     Raises:
         UsageError: ``ENCODING``, ``JSON_SYNTAX`` (a list only: a bad line is a bad row), ``JSON_SIZE``, ``JSON_DEPTH``.
     """
+    skip = skip or Skip()
     whole = whole_object(path)
     if whole is not None:
-        yield from _wrapped(path, whole)
+        yield from (row for row in _wrapped(path, whole) if not skip.one())
         return
     with opened(path) as file:
         head = file.read(HEAD_BYTES)
@@ -48,7 +52,7 @@ def read_json(path: File) -> Iterator[Row]:
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
             raise _not_utf8(path, 0, head)
         is_list = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
-        yield from _ListReader(path, file).rows() if is_list else _lines(path, file)
+        yield from _ListReader(path, file).rows(skip) if is_list else _lines(path, file, skip)
 
 
 def whole_object(path: File) -> dict[str, Any] | None:
@@ -108,6 +112,18 @@ def _not_utf8(path: File, offset: int, near: bytes) -> UsageError:
         f"ENCODING: {path} is not UTF-8 at byte {offset:,}; it looks like {guess}. "
         f"Convert it: iconv -f {code} -t UTF-8 {path.name} > utf8-{path.name}"
     )
+
+
+class _Passing:
+    """The standard decoder, for rows that are passed over."""
+
+    def __init__(self) -> None:
+        self._json = json.JSONDecoder(parse_int=float, strict=False)
+
+    def decode(self, text: str, start: int) -> tuple[object, RowError | None, int]:
+        """As `_Decoder.decode`, without its checks."""
+        value, end = self._json.raw_decode(text, start)
+        return value, None, end
 
 
 class _Decoder:
@@ -186,7 +202,7 @@ def _too_long(path: File, where: str) -> UsageError:
     )
 
 
-def _lines(path: File, file: BinaryIO) -> Iterator[Row]:
+def _lines(path: File, file: BinaryIO, skip: Skip) -> Iterator[Row]:
     decoder = _Decoder()
     offset = 0
     number = 0
@@ -195,12 +211,16 @@ def _lines(path: File, file: BinaryIO) -> Iterator[Row]:
         where = f"line {number}"
         if len(line) > MAX_ROW_CHARS:
             raise _too_long(path, where)
+        if skip.left and number > 1 and line.strip(_SPACE.encode()):
+            offset += len(line)
+            skip.left -= 1
+            continue
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip(_SPACE)
         except UnicodeDecodeError as error:
             raise _not_utf8(path, offset + error.start, line) from error
         offset += len(line)
-        if not text:
+        if not text or skip.one():  # of a first line, whose mark of byte order is no text
             continue
         try:
             value, fault, end = decoder.decode(text, 0)
@@ -229,8 +249,8 @@ class _ListReader:
         self._at = 0  # where in the buffer
         self._ended = False
 
-    def rows(self) -> Iterator[Row]:
-        decoder = _Decoder()
+    def rows(self, skip: Skip) -> Iterator[Row]:
+        decoder, passing = _Decoder(), _Passing()
         number = 0
         self._next_char()
         self._at += 1  # the "[" that brought us here
@@ -253,9 +273,12 @@ class _ListReader:
                 if self._next_char() == "]":
                     raise self._syntax("a comma follows the last row, before the ]: delete it", self._at)
             number += 1
-            yield self._element(decoder, f"row {number}")
+            if skip.one():
+                self._element(passing, f"row {number}")
+            else:
+                yield self._element(decoder, f"row {number}")
 
-    def _element(self, decoder: _Decoder, where: str) -> Row:
+    def _element(self, decoder: _Decoder | _Passing, where: str) -> Row:
         while True:
             try:
                 value, fault, end = decoder.decode(self._buffer, self._at)

@@ -68,8 +68,11 @@ def _pairs(option: str, given: str, example: str) -> Iterator[tuple[str, str]]:
         yield left, right
 
 
-def renamed(rows: Iterable[Row], columns: str, roles: str) -> Iterator[Row]:
+def renamed(rows: Iterable[Row], columns: str, roles: str, *, complete: bool = True) -> Iterator[Row]:
     """Rows with the column and speaker names that prefgen knows.
+
+    Args:
+        complete: whether these are all rows of an input.
 
     Raises:
         UsageError: a column is in no row of all.
@@ -90,7 +93,7 @@ def renamed(rows: Iterable[Row], columns: str, roles: str) -> Iterator[Row]:
         yield replace(
             row, columns={name: _with_roles(value, speakers) for name, value in values.items()} if roles else values
         )
-    if lacking and found:
+    if lacking and found and complete:
         column = min(lacking)
         close = get_close_matches(column, found, n=1)
         hint = f"is it {close[0]}?" if close else f"the first row has {', '.join(found)[:300]}"

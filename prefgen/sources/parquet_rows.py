@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from prefgen.errors import UsageError
 from prefgen.remote import File, RemoteFile
-from prefgen.sources.row import Row
+from prefgen.sources.row import Row, Skip
 
 BATCH_ROWS = 16  # with embedded photographs, some 5 MB
 MAX_BATCH_BYTES = 2**30
@@ -17,8 +17,11 @@ MAX_CHUNK_BYTES = 4 * 2**30
 MAX_RATIO = 1000  # of uncompressed to compressed size, beyond what text reaches
 
 
-def read_parquet(path: File) -> Iterator[Row]:
+def read_parquet(path: File, skip: Skip | None = None) -> Iterator[Row]:
     """The rows of one Parquet file.
+
+    Args:
+        skip: the first rows, which are passed over.
 
     Raises:
         UsageError: ``PARQUET_CORRUPT``, ``PARQUET_CHECKSUM``, ``PARQUET_BOMB``, ``ENCODING``.
@@ -36,6 +39,11 @@ def read_parquet(path: File) -> Iterator[Row]:
     number = 0
     with file:
         for group in range(file.num_row_groups):
+            rows_of_group = file.metadata.row_group(group).num_rows
+            if skip and skip.left >= rows_of_group:
+                skip.left -= rows_of_group
+                number += rows_of_group
+                continue
             _check_group(path, file, group)
             batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group])
             while True:
@@ -58,6 +66,8 @@ def read_parquet(path: File) -> Iterator[Row]:
                     ) from error
                 for columns in rows:
                     number += 1
+                    if skip and skip.one():
+                        continue
                     yield Row(f"row {number}", columns)
 
 

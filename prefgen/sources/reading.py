@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from prefgen.sources.meta_rows import annotation_files, is_meta
 from prefgen.sources.options import SourceOptions
 from prefgen.sources.parquet_rows import read_parquet
 from prefgen.sources.reasons import Reasons, listed, note
-from prefgen.sources.row import Row
+from prefgen.sources.row import Row, Skip
 from prefgen.sources.tar_rows import read_tar
 
 
@@ -35,13 +35,14 @@ class Position:
         rows: rows of the input before the one that the next outcome is of.
         given: outcomes of that row before it.
         number: all outcomes before it.
-        ids: of the samples before it, as numbers.
+        repeats: numbers of the outcomes that repeat an earlier sample, if an earlier reading has found them; None to
+            find them.
     """
 
     rows: int = 0
     given: int = 0
     number: int = 0
-    ids: set[int] = field(default_factory=set, repr=False)
+    repeats: frozenset[int] | None = field(default=None, repr=False)
 
 
 def read(input: Inputs, options: SourceOptions, position: Position | None = None) -> Iterator[Sample | Dropped]:
@@ -143,28 +144,24 @@ def _sha256(path: Path) -> str:
 def _outcomes(input: Inputs, options: SourceOptions, position: Position) -> Iterator[Sample | Dropped]:
     """Every outcome from `position` on, which moves along; duplicates dropped."""
     first, given = position.rows, position.given
-    number = 0
+    number = first
+    seen: set[int] = set()  # ids of samples
     reasons: Reasons = {}
     shapeless = not position.number  # no row has had a shape that prefgen knows
-    for number, row in enumerate(rows(input, options), 1):
-        if number <= first:
-            continue
+    for number, row in enumerate(rows(input, options, first), first + 1):
         position.rows = number - 1
         for position.given, outcome in enumerate(outcomes(row, row.source, options)):
             if number == first + 1 and position.given < given:
                 continue
-            if isinstance(outcome, Sample):
-                key = int(outcome.id, 16)
-                if key in position.ids:
-                    outcome = Dropped(
-                        "DUPLICATE",
-                        f"{row.where}: the same images, prompt and answer are in an earlier row",
-                        row.source,
-                        outcome.source_id,
-                        id=outcome.id,
-                        turn=outcome.turn,
-                    )
-                position.ids.add(key)
+            if isinstance(outcome, Sample) and _repeats(outcome, position, seen):
+                outcome = Dropped(
+                    "DUPLICATE",
+                    f"{row.where}: the same images, prompt and answer are in an earlier row",
+                    row.source,
+                    outcome.source_id,
+                    id=outcome.id,
+                    turn=outcome.turn,
+                )
             if isinstance(outcome, Dropped):
                 note(reasons, outcome)
             shapeless = shapeless and isinstance(outcome, Dropped) and outcome.reason in ("ROW_SHAPE", "JSON_SYNTAX")
@@ -179,46 +176,65 @@ def _outcomes(input: Inputs, options: SourceOptions, position: Position) -> Iter
         )
 
 
-def rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
+def _repeats(sample: Sample, position: Position, seen: set[int]) -> bool:
+    """True if an earlier row is the same sample."""
+    if position.repeats is not None:
+        return position.number in position.repeats
+    key = int(sample.id, 16)
+    if key in seen:
+        return True
+    seen.add(key)
+    return False
+
+
+def rows(input: Inputs, options: SourceOptions, first: int = 0) -> Iterator[Row]:
     """The rows of an input, columns renamed by `options` but not interpreted.
+
+    Args:
+        first: number of the first row that is given, from 0; those before it are passed over.
 
     Raises:
         UsageError: as `read`.
     """
-    return renamed(_rows(input, options), options.columns, options.roles)
+    return renamed(_rows(input, options, Skip(first)), options.columns, options.roles, complete=not first)
 
 
-def _rows(input: Inputs, options: SourceOptions) -> Iterator[Row]:
+def _rows(input: Inputs, options: SourceOptions, skip: Skip) -> Iterator[Row]:
     """Rows with their source, which `where` names as well if there are several."""
     found = find(input, options.allow_urls)
     for source in found:
         unique, name = label(source, found), source_name(source)
-        for row in _rows_of(source, options):
+        for row in _rows_of(source, options, skip):
             where = row.where if len(found) == 1 else f"{unique}, {row.where}"
             yield Row(where, row.columns, name)
 
 
-def _rows_of(source: Source, options: SourceOptions) -> Iterator[Row]:
+def _rows_of(source: Source, options: SourceOptions, skip: Skip) -> Iterator[Row]:
     if isinstance(source, HubSet):
-        yield from read_hub(source.name, options)
+        yield from _passed(read_hub(source.name, options), skip)
         return
     if isinstance(source, Path) and source.is_dir():
         files = row_files(source, options.split)
         for file in files:
-            for row in _of_file(file):
+            for row in _of_file(file, skip):
                 yield row if len(files) == 1 else replace(row, where=f"{file.relative_to(source)}, {row.where}")
         if not files:
-            yield from read_folder(source, options)
+            yield from _passed(read_folder(source, options), skip)
         return
     if not source.is_file():
         raise UsageError(f"INPUT_UNREADABLE: {source} is neither a regular file nor a folder; save it to a file first")
-    yield from _of_file(source)
+    yield from _of_file(source, skip)
 
 
-def _of_file(source: File) -> Iterator[Row]:
+def _passed(rows: Iterable[Row], skip: Skip) -> Iterator[Row]:
+    """The rows without the first ones."""
+    return (row for row in rows if not skip.one())
+
+
+def _of_file(source: File, skip: Skip) -> Iterator[Row]:
     try:
         before = _version(source)
-        yield from _reader(source)(source)
+        yield from _reader(source)(source, skip)
         after = _version(source)
     except OSError as error:
         raise unreadable(source, error) from error
@@ -233,7 +249,7 @@ def _version(file: File) -> object:
     return state.st_size, state.st_mtime_ns
 
 
-def _reader(path: File) -> Callable[[File], Iterator[Row]]:
+def _reader(path: File) -> Callable[[File, Skip], Iterator[Row]]:
     """The reader of a file, chosen by its content or, for text tables, by its name."""
     with path.open("rb") as file:
         magic = file.read(262)

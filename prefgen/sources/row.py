@@ -24,6 +24,19 @@ class Row:
     source: str = ""
 
 
+@dataclass
+class Skip:
+    """The number of rows that a reader still has to pass over, which it does without decoding them."""
+
+    left: int = 0
+
+    def one(self) -> bool:
+        """Pass over the next row, if any is to be."""
+        passed = self.left > 0
+        self.left -= passed
+        return passed
+
+
 def json_value(value: object) -> Any:
     """`value` in JSON types, with None for bytes, dates and NaN."""
     if isinstance(value, dict):

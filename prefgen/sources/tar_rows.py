@@ -12,16 +12,19 @@ from typing import Any
 from prefgen.errors import RowError, UsageError
 from prefgen.images import DEFAULT_LIMITS
 from prefgen.remote import File
-from prefgen.sources.row import Row
+from prefgen.sources.row import Row, Skip
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
-def read_tar(path: File) -> Iterator[Row]:
+def read_tar(path: File, skip: Skip | None = None) -> Iterator[Row]:
     """The rows of a tar file, compressed or not, in order, without unpacking.
 
     A ``.json`` member gives the columns, pictures become ``images`` in the order of their names, and a ``.txt`` member
     the column ``caption``.
+
+    Args:
+        skip: the first rows, which are passed over.
 
     Raises:
         UsageError: ``INPUT_UNREADABLE``.
@@ -30,7 +33,8 @@ def read_tar(path: File) -> Iterator[Row]:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|*") as archive:
             members = ((_key(member.name), member, archive) for member in archive if member.isfile())
             for key, group in groupby(members, lambda item: item[0]):
-                yield _row(key, group)
+                if not (skip and skip.one()):
+                    yield _row(key, group)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UsageError(f"INPUT_UNREADABLE: {path} is a damaged tar file: {error}; download it again") from error
 

@@ -65,8 +65,11 @@ def message_parts(column: str, message: object) -> tuple[Role, Any]:
     role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
         raise RowError("ROW_SHAPE", f"the speaker {str(speaker)[:40]!r} is none of {', '.join(ROLES)}")
-    content = next((message[name] for name in _CONTENTS if message.get(name) is not None), None)
-    if not any(name in message for name in _CONTENTS):
+    content = None
+    for name in _CONTENTS:  # no generator: every message of an input comes through here
+        if (content := message.get(name)) is not None:
+            break
+    if content is None and not any(name in message for name in _CONTENTS):
         raise RowError(
             "ROW_SHAPE", f"a message has {', '.join(map(str, message))[:100]}, and none of {', '.join(_CONTENTS)}"
         )
@@ -79,8 +82,9 @@ def message_parts(column: str, message: object) -> tuple[Role, Any]:
 
 def speaker_of(message: object) -> object:
     """The speaker of a message; None if it names none."""
-    names = ("from", "role", "speaker")
-    return next((message[name] for name in names if message.get(name)), None) if isinstance(message, dict) else None
+    if not isinstance(message, dict):
+        return None
+    return message.get("from") or message.get("role") or message.get("speaker") or None
 
 
 def check_speakers(messages: Sequence[object]) -> None:
@@ -132,9 +136,9 @@ def content_parts(role: Role, content: str | list[Any], tags: bool) -> tuple[Par
             if kind in ("video", "video_url", "audio", "input_audio"):
                 raise RowError("VIDEO" if kind.startswith("video") else "AUDIO", f"a content part of type {kind!r}")
             raise RowError("ROW_SHAPE", f"a content part of type {str(kind)[:40]!r}; text and image are known")
-        elif role == "user" and (media := _MEDIA_TAG.search(text)):
+        elif role == "user" and "<" in text and (media := _MEDIA_TAG.search(text)):
             raise RowError(media[1].upper(), f"{media[0]} in a prompt, which prefgen cannot show to a model")
-        elif tags and role == "user":
+        elif tags and role == "user" and "<" in text:
             for place, words in enumerate(_TAG.split(text)[::2]):  # between them the numbers
                 parts += ([Slot.IMAGE] if place else []) + ([words] if words else [])
         elif text:
@@ -199,7 +203,7 @@ def by_number(raw: Sequence[Message], images: tuple[ImageRef, ...]) -> tuple[Ima
     Raises:
         RowError: ``IMG_COUNT``.
     """
-    texts = [text for role, content in raw if role == "user" for text in texts_of(content)]
+    texts = [text for role, content in raw if role == "user" for text in texts_of(content) if "<" in text]
     numbers = [match[1] for text in texts for match in _TAG.finditer(text)]
     if not any(numbers):
         return images
@@ -215,7 +219,7 @@ def paths_in_text(said: Sequence[Message]) -> tuple[list[Message], list[str]]:
     paths: list[str] = []
     replaced: list[Message] = []
     for role, content in said:
-        if role == "user":
+        if role == "user" and any("<img>" in text for text in texts_of(content)):
             paths += [path.strip() for text in texts_of(content) for path in _PATH_TAG.findall(text)]
             content = with_texts(content, (_PATH_TAG.sub("<image>", text) for text in texts_of(content)))
         replaced.append((role, content))
@@ -273,7 +277,7 @@ def without_end_token(turn: Turn) -> Turn:
     Raises:
         RowError: ``TEXT_SPECIAL``, if a token of a chat template is elsewhere in it.
     """
-    if turn.role != "assistant" or not _CHAT_TOKEN.search(turn.text):
+    if turn.role != "assistant" or "<" not in turn.text or not _CHAT_TOKEN.search(turn.text):
         return turn
     text = turn.text.rstrip()
     while token := next((token for token in _END_TOKENS if text.endswith(token)), None):

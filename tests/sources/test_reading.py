@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import os
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -60,13 +64,47 @@ def test_reading_from_any_place_gives_the_rest(tmp_path: Path, limit: int | None
     whole = list(read(given, options))
     assert limit or sum(isinstance(outcome, Dropped) and outcome.reason == "DUPLICATE" for outcome in whole) > 5
     assert any(inside for _, inside, _ in places)
+    repeats = {n for n, outcome in enumerate(whole) if isinstance(outcome, Dropped) and outcome.reason == "DUPLICATE"}
     for number, (before, inside, _) in enumerate(places):
-        ids = {int(outcome.id, 16) for outcome in whole[:number] if isinstance(outcome, Sample)}
-        assert list(read(given, options, Position(before, inside, number, ids))) == whole[number:]
+        assert list(read(given, options, Position(before, inside, number, frozenset(repeats)))) == whole[number:]
     assert [number for *_, number in places] == [*range(len(whole))]
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_passed_over_in_every_container(tmp_path: Path) -> None:
+    """Blank lines, marks of byte order, bad rows, row groups, and columns of the first rows alone included."""
+    listed = [{**llava(number), "n": 10**number if number != 3 else math.nan, "deep": [[[{}]]]} for number in range(7)]
+    flat = [{"question": f"What is {number}?", "answer": "x", "ask": ""} for number in range(7)]
+    flat[0]["ask"] = "only here"
+    lines = [json.dumps(row) for row in listed]
+    (tmp_path / "list.json").write_text(json.dumps(listed, indent=1))
+    (tmp_path / "one.json").write_text(json.dumps({"data": listed}))
+    (tmp_path / "lines.jsonl").write_bytes("\ufeff\r\n \n".encode() + "\n\t\n".join(lines).encode() + b"\nno JSON\n{}")
+    (tmp_path / "first.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    pq.write_table(pa.Table.from_pylist(flat), tmp_path / "rows.parquet", row_group_size=3)
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(flat[0]))
+        table.writeheader()
+        table.writerows(flat)
+    with tarfile.open(tmp_path / "rows.tar", "w") as archive:
+        for number, row in enumerate(flat):
+            content = json.dumps(row).encode()
+            member = tarfile.TarInfo(f"{number}.json")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    datasets.Dataset.from_list(flat).save_to_disk(str(tmp_path / "saved"))
+    inputs = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert len(inputs) == 8
+    options = SourceOptions(columns="context=ask")
+    for given in (*inputs, inputs):
+        whole = list(reading.rows(given, options if given == inputs else ALL))
+        assert len(whole) >= 7
+        for first in range(1, len(whole) + 2):
+            assert repr(list(reading.rows(given, options if given == inputs else ALL, first))) == repr(whole[first:])
+    csv_options = list(reading.rows(str(tmp_path / "rows.csv"), options, 3))
+    assert [row.where for row in csv_options] == [f"row {number}" for number in range(4, 8)]
 
 
 def test_every_container_gives_the_same_samples(ten: Path, tmp_path: Path) -> None:
