@@ -82,6 +82,10 @@ class Timed:
         self.seconds += time.perf_counter() - started
         return replies
 
+    def forget(self) -> None:
+        """Free the engine's vectors."""
+        self._engine.forget()
+
 
 def share(engine: Embedder, samples: list[Sample], folder: str, device: str) -> float:
     """Share of a run's time that is spent in the similarity model."""
