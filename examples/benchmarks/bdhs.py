@@ -7,6 +7,7 @@ Rows of the table:
 - stock: `generate` of transformers on the full sequence with a 2-D attention mask, in batches (``--attention mask``);
 - transformers: prefgen's engine, hidden image tokens dropped;
 - vllm: prefgen's vLLM engine, where vLLM is installed;
+- vllm alone: vLLM on the same embeddings, made before, each for as many tokens: neither pictures nor prefgen;
 - N per worker, with ``--gpus-per-worker N``: the transformers engine on the model saved and loaded with that option;
 - limit: each image encoded once, the longest prompt of each sample read once, and as many tokens as the transformers
   row generated decoded at the fastest batch size: the engine's own forward passes with nothing between them.
@@ -26,6 +27,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -311,15 +313,62 @@ def scenes_samples(count: int) -> list[Sample]:
     return [row for row in loaded_rows if isinstance(row, Sample)]
 
 
+class RecordingCore:
+    """vLLM's engine, which keeps its requests and counts the tokens that it returns for each."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+        self.requests: dict[str, tuple[Any, Any]] = {}  # embeddings and sampling parameters
+        self.tokens: Counter[str] = Counter()
+
+    def add_request(self, name: str, prompt: Any, parameters: Any, **more: Any) -> None:
+        """Keep and hand on."""
+        self.requests[name] = prompt, parameters
+        self._core.add_request(name, prompt, parameters, **more)
+
+    def step(self) -> Any:
+        """The engine's outputs."""
+        outputs = self._core.step()
+        self.tokens.update({output.request_id: len(output.outputs[0].token_ids) for output in outputs})
+        return outputs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def alone(self) -> float:
+        """Seconds of the same requests without whoever made them."""
+        self._core.reset_prefix_cache()
+        started = time.perf_counter()
+        for name, (prompt, parameters) in self.requests.items():
+            parameters.max_tokens = self.tokens[name]
+            self._core.add_request(name, prompt, parameters)
+        while self._core.has_unfinished_requests():
+            self._core.step()
+        return time.perf_counter() - started
+
+
 def with_vllm(
     folder: str, device: str, settings: list[str], loaded: LoadedModel, samples: list[Sample], engine_args: list[str]
 ) -> list[Row]:
     """The rows of vLLM; what share of the time goes where is not to be seen from outside."""
-    engine = vllm_.VllmEngine.load(EngineConfig(folder, "vllm", device=device, engine_args=tuple(engine_args)))
+    config = EngineConfig(folder, "vllm", device=device, engine_args=tuple(engine_args))
+    vllm_.check(config)
+    front = vllm_.load_front(config)
+    core = vllm_.start(config, front)
+
+    def once(way: str, setting: str, core: Any, samples: list[Sample]) -> Row:
+        core.reset_prefix_cache()
+        row, _ = produce(way, setting, loaded, vllm_.VllmEngine(front, core, config), samples)
+        return dataclasses.replace(row, shares={})
+
     rows = []
     for setting in settings:
-        row, _ = faster("vllm", setting, loaded, engine, samples)
-        rows.append(dataclasses.replace(row, shares={}))
+        once("warm", setting, core, samples[:8])
+        row = min((once("vllm", setting, core, samples) for _ in range(2)), key=lambda row: row.seconds)
+        recording = RecordingCore(core)
+        once("recorded", setting, recording, samples)
+        alone = min(recording.alone() for _ in range(2))
+        rows += [row, dataclasses.replace(row, way="vllm alone", seconds=alone)]
     return rows
 
 
@@ -339,10 +388,10 @@ def figures(rows: list[Row]) -> dict[str, float]:
     seconds = {(row.setting, row.way): row.seconds / row.samples for row in rows}
     found = {}
     for setting, way in seconds:
-        if way in ("stock", "limit"):
+        if way in ("stock", "limit", "vllm alone"):
             continue
-        for above, below in ((way, "limit"), ("stock", way), (way, "transformers")):
-            if above != below:
+        for above, below in ((way, "limit"), ("stock", way), (way, "transformers"), (f"{way} alone", way)):
+            if above != below and (setting, above) in seconds:
                 ratio = seconds[setting, above] / seconds[setting, below]
                 found[f"{setting}: {above} / {below}"] = round(ratio, 3)
     return found
