@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -150,7 +150,7 @@ class Ledger:
         self._do("COMMIT")
         self._answered.update(key for key, _ in replies)
 
-    def _do_for(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def _do_for(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Execute a statement on rows, which stand for its braces, as many at once as SQLite has parameters for."""
         for start in range(0, len(rows), _ROWS_MOST):
             some = rows[start : start + _ROWS_MOST]
