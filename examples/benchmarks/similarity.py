@@ -31,6 +31,7 @@ from prefgen.records import Sample
 from prefgen.requests import Embed, Generate, Vector
 from prefgen.text import split_sentences
 
+_CHANGED = 0.3  # share of the sentences, so that some pairs are about as similar as the threshold asks
 DTYPES: tuple[SimilarityDtype, ...] = get_args(SimilarityDtype)
 
 
@@ -46,9 +47,10 @@ def pairs(samples: list[Sample], count: int, seed: int = 0) -> list[tuple[str, s
         changed = []
         for sentence in split[at]:
             words, other = sentence.split(" "), ends[random.integers(len(ends))]
-            keep = int(random.integers(1, len(words) + 1))
-            changed.append(" ".join(words[:keep] + other[min(keep, len(other) - 1) :]))
-        made[" ".join(split[at]), " ".join(changed)] = None
+            keep = int(random.integers(1, len(words) + 1)) if random.random() < _CHANGED else len(words)
+            changed.append(" ".join(words[:keep] + (other[min(keep, len(other) - 1) :] if keep < len(words) else [])))
+        if changed != split[at]:
+            made[" ".join(split[at]), " ".join(changed)] = None
     return list(made)
 
 
