@@ -12,6 +12,9 @@ and the same command continues. Columns:
 - memory: the largest resident size of either;
 - resume: from the start of the second process to its first commit: imports, checks, and reading past all done rows;
 - finish: CPU from its last commit on: card, lint, preview, figures.
+
+``--resume 1000000`` measures the resumption of one more run alone: it is stopped after its first shard, whose files are
+copied as those of the others but the last few.
 """
 
 from __future__ import annotations
@@ -19,18 +22,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from data import SCENES, write_input
 from report import circumstances
+
+from prefgen.rundir.layout import Layout, read_commit
 
 SHARD_ROWS = 256
 _POLL_S = 0.05
@@ -113,28 +117,69 @@ def run(arguments: list[str], watch: Callable[[subprocess.Popen[str], float], No
     return Process(wall_s, cpu_s, memory_bytes=memory, **json.loads(said.splitlines()[-1]))
 
 
+class Run:
+    """A run of so many rows in a folder, in which its input is written.
+
+    Attributes:
+        resume_s: from the start of the process that resumes it to that process's first commit.
+    """
+
+    def __init__(self, rows: int, folder: Path) -> None:
+        write_input(folder / "input.jsonl", rows)
+        self.out = folder / "out"
+        self.last = (rows - 1) // SHARD_ROWS
+        self.resume_s = 0.0
+        self._records = self.out / ".prefgen" / "shards"
+        arguments = ["bdhs", "-i", folder / "input.jsonl", "--image-root", SCENES / "images", "--limit", rows]
+        arguments += ["-m", "fake", "--engine", "fake", "--shard-size", SHARD_ROWS, "--quiet", "-o", self.out]
+        self._command = list(map(str, arguments))
+
+    def until(self, shard: int) -> Process:
+        """Start it, and stop it when a shard is committed."""
+
+        def stop(process: subprocess.Popen[str], started: float) -> None:
+            _await(process, (self._records / f"{shard:06d}.json").exists)
+            process.send_signal(signal.SIGTERM)
+
+        return run(self._command, stop)
+
+    def resumed(self, *, to_end: bool = True) -> Process:
+        """Resume it."""
+        done = len(list(self._records.iterdir()))
+
+        def resume(process: subprocess.Popen[str], started: float) -> None:
+            _await(process, lambda: len(list(self._records.iterdir())) > done)
+            self.resume_s = time.monotonic() - started
+            if not to_end:
+                process.send_signal(signal.SIGTERM)
+
+        return run(self._command, resume)
+
+    def fill(self, stop: int) -> None:
+        """Copy the first shard's files as those of all shards before `stop` that have none."""
+        at = Layout(self.out)
+        first = read_commit(at.record(0))
+        for shard in range(stop):
+            if not at.record(shard).exists():
+                os.link(at.part(0), at.part(shard))
+                start = shard * SHARD_ROWS
+                commit = replace(first, shard=shard, start=start, stop=start + SHARD_ROWS)
+                at.record(shard).write_bytes(commit.to_json())
+
+
+def resumption(rows: int, folder: Path) -> dict[str, float]:
+    """Seconds until a run of so many rows goes on, all shards but the last few being there."""
+    made = Run(rows, folder)
+    made.until(0)
+    made.fill(made.last - 3)
+    process = made.resumed(to_end=False)
+    return {"rows": rows, "resume_s": made.resume_s, "memory_bytes": process.memory_bytes}
+
+
 def measure(rows: int, folder: Path) -> Row:
     """Make a run of so many rows, stopped once."""
-    write_input(folder / "input.jsonl", rows)
-    out = folder / "out"
-    arguments = ["bdhs", "-i", folder / "input.jsonl", "--image-root", SCENES / "images", "--limit", rows, "-m", "fake"]
-    arguments += ["--engine", "fake", "--shard-size", SHARD_ROWS, "--quiet", "-o", out]
-    command = list(map(str, arguments))
-    records = out / ".prefgen" / "shards"
-    last = (rows - 1) // SHARD_ROWS
-    resume_s = 0.0
-
-    def stop(process: subprocess.Popen[str], started: float) -> None:
-        _await(process, lambda: (records / f"{max(last - 3, 0):06d}.json").exists())
-        process.send_signal(signal.SIGTERM)
-
-    def resume(process: subprocess.Popen[str], started: float) -> None:
-        nonlocal resume_s
-        done = len(list(records.iterdir()))
-        _await(process, lambda: len(list(records.iterdir())) > done)
-        resume_s = time.monotonic() - started
-
-    first, second = run(command, stop), run(command, resume)
+    made = Run(rows, folder)
+    first, second = made.until(max(made.last - 3, 0)), made.resumed()
     cpu_s, engine_s = first.cpu_s + second.cpu_s, first.engine_s + second.engine_s
     return Row(
         rows=rows,
@@ -143,9 +188,9 @@ def measure(rows: int, folder: Path) -> Row:
         engine_s=engine_s,
         overhead_ms=1000 * (cpu_s - engine_s) / rows,
         memory_bytes=max(first.memory_bytes, second.memory_bytes),
-        resume_s=resume_s,
+        resume_s=made.resume_s,
         finish_s=second.finish_s,
-        output_bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
+        output_bytes=sum(path.stat().st_size for path in made.out.rglob("*") if path.is_file()),
     )
 
 
@@ -156,11 +201,12 @@ def _await(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
         raise SystemExit(f"it ended by itself with {process.returncode}: {process.communicate()[1]}")
 
 
-def keep(measured: list[Row], path: Path) -> None:
+def keep(measured: list[Row], resumption: dict[str, float], path: Path) -> None:
     """Write what was measured so far, with the load that others put on the machine."""
     report = {
         **circumstances(load=round(os.getloadavg()[2], 1)),
         "rows": [asdict(row) for row in measured],
+        **({"resumption": resumption} if resumption else {}),
     }
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
@@ -170,6 +216,7 @@ def main() -> None:
     """Measure every size, print the table, keep the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", type=int, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--resume", type=int, metavar="ROWS", help="measure the resumption of so many rows, too")
     parser.add_argument("--folder", type=Path, help="where to make the runs, 4 KB a row; default: a temporary one")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "scale-cpu.json")
     options = parser.parse_args()
@@ -177,9 +224,8 @@ def main() -> None:
     print("| rows | wall | CPU | overhead a row | memory | resume | finish | output |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for rows in options.rows:
-        folder = Path(tempfile.mkdtemp(prefix=f"scale-{rows}-", dir=options.folder))
-        row = measure(rows, folder)
-        shutil.rmtree(folder)
+        with tempfile.TemporaryDirectory(prefix=f"scale-{rows}-", dir=options.folder) as folder:
+            row = measure(rows, Path(folder))
         measured.append(row)
         print(
             f"| {row.rows:,} | {row.wall_s:,.1f} s | {row.cpu_s:,.1f} s | {row.overhead_ms:.2f} ms "
@@ -187,7 +233,12 @@ def main() -> None:
             f"| {row.output_bytes / 1e6:,.0f} MB |",
             flush=True,
         )
-        keep(measured, options.output)
+        keep(measured, {}, options.output)
+    if options.resume:
+        with tempfile.TemporaryDirectory(prefix="scale-resume-", dir=options.folder) as folder:
+            found = resumption(options.resume, Path(folder))
+        print(f"{found['rows']:,} rows are resumed after {found['resume_s']:.1f} s")
+        keep(measured, found, options.output)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,15 @@ def compare(
     config: Annotated[
         EngineConfig,
         without(
-            *("also", "annotator", "annotator_revision", "attention", "positions", "similarity_model"),
+            *(
+                "also",
+                "annotator",
+                "annotator_revision",
+                "attention",
+                "positions",
+                "similarity_model",
+                "similarity_dtype",
+            ),
             model={
                 "required": False,
                 "help": "Policy under which answers are fluent or not; else that is left out.",

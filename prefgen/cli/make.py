@@ -153,7 +153,7 @@ def corrupt(
     source: SourceOptions,
     method: Draft[Corrupt],
     judge: JudgeConfig,
-    engine: Annotated[EngineConfig, only("similarity_model", "device")],
+    engine: Annotated[EngineConfig, only("similarity_model", "similarity_dtype", "device")],
     run: o.RunOptions,
     prompt: o.Prompt,
 ) -> None:
@@ -179,7 +179,15 @@ def revise(
     engine: Annotated[
         EngineConfig,
         without(
-            *("also", "annotator", "annotator_revision", "attention", "positions", "similarity_model"),
+            *(
+                "also",
+                "annotator",
+                "annotator_revision",
+                "attention",
+                "positions",
+                "similarity_model",
+                "similarity_dtype",
+            ),
             model={"required": False, "help": "The policy: folder or Hub id; none for --answers input."},
         ),
     ],
@@ -245,7 +253,7 @@ def judge(
     engine: Annotated[
         Draft[EngineConfig],
         without(
-            *("model", "revision", "attention", "positions", "similarity_model", "also"),
+            *("model", "revision", "attention", "positions", "similarity_model", "similarity_dtype", "also"),
             annotator={"help": "Model that compares: folder or Hub id.", "was": ("--model", "-m")},
             annotator_revision={"was": ("--revision",)},
         ),

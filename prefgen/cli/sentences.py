@@ -25,7 +25,10 @@ def sentences(
     method: Draft[Sentences],
     checking: Draft[Checking],
     engine: Annotated[
-        EngineConfig, without("also", "annotator", "annotator_revision", "attention", "positions", "similarity_model")
+        EngineConfig,
+        without(
+            "also", "annotator", "annotator_revision", "attention", "positions", "similarity_model", "similarity_dtype"
+        ),
     ],
     judge: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
     run: o.RunOptions,

@@ -16,6 +16,7 @@ EngineName = Literal["auto", "transformers", "vllm", "openai", "fake"]
 Attention = Literal["drop", "mask"]
 Positions = Literal["compact", "preserve"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+SimilarityDtype = Literal["float32", "bfloat16"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
 
@@ -80,6 +81,7 @@ class EngineConfig:
         image_workers: processes that prepare pictures; 0 uses threads, None what suits the device.
         similarity_model: ``mpnet`` (the paper's), ``minilm``, a folder or a Hub id of sentence-transformers; ``none``
             records no similarity, where a method does not decide by it.
+        similarity_dtype: of its linear layers; ``bfloat16`` is faster where the processor computes in it.
         engine_args: ``name=value``, options of vLLM's own, see `prefgen.engines.vllm.engine_args`.
         base_url: of an OpenAI-compatible server, for ``openai``.
         engine_key_env: environment variable that holds that server's key; a local server wants none.
@@ -117,6 +119,7 @@ class EngineConfig:
     similarity_model: str = options.option(
         "mpnet", help="mpnet (the paper's), minilm, none, folder or Hub id.", panel=options.MODELS
     )
+    similarity_dtype: SimilarityDtype = options.option("float32", help="Its floating-point type", panel=options.MODELS)
     also: Sequence[str] = options.option(
         (), help="A further policy that answers, MODEL or MODEL@REVISION; repeatable.", panel=options.MODELS
     )

@@ -243,7 +243,7 @@ def _embedder(config: EngineConfig) -> Engine:
         return Unmeasured()
     from prefgen.engines.embedder import Embedder
 
-    return Embedder.load(config.similarity_model, config.device)
+    return Embedder.load(config.similarity_model, config.device, config.similarity_dtype)
 
 
 def _policy(config: EngineConfig) -> Engine:

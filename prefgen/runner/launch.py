@@ -272,6 +272,8 @@ def fingerprint(job: Job, identity: Identity) -> dict[str, Scalar]:
             "similarity_model": job.engine.similarity_model,
             "similarity_revision": identity.similarity_revision,
         }
+        if job.engine.similarity_dtype != EngineConfig.similarity_dtype:
+            found["similarity_dtype"] = job.engine.similarity_dtype
     if job.engine.also:
         found |= {"also": " ".join(job.engine.also), "also_revisions": " ".join(identity.also_revisions)}
     if identity.annotator_revision or (job.engine.engine == "openai" and Annotate in job.method.asks):

@@ -41,6 +41,37 @@ def test_vectors_are_unit_and_meaning_orders_them(minilm: Embedder) -> None:
     assert cosine(first, first) == pytest.approx(1.0, abs=1e-6)
 
 
+def test_vectors_are_kept_until_they_are_forgotten(minilm: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    plain = minilm._embedded
+
+    def counted(texts: list[str]) -> dict[str, Vector]:
+        asked.append(texts)
+        return plain(texts)
+
+    monkeypatch.setattr(minilm, "_embedded", counted)
+    monkeypatch.setattr(embedder, "_KEPT", 2)
+    minilm.forget()
+    first = embed(minilm, TEXTS[:2])
+    assert embed(minilm, [TEXTS[1], TEXTS[2], TEXTS[1]])[0] is first[1]
+    assert asked == [TEXTS[:2], TEXTS[2:3]]
+    embed(minilm, TEXTS[:1])  # had to go
+    assert asked[2:] == [TEXTS[:1]]
+    minilm.forget()
+    embed(minilm, TEXTS[:1])
+    assert asked[3:] == [TEXTS[:1]]
+
+
+def test_bfloat16_changes_similarities_a_little_and_vectors_stay_unit(minilm: Embedder) -> None:
+    rough = embed(Embedder.load("minilm", "cpu", "bfloat16"), TEXTS)
+    exact = embed(minilm, TEXTS)
+    differences = [abs(cosine(exact[a], exact[b]) - cosine(rough[a], rough[b])) for a in range(4) for b in range(a)]
+    assert 1e-6 < max(differences) < 0.01
+    for vector in rough:
+        assert vector.values.dtype == np.float32
+        assert float(np.linalg.norm(vector.values)) == pytest.approx(1.0, abs=1e-5)
+
+
 def test_texts_beyond_the_models_length_are_marked(minilm: Embedder) -> None:
     short, long = embed(minilm, ["A cat.", "A cat. " * 300])
     assert (short.truncated, long.truncated) == (False, True)

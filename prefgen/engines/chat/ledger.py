@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from prefgen.errors import CorruptRun, EnvironmentFault, Locked, RowError
 from prefgen.requests import Message
 
 _VERSION = 1
+_ROWS_MOST = 300  # of three values each: older versions of SQLite take 999 parameters
 _TABLES = f"""
 CREATE TABLE calls (id INTEGER PRIMARY KEY, key TEXT NOT NULL, reserved REAL NOT NULL, cost REAL, ended TEXT);
 CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID;
@@ -129,23 +130,32 @@ class Ledger:
         return self._last_call
 
     def write(self, records: Iterable[Sent | Ended]) -> None:
-        """Store records durably, all or none."""
-        stored: list[str] = []
-        self._do("BEGIN")
-        for record in records:
-            if isinstance(record, Sent):
-                values = (record.call, record.key, record.reserved)
-                self._do("INSERT INTO calls (id, key, reserved) VALUES (?, ?, ?)", *values)
-            elif self._end(record):
-                stored.append(record.key)
-        self._do("COMMIT")
-        self._answered.update(stored)
+        """Store records durably, all or none.
 
-    def _end(self, record: Ended) -> bool:
-        self._do("UPDATE calls SET cost = ?, ended = ? WHERE id = ?", record.cost, record.end, record.call)
-        if record.reply is not None:
-            self._do("INSERT OR IGNORE INTO replies VALUES (?, ?)", record.key, _to_json(record.reply))
-        return record.reply is not None
+        A few statements for all of them: after each, a thread may wait for another one for as long as a request takes.
+        """
+        records = list(records)
+        sent = [(one.call, one.key, one.reserved) for one in records if isinstance(one, Sent)]
+        ended = [one for one in records if isinstance(one, Ended)]
+        replies = [(one.key, _to_json(one.reply)) for one in ended if one.reply is not None]
+        self._do("BEGIN")
+        self._do_for("INSERT INTO calls (id, key, reserved) VALUES {}", sent)
+        self._do_for(
+            "WITH ends (call, cost, how) AS (VALUES {}) UPDATE calls SET "
+            "cost = (SELECT cost FROM ends WHERE call = id), ended = (SELECT how FROM ends WHERE call = id) "
+            "WHERE id IN (SELECT call FROM ends)",
+            [(one.call, one.cost, one.end) for one in ended],
+        )
+        self._do_for("INSERT OR IGNORE INTO replies VALUES {}", replies)
+        self._do("COMMIT")
+        self._answered.update(key for key, _ in replies)
+
+    def _do_for(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Execute a statement on rows, which stand for its braces, as many at once as SQLite has parameters for."""
+        for start in range(0, len(rows), _ROWS_MOST):
+            some = rows[start : start + _ROWS_MOST]
+            places = ", ".join(["(" + ", ".join("?" * len(some[0])) + ")"] * len(some))
+            self._do(statement.format(places), *(value for row in some for value in row))
 
     def spent(self) -> float:
         """Dollars of all calls so far; calls without a known end count with their full reservation."""

@@ -13,7 +13,7 @@ import pytest
 from prefgen.engines.chat.call import Trouble
 from prefgen.engines.chat.config import JudgeConfig, Patience
 from prefgen.engines.chat.exchange import Exchange
-from prefgen.engines.chat.ledger import Ledger
+from prefgen.engines.chat.ledger import Ended, Ledger, Sent
 from prefgen.engines.chat.limits import RateLimit, Window
 from prefgen.engines.chat.money import Price, prompt_bound
 from prefgen.errors import BudgetReached, ModelUnreachable, RowError
@@ -88,6 +88,31 @@ async def invocation(provider: Provider, ledger: Ledger, ceiling: float, rng: ra
 def _kill(ledger: Ledger) -> None:
     """From here on nothing is written: what was being sent stays without an end."""
     ledger.write = lambda records: None  # type: ignore[method-assign]
+
+
+def test_many_records_in_one_commit_are_stored_as_one_by_one() -> None:
+    """More than SQLite takes in a statement: calls with every end, of equal requests, begun earlier or just now."""
+    numbers = range(1, 1002)
+    sent = [Sent(number, f"key {number // 2}", number / 8) for number in numbers]
+    ends: list[Sent | Ended] = [
+        Ended(number, f"key {number // 2}", number / 4, ("answered", "failed", "doubtful")[number % 3], said)
+        for number in numbers[::2]
+        for said in [Message(f"reply {number}", "stop", 1, 2) if number % 3 == 0 else None]
+    ]
+    ends[-1] = Ended(1001, "key 500", 0.0, "failed", RowError("API_400", "no"))
+    together, single = Ledger(":memory:"), Ledger(":memory:")
+    together.write(sent[:700])
+    together.write([*sent[700:], *ends])
+    for record in [*sent, *ends]:
+        single.write([record])
+    keys = [f"key {number}" for number in range(502)]
+    assert together.bill() == single.bill()
+    assert (together.bill().answered, together.bill().doubtful) == (167, 166 + 500)
+    assert together.open_calls(keys) == single.open_calls(keys)
+    found = {key: str(together.reply(key)) for key in keys}
+    assert found == {key: str(single.reply(key)) for key in keys}
+    assert "reply 3" in found["key 1"]
+    assert "API_400" in found["key 500"]
 
 
 def check_schedules(seeds: range) -> None:
