@@ -103,9 +103,8 @@ def read_language(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
     """A language model with SmolLM2's chat format, from a GGUF file or a folder, and its tokenizer with ``<image>``."""
     folder, file = (path.parent, path.name) if path.is_file() else (path, None)
     image = {"image_token": "<image>"}
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, gguf_file=file, padding_side="left", extra_special_tokens=image, chat_template=CHAT_TEMPLATE
-    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file, padding_side="left", extra_special_tokens=image)
+    tokenizer.chat_template = CHAT_TEMPLATE  # a GGUF file's own template wins over an argument
     language = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.bfloat16)
     return language, tokenizer
 
