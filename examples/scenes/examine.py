@@ -7,11 +7,13 @@ Shapes: N questions, P tokens up to the end of a picture, Q tokens behind it (pa
 """
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
 from prefgen.engines.templates import ChatTemplate
@@ -29,9 +31,9 @@ class Answers:
 
     Attributes:
         captions: one for each scene.
-        ends: probability of the end token behind a true caption, one for each scene.
+        ends: probability of the end token behind a true caption, one for each scene that yes and no are asked about.
         probes: the first token of each yes/no answer, as text. margins: log p(yes) - log p(no) there, in nats.
-        attributes: replies to the questions of the first scenes.
+        attributes: replies to the other questions.
     """
 
     captions: list[str]
@@ -52,42 +54,46 @@ class Examiner:
         self._eos = int(self._tokenizer.eos_token_id)
 
     @torch.inference_mode()
-    def examine(self, items: Sequence[Heldout], with_attributes: int, *, captions_only: bool = False) -> Answers:
-        """Everything about these scenes; attributes of the first `with_attributes` of them."""
-        answers = Answers([""] * len(items), [0.0] * len(items), [], [], [])
+    def examine(self, items: Sequence[Heldout], probed: int, described: int) -> Answers:
+        """Captions of these scenes, yes and no about the first `probed` and attributes of the first `described`."""
+        captions, ends = [""] * len(items), [0.0] * probed
         probes: dict[int, list[tuple[str, float]]] = {}
         attributes: dict[int, list[str]] = {}
         # Scenes with as many things have captions of about the same length, so that few wait for the longest.
         order = sorted(range(len(items)), key=lambda number: len(items[number].scene.things))
         for start in range(0, len(items), SCENES_AT_ONCE):
             numbers = order[start : start + SCENES_AT_ONCE]
-            shown = [items[number] for number in numbers]
-            cache = self._read(shown)
-            told = self._replies(cache, list(range(len(shown))), [CAPTION_QUESTION] * len(shown), CAPTION_TOKENS)
+            cache = self._read([items[number] for number in numbers])
+            told = self._replies(cache, list(range(len(numbers))), [CAPTION_QUESTION] * len(numbers), CAPTION_TOKENS)
             for number, text in zip(numbers, told, strict=True):
-                answers.captions[number] = text
-            if captions_only:
-                continue
-            truths = [detail(item.scene, item.scene.rng(TEXT_STREAM)) for item in shown]
-            for number, end in zip(numbers, self._ends(cache, truths), strict=True):
-                answers.ends[number] = end
-            owners = [place for place, item in enumerate(shown) for _ in item.probes]
-            found = iter(self._yes_or_no(cache, owners, [probe.question for item in shown for probe in item.probes]))
-            probes |= {n: [next(found) for _ in item.probes] for n, item in zip(numbers, shown, strict=True)}
-            asked = [(place, item) for place, item in enumerate(shown) if numbers[place] < with_attributes]
-            if asked:
+                captions[number] = text
+            if asked := _first(numbers, probed, items):
+                truths = [detail(item.scene, item.scene.rng(TEXT_STREAM)) for _, item in asked]
+                for (place, _), end in zip(
+                    asked, self._ends(cache, [place for place, _ in asked], truths), strict=True
+                ):
+                    ends[numbers[place]] = end
+                owners = [place for place, item in asked for _ in item.probes]
+                found = iter(
+                    self._yes_or_no(cache, owners, [probe.question for _, item in asked for probe in item.probes])
+                )
+                probes |= {numbers[place]: [next(found) for _ in item.probes] for place, item in asked}
+            if asked := _first(numbers, described, items):
                 owners = [place for place, item in asked for _ in item.attributes]
                 questions = [attribute.question for _, item in asked for attribute in item.attributes]
                 replies = iter(self._replies(cache, owners, questions, ANSWER_TOKENS))
                 attributes |= {numbers[place]: [next(replies) for _ in item.attributes] for place, item in asked}
-        answers.probes = [word for number in sorted(probes) for word, _ in probes[number]]
-        answers.margins = [margin for number in sorted(probes) for _, margin in probes[number]]
-        answers.attributes = [reply for number in sorted(attributes) for reply in attributes[number]]
-        return answers
+        return Answers(
+            captions,
+            ends,
+            [word for number in sorted(probes) for word, _ in probes[number]],
+            [margin for number in sorted(probes) for _, margin in probes[number]],
+            [reply for number in sorted(attributes) for reply in attributes[number]],
+        )
 
     def _read(self, items: Sequence[Heldout]) -> Any:
         """Keys and values of the pictures and what stands before them."""
-        pictures = [item.picture() for item in items]
+        pictures = [_picture(item) for item in items]
         texts = [prompt(self._template, CAPTION_QUESTION)] * len(items)
         inputs = self._processor(images=pictures, text=texts, padding=True, return_tensors="pt")
         last = int((inputs["input_ids"][0] == self._model.config.image_token_id).nonzero().max())
@@ -133,9 +139,9 @@ class Examiner:
         logps: torch.Tensor = logits[:, -1].float().log_softmax(-1)
         return logps
 
-    def _ends(self, cache: Any, captions: Sequence[str]) -> list[float]:
+    def _ends(self, cache: Any, owners: Sequence[int], captions: Sequence[str]) -> list[float]:
         texts = [f"{prompt(self._template, CAPTION_QUESTION)} {text}" for text in captions]
-        return [float(row[self._eos].exp()) for row in self._next(cache, range(len(texts)), texts)]
+        return [float(row[self._eos].exp()) for row in self._next(cache, owners, texts)]
 
     def _yes_or_no(self, cache: Any, owners: Sequence[int], questions: Sequence[str]) -> list[tuple[str, float]]:
         """The first token of each answer, and how much likelier yes is than no."""
@@ -143,3 +149,14 @@ class Examiner:
         logps = self._next(cache, owners, [prompt(self._template, question) for question in questions])
         words = self._tokenizer.batch_decode(logps.argmax(-1)[:, None])
         return [(word.strip(), float(row[yes] - row[no])) for word, row in zip(words, logps, strict=True)]
+
+
+@functools.cache
+def _picture(item: Heldout) -> Image.Image:
+    """The picture of a scene, drawn once for all models."""
+    return item.picture()
+
+
+def _first(numbers: Sequence[int], limit: int, items: Sequence[Heldout]) -> list[tuple[int, Heldout]]:
+    """Those of a batch of scenes whose number is below the limit, with their places in the batch."""
+    return [(place, items[number]) for place, number in enumerate(numbers) if number < limit]

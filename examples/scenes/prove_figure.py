@@ -1,4 +1,4 @@
-"""The tables and the figure of prove.py, made of its JSON."""
+"""The tables and figures of prove.py, made of its JSON."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,13 @@ QUESTIONS: Columns = {
     "attributes": ("attributes/accuracy", 100, 1),
     "other hallucination": ("other_hallucination", 100, 1),
 }
-_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 225, 300, 40, 56  # pixels
-_PANELS = (("partner_hallucination", "partner hallucination, points"), ("object_recall", "recall, points"))
+INTERVALS = ("chair_i", "object_recall")
+_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 225, 250, 40, 56  # pixels
+_PANELS = (
+    ("partner_hallucination", "partner hallucination, points"),
+    ("chair_i", "CHAIR_i, points"),
+    ("object_recall", "recall, points"),
+)
 
 
 def tables(result: Mapping[str, Any]) -> str:
@@ -37,19 +42,24 @@ def tables(result: Mapping[str, Any]) -> str:
 
 
 def captions(result: Mapping[str, Any]) -> str:
-    """What captions say: means over the seeds; the primary measure's change and interval; how many seeds pass."""
-    heads = ["arm", "partner hallucination", *CAPTIONS, "seeds with fewer partners", "that kept recall"]
+    """What captions say: means over the seeds; changes and intervals; in how many seeds the goal's halves are met."""
+    heads = ["", "arm", "partner hallucination", "p", *CAPTIONS, "a quarter off CHAIR_i", "recall kept"]
     rows = []
-    for name, figures, arm in _rows(result):
-        partner = f"{100 * figures['partner_hallucination']:.1f}"
-        passed = ["", ""]
+    for number, (name, figures, arm) in enumerate(_rows(result)):
+        cells = _cells(figures, CAPTIONS)
+        partner, p, passed = f"{100 * figures['partner_hallucination']:.1f}", "", ["", ""]
         if arm:
-            change = _points(arm["changes"]["partner_hallucination"])
-            partner += " ({value:+.1f} [{low:+.1f}, {high:+.1f}])".format(**change)
-            verdict = arm["verdict"]
-            passed = [f"{verdict[key]} of {verdict['seeds']}" for key in ("fewer_partners", "recall_kept")]
-        rows.append([name, partner, *_cells(figures, CAPTIONS), *passed])
+            partner += _change(arm, "partner_hallucination")
+            for column, (metric, _, _) in enumerate(CAPTIONS.values()):
+                cells[column] += _change(arm, metric) if metric in INTERVALS else ""
+            verdict, p = arm["verdict"], f"{arm['p']:.3f}"
+            passed = [f"{verdict[key]} of {verdict['seeds']}" for key in ("quarter_off_chair_i", "recall_kept")]
+        rows.append([str(number or ""), name, partner, p, *cells, *passed])
     return _lines(heads, rows)
+
+
+def _change(arm: Mapping[str, Any], metric: str) -> str:
+    return " ({value:+.1f} [{low:+.1f}, {high:+.1f}])".format(**_points(arm["changes"][metric]))
 
 
 def _cells(figures: Mapping[str, float], columns: Columns) -> list[str]:
@@ -106,6 +116,43 @@ def _panel(arms: Sequence[tuple[str, Mapping[str, Any]]], metric: str, title: st
         parts += [f'<circle cx="{x(value)}" cy="{y}" r="4" fill="none" stroke="#79b"/>' for value in each]
         parts.append(f'<circle cx="{x(change["value"])}" cy="{y}" r="4" fill="#246"/>')
     return parts
+
+
+def plane(result: Mapping[str, Any]) -> str:
+    """As SVG: recall and CHAIR_i of each arm, numbered as in the table; better is to the right and below."""
+    points = [(figures["object_recall"] * 100, figures["chair_i"] * 100) for _, figures, _ in _rows(result)]
+    width, height, left, top = 560, 420, 60, 20
+    lows, highs = ([cut(each) for each in zip(*points, strict=True)] for cut in (min, max))
+    spans = [(math.floor(low - 0.5), math.ceil(high + 0.5)) for low, high in zip(lows, highs, strict=True)]
+
+    def place(recall: float, chair: float) -> tuple[float, float]:
+        (a, b), (c, d) = spans
+        return left + (width - left - 20) * (recall - a) / (b - a), height - 50 - (height - 50 - top) * (chair - c) / (
+            d - c
+        )
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">recall, percent</text>',
+        f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">CHAIR_i, percent</text>',
+    ]
+    for axis, (low, high) in enumerate(spans):
+        for tick in range(low, high + 1, max(1, (high - low) // 8)):
+            x, y = place(*((tick, spans[1][0]) if axis == 0 else (spans[0][0], tick)))
+            shift, anchor = ((0, 18), "middle") if axis == 0 else ((-8, 4), "end")
+            parts.append(
+                f'<text x="{x + shift[0]:.1f}" y="{y + shift[1]:.1f}" text-anchor="{anchor}" fill="#555">{tick}</text>'
+            )
+    base_x, base_y = place(*points[0])
+    parts.append(f'<path d="M{base_x:.1f} {top}V{height - 50}M{left} {base_y:.1f}H{width - 20}" stroke="#ccc"/>')
+    for number, point in enumerate(points):
+        x, y = place(*point)
+        colour = "#c33" if number == 0 else "#246"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 5:.1f}" y="{y - 4:.1f}" fill="{colour}">{number or "base"}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], Mapping[str, Any] | None]]:

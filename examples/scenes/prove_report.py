@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scene_paired import auc, difference, mcnemar
+from scene_paired import auc, difference, holm, mcnemar, sign_flips
 
 from prefgen.evaluate.scenes.claims import kinds_in
 from prefgen.evaluate.scenes.heldout import Heldout
@@ -41,12 +41,15 @@ class Counted:
     Attributes:
         tally: sums for each scene.
         figures: the same as ratios, with AUC and the probability of the end token.
-        invented: whether a caption mentions an absent partner, bool (S,).
     """
 
     tally: Tally
     figures: dict[str, float]
-    invented: np.ndarray
+
+    @property
+    def partners(self) -> np.ndarray:
+        """How many absent partners the caption of each scene mentions, (S,)."""
+        return self.tally.sums("partner_hallucination")[0]
 
 
 def count(answers: Answers, base: Answers, items: Sequence[Heldout]) -> Counted:
@@ -59,23 +62,35 @@ def count(answers: Answers, base: Answers, items: Sequence[Heldout]) -> Counted:
         tally.add_caption(scene, caption, item.scene)
         mentioned = kinds_in(first_sentences(caption, sentence_count(base["captions"][scene])))
         tally.add("chair_i_matched", scene, len(mentioned - item.scene.kinds), len(mentioned))
-        for probe in item.probes:
-            tally.add_probe(scene, probe.split, probe.answer, next(words))
-            by_split.setdefault(probe.split, []).append(next(margins))
-        for attribute, reply in zip(item.attributes, replies, strict=False):  # asked of the first scenes only
+        if scene < len(answers["ends"]):  # asked of the first scenes only, as the attributes are
+            for probe in item.probes:
+                tally.add_probe(scene, probe.split, probe.answer, next(words))
+                by_split.setdefault(probe.split, []).append(next(margins))
+        for attribute, reply in zip(item.attributes, replies, strict=False):
             tally.add_attribute(scene, attribute.kind, attribute.answer, reply)
     figures = {name: ratio(tally.sums(name)) for name in (*RATIOS, *LENGTHS)}
     for kind in ("random", "popular", "adversarial"):
         figures[f"{kind}/auc"] = auc(np.array(by_split["present"]), np.array(by_split[f"absent-{kind}"]))
     figures["end_probability"] = float(np.mean(answers["ends"]))
-    return Counted(tally, figures, tally.sums("partner_hallucination")[0] > 0)
+    return Counted(tally, figures)
 
 
 def compared(arm: Counted, base: Counted) -> dict[str, Any]:
     """One trained model and the base model on the same scenes."""
-    fixed, broke, p = mcnemar(base.invented, arm.invented)
-    changes = {name: vars(difference(base.tally.sums(name), arm.tally.sums(name))) for name in COMPARED}
-    return {"figures": arm.figures, "changes": changes, "mcnemar": {"fixed": fixed, "broke": broke, "p": p}}
+    fixed, broke, p = mcnemar(base.partners > 0, arm.partners > 0)
+    return {
+        "figures": arm.figures,
+        "changes": changes([arm], base),
+        "mcnemar": {"fixed": fixed, "broke": broke, "p": p},
+    }
+
+
+def changes(trainings: Sequence[Counted], base: Counted) -> dict[str, Any]:
+    """Each figure of `COMPARED` minus the base model's, with its interval over scenes and trainings."""
+    return {
+        name: vars(difference(base.tally.sums(name), np.stack([one.tally.sums(name) for one in trainings])))
+        for name in COMPARED
+    }
 
 
 def report(answers: Mapping[str, Sequence[Answers]], base: Answers, items: Sequence[Heldout]) -> dict[str, Any]:
@@ -85,39 +100,35 @@ def report(answers: Mapping[str, Sequence[Answers]], base: Answers, items: Seque
         answers: of each arm, one for each seed.
 
     Returns:
-        ``base`` with its figures, and ``arms``: for each arm its ``seeds``, the ``mean`` of their figures, and
-        ``changes``: the seeds' sums added up, so that the interval is over scenes and for these seeds.
+        ``base`` with its figures, and ``arms``: for each arm its ``seeds``, the ``mean`` of their figures, ``changes``
+        of the seeds' sums added up, ``p`` of hallucinated partners, corrected for the number of arms, and ``verdict``.
     """
     standing = count(base, base, items)
     intervals = {name: vars(figure) for name, figure in standing.tally.intervals().items() if name in RATIOS}
+    counted = {name: [count(one, base, items) for one in each] for name, each in answers.items()}
+    corrected = holm(
+        [sign_flips(standing.partners, np.stack([one.partners for one in each])) for each in counted.values()]
+    )
     arms = {}
-    for name, each in answers.items():
-        counted = [count(one, base, items) for one in each]
-        pooled = {
-            metric: vars(
-                difference(standing.tally.sums(metric), np.sum([one.tally.sums(metric) for one in counted], axis=0))
-            )
-            for metric in COMPARED
-        }
-        seeds = [compared(one, standing) for one in counted]
-        mean = {metric: float(np.mean([one.figures[metric] for one in counted])) for metric in standing.figures}
-        arms[name] = {"mean": mean, "changes": pooled, "seeds": seeds, "verdict": verdict(seeds, standing.figures)}
+    for (name, each), p in zip(counted.items(), corrected, strict=True):
+        seeds = [compared(one, standing) for one in each]
+        mean = {metric: float(np.mean([one.figures[metric] for one in each])) for metric in standing.figures}
+        arms[name] = {"mean": mean, "changes": changes(each, standing), "p": p, "seeds": seeds}
+        arms[name]["verdict"] = verdict(arms[name], standing.figures)
     return {"base": {"figures": standing.figures, "intervals": intervals}, "arms": arms}
 
 
-def verdict(seeds: Sequence[Mapping[str, Any]], base: Mapping[str, float]) -> dict[str, Any]:
-    """The primary measure, seed by seed, and the goal: a quarter off CHAIR_i, all of it in every seed."""
-    recall = [seed["changes"]["object_recall"]["value"] >= -RECALL_MARGIN for seed in seeds]
-    fewer = [
-        seed["mcnemar"]["p"] < SIGNIFICANT and seed["changes"]["partner_hallucination"]["value"] < 0 for seed in seeds
-    ]
-    quarter = [base["chair_i"] - seed["figures"]["chair_i"] >= base["chair_i"] / 4 > 0 for seed in seeds]
+def verdict(arm: Mapping[str, Any], base: Mapping[str, float]) -> dict[str, Any]:
+    """The primary measure, of all seeds together, and the goal: a quarter off CHAIR_i and recall kept in every seed."""
+    fewer = arm["p"] < SIGNIFICANT and arm["changes"]["partner_hallucination"]["value"] < 0
+    recall = [seed["changes"]["object_recall"]["value"] >= -RECALL_MARGIN for seed in arm["seeds"]]
+    quarter = [base["chair_i"] - seed["figures"]["chair_i"] >= base["chair_i"] / 4 > 0 for seed in arm["seeds"]]
     return {
+        "better": fewer and arm["changes"]["object_recall"]["value"] >= -RECALL_MARGIN,
         "recall_kept": sum(recall),
-        "fewer_partners": sum(fewer),
         "quarter_off_chair_i": sum(quarter),
-        "seeds": len(seeds),
-        "goal": all(map(all, zip(recall, fewer, quarter, strict=True))),
+        "seeds": len(recall),
+        "goal": all(recall) and all(quarter),
     }
 
 

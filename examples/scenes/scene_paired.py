@@ -2,12 +2,15 @@
 
 * McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 1947, in its
   exact form: of the scenes on which the models differ, is one right more often than a coin would have it?
-* Paired bootstrap over scenes: every resample draws the same scenes for both models.
+* Paired bootstrap over scenes and seeds: every resample draws the same scenes for both models, and trainings of one.
+* Sign flips: how often would exchanging the models scene by scene make as large a difference?
+* Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
 * AUC: the probability that a question about something present has a larger margin than one about something absent.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +34,38 @@ def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
 
 
 def difference(before: np.ndarray, after: np.ndarray, seed: int = 0, resamples: int = 10_000) -> Difference:
-    """Ratio of sums of `after` minus that of `before`; numerators and denominators of each scene, (2, S) each."""
-    scenes = before.shape[1]
-    drawn = _drawn(scenes, seed, resamples)
-    low, high = np.nanpercentile(_ratios(after, drawn) - _ratios(before, drawn), [2.5, 97.5])
-    whole = np.ones((1, scenes))
-    value = (_ratios(after, whole) - _ratios(before, whole))[0]
+    """Ratio of sums of `after` minus that of `before`: numerators and denominators of each scene.
+
+    Args:
+        before: of one model, (2, S).
+        after: of K trainings, (K, 2, S) or (2, S); they are drawn anew, too, and their sums added up.
+    """
+    after = after.reshape(-1, *before.shape)
+    trainings, _, scenes = after.shape
+    weights = _drawn(scenes, seed, resamples)
+    shares = _drawn(trainings, seed + 1, resamples)
+    sums = np.einsum("rk,rs,kns->rn", shares, weights, after, optimize=True)
+    low, high = np.nanpercentile(_ratio(sums.T) - _ratio(before @ weights.T), [2.5, 97.5])
+    value = _ratio(after.sum(axis=(0, 2))) - _ratio(before.sum(axis=1))
     return Difference(float(value), float(low), float(high))
+
+
+def sign_flips(before: np.ndarray, after: np.ndarray, seed: int = 0, flips: int = 20_000) -> float:
+    """Two-sided p-value of the scenes' changes, of `before` (S,) and the mean over trainings of `after` (K, S)."""
+    changes = after.mean(axis=0) - before
+    changes = changes[changes != 0]
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(flips, len(changes)))
+    as_large = np.abs(signs @ changes) >= abs(changes.sum()) - 1e-9
+    return float((as_large.sum() + 1) / (flips + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values, corrected for their number."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
 
 
 def auc(present: np.ndarray, absent: np.ndarray) -> float:
@@ -47,14 +75,13 @@ def auc(present: np.ndarray, absent: np.ndarray) -> float:
 
 
 @functools.cache
-def _drawn(scenes: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each resample has each scene, (R, S)."""
+def _drawn(count: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each resample has each of so many things, (R, count)."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples).astype(float)
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
 
 
-def _ratios(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of each resample, (R,), NaN where nothing was counted; weights (R, S) say how often it has a scene."""
-    numerators, denominators = (weights @ sums.T).T
-    ratios: np.ndarray = np.divide(numerators, denominators, out=np.full(len(weights), np.nan), where=denominators > 0)
-    return ratios
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    """Numerators through denominators, (2, ...) to (...), NaN where nothing was counted."""
+    top, bottom = sums
+    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)

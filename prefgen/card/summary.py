@@ -18,9 +18,9 @@ from rich.text import Text
 from prefgen.rundir.layout import Layout
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
-_LENGTHS = ("chosen_chars", "rejected_chars", "image_tokens", "kept_image_tokens")
+_LENGTHS, _TOKENS = ("chosen_chars", "rejected_chars"), ("image_tokens", "kept_image_tokens")
 _TEXTS = ("chosen_response", "rejected_response")
-_COLUMNS = ["similarity", "iteration", "flags", "licence", *_LENGTHS, *_TEXTS]  # never the pictures
+_COLUMNS = ["similarity", "iteration", "flags", "licence", *_LENGTHS, *_TOKENS, *_TEXTS]  # never the pictures
 _ROWS_AT_ONCE = 10_000
 _FLAGS = {
     "blind": "no image token was visible",
@@ -49,7 +49,8 @@ class Summary:
         similarity: quantiles of the pairs' similarity by name, ``p5`` to ``p95``.
         chosen_chars: mean length in characters; `chosen_words` in words; likewise for rejected.
         tokens: tokens generated, those for dropped rows included.
-        image_tokens: mean number of image tokens; `kept_image_tokens` of them could be attended to.
+        image_tokens: mean number of image tokens of the pairs that have any; `kept_image_tokens` of them could be
+            attended to.
         flags: number of pairs with each flag, the most frequent first.
         licences: number of pairs under each licence that a source states, the most frequent first.
         seconds: summed over shards; `pairs_per_second` is `pairs` by it.
@@ -89,7 +90,8 @@ def summarise(out: Path) -> Summary:
     similarities: list[pa.Array] = []
     iterations: list[pa.Array] = []
     for batch in _batches(at):
-        totals += Counter({name: pc.sum(batch[name]).as_py() for name in _LENGTHS})
+        totals += Counter({name: pc.sum(batch[name]).as_py() for name in (*_LENGTHS, *_TOKENS)})
+        totals["with image tokens"] += pc.sum(pc.greater(batch["image_tokens"], 0)).as_py() or 0
         totals += Counter({name: pc.sum(pc.count_substring_regex(batch[name], r"\S+")).as_py() for name in _TEXTS})
         flags.update(pc.list_flatten(batch["flags"]).to_pylist())
         licences.update(batch["licence"].to_pylist())
@@ -100,7 +102,8 @@ def summarise(out: Path) -> Summary:
         dropped[row["reason"]] += 1
     pairs = sum(commit.pairs for commit in commits)
     seconds = sum(commit.seconds for commit in commits)
-    means = {name: totals[name] / pairs if pairs else None for name in (*_LENGTHS, *_TEXTS)}
+    counts = {**dict.fromkeys((*_LENGTHS, *_TEXTS), pairs), **dict.fromkeys(_TOKENS, totals["with image tokens"])}
+    means = {name: totals[name] / count if count else None for name, count in counts.items()}
     return Summary(
         planned=plan.rows,
         pairs=pairs,
@@ -192,7 +195,7 @@ def figures(summary: Summary) -> dict[str, str]:
     for side, (characters, words) in lengths.items():
         if characters is not None and words is not None:
             lines[f"mean length, {side}"] = f"{characters:.1f} characters, {words:.1f} words"
-    if summary.image_tokens and summary.kept_image_tokens is not None:
+    if summary.image_tokens is not None and summary.kept_image_tokens is not None:
         lines["mean image tokens kept"] = f"{summary.kept_image_tokens:.1f} of {summary.image_tokens:.1f}"
     for flag, count in summary.flags.items():
         lines[f"flag {flag}"] = f"{count:,}, {_FLAGS[flag]}" if flag in _FLAGS else f"{count:,}"

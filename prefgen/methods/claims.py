@@ -13,7 +13,8 @@ Departures from the paper:
 3. Bare "Yes" and "No", and sentences that deny a thing ("There is no dog."), are claims that hold where the answer to
    their question is what they say; an answer that is cut off in the list of its claims keeps the complete lines.
 4. An answer of which no claim can be read has no score, instead of the best.
-5. ``score="share"`` takes the share of claims that hold, which does not favour answers that say little.
+5. Fewer rejected claims favour answers that say little. ``score="share"`` takes the share of claims that hold, and
+   ``score="balance"`` the claims that hold minus `penalty` times those that do not.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from prefgen.text import split_sentences
 from prefgen.visibility import View
 
 Splitter = Literal["annotator", "api", "sentences"]
-Counting = Literal["rejected", "share"]
+Counting = Literal["rejected", "share", "balance"]
 YesNo = Literal["yes", "no"]
 _BULLET = re.compile(r"\A(?:[-*•]\s*|\(?\d{1,3}[.):]\s+)")
 _LEADING = re.compile(r"\A(yes|no)\b[\s,.:;!-]*", re.IGNORECASE)
@@ -119,11 +120,12 @@ class Claims:
         split: ``annotator`` is the model that checks the claims, here without the picture; ``api`` a chat model;
             ``sentences`` the rule above.
         prompt: asks for the claims of an answer, with places ``$question`` and ``$answer``; ``$fence`` if it wants it.
-        score: minus the number of claims that do not hold, or the share of those that do.
+        score: minus the number of claims that do not hold, the share of those that do, or their balance.
         suffix: added to every question.
         max_new_tokens: limit of a list of claims.
         seed: the run's seed.
         threshold: as in `CheckedClaim`.
+        penalty: what a claim that does not hold counts in the balance.
     """
 
     split: Splitter
@@ -133,6 +135,7 @@ class Claims:
     max_new_tokens: int
     seed: int
     threshold: float = 0.5
+    penalty: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the placeholders of the prompt.
@@ -171,7 +174,13 @@ class Claims:
         if not checked:
             return math.nan
         holding = sum(claim.holds for claim in checked)
-        return holding / len(checked) if self.score == "share" else float(holding - len(checked))
+        failing = len(checked) - holding
+        values: dict[Counting, float] = {
+            "rejected": -failing,
+            "share": holding / len(checked),
+            "balance": holding - self.penalty * failing,
+        }
+        return float(values[self.score])
 
     def asked(self, sample: Sample, answer: str, seed: int = 0) -> tuple[Turn, ...]:
         """The conversation that asks for the claims of an answer."""

@@ -161,7 +161,7 @@ class Rank:
         min_margin: scores must be further apart than this.
         answer_kind, answer_pattern, tolerance: as in `prefgen.methods.final_answers.FinalAnswers`.
         unparsed: what becomes of an answer in which no final answer can be read: it is left out, or counts as wrong.
-        claims_from, claim_score, claim_suffix, claim_tokens: as in `prefgen.methods.claims.Claims`.
+        claims_from, claim_score, claim_penalty, claim_suffix, claim_tokens: as in `prefgen.methods.claims.Claims`.
         order: which of two answers the annotator or judge reads first: each in turn, or one drawn at random.
         with_image: show an API judge the picture.
         reward_model: folder of the reward model.
@@ -190,7 +190,10 @@ class Rank:
     )
     unparsed: Unparsed = options.option("drop", help="correctness: answers without a final answer")
     claims_from: Splitter = options.option("annotator", help="claims: what splits an answer into claims")
-    claim_score: Counting = options.option("rejected", help="claims: minus those that do not hold, or share that do")
+    claim_score: Counting = options.option(
+        "rejected", help="claims: minus those that do not hold, share of those that do, or balance."
+    )
+    claim_penalty: float = options.option(1.0, help="claims: what one that does not hold counts in a balance.", low=0.0)
     claim_suffix: str = options.option(" Please answer yes or no.", help="claims: added to every question.")
     claim_tokens: int = options.option(1024, help="claims: limit of a list of claims.", panel=options.TEXT, low=1)
     order: Order = options.option("both", help="Orders that a judge is asked in")
@@ -247,7 +250,15 @@ class Rank:
 
     def claims(self) -> Claims:
         """The splitter and checker of claims."""
-        return Claims(self.claims_from, self.prompt, self.claim_score, self.claim_suffix, self.claim_tokens, self.seed)
+        return Claims(
+            self.claims_from,
+            self.prompt,
+            self.claim_score,
+            self.claim_suffix,
+            self.claim_tokens,
+            self.seed,
+            penalty=self.claim_penalty,
+        )
 
     def __call__(self, sample: Sample) -> Flows:
         """Generate answers, score them, and return pairs."""

@@ -35,7 +35,7 @@ _KINDS: Mapping[Maker, type[BDHS | Povid | Rank]] = {
 _OURS = (  # of the methods, decided here, or of rankings that are not used here
     *("seed", "prompt", "by", "policies", "reward_model", "reward_revision"),
     *("answer_kind", "answer_pattern", "tolerance", "unparsed"),
-    *("claims_from", "claim_score", "claim_suffix", "claim_tokens"),
+    *("claims_from", "claim_score", "claim_penalty", "claim_suffix", "claim_tokens"),
 )
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "rm": {

@@ -63,6 +63,15 @@ def test_a_method_without_iterations_has_no_figure_10(tmp_path: Path) -> None:
     assert found.similarity
 
 
+def test_pairs_that_no_model_read_do_not_lower_the_mean_of_image_tokens(tmp_path: Path) -> None:
+    rows: list[Outcome] = [pair(0, image_tokens=0, kept_tokens=0), pair(1, kept_tokens=6)]
+    found = summary.summarise(run(tmp_path / "mixed", rows))
+    assert summary.figures(found)["mean image tokens kept"] == "6.0 of 576.0"
+    none = summary.summarise(run(tmp_path / "none", rows[:1]))
+    assert none.image_tokens is None
+    assert "mean image tokens kept" not in summary.figures(none)
+
+
 def test_a_run_without_a_pair(tmp_path: Path) -> None:
     found = summary.summarise(run(tmp_path, [drop(0), drop(1)]))
     assert (found.pairs, found.non_similar, found.similarity, found.chosen_chars) == (0, (), {}, None)

@@ -126,6 +126,23 @@ def test_shares_do_not_favour_answers_that_say_little() -> None:
     assert (shares.chosen, [*shares.record["claims"]]) == ("A dog by a car.", ["rejected"])  # it was not checked
 
 
+@pytest.mark.parametrize(
+    ("score", "penalty", "scores"),
+    [("balance", 1.0, [0.0, -2.0, 1.0]), ("balance", 0.5, [0.5, -1.0, 1.0]), ("rejected", 1.0, [-1.0, -2.0, 0.0])],
+)
+def test_a_balance_weighs_claims_that_hold_against_those_that_do_not(
+    score: str, penalty: float, scores: list[float]
+) -> None:
+    method = replace(METHOD, claim_score=score, claim_penalty=penalty)  # type: ignore[arg-type]
+    pair = run(method, Scripted(["A cat by a car.", "Two cats.", "A dog."]))
+    assert isinstance(pair, Pair)
+    assert pair.params["scores"] == [scores[2], scores[1]]
+    assert (pair.chosen, pair.rejected) == ("A dog.", "Two cats.")
+    said_little = run(method, Scripted(["A cat by a car.", "A dog.", "A dog by a car."]))
+    assert isinstance(said_little, Pair)
+    assert said_little.chosen == ("A dog by a car." if score == "balance" else "A dog.")
+
+
 def test_scores_must_be_further_apart_than_the_margin() -> None:
     answers = ["A dog by a car.", "Two cats.", "A cat by a car."]
     assert isinstance(run(replace(METHOD, min_margin=1.0), Scripted(answers)), Pair)

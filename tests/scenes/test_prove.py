@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import prove
+import prove_pairs
 import pytest
 from examine import Examiner
-from prove_figure import captions, figure, tables
+from prove_figure import captions, figure, plane, tables
 from prove_report import count, report, verdict
-from scene_corrupt import corrupt, serving
-from scene_paired import auc, difference, mcnemar
+from scene_corrupt import corrupt
+from scene_paired import auc, difference, holm, mcnemar, sign_flips
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from prefgen.errors import UsageError
@@ -25,8 +26,6 @@ from prefgen.evaluate.scenes.measure import responder
 from prefgen.evaluate.scenes.metrics import first_sentences
 from prefgen.evaluate.scenes.sample import TRAINING, absent_partners, sample_scene
 from prefgen.evaluate.scenes.truth import KINDS, TEXT_STREAM
-from prefgen.rundir.reader import Stored
-from tests.cli.runs import called
 
 SCENES = Path(prove.__file__).parent
 
@@ -64,6 +63,42 @@ def test_a_difference_is_of_ratios_of_sums_and_its_interval_that_of_a_plain_boot
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
+def test_an_interval_is_of_scenes_and_of_trainings() -> None:
+    """Trainings that differ widen it, as far as a bootstrap of both does by hand."""
+    rng = np.random.default_rng(2)
+    shown = np.full(300, 4)
+    before = np.stack([rng.binomial(shown, 0.3), shown])
+    alike = np.stack([np.stack([rng.binomial(shown, 0.3), shown])] * 3)
+    unlike = np.stack([np.stack([rng.binomial(shown, rate), shown]) for rate in (0.1, 0.3, 0.5)])
+    narrow, wide = (difference(before, after) for after in (alike, unlike))
+    assert narrow == difference(before, alike[0], resamples=10_000)
+    plain = []
+    for _ in range(4000):
+        rows, drawn = rng.integers(300, size=300), rng.integers(3, size=3)
+        after = unlike[drawn][:, :, rows].sum(axis=(0, 2))
+        plain.append(after[0] / after[1] - before[0, rows].sum() / before[1, rows].sum())
+    assert [wide.low, wide.high] == pytest.approx(np.percentile(plain, [2.5, 97.5]), abs=0.01)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_sign_flips_are_the_paired_permutation_test() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(3)
+    before = rng.binomial(2, 0.2, size=200)
+    after = np.stack([rng.binomial(2, rate, size=200) for rate in (0.15, 0.1)])
+    expected = stats.permutation_test(
+        (after.mean(axis=0), before), lambda x, y: (x - y).mean(), permutation_type="samples", n_resamples=20_000, rng=4
+    )
+    assert sign_flips(before, after) == pytest.approx(expected.pvalue, abs=0.01)
+    assert sign_flips(before, before[None]) == 1
+
+
+def test_holm_corrects_for_the_number_of_tests() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # its paper's order, R's p.adjust
+    assert holm([0.6, 0.9]) == pytest.approx([1, 1])
+    assert holm([]) == []
+
+
 def test_auc_is_the_share_of_pairs_in_order() -> None:
     assert auc(np.array([3.0, 1.0]), np.array([2.0, 1.0, 0.0])) == pytest.approx((3 + 1.5) / 6)
 
@@ -95,24 +130,6 @@ def test_every_sort_of_corruption_occurs_and_what_has_no_thing_is_refused() -> N
         corrupt("Yes.", np.random.default_rng(0))
 
 
-def test_prefgen_corrupt_is_served_by_the_rules(tmp_path: Path) -> None:
-    rows = prove.Run(tmp_path).rows(0, 4)
-    settings = ("--image-root", rows.parent / "images", "--reply", "text", "--judge", "rules")
-    with serving() as url:
-        done = called("corrupt", "--input", rows, *settings, "--judge-url", url, "--output", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    pairs = [row for part in Stored(tmp_path / "out").tables() for row in part.to_pylist()]
-    assert len(pairs) == 4
-    assert all(row["chosen_response"] != row["rejected_response"] for row in pairs)
-
-
-def test_training_rows_of_two_seeds_share_no_picture(tmp_path: Path) -> None:
-    folders = [prove.Run(tmp_path).rows(seed, 5).parent / "images" for seed in (0, 1)]
-    one, two = ({file.read_bytes() for file in folder.iterdir()} for folder in folders)
-    assert len(one) == len(two) == 5
-    assert not one & two
-
-
 @pytest.fixture(scope="module")
 def told() -> dict[str, Any]:
     """The base model's answers about eight scenes."""
@@ -125,7 +142,7 @@ def told() -> dict[str, Any]:
     probes = [(scene, each) for scene, item in enumerate(items) for each in item.probes]
     return {
         "items": items,
-        "answers": vars(Examiner(model, processor).examine(items, 3)),
+        "answers": vars(Examiner(model, processor).examine(items, 8, 3)),
         "captions": respond(pictures, [CAPTION_QUESTION] * 8, 200),
         "attributes": respond([pictures[n] for n, _ in attributes], [each.question for _, each in attributes], 40),
         "probes": respond([pictures[n] for n, _ in probes], [each.question for _, each in probes], 40),
@@ -146,14 +163,16 @@ def test_the_base_model_is_no_better_than_itself(told: dict[str, Any]) -> None:
     found = report({"same": [answers, answers]}, answers, items)
     arm = found["arms"]["same"]
     assert all(change["value"] == change["low"] == change["high"] == 0 for change in arm["changes"].values())
-    assert arm["verdict"] == {
-        "recall_kept": 2, "fewer_partners": 0, "quarter_off_chair_i": 0, "seeds": 2, "goal": False,
-    }  # fmt: skip
+    assert arm["verdict"] == {"better": False, "recall_kept": 2, "quarter_off_chair_i": 0, "seeds": 2, "goal": False}
+    assert arm["p"] == 1
     assert arm["mean"] == pytest.approx(found["base"]["figures"])
     json.dumps(found, allow_nan=False)
     drawn = ElementTree.fromstring(figure(found))
-    assert len([part for part in drawn if part.tag.endswith("circle")]) == 2 * (2 + 1)
-    assert captions(found).splitlines()[3].startswith("| same | ")
+    assert len([part for part in drawn if part.tag.endswith("circle")]) == 3 * (2 + 1)
+    dots = [part for part in ElementTree.fromstring(plane(found)) if part.tag.endswith("circle")]
+    assert len({(dot.get("cx"), dot.get("cy")) for dot in dots}) == 1  # the arm lies on the base model
+    assert len(dots) == 2
+    assert captions(found).splitlines()[3].startswith("| 1 | same | ")
     assert captions(found).splitlines()[3].endswith(" | 0 of 2 | 2 of 2 |")
 
 
@@ -165,44 +184,53 @@ def test_a_caption_that_invents_a_partner_is_counted(told: dict[str, Any]) -> No
     base = {**base, "captions": list(captions)}
     captions[scene] += f" There is a red {partner} on the left."
     counted, before = (count({**base, "captions": texts}, base, items) for texts in (captions, base["captions"]))
-    assert counted.invented[scene]
-    assert not before.invented[scene]
+    assert counted.partners[scene] == before.partners[scene] + 1
     assert counted.figures["chair_i"] > before.figures["chair_i"]
     assert counted.figures["chair_i_matched"] == before.figures["chair_i_matched"]  # the added sentence is cut off
 
 
-def test_a_verdict_needs_both_in_every_seed() -> None:
-    def seed(recall: float, p: float, chair_i: float) -> dict[str, Any]:
-        changes = {"object_recall": {"value": recall}, "partner_hallucination": {"value": -0.03}}
-        return {"changes": changes, "mcnemar": {"p": p}, "figures": {"chair_i": chair_i}}
+def test_a_verdict_needs_fewer_partners_and_the_goal_both_in_every_seed() -> None:
+    def arm(p: float, partner: float, *seeds: tuple[float, float]) -> dict[str, Any]:
+        changes = [{"object_recall": {"value": recall}} for recall, _ in seeds]
+        together = {"object_recall": changes[0]["object_recall"], "partner_hallucination": {"value": partner}}
+        told = [{"changes": each, "figures": {"chair_i": c}} for each, (_, c) in zip(changes, seeds, strict=True)]
+        return {"p": p, "changes": together, "seeds": told}
 
     base = {"chair_i": 0.06}
-    assert verdict([seed(-0.009, 0.01, 0.044)] * 3, base)["goal"]
-    for worse in (seed(-0.011, 0.01, 0.044), seed(0, 0.06, 0.044), seed(0, 0.01, 0.046)):
-        assert not verdict([seed(0, 0.01, 0.04), worse], base)["goal"]
+    good = verdict(arm(0.01, -0.03, (-0.009, 0.044), (0.0, 0.045)), base)
+    assert good["better"]
+    assert good["goal"]
+    for worse in ((-0.011, 0.044), (0.0, 0.046)):
+        assert not verdict(arm(0.01, -0.03, (0.0, 0.04), worse), base)["goal"]
+    assert not verdict(arm(0.06, -0.03, (0.0, 0.04)), base)["better"]
+    assert not verdict(arm(0.01, 0.03, (0.0, 0.04)), base)["better"]
+    assert not verdict(arm(0.01, -0.03, (-0.011, 0.04)), base)["better"]
 
 
 @pytest.mark.slow
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"ROWS": 12, "PAIRS": 8, "ATTRIBUTE_SCENES": 2, "SEEDS": (0,)}.items():
-        monkeypatch.setattr(prove, name, value)
-    half = prove.Arm("bdhs+append", mask="spans", steps=2)
-    online = replace(prove.ARMS["mixed bdhs"], steps=2)
+    rows = {name: replace(each, rows=12) for name, each in prove_pairs.METHODS.items()}
+    monkeypatch.setattr(prove_pairs, "METHODS", rows)
+    for name in ("PROBED_SCENES", "ATTRIBUTE_SCENES"):
+        monkeypatch.setattr(prove, name, 2)
+    half = prove.Arm("bdhs+append", mask="spans", steps=2, count=8)
+    online = replace(prove.ARMS["online bdhs"], steps=2, count=8)
     monkeypatch.setattr(prove, "ARMS", {"half": half, "online": online})
+    run, items = prove.Run(tmp_path), heldout(4)
 
     def stamps() -> dict[Path, int]:
         return {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.suffix in (".parquet", ".json")}
 
-    found = prove.prove(tmp_path, heldout(4), ["half"])
+    found = prove.prove(run, items, ["half"], [0])
     assert set(found["arms"]) == {"half"}
-    found = prove.prove(tmp_path, heldout(4))
+    found = prove.prove(run, items, seeds=[0])
     assert set(found["arms"]) == {"half", "online"}
     before = stamps()
-    assert prove.prove(tmp_path, heldout(4)) == found
+    assert prove.prove(run, items, seeds=[0]) == found
     assert {file for file, stamp in stamps().items() if before[file] != stamp} == {tmp_path / "proof.json"}
     monkeypatch.setattr(prove, "ARMS", {"half": half, "online": half})
     with pytest.raises(UsageError, match="of other settings than online has"):
-        prove.prove(tmp_path, heldout(4))
+        prove.prove(run, items, seeds=[0])
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not math.isnan(found["arms"]["half"]["mean"]["chair_i"])
     assert (tmp_path / "proof.md").read_text() == tables(found)
