@@ -245,8 +245,8 @@ def plan(job: TrainingJob, prepared: Prepared, console: Console) -> None:
         _print_online(job.online, console)
     elif job.objective.loss in ("dpo", "ipo", "ipo-sum", "slic") and settings.loss_mask == "all" and _by_bdhs(prepared):
         console.print(
-            "advice: answers by BDHS repeat much of the reference; with --loss-mask spans only what differs counts, which "
-            "invented less on the scenes (prefgen guide train)",
+            "advice: answers by BDHS repeat much of the reference; with --loss-mask spans only what differs counts, "
+            "which invented less on the scenes (prefgen guide train)",
             markup=False,
         )
 
