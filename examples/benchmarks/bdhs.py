@@ -20,9 +20,7 @@ Of all ways but stock, and of each part of the limit, the faster of two runs cou
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import resource
 import sys
 import tempfile
@@ -35,7 +33,7 @@ from typing import Any
 
 import drawn
 import torch
-from report import circumstances
+from report import circumstances, command_line, write
 from rich.console import Console
 from rich.table import Table
 
@@ -421,7 +419,7 @@ def render(rows: list[Row], title: str) -> Table:
 
 def main() -> None:
     """Measure, print the table, keep the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, "device", "dtype")
     parser.add_argument("--model", choices=("scenes", *drawn.SHAPES), default="anyres")
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--samples", type=int, default=8)
@@ -430,9 +428,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=EngineConfig.batch_size)
     parser.add_argument("--gpus-per-worker", type=int, help="measure the model loaded with this option, too")
     parser.add_argument("--engine-arg", action="append", default=[], help="of vLLM, name=value")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     device = loading.resolve_device(arguments.device)
@@ -478,11 +473,7 @@ def main() -> None:
         "figures": figures(rows) | alike,
         "rows": [row.to_json() for row in rows],
     }
-    output = (
-        arguments.output or Path(__file__).parent / "results" / f"bdhs-{arguments.model}-{device.split(':')[0]}.json"
-    )
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(report, indent=2) + "\n")
+    write(report, arguments.output, "bdhs", arguments.model, device)
 
 
 if __name__ == "__main__":

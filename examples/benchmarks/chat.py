@@ -15,7 +15,6 @@ that a busy machine slows all; the ratio is the median of the rounds'.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import multiprocessing
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+from report import circumstances, command_line, write
 
 from prefgen.driver import drive
 from prefgen.engines.chat import wire
@@ -175,8 +175,8 @@ def by_rows(url: str, rows: list[Sample], method: Corrupt, width: int, folder: P
 
 
 def main() -> None:
-    """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure, print the figures, keep the JSON."""
+    parser = command_line(__doc__)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--latency-ms", type=float, default=0.0)
@@ -201,17 +201,19 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # a real disk: /tmp may be memory
             rounds.append({name: way(Path(folder)) for name, way in ways.items()})
     server.terminate()
-    report = {
-        "requests": len(requests),
-        "concurrency": width,
-        "load at the end": round(os.getloadavg()[0], 1),
-        "best per second": {name: round(max(one[name] for one in rounds), 1) for name in ways},
-        "median ratio": {
-            f"{name} / sdk": round(statistics.median(one[name] / one["sdk"] for one in rounds), 2)
-            for name in ("prefgen", "rows", "http")
-        },
+    figures = {
+        f"{name} / {other}": round(statistics.median(one[name] / one[other] for one in rounds), 2)
+        for name, other in (("prefgen", "sdk"), ("rows", "sdk"), ("prefgen", "http"), ("rows", "http"))
     }
-    print(json.dumps(report, indent=2))
+    report = {
+        **circumstances(load=round(os.getloadavg()[0], 1)),
+        "settings": {"requests": len(requests), "concurrency": width, "latency_ms": arguments.latency_ms},
+        "figures": figures,
+        "best_per_s": {name: round(max(one[name] for one in rounds), 1) for name in ways},
+        "rounds": rounds,
+    }
+    print(json.dumps(figures | report["best_per_s"], indent=2))
+    write(report, arguments.output, "chat-cpu")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ either, training is measured against its limit alone. ``--tiny`` runs the same e
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -28,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from report import HERE, circumstances
+from report import HERE, circumstances, command_line
 from rich.console import Console
 from rich.table import Table
 
@@ -221,12 +220,11 @@ def table(results: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Run the day; exit code 1 if an entry failed or timed out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--minutes", type=float, default=12.0, help="time limit of the whole")
     parser.add_argument("--tiny", action="store_true", help="a size for a CPU, to see that everything runs")
     parser.add_argument("--only", nargs="+", metavar="ENTRY", help="run these entries alone")
     parser.add_argument("--trl-python", help="of an environment with TRL and PEFT; default: this one, if it has both")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     if not arguments.tiny:

@@ -10,8 +10,6 @@ The first round warms up and is left out. Shapes are those of drawn.py, with ran
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -20,7 +18,7 @@ from typing import Any
 
 import drawn
 import torch
-from report import HERE, circumstances
+from report import circumstances, command_line, write
 from rich.console import Console
 from train import REJECTED, imported, save_model
 
@@ -82,13 +80,10 @@ def by_engine(engine: EngineConfig, count: int) -> float:
 
 def main() -> None:
     """Measure, print the figures, keep the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, "device", "dtype")
     parser.add_argument("--model", choices=drawn.SHAPES, default="anyres-small")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     device = loading.resolve_device(arguments.device)
@@ -115,8 +110,7 @@ def main() -> None:
         "figures": figures,
         "steps": steps,
     }
-    output = arguments.output or HERE / "results" / f"online-{arguments.model}-{device.split(':')[0]}.json"
-    output.write_text(json.dumps(report, indent=2) + "\n")
+    write(report, arguments.output, "online", arguments.model, device)
     Console(width=120).print(figures)
 
 

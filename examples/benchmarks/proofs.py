@@ -8,18 +8,15 @@ data type. Types that need a package or a newer transformers are listed as left 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import os
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
-from report import HERE, circumstances
+from report import HERE, circumstances, command_line, write
 from rich.console import Console
 
 from prefgen.engines.base import EngineConfig
@@ -79,17 +76,14 @@ def figures(rows: list[dict[str, Any]], dtypes: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Prove, print the figures, keep the JSON after every proof."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, "device")
     parser.add_argument("--types", nargs="+", choices=tuple(ALL), default=list(ALL), metavar="TYPE")
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16", "float16"), default=["float32"])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.backends.cudnn.allow_tf32 = False  # rounds float32 convolutions as no tolerance here allows
     device = loading.resolve_device(arguments.device)
-    output = arguments.output or HERE / "results" / f"proofs-{device.split(':')[0]}.json"
     rows: list[dict[str, Any]] = []
     for row in prove(arguments.types, device, arguments.dtypes):
         rows.append(row)
@@ -98,7 +92,7 @@ def main() -> None:
             "figures": figures(rows, arguments.dtypes),
             "rows": rows,
         }
-        output.write_text(json.dumps(report, indent=2) + "\n")
+        write(report, arguments.output, "proofs", device)
     Console(width=120).print(figures(rows, arguments.dtypes))
 
 

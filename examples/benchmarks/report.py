@@ -1,7 +1,9 @@
-"""Facts that every benchmark's JSON file states of its run: command, commit, date, machine and versions."""
+"""Common to all benchmarks: their options, and the JSON file with command, commit, date, machine and versions."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import shlex
@@ -13,6 +15,22 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+
+
+def command_line(description: str | None, *options: str) -> argparse.ArgumentParser:
+    """A parser with ``--output`` and these options, of ``device`` and ``dtype``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option in options:
+        parser.add_argument(f"--{option}", default="auto")
+    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
+    return parser
+
+
+def write(report: dict[str, Any], output: Path | None, *name: str) -> None:
+    """Write a report to a file, by default to ``results/``, whose name ends with the kind of device."""
+    path = output or HERE / "results" / f"{'-'.join(name).split(':')[0]}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def circumstances(device: str = "", **machine: Any) -> dict[str, Any]:

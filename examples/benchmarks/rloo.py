@@ -17,7 +17,6 @@ Rewards are the answers' numbers of characters. The picture, the times and the m
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 
 import drawn
 import torch
-from report import HERE
+from report import HERE, command_line, write
 from rich.console import Console
 from train import Rounds, measure, passes, peak_gib, rate, record, save_model
 
@@ -140,7 +139,7 @@ def work(prepared: Prepared, lengths: Sequence[int]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print the table, keep the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, "device", "dtype")
     parser.add_argument("--model", choices=drawn.SHAPES, default="anyres")
     parser.add_argument("--trl-python", help="of an environment with TRL and PEFT; without it, only ours is measured")
     parser.add_argument("--answers", type=int, default=4)
@@ -148,9 +147,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     device = loading.resolve_device(arguments.device)
@@ -170,7 +166,6 @@ def main() -> None:
         },
     }
     where = loading.device_kind(device)
-    output = arguments.output or HERE / "results" / f"rloo-{arguments.model}-{device.split(':')[0]}.json"
     clock = "wall_s" if device.startswith("cuda") else "cpu_s"
     rounds, figures = Rounds(clock, 0.0), dict[str, float]()
     with tempfile.TemporaryDirectory() as temporary:
@@ -204,7 +199,7 @@ def main() -> None:
                     "memory of prefgen / trl": round(rounds.peak_gib("prefgen") / rounds.peak_gib("trl"), 3),
                 }
             report = record(where, settings, clock, rounds, figures)
-            output.write_text(json.dumps(report, indent=2) + "\n")  # after each round: they take long
+            write(report, arguments.output, "rloo", arguments.model, device)  # after each round: they take long
     title = f"{arguments.model} on {where}, {dtype}, {arguments.threads} threads, {arguments.answers} answers"
     Console(width=120).print(rounds.table(title), figures)
 

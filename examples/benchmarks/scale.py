@@ -19,7 +19,6 @@ copied as those of the others but the last few.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -32,7 +31,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from data import SCENES, write_input
-from report import circumstances
+from report import circumstances, command_line, write
 
 from prefgen.rundir.layout import Layout, read_commit
 
@@ -201,24 +200,22 @@ def _await(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
         raise SystemExit(f"it ended by itself with {process.returncode}: {process.communicate()[1]}")
 
 
-def keep(measured: list[Row], resumption: dict[str, float], path: Path) -> None:
+def keep(measured: list[Row], resumption: dict[str, float], output: Path | None) -> None:
     """Write what was measured so far, with the load that others put on the machine."""
     report = {
         **circumstances(load=round(os.getloadavg()[2], 1)),
         "rows": [asdict(row) for row in measured],
         **({"resumption": resumption} if resumption else {}),
     }
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    write(report, output, "scale-cpu")
 
 
 def main() -> None:
     """Measure every size, print the table, keep the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rows", nargs="+", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--resume", type=int, metavar="ROWS", help="measure the resumption of so many rows, too")
     parser.add_argument("--folder", type=Path, help="where to make the runs, 4 KB a row; default: a temporary one")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "scale-cpu.json")
     options = parser.parse_args()
     measured = []
     print("| rows | wall | CPU | overhead a row | memory | resume | finish | output |")

@@ -9,7 +9,6 @@ run of BDHS with the paper's settings on the same rows and their model spends in
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, get_args
 import bdhs
 import numpy as np
 import torch
-from report import circumstances
+from report import circumstances, command_line, write
 
 from prefgen.driver import drive
 from prefgen.engines.base import EngineConfig, SimilarityDtype
@@ -102,12 +101,10 @@ def share(engine: Embedder, samples: list[Sample], folder: str, device: str) -> 
 
 def main() -> None:
     """Measure, print, keep the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, "device")
     parser.add_argument("--similarity-model", default="mpnet")
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=60, help="of the run of which the share is measured")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     samples = bdhs.scenes_samples(max(500, arguments.samples))
@@ -145,9 +142,7 @@ def main() -> None:
     }
     report = {**circumstances(device, threads=torch.get_num_threads()), "figures": figures}
     print(json.dumps(figures, indent=2))
-    name = f"similarity-{Path(arguments.similarity_model).name}-{device.split(':')[0]}.json"
-    output = arguments.output or Path(__file__).parent / "results" / name
-    output.write_text(json.dumps(report, indent=2) + "\n")
+    write(report, arguments.output, "similarity", Path(arguments.similarity_model).name, device)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ Shapes are those of drawn.py: LLaVA-NeXT with random weights and one 640 x 480 p
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
@@ -37,7 +36,7 @@ from typing import Any
 
 import drawn
 import torch
-from report import HERE, circumstances
+from report import HERE, circumstances, command_line, write
 from rich.console import Console
 from rich.table import Table
 
@@ -304,7 +303,7 @@ def record(where: str, settings: dict[str, Any], clock: str, rounds: Rounds, fig
 
 def main() -> None:
     """Measure, print the table, keep the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, "device", "dtype")
     parser.add_argument("--model", choices=drawn.SHAPES, default="anyres")
     parser.add_argument("--trl-python", help="of an environment with TRL and PEFT; without it, only ours is measured")
     parser.add_argument("--steps", type=int, default=4)
@@ -314,9 +313,6 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-4, help="high, so that the losses of the steps differ")
     parser.add_argument("--no-gradient-checkpointing", dest="checkpointing", action="store_false")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--output", type=Path, help="JSON file; default: results/ beside this script")
     arguments = parser.parse_args()
 
     device = loading.resolve_device(arguments.device)
@@ -338,8 +334,6 @@ def main() -> None:
         },
     }
     where = loading.device_kind(device)
-    output = arguments.output or HERE / "results" / f"train-{arguments.model}-{device.split(':')[0]}.json"
-    output.parent.mkdir(exist_ok=True)
     clock = "wall_s" if device.startswith("cuda") else "cpu_s"
     rounds = Rounds(clock, arguments.batch_size / arguments.epochs)
     with tempfile.TemporaryDirectory() as temporary:
@@ -365,7 +359,7 @@ def main() -> None:
             best = {"limit_s": flops / per_s, "gflops": flops / 1e9, "gflops_per_s": per_s / 1e9}
             rounds.by_way.setdefault("limit", []).append(best)
             report = record(where, settings, clock, rounds, rounds.figures())
-            output.write_text(json.dumps(report, indent=2) + "\n")  # after each round: they take long
+            write(report, arguments.output, "train", arguments.model, device)  # after each round: they take long
     title = f"{arguments.model} on {where}, {dtype}, {arguments.threads} threads, batches of {arguments.batch_size}"
     Console(width=120).print(rounds.table(title), rounds.figures())
 

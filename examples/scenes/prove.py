@@ -75,6 +75,12 @@ ARMS: dict[str, Arm] = {
     "bdhs, alike": Arm("bdhs, alike"),
     "bdhs, unlike": Arm("bdhs, unlike"),
     "bdhs, as long": Arm("bdhs, as long"),
+    # Added when the arms above had been seen with seed 0: as many things named, or fewer, or more, than are chosen.
+    "bdhs, names fewer": Arm("bdhs, names fewer"),
+    "bdhs, names as many": Arm("bdhs, names as many"),
+    "bdhs, names more": Arm("bdhs, names more"),
+    "bdhs, names more, spans": Arm("bdhs, names more", mask="spans"),
+    "bdhs, names more, and another picture": Arm("more+picture", mask="spans"),
     "bdhs, noise": Arm("bdhs-noise"),
     "bdhs, online": Arm("bdhs", options=_ONLINE),
     # Its neighbours: without guidance, something added, something exchanged, both averaged.
@@ -94,6 +100,10 @@ ARMS: dict[str, Arm] = {
     "picture, another or cropped": Arm("pictures"),
     "picture, another, 512 pairs": Arm("picture, another", lr=5e-5, steps=64, count=512),
     "picture, another, and claims": Arm("picture+claims"),
+    # Added when most had been seen with seed 0: with the loss of "sft", and as many steps of it.
+    "picture, another, SFT": Arm("picture, another", options=("--sft-weight", "1")),
+    "picture, another or cropped, SFT": Arm("pictures", options=("--sft-weight", "1")),
+    "sft, 512 rows": Arm("bdhs", "sft", lr=5e-5, steps=64, count=512),
     # The policy's own answers, chosen and rejected.
     "sentences": Arm("sentences"),
     "rank by gain": Arm("rank by gain"),

@@ -4,13 +4,13 @@ All is done by the commands that a user would type; `Pairs.prefgen` prints them.
 """
 
 import contextlib
+import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pyarrow.parquet as pq
 import scene_corrupt
@@ -52,6 +52,7 @@ _CLAIMS = ("rank", "--by", "claims", "--claims-from", "api", "--claim-suffix", "
 _SENTENCES = ("sentences", "--words", str(HERE / "words.txt"), "--max-new-tokens", "48")
 METHODS = {
     "bdhs": Method(("bdhs", "--rho", "1"), rows=640),
+    "bdhs, more rows": Method(("bdhs", "--rho", "1"), rows=1120),
     "bdhs-noise": Method(("bdhs", "--variant", "noise", "--noise-steps", "500", "--noise-space", "encoder")),
     "unguided": Method(("bdhs", "--no-guidance", "--rho", "1")),
     "append": Method(("baseline", "append")),
@@ -65,9 +66,9 @@ METHODS = {
     "rule": Method(("corrupt", "--reply", "text"), judge=scene_corrupt.reply),
     "sentences": Method(_SENTENCES, rows=250),
     "rank by gain": Method(("rank", "--by", "image-gain", *_ANSWERS)),
-    "rank by claims": Method(_CLAIMS, rows=600, judge=scene_judges.claims),
+    "rank by claims": Method(_CLAIMS, rows=400, judge=scene_judges.claims),
     "rank by balance": Method(
-        (*_CLAIMS, "--claim-score", "balance", "--claim-penalty", "3"), rows=400, judge=scene_judges.claims
+        (*_CLAIMS, "--claim-score", "balance", "--claim-penalty", "3"), rows=300, judge=scene_judges.claims
     ),
     "rank by the truth": Method(
         ("rank", "--by", "api", "--prompt", "{verdict}", "--no-image", "--order", "random", *_ANSWERS),
@@ -82,9 +83,13 @@ SETS = {  # made of those
     "bdhs, alike": ("filter", "bdhs", "similarity > 0.75"),
     "bdhs, unlike": ("filter", "bdhs", "similarity < 0.7"),
     "bdhs, as long": ("filter", "bdhs", "length_ratio > 0.92 and length_ratio < 1.08"),
+    "bdhs, names fewer": ("named", "bdhs, more rows", "fewer"),
+    "bdhs, names as many": ("named", "bdhs, more rows", "as many"),
+    "bdhs, names more": ("named", "bdhs, more rows", "more"),
     "bdhs+append": ("mix", "bdhs", "append"),
     "pictures": ("mix", "picture, another", "picture, cropped"),
     "picture+claims": ("mix", "picture, another", "rank by claims"),
+    "more+picture": ("mix", "bdhs, names more", "picture, another"),
     "rule, bdhs": ("join", "rule", "bdhs"),
 }
 
@@ -113,11 +118,18 @@ class Pairs:
             write_rows(folder / "captions.json", captions)
         return folder
 
-    def made(self, name: str, seed: int) -> Path:
-        """All pairs of a method."""
+    def made(self, name: str, seed: int, named: str = "") -> Path:
+        """All pairs of a method, or those whose rejected answer names as many things as the chosen, fewer or more."""
         method, rows = METHODS[name], self.rows(seed)
+        captions = rows / "captions.json"
+        if named:  # a pair depends on its row alone: the same ones are made again, of fewer rows
+            wanted = {row["source_id"] for row in _answers(self.made(name, seed)) if _names(row) == named}
+            captions = rows / f"captions of {name}, {named}.json"
+            known = json.loads((rows / "captions.json").read_text(encoding="utf-8"))
+            write_rows(captions, [row for row in known if row["id"] in wanted])
+            name = f"{name}, {named}"
         arguments = [str(rows / "verdict.txt") if word == "{verdict}" else word for word in method.command]
-        arguments += ["--input", str(rows / "captions.json"), "--image-root", str(rows / "images")]
+        arguments += ["--input", str(captions), "--image-root", str(rows / "images")]
         arguments += ["--limit", str(method.rows), "--seed", str(seed)]
         if arguments[0] != "corrupt":
             arguments += ["--model", str(self.model)]
@@ -138,7 +150,9 @@ class Pairs:
             return self.prefgen(folder / f"{count} {name}", "mix", *halves, *draw)
         if operation == "join":  # all samples, each with two rejected answers; the steps say how many are used
             return self.prefgen(folder / "all" / name, "join", *(str(self.made(each, seed)) for each in inputs))
-        if operation == "filter":
+        if operation == "named":
+            made = self.made(inputs[0], seed, inputs[1])
+        elif operation == "filter":
             made = self.prefgen(folder / "all" / name, "filter", str(self.made(inputs[0], seed)), inputs[1])
         else:
             made = self.made(name, seed)
@@ -164,8 +178,7 @@ def _scene(seed: int, index: int) -> Scene:
 
 def truth(pairs: Path, seed: int) -> dict[str, float]:
     """Shares of a run's pairs whose chosen answer is true and whose rejected one is false, and the things they name."""
-    columns = ["source_id", "chosen_response", "rejected_response"]
-    rows = pq.read_table(pairs / "data", columns=columns).to_pylist()
+    rows = _answers(pairs)
     found = {"chosen_true": fmean(not _is_false(row, "chosen_response", seed) for row in rows)}
     found["rejected_false"] = fmean(_is_false(row, "rejected_response", seed) for row in rows)
     for side in ("chosen", "rejected"):
@@ -173,6 +186,18 @@ def truth(pairs: Path, seed: int) -> dict[str, float]:
     return found
 
 
-def _is_false(row: Mapping[str, Any], side: str, seed: int) -> bool:
+def _answers(pairs: Path) -> list[dict[str, str]]:
+    columns = ["source_id", "chosen_response", "rejected_response"]
+    rows: list[dict[str, str]] = pq.read_table(pairs / "data", columns=columns).to_pylist()
+    return rows
+
+
+def _names(row: Mapping[str, str]) -> str:
+    """How many things the rejected answer names, against the chosen one."""
+    more = len(kinds_in(row["rejected_response"])) - len(kinds_in(row["chosen_response"]))
+    return "more" if more > 0 else "fewer" if more < 0 else "as many"
+
+
+def _is_false(row: Mapping[str, str], side: str, seed: int) -> bool:
     """True if an answer claims anything that is not so."""
     return not read(row[side]) <= claims_of(_scene(seed, int(row["source_id"])))

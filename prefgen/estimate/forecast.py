@@ -7,8 +7,8 @@
     host      a constant for each token written: Python between the forward passes
 
 Attention's own arithmetic is left out; it is a tenth of reading at 2,400 tokens and 7 B parameters. What is reached was
-fitted to this repository's measurements (examples/benchmarks/results): one GPU with one shape of model, and two CPU
-cores with two. tests/estimate/test_forecast.py compares the estimate with each of them. Any other device is scaled by
+fitted to this repository's measurements (examples/benchmarks/results): one GPU with one shape of model, and a CPU
+core with two. tests/estimate/test_forecast.py compares the estimate with each of them. Any other device is scaled by
 its data sheet, which was not measured here.
 """
 
@@ -52,7 +52,7 @@ class Use:
 
 
 OF_DATA_SHEET = Use(arithmetic=0.3, bandwidth=0.25, host_s=0.3e-3)
-OF_MEASURED = Use(arithmetic=0.4, bandwidth=0.4, host_s=0.9e-3)
+OF_MEASURED = Use(arithmetic=0.4, bandwidth=0.4, host_s=0.7e-3)
 """Where the device's speed was measured by a plain product and a plain copy."""
 
 

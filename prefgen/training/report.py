@@ -13,6 +13,7 @@ from prefgen.console import Console, LiveBar
 from prefgen.errors import ExitCode, Stopped, UsageError
 from prefgen.methods.rank import Rank
 from prefgen.records import Dropped
+from prefgen.rundir.reader import Stored
 from prefgen.training import processes, run, saved
 from prefgen.training import sweep as sweep_
 from prefgen.training.callbacks import Asked, Metrics
@@ -242,6 +243,17 @@ def plan(job: TrainingJob, prepared: Prepared, console: Console) -> None:
     )
     if job.online:
         _print_online(job.online, console)
+    elif job.objective.loss in ("dpo", "ipo", "ipo-sum", "slic") and settings.loss_mask == "all" and _by_bdhs(prepared):
+        console.print(
+            "advice: answers by BDHS repeat much of the reference; with --loss-mask spans only what differs counts, "
+            "which invented less on the scenes (prefgen guide train)",
+            markup=False,
+        )
+
+
+def _by_bdhs(prepared: Prepared) -> bool:
+    stored = [each for each in prepared.dataset.runs if isinstance(each, Stored)]
+    return any(row["method"] == "bdhs" for each in stored for row in each.scan(["method"]))
 
 
 def _print_samples(job: TrainingJob, prepared: Prepared, console: Console) -> None:

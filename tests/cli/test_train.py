@@ -33,7 +33,10 @@ def test_pairs_to_an_aligned_model_to_its_figures(data: Path, tmp_path: Path) ->
     assert planned.returncode == 0, planned.stderr
     assert "17 samples" in planned.stderr
     assert "online" not in planned.stderr
+    assert "advice: answers by BDHS" in planned.stderr
     assert not aligned.exists()
+    spans = called("train", "dpo", data, *QUICK, "--loss-mask", "spans", "--output", aligned, "--dry-run")
+    assert "advice" not in spans.stderr
     online = ("--online", "bdhs", "--online-arg", "rho=0.9", "--mix", "0.5", "--similarity-model", "minilm")
     planned = called("train", "dpo", data, *QUICK, *online, "--output", aligned, "--dry-run")
     said = " ".join(planned.stderr.split())

@@ -23,8 +23,8 @@ from prefgen.methods.sentences import Sentences
 from prefgen.records import Image, Sample, Slot, Turn
 
 RESULTS = Path(__file__).parent.parent.parent / "examples" / "benchmarks" / "results"
-# What `prefgen.engines.hf.devices.speed` finds on the two idle cores that these were measured on.
-CORES = Hardware("cpu", 190e9, 20e9, 16e9, "measured", measured=True)
+# What `prefgen.engines.hf.devices.speed` finds on the core that these were measured on.
+CORE = Hardware("cpu", 145e9, 14.5e9, 16e9, "measured", measured=True)
 SETTINGS = {
     "rho": BDHS(iterations=1),
     "noise": BDHS(iterations=1, variant="noise"),
@@ -42,8 +42,8 @@ def shape_of(layers: int, width: int, hidden: int, words: int, vision: float, pa
 # Model, device, image tokens, and the tokens and sentences of a reference answer; see examples/benchmarks/drawn.py.
 MEASURED = {
     "llava-1.6-7b-h100": (shape_of(32, 4096, 11008, 32064, 0.304e9, 1.25, 2), hardware.gpu("h100"), 2340, 70, 5),
-    "anyres-cpu": (shape_of(8, 512, 1376, 32064, 3.2e6, 1.25, 4), CORES, 2340, 70, 5),
-    "scenes-cpu": (shape_of(4, 160, 432, 648, 0.53e6, 1.0, 4), CORES, 64, 23, 2),
+    "anyres-cpu": (shape_of(8, 512, 1376, 32064, 3.2e6, 1.25, 4), CORE, 2340, 70, 5),
+    "scenes-cpu": (shape_of(4, 160, 448, 1024, 0.91e6, 1.0, 4), CORE, 144, 16, 2),
 }
 
 

@@ -236,10 +236,8 @@ class RunningBatch:
         end = max([width] + [self._end - self._starts[place] for place in active])  # as far left as they can stand
         needed = max(1, len(active) + count)
         places, _, _, slots = self._buffers[0].shape if self._cache else (0, 0, 0, 0)
-        wanted = needed
-        if self._fixed:
-            wanted = 1 << (needed - 1).bit_length()
-            wanted = max(needed, min(wanted, self.places, self._tokens // _slots(end)))
+        wanted = 1 << (needed - 1).bit_length()  # new buffers cost time; more rows may come
+        wanted = max(needed, min(wanted, self.places, self._tokens // _slots(end)))
         spare = places >= 4 * wanted and (self._fixed or count > 0)
         if needed > places or spare or end >= slots:
             self._arrange(active, end, read, wanted, _slots(end))

@@ -5,6 +5,7 @@ Shapes: B rows, L prompt tokens (padded on the left), V vocabulary.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -44,7 +45,7 @@ class BatchRow:
     visible: npt.NDArray[np.bool_]
     continuation: Continuation
 
-    @property
+    @functools.cached_property
     def length(self) -> int:
         """Number of tokens that can be attended to."""
         return len(self.ids) - len(self.visible) + int(self.visible.sum())
