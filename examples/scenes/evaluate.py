@@ -7,6 +7,7 @@ Greedy decoding with the stock ``generate`` of transformers. Intervals are 95% b
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     parser.add_argument("--scale", type=int, default=1, help="draw pictures this many times larger (default 1)")
     parser.add_argument("--blank", action="store_true", help="show grey pictures instead, to measure the model's prior")
+    parser.add_argument("--no-attributes", action="store_true", help="leave out questions about attributes and places")
     parser.add_argument("--json", action="store_true", help="print JSON only")
     options = parser.parse_args()
 
@@ -43,7 +45,10 @@ def main() -> None:
     respond = responder(model, processor)
     if options.blank:
         respond = blindfolded(respond)
-    figures = evaluate(respond, heldout(options.limit), options.seed, options.scale)
+    items = heldout(options.limit)
+    if options.no_attributes:
+        items = [replace(item, attributes=()) for item in items]
+    figures = evaluate(respond, items, options.seed, options.scale)
     if not options.json:
         Console().print(as_table(figures, f"{Path(options.model).name} on {options.limit} unbiased scenes"))
     print(as_json(figures))
