@@ -61,7 +61,7 @@ class Arm:
     options: tuple[str, ...] = ()
 
 
-# One rate for all, since none of what was tried at a higher one kept recall (search.md); β is prefgen's default.
+# One rate for all, since higher ones lost recall or gained nothing (results/search.md); β is prefgen's default.
 # With every method all tokens count; "spans" and "no end token" say what other masks do.
 _ONLINE = ("--online", "bdhs", "--online-arg", "rho=1", "--online-every", "8", "--similarity-model", "minilm")
 ARMS: dict[str, Arm] = {

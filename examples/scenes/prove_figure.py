@@ -1,7 +1,7 @@
 """The tables and figures of prove.py, made of its JSON."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -26,7 +26,7 @@ QUESTIONS: Columns = {
     "other hallucination": ("other_hallucination", 100, 1),
 }
 INTERVALS = ("chair_i", "object_recall")
-_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 225, 250, 40, 56  # pixels
+_ROW, _LABEL, _PANEL, _GAP, _TOP = 24, 265, 250, 40, 56  # pixels
 _PANELS = (
     ("partner_hallucination", "partner hallucination, points"),
     ("chair_i", "CHAIR_i, points"),
@@ -121,7 +121,7 @@ def _panel(arms: Sequence[tuple[str, Mapping[str, Any]]], metric: str, title: st
 def plane(result: Mapping[str, Any]) -> str:
     """As SVG: recall and CHAIR_i of each arm, numbered as in the table; better is to the right and below."""
     points = [(figures["object_recall"] * 100, figures["chair_i"] * 100) for _, figures, _ in _rows(result)]
-    width, height, left, top = 560, 420, 60, 20
+    width, height, left, top = 900, 560, 60, 20
     lows, highs = ([cut(each) for each in zip(*points, strict=True)] for cut in (min, max))
     spans = [(math.floor(low - 0.5), math.ceil(high + 0.5)) for low, high in zip(lows, highs, strict=True)]
 
@@ -147,12 +147,37 @@ def plane(result: Mapping[str, Any]) -> str:
             )
     base_x, base_y = place(*points[0])
     parts.append(f'<path d="M{base_x:.1f} {top}V{height - 50}M{left} {base_y:.1f}H{width - 20}" stroke="#ccc"/>')
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in (place(*point) for point in points)]
     for number, point in enumerate(points):
-        x, y = place(*point)
-        colour = "#c33" if number == 0 else "#246"
+        (x, y), text = place(*point), str(number) if number else "base"
+        colour = "#246" if number else "#c33"
+        box = next((each for each in _around(x, y, 7 * len(text)) if not _meets(each, taken)), (x + 5, y - 14, x, y))
+        taken.append(box)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 5:.1f}" y="{y - 4:.1f}" fill="{colour}">{number or "base"}</text>')
+        parts.append(f'<text x="{box[0]:.1f}" y="{box[3]:.1f}" fill="{colour}">{text}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge in pixels."""
+
+
+def _around(x: float, y: float, width: float) -> Iterator[Box]:
+    """Places for a label near a point, the best first."""
+    for far in (0, 12, 24):
+        for left, lower in (
+            (5 + far, -4),
+            (5 + far, 13),
+            (-5 - far - width, -4),
+            (-5 - far - width, 13),
+            (-far, -8 - far),
+        ):
+            yield x + left, y + lower - 9, x + left + width, y + lower
+
+
+def _meets(box: Box, others: Iterable[Box]) -> bool:
+    left, upper, right, lower = box
+    return any(left < r and right > a and upper < d and lower > b for a, b, r, d in others)
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], Mapping[str, Any] | None]]:
