@@ -26,7 +26,7 @@ from typing import Any
 
 from examine import Answers, Examiner
 from prove_figure import figure, plane, tables
-from prove_pairs import BASE_MODEL, METHODS, PAIRS, SETS, Pairs, truth
+from prove_pairs import BASE_MODEL, HERE, METHODS, PAIRS, SETS, Pairs, truth
 from prove_report import ratio, report
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
@@ -199,7 +199,7 @@ def write(
         arm["settings"] = told[name][0]["arm"]
         for seed, one in zip(arm["seeds"], told[name], strict=True):
             seed |= {name: one[name] for name in ("seconds", "end_in_training", "pairs")}
-    commands = {name: method.command for name, method in METHODS.items()}
+    commands = {name: [word.replace(f"{HERE}/", "") for word in method.command] for name, method in METHODS.items()}
     found["settings"] = {"scenes": len(items), "methods": commands, "sets": SETS}
     kept: dict[str, Any] = rounded(found)  # so that tables and figure can be made again of the file
     (output / "proof.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
