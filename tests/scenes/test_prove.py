@@ -207,14 +207,13 @@ def test_a_verdict_needs_fewer_partners_and_the_goal_both_in_every_seed() -> Non
     assert not verdict(arm(0.01, -0.03, (-0.011, 0.04)), base)["better"]
 
 
-@pytest.mark.slow
 def test_an_arm_is_made_trained_asked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {name: replace(each, rows=12) for name, each in prove_pairs.METHODS.items()}
     monkeypatch.setattr(prove_pairs, "METHODS", rows)
     for name in ("PROBED_SCENES", "ATTRIBUTE_SCENES"):
         monkeypatch.setattr(prove, name, 2)
     half = prove.Arm("bdhs+append", mask="spans", steps=2, count=8)
-    online = replace(prove.ARMS["online bdhs"], steps=2, count=8)
+    online = replace(prove.ARMS["bdhs, online"], steps=2, count=8)
     monkeypatch.setattr(prove, "ARMS", {"half": half, "online": online})
     run, items = prove.Run(tmp_path), heldout(4)
 

@@ -134,5 +134,4 @@ def test_sets_are_made_once_of_commands_and_have_their_size(
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", sorted(prove_pairs.METHODS))
 def test_every_method_makes_pairs(tmp_path: Path, name: str) -> None:
-    """The last ones to no avail where twelve rows are too few, which prefgen says by its exit code."""
     assert called("verify", prove_pairs.Pairs(tmp_path).made(name, 0)).returncode == 0
