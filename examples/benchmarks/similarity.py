@@ -65,33 +65,23 @@ def embed(engine: Embedder, texts: list[str]) -> tuple[dict[str, Vector], float]
     return {text: reply for text, reply in vectors.items() if isinstance(reply, Vector)}, seconds
 
 
-class Timed:
+class Timed(bdhs.Recorder):
     """An engine whose time is added up."""
 
-    def __init__(self, engine: Embedder) -> None:
-        self._engine = engine
-        self.seconds = 0.0
-
-    def submit(self, ticket: int, request: Any) -> None:
-        """Hand on."""
-        self._engine.submit(ticket, request)
+    seconds = 0.0
 
     def collect(self) -> Any:
         """The engine's replies."""
         started = time.perf_counter()
-        replies = self._engine.collect()
+        replies = super().collect()
         self.seconds += time.perf_counter() - started
         return replies
-
-    def forget(self) -> None:
-        """Free the engine's vectors."""
-        self._engine.forget()
 
 
 def share(engine: Embedder, samples: list[Sample], folder: str, device: str) -> float:
     """Share of a run's time that is spent in the similarity model."""
-    loaded = loading.load(EngineConfig(folder, device=device))
     config = EngineConfig(folder, device=device)
+    loaded = loading.load(config)
     list(drive(samples[:8], BDHS(iterations=2), {Embed: engine, Generate: TransformersEngine(loaded, config)}))
     timed = Timed(engine)
     started = time.perf_counter()

@@ -48,7 +48,7 @@ class Arm:
 
     Attributes:
         pairs: what is learned from, of `METHODS` or `SETS`. count: so many of them.
-        loss, mask, lr, steps, batch: of `prefgen train`. options: further ones.
+        loss, mask, lr, steps: of `prefgen train`. options: further ones.
     """
 
     pairs: str
@@ -56,7 +56,6 @@ class Arm:
     mask: str = "all"
     lr: float = 1e-4
     steps: int = STEPS
-    batch: int = BATCH
     count: int = PAIRS
     options: tuple[str, ...] = ()
 
@@ -113,7 +112,7 @@ ARMS: dict[str, Arm] = {
     "rank by the truth": Arm("rank by the truth"),
     "revise by the truth": Arm("revise by the truth"),
 }
-SEARCH: dict[str, Arm] = {  # all that was tried, with seed 0
+SEARCH: dict[str, Arm] = {  # with seed 0; results/search.md has one more
     **{
         f"{name} 1e-4": Arm(name)
         for name in ("unguided", "sentences", "rank by gain", "rank by claims", "rank by the truth")
@@ -164,7 +163,7 @@ class Run(Pairs):
     def trained(self, output: Path, arm: Arm, pairs: Path, seed: int) -> Path:
         """Train an arm on its pairs."""
         options = ["--loss-mask", arm.mask, "--lr", f"{arm.lr:g}", "--max-steps", str(arm.steps), "--seed", str(seed)]
-        options += ["--batch-size", str(arm.batch), "--grad-accum", "1", "--no-lora", "--no-gradient-checkpointing"]
+        options += ["--batch-size", str(BATCH), "--grad-accum", "1", "--no-lora", "--no-gradient-checkpointing"]
         return self.prefgen(output, "train", arm.loss, str(pairs), "--model", str(self.model), *options, *arm.options)
 
 

@@ -42,7 +42,7 @@ def tables(result: Mapping[str, Any]) -> str:
 
 
 def captions(result: Mapping[str, Any]) -> str:
-    """What captions say: means over the seeds; changes and intervals; in how many seeds the goal's halves are met."""
+    """Table of captions: means over the seeds; changes and intervals; seeds in which the goal's halves are met."""
     heads = ["", "arm", "partner hallucination", "p", *CAPTIONS, "a quarter off CHAIR_i", "recall kept"]
     rows = []
     for number, (name, figures, arm) in enumerate(_rows(result)):
@@ -75,16 +75,12 @@ def figure(result: Mapping[str, Any]) -> str:
     arms = [(name, arm) for name, _, arm in _rows(result) if arm]
     height = _TOP + _ROW * len(arms) + 40
     width = _LABEL + len(_PANELS) * (_PANEL + _GAP)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
+    parts: list[str] = []
     for row, (name, _) in enumerate(arms):
         parts.append(f'<text x="{_LABEL - 12}" y="{_middle(row) + 4}" text-anchor="end">{escape(name)}</text>')
     for number, (metric, title) in enumerate(_PANELS):
         parts += _panel(arms, metric, title, _LABEL + number * (_PANEL + _GAP), height)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return _svg(width, height, parts)
 
 
 def _panel(arms: Sequence[tuple[str, Mapping[str, Any]]], metric: str, title: str, left: int, height: int) -> list[str]:
@@ -127,14 +123,10 @@ def plane(result: Mapping[str, Any]) -> str:
 
     def place(recall: float, chair: float) -> tuple[float, float]:
         (a, b), (c, d) = spans
-        return left + (width - left - 20) * (recall - a) / (b - a), height - 50 - (height - 50 - top) * (chair - c) / (
-            d - c
-        )
+        x = left + (width - left - 20) * (recall - a) / (b - a)
+        return x, height - 50 - (height - 50 - top) * (chair - c) / (d - c)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">recall, percent</text>',
         f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">CHAIR_i, percent</text>',
     ]
@@ -155,7 +147,7 @@ def plane(result: Mapping[str, Any]) -> str:
         taken.append(box)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
         parts.append(f'<text x="{box[0]:.1f}" y="{box[3]:.1f}" fill="{colour}">{text}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return _svg(width, height, parts)
 
 
 Box = tuple[float, float, float, float]
@@ -178,6 +170,15 @@ def _around(x: float, y: float, width: float) -> Iterator[Box]:
 def _meets(box: Box, others: Iterable[Box]) -> bool:
     left, upper, right, lower = box
     return any(left < r and right > a and upper < d and lower > b for a, b, r, d in others)
+
+
+def _svg(width: float, height: float, parts: Sequence[str]) -> str:
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    return "\n".join([*lines, *parts, "</svg>"]) + "\n"
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], Mapping[str, Any] | None]]:

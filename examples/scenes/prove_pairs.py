@@ -168,7 +168,7 @@ class Pairs:
 
 
 def finished(output: Path) -> bool:
-    """Whether a command has nothing left to do there."""
+    """True if a command has nothing left to do there."""
     return any((output / mark).exists() for mark in (".prefgen/manifest.sha256", "training/finished.json"))
 
 
@@ -193,7 +193,7 @@ def _answers(pairs: Path) -> list[dict[str, str]]:
 
 
 def _names(row: Mapping[str, str]) -> str:
-    """How many things the rejected answer names, against the chosen one."""
+    """Number of things that the rejected answer names, against the chosen one, as a word."""
     more = len(kinds_in(row["rejected_response"])) - len(kinds_in(row["chosen_response"]))
     return "more" if more > 0 else "fewer" if more < 0 else "as many"
 

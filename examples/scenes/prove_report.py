@@ -1,12 +1,11 @@
 """The figures of prove.py: what the models said, counted, compared with the base model scene by scene, and drawn."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scene_paired import auc, difference, holm, mcnemar, sign_flips
+from scene_paired import auc, difference, holm, mcnemar, ratios, sign_flips
 
 from prefgen.evaluate.scenes.claims import kinds_in
 from prefgen.evaluate.scenes.heldout import Heldout
@@ -48,7 +47,7 @@ class Counted:
 
     @property
     def partners(self) -> np.ndarray:
-        """How many absent partners the caption of each scene mentions, (S,)."""
+        """Number of absent partners that the caption of each scene mentions, (S,)."""
         return self.tally.sums("partner_hallucination")[0]
 
 
@@ -134,5 +133,4 @@ def verdict(arm: Mapping[str, Any], base: Mapping[str, float]) -> dict[str, Any]
 
 def ratio(sums: np.ndarray) -> float:
     """Of all scenes together."""
-    top, bottom = sums.sum(axis=1)
-    return float(top / bottom) if bottom else math.nan
+    return float(ratios(sums.sum(axis=1)))

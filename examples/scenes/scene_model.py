@@ -36,14 +36,17 @@ VOCABULARY_SIZE = 1024
 IMAGE_MEAN, IMAGE_STD = 0.5, 0.25
 OPENING = ("▁ASSISTANT", ":")  # of an answer
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{%- if message['role'] != 'system' -%}{{ message['role'] | upper }}: {% endif -%}"
+CONTENT_TEMPLATE = (  # of a message: its images, and the beginning of a loop over its texts
     "{%- if message['content'] is string -%}"
     "{%- set parts = [{'type': 'text', 'text': message['content']}] -%}"
     "{%- else -%}{%- set parts = message['content'] -%}{%- endif -%}"
     "{%- for part in parts if part['type'] == 'image' -%}{{ '<image>\n' }}{%- endfor -%}"
     "{%- for part in parts if part['type'] == 'text' -%}"
+)
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] != 'system' -%}{{ message['role'] | upper }}: {% endif -%}"
+    f"{CONTENT_TEMPLATE}"
     "{%- if message['role'] == 'assistant' -%}"
     "{%- generation -%}{{ part['text'] + eos_token }}{%- endgeneration -%}"
     "{%- else -%}{{ part['text'] + ' ' }}{%- endif -%}"

@@ -45,8 +45,8 @@ def difference(before: np.ndarray, after: np.ndarray, seed: int = 0, resamples: 
     weights = _drawn(scenes, seed, resamples)
     shares = _drawn(trainings, seed + 1, resamples)
     sums = np.einsum("rk,rs,kns->rn", shares, weights, after, optimize=True)
-    low, high = np.nanpercentile(_ratio(sums.T) - _ratio(before @ weights.T), [2.5, 97.5])
-    value = _ratio(after.sum(axis=(0, 2))) - _ratio(before.sum(axis=1))
+    low, high = np.nanpercentile(ratios(sums.T) - ratios(before @ weights.T), [2.5, 97.5])
+    value = ratios(after.sum(axis=(0, 2))) - ratios(before.sum(axis=1))
     return Difference(float(value), float(low), float(high))
 
 
@@ -76,12 +76,12 @@ def auc(present: np.ndarray, absent: np.ndarray) -> float:
 
 @functools.cache
 def _drawn(count: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each resample has each of so many things, (R, count)."""
+    """Number of times that each resample has each of so many things, (R, count)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
 
 
-def _ratio(sums: np.ndarray) -> np.ndarray:
+def ratios(sums: np.ndarray) -> np.ndarray:
     """Numerators through denominators, (2, ...) to (...), NaN where nothing was counted."""
     top, bottom = sums
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)

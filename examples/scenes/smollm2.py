@@ -23,7 +23,7 @@ import torch
 from language_model import Chat, LanguageRecipe, features_of, patch_words, train_language
 from peft import LoraConfig, PeftModel, get_peft_model
 from pictures import Pictures, load, pools
-from scene_model import IMAGE_TOKENS, chat_text, make_processor, save
+from scene_model import CONTENT_TEMPLATE, IMAGE_TOKENS, chat_text, make_processor, save
 from torch.nn import functional
 from tower import batches, cosine
 from transformers import (
@@ -53,11 +53,7 @@ CHAT_TEMPLATE = (
     "{%- endif -%}"
     "{%- for message in messages -%}"
     "{{ '<|im_start|>' + message['role'] + '\n' }}"
-    "{%- if message['content'] is string -%}"
-    "{%- set parts = [{'type': 'text', 'text': message['content']}] -%}"
-    "{%- else -%}{%- set parts = message['content'] -%}{%- endif -%}"
-    "{%- for part in parts if part['type'] == 'image' -%}{{ '<image>\n' }}{%- endfor -%}"
-    "{%- for part in parts if part['type'] == 'text' -%}"
+    f"{CONTENT_TEMPLATE}"
     "{%- if message['role'] == 'assistant' -%}"
     "{%- generation -%}{{ part['text'] + '<|im_end|>' }}{%- endgeneration -%}{{ '\n' }}"
     "{%- else -%}{{ part['text'] + '<|im_end|>\n' }}{%- endif -%}"

@@ -20,15 +20,7 @@ def compare(
     config: Annotated[
         EngineConfig,
         without(
-            *(
-                "also",
-                "annotator",
-                "annotator_revision",
-                "attention",
-                "positions",
-                "similarity_model",
-                "similarity_dtype",
-            ),
+            *o.NOT_SAMPLING,
             model={
                 "required": False,
                 "help": "Policy under which answers are fluent or not; else that is left out.",

@@ -153,7 +153,7 @@ def corrupt(
     source: SourceOptions,
     method: Draft[Corrupt],
     judge: JudgeConfig,
-    engine: Annotated[EngineConfig, only("similarity_model", "similarity_dtype", "device")],
+    engine: Annotated[EngineConfig, only(*o.SIMILARITY, "device")],
     run: o.RunOptions,
     prompt: o.Prompt,
 ) -> None:
@@ -179,15 +179,7 @@ def revise(
     engine: Annotated[
         EngineConfig,
         without(
-            *(
-                "also",
-                "annotator",
-                "annotator_revision",
-                "attention",
-                "positions",
-                "similarity_model",
-                "similarity_dtype",
-            ),
+            *o.NOT_SAMPLING,
             model={"required": False, "help": "The policy: folder or Hub id; none for --answers input."},
         ),
     ],
@@ -253,7 +245,7 @@ def judge(
     engine: Annotated[
         Draft[EngineConfig],
         without(
-            *("model", "revision", "attention", "positions", "similarity_model", "similarity_dtype", "also"),
+            *("model", "revision", "attention", "positions", *o.SIMILARITY, "also"),
             annotator={"help": "Model that compares: folder or Hub id.", "was": ("--model", "-m")},
             annotator_revision={"was": ("--revision",)},
         ),

@@ -36,6 +36,10 @@ DataSet = Annotated[
 ]
 Policy = Annotated[EngineConfig, params.without("also", "annotator", "annotator_revision")]
 """The model that generates, where no other compares its answers."""
+SIMILARITY = ("similarity_model", "similarity_dtype")
+"""Options of the model that measures similarity, which is not every command's."""
+NOT_SAMPLING = ("also", "annotator", "annotator_revision", "attention", "positions", *SIMILARITY)
+"""Options that a command leaves out where the policy samples answers as it is, and no model compares them."""
 
 
 @dataclass(frozen=True)

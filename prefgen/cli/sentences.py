@@ -24,12 +24,7 @@ def sentences(
     source: SourceOptions,
     method: Draft[Sentences],
     checking: Draft[Checking],
-    engine: Annotated[
-        EngineConfig,
-        without(
-            "also", "annotator", "annotator_revision", "attention", "positions", "similarity_model", "similarity_dtype"
-        ),
-    ],
+    engine: Annotated[EngineConfig, without(*o.NOT_SAMPLING)],
     judge: Annotated[Draft[JudgeConfig], without("batch_api", "batch_files")],
     run: o.RunOptions,
     prompt: o.Prompt,

@@ -23,7 +23,7 @@ def verify_claims(
     engine: Annotated[
         Draft[EngineConfig],
         without(
-            *("model", "revision", "attention", "positions", "similarity_model", "similarity_dtype", "also"),
+            *("model", "revision", "attention", "positions", *o.SIMILARITY, "also"),
             annotator={"help": "Open model that checks the claims: folder or Hub id.", "required": True},
         ),
     ],

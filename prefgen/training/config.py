@@ -61,6 +61,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Defaults of a loss, where they differ from those below: appendix A's, with four answers a prompt. A step of a reward
 model has 32 pairs, of RLOO 256 answers, of PPO 32; PPO's β is that of TRL's former trainer: the paper has none."""
 SWEEP_VALIDATION = 0.1  # share that a sweep holds out unless another is asked for
+OF_PAIRS: tuple[Loss, ...] = ("dpo", "ipo", "ipo-sum", "slic")
+"""Losses over the log-probabilities of a chosen and a rejected answer."""
 SAMPLES: tuple[Loss, ...] = ("rloo", "ppo")
 """Losses over answers that the policy samples and a reward rates."""
 _SAMPLING = ("candidates", "order", "with_image", "max_new_tokens", "verdict_tokens")
@@ -127,9 +129,7 @@ class Objective:
                 raise UsageError(f"{flag(name)} belongs to dpo; {self.loss} has no rewards of one answer")
         if self.anchor and not self.anchor_weight:
             raise UsageError("--anchor belongs to --anchor-weight, which is 0")
-        if self.loss in ("sft", "rm", *SAMPLES) and (
-            self.sft_weight or self.length_normalised or self.pair_weight != 1
-        ):
+        if self.loss not in OF_PAIRS and (self.sft_weight or self.length_normalised or self.pair_weight != 1):
             raise UsageError(
                 f"--pair-weight, --sft-weight and --length-normalised belong to losses of pairs; {self.loss} has none"
             )

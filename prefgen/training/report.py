@@ -17,7 +17,7 @@ from prefgen.rundir.reader import Stored
 from prefgen.training import processes, run, saved
 from prefgen.training import sweep as sweep_
 from prefgen.training.callbacks import Asked, Metrics
-from prefgen.training.config import Online
+from prefgen.training.config import OF_PAIRS, Online
 from prefgen.training.rows import TrainingSample
 from prefgen.training.state import Prepared, TrainingJob
 
@@ -243,7 +243,7 @@ def plan(job: TrainingJob, prepared: Prepared, console: Console) -> None:
     )
     if job.online:
         _print_online(job.online, console)
-    elif job.objective.loss in ("dpo", "ipo", "ipo-sum", "slic") and settings.loss_mask == "all" and _by_bdhs(prepared):
+    elif job.objective.loss in OF_PAIRS and settings.loss_mask == "all" and _by_bdhs(prepared):
         console.print(
             "advice: answers by BDHS repeat much of the reference; with --loss-mask spans only what differs counts, "
             "which invented less on the scenes (prefgen guide train)",

@@ -1,5 +1,6 @@
 """The committed models, as a user loads them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import scenes
 import torch
 from anyres import build_anyres
+from evaluate import blindfolded
+from PIL import Image
 from safetensors import safe_open
 from scene_model import IMAGE_TOKENS, answer_labels, chat_text, messages, save
 from tower import pixel_values
@@ -119,3 +122,16 @@ def test_the_anyres_model_captions() -> None:
     processor = AutoProcessor.from_pretrained(ANYRES)
     model = AutoModelForImageTextToText.from_pretrained(ANYRES)
     assert evaluate(responder(model, processor), heldout(8))["object_recall"].value > 0.6
+
+
+def test_a_blindfolded_model_is_shown_grey_pictures_of_the_same_size() -> None:
+    shown: list[tuple[tuple[int, int], object]] = []
+
+    def respond(pictures: Sequence[Image.Image], questions: Sequence[str], max_new_tokens: int) -> list[str]:
+        shown.extend((picture.size, picture.getcolors()) for picture in pictures)
+        return [f"{question} {max_new_tokens}" for question in questions]
+
+    pictures = [heldout(1)[0].picture(), Image.new("RGB", (3, 2), "red")]
+    assert blindfolded(respond)(pictures, ["a", "b"], 7) == ["a 7", "b 7"]
+    sizes = [picture.size for picture in pictures]
+    assert shown == [(size, [(size[0] * size[1], (128, 128, 128))]) for size in sizes]
