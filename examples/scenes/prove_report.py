@@ -48,7 +48,8 @@ class Counted:
     @property
     def partners(self) -> np.ndarray:
         """Number of absent partners that the caption of each scene mentions, (S,)."""
-        return self.tally.sums("partner_hallucination")[0]
+        mentioned, _ = self.tally.sums("partner_hallucination")
+        return np.asarray(mentioned)
 
 
 def count(answers: Answers, base: Answers, items: Sequence[Heldout]) -> Counted:

@@ -84,4 +84,5 @@ def _drawn(count: int, seed: int, resamples: int) -> np.ndarray:
 def ratios(sums: np.ndarray) -> np.ndarray:
     """Numerators through denominators, (2, ...) to (...), NaN where nothing was counted."""
     top, bottom = sums
-    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+    quotients: np.ndarray = np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+    return quotients
