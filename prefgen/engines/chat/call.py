@@ -1,11 +1,12 @@
-"""One attempt at one API call through the official SDK, and the classification of its failure.
+"""One attempt at one API call, with the address, key and headers of the official SDK, and what its failure means.
 
-The SDK's own retries are off: how often to ask, and when, is decided in `prefgen.engines.chat.exchange` alone.
+How often to ask, and when, is decided in `prefgen.engines.chat.exchange` alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -48,15 +49,37 @@ class Trouble(Exception):
         self.kind, self.detail, self.doubtful, self.wait_s = kind, detail, doubtful, wait_s
 
 
-class _Bounded(openai.DefaultAsyncHttpxClient):
-    """An HTTP transport that stops reading a reply at `REPLY_BYTES_MOST`."""
+class _Connections(openai.DefaultAsyncHttpxClient):
+    """HTTP client with a pool for each connection, which stops reading a reply at `REPLY_BYTES_MOST`.
 
-    async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        response = await super().send(request, stream=True, **options)
-        if not stream:
+    Before a request a pool looks at all its connections, which with 64 of them took longer than the request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._verify = httpx.create_ssl_context()  # once, since reading the certificates takes long
+        self._idle: list[httpx.AsyncClient] = []
+        self._all: list[httpx.AsyncClient] = []
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        client = self._idle.pop() if self._idle else self._another()
+        try:
+            response = await client.send(request, **{**options, "stream": True})
             response.stream = _BoundedStream(response)
             await response.aread()
+        finally:
+            self._idle.append(client)
         return response
+
+    def _another(self) -> httpx.AsyncClient:
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        self._all.append(openai.DefaultAsyncHttpxClient(verify=self._verify, limits=one))
+        return self._all[-1]
+
+    async def aclose(self) -> None:
+        for client in self._all:
+            await client.aclose()
+        await super().aclose()
 
 
 class _BoundedStream(httpx.AsyncByteStream):
@@ -75,17 +98,20 @@ class _BoundedStream(httpx.AsyncByteStream):
 
 
 class Caller:
-    """Sends request bodies to one server with one key. Create and use it inside one event loop."""
+    """Sends request bodies to one server with one key. Create and use it inside one event loop.
+
+    Address, key and headers are the SDK's. Its `chat.completions.create` and `post` are not used: building and checking
+    what `wire.body` makes and `wire.read` checks takes them as long as the HTTP exchange itself.
+    """
 
     def __init__(self, config: JudgeConfig) -> None:
         self._key = api_key(config)
-        self._client = openai.AsyncOpenAI(
-            api_key=self._key,
-            base_url=config.judge_url,
-            max_retries=0,
-            http_client=_Bounded(),
-            default_headers={"Accept-Encoding": "identity"},  # the bound is one of bytes, not of what they unpack to
-        )
+        self._http = _Connections()
+        sdk = openai.AsyncOpenAI(api_key=self._key, base_url=config.judge_url, http_client=self._http)
+        self._url = f"{sdk.base_url}chat/completions"
+        headers = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
+        # The bound is one of bytes, not of what they unpack to.
+        self._headers = {**headers, **sdk.auth_headers, "Accept-Encoding": "identity"}
 
     async def __call__(self, body: dict[str, Any], timeout_s: float) -> bytes:
         """The body of a reply with status 200.
@@ -93,41 +119,36 @@ class Caller:
         Raises:
             Trouble: for everything else.
         """
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        sent = self._http.post(self._url, content=content, headers=self._headers, timeout=timeout_s)
         try:
-            return await asyncio.wait_for(self._send(body, timeout_s), timeout_s)
-        except (TimeoutError, openai.APITimeoutError) as error:
+            response = await asyncio.wait_for(sent, timeout_s)
+        except Malformed as error:
+            raise Trouble("malformed", str(error), doubtful=True) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Trouble("network", self._clean(error)) from None
+        except (TimeoutError, httpx.TimeoutException) as error:
             raise Trouble("timeout", f"no whole answer within {timeout_s:.0f} s", doubtful=True) from error
-        except openai.APIStatusError as error:
-            raise self._status(error) from None
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            if isinstance(cause, Malformed):
-                raise Trouble("malformed", str(cause), doubtful=True) from None
-            unsent = isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-            raise Trouble("network", self._clean(cause), doubtful=not unsent) from None
-
-    async def _send(self, body: dict[str, Any], timeout_s: float) -> bytes:
-        # Not `chat.completions.create`: going through the types of all of a conversation's parts takes the SDK longer
-        # than all the rest, and what they would check is made by `wire.body` and read by `wire.read`.
-        response = await self._client.post(
-            "/chat/completions", body=body, cast_to=httpx.Response, options={"timeout": timeout_s}
-        )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Trouble("network", self._clean(error), doubtful=True) from None
+        if not response.is_success:
+            raise self._status(response)
         return response.content
 
-    def _status(self, error: openai.APIStatusError) -> Trouble:
-        status, code = error.status_code, error.code or ""
-        detail = f"HTTP {status}: {self._clean(error)}"
+    def _status(self, response: httpx.Response) -> Trouble:
+        status, code = response.status_code, _code(response)
+        detail = f"HTTP {status}: {self._clean(response.text)}"
         if status == 402 or code in _QUOTA:
             return Trouble("quota", detail)
         if status == 429:
-            return Trouble("throttled", detail, wait_s=retry_after(error.response.headers))
+            return Trouble("throttled", detail, wait_s=retry_after(response.headers))
         if status >= 500 or status in _RETRIED:
-            return Trouble("server", detail, wait_s=retry_after(error.response.headers))
+            return Trouble("server", detail, wait_s=retry_after(response.headers))
         if status in (401, 403):
             return Trouble("refused", detail)
         return Trouble("unknown-model" if status == 404 else "rejected", detail)
 
-    def _clean(self, error: BaseException) -> str:
+    def _clean(self, error: BaseException | str) -> str:
         """An error's message without the key, shortened to one line."""
         words = "".join(character if character.isprintable() else " " for character in str(error))
         message = " ".join(words.split()) or type(error).__name__
@@ -136,7 +157,16 @@ class Caller:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._http.aclose()
+
+
+def _code(response: httpx.Response) -> str:
+    """OpenAI's name for an error; empty if the body has none."""
+    try:
+        body = response.json()
+        return str(body["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def api_key(config: JudgeConfig) -> str:
