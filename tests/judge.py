@@ -75,11 +75,11 @@ def fail(status: int, *headers: str, code: str | None = None, message: str = "no
     return act
 
 
-def raw(content: bytes, *, length: int | None = None, drop: bool = False) -> Act:
-    """Status 200 and these bytes; with `drop` the connection is torn down after them."""
+def raw(content: bytes, *, status: int = 200, length: int | None = None, drop: bool = False) -> Act:
+    """These bytes; with `drop` the connection is torn down after them."""
 
     async def act(line: Line) -> None:
-        await line.send(200, content, length=length)
+        await line.send(status, content, length=length)
         if drop:
             line.writer.transport.abort()
 

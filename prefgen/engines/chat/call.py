@@ -125,7 +125,7 @@ class Caller:
             response = await asyncio.wait_for(sent, timeout_s)
         except Malformed as error:
             raise Trouble("malformed", str(error), doubtful=True) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Trouble("network", self._clean(error)) from None
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Trouble("timeout", f"no whole answer within {timeout_s:.0f} s", doubtful=True) from error
@@ -137,7 +137,7 @@ class Caller:
 
     def _status(self, response: httpx.Response) -> Trouble:
         status, code = response.status_code, _code(response)
-        detail = f"HTTP {status}: {self._clean(response.text)}"
+        detail = f"HTTP {status}: {self._clean(response.text.strip() or response.reason_phrase or 'nothing else')}"
         if status == 402 or code in _QUOTA:
             return Trouble("quota", detail)
         if status == 429:
@@ -164,8 +164,8 @@ def _code(response: httpx.Response) -> str:
     """OpenAI's name for an error; empty if the body has none."""
     try:
         body = response.json()
-        return str(body["error"]["code"])
-    except (ValueError, KeyError, TypeError):
+        return str(body.get("error", body)["code"])
+    except (ValueError, AttributeError, KeyError, TypeError):
         return ""
 
 

@@ -12,7 +12,7 @@ import pytest
 from prefgen.engines.chat.config import JudgeConfig
 from prefgen.engines.chat.engine import ChatEngine
 from prefgen.engines.chat.ledger import Ledger
-from prefgen.errors import BudgetReached, ModelUnreachable, Stopped, UsageError
+from prefgen.errors import BudgetReached, ModelUnreachable, RowError, Stopped, UsageError
 from prefgen.requests import Message
 from tests.engines.chat.sessions import BESIDES, GOOD, QUICK, ask, judged, reason, stops, then
 from tests.judge import MODEL, Act, Script, after, drip, fail, raw, say, silence
@@ -62,8 +62,12 @@ def test_03_a_date_counts_from_the_servers_own_clock() -> None:
         assert 0.9 < time.monotonic() - started < 3
 
 
-def test_04_no_quota_stops_at_once() -> None:
-    with judged(then(fail(429, code="insufficient_quota"))) as (session, judge):
+@pytest.mark.parametrize(
+    "act",
+    [fail(429, code="insufficient_quota"), raw(b'{"code": "insufficient_quota", "message": "no"}', status=429)],
+)
+def test_04_no_quota_stops_at_once(act: Act) -> None:
+    with judged(then(act)) as (session, judge):
         session.texts()
         with pytest.raises(BudgetReached, match="no quota left"):
             session.texts(1, first=1)
@@ -126,6 +130,16 @@ def test_08_a_server_that_rejects_everything_stops_the_run() -> None:
     with judged(lambda *_: fail(400, message="no such option")) as (session, judge):
         assert "no such option" in stops(session, UsageError, 30)
         assert len(judge.bodies) == 5
+
+
+@pytest.mark.parametrize("content", [b"", b" ", b"[]", b'"no"', b'{"error": "no"}', b'{"error": null}', b"\xff"])
+def test_08_a_rejection_may_have_any_body(content: bytes) -> None:
+    with judged(then(raw(content, status=400))) as (session, judge):
+        session.texts()
+        (reply,) = session.answers(1, first=1)
+        assert isinstance(reply, RowError)
+        assert "HTTP 400: " in str(reply)
+        assert len(judge.bodies) == 2
 
 
 @pytest.mark.parametrize("status", [401, 403])
