@@ -39,6 +39,8 @@ class Embedder:
     def __init__(self, model: SentenceTransformer, dtype: SimilarityDtype = "float32") -> None:
         self._model = model
         self._dtype = dtype
+        if dtype == "bfloat16":
+            _convert_linear_layers(model)
         self._batch_size = _HOST_BATCH if model.device.type == "cpu" else _BATCH
         self._pending: dict[int, str] = {}
         self._kept: dict[str, Vector] = {}
@@ -114,6 +116,15 @@ class Embedder:
         if limit is None or len(text) + 2 <= limit:  # a token is at least a character; two special ones are added
             return False
         return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]) > limit
+
+
+def _convert_linear_layers(model: SentenceTransformer) -> None:
+    """Convert their weights to bfloat16 once; autocast alone would do it in every call, with the same result."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.to(torch.bfloat16)
 
 
 def pin(name: str) -> str:

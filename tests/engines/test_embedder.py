@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from prefgen.engines import embedder
 from prefgen.engines.embedder import Embedder
@@ -70,6 +71,13 @@ def test_bfloat16_changes_similarities_a_little_and_vectors_stay_unit(minilm: Em
     for vector in rough:
         assert vector.values.dtype == np.float32
         assert float(np.linalg.norm(vector.values)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_bfloat16_is_what_autocast_gives(minilm: Embedder) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = minilm._model.encode(TEXTS, normalize_embeddings=True)
+    ours = embed(Embedder.load("minilm", "cpu", "bfloat16"), TEXTS)
+    assert np.array_equal(np.stack([vector.values for vector in ours]), theirs)
 
 
 def test_texts_beyond_the_models_length_are_marked(minilm: Embedder) -> None:
