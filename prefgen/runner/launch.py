@@ -83,11 +83,11 @@ class Job:
         Args:
             position: as in `prefgen.sources.read`.
         """
+        count = parts(self.method)
         for row in sources.read(self.input, self.source, position):
+            yield row
             if isinstance(row, Sample):
-                yield from (dataclasses.replace(row, part=part) for part in range(parts(self.method)))
-            else:
-                yield row
+                yield from (dataclasses.replace(row, part=part) for part in range(1, count))
 
     def load(self, row: Sample | Dropped) -> Sample | Dropped:
         """A row with its images loaded, or a `Dropped` with the reason."""
@@ -522,5 +522,5 @@ def _of_row(found: Outcome | list[Outcome], row: Sample) -> Outcome:
     """The outcome of one row of a sample; a dropped sample drops each of its rows."""
     outcome = found[row.part] if isinstance(found, list) else found
     if isinstance(outcome, Pair):
-        return dataclasses.replace(outcome, sample=row)
+        return outcome if outcome.sample is row else dataclasses.replace(outcome, sample=row)
     return dataclasses.replace(outcome, id=row.row_id, tokens=0 if row.part else outcome.tokens)
