@@ -83,8 +83,14 @@ class BatchApi:
         self._client.close()
 
     def _find(self, tag: str) -> str | None:
-        batches = self._client.batches.list()  # fetches further pages as it goes
-        return next((batch.id for batch in batches if (batch.metadata or {}).get(_TAG) == tag), None)
+        seen: set[str] = set()
+        for batch in self._client.batches.list():  # fetches further pages as it goes
+            if batch.id in seen:
+                break  # a server without pages gives the first one again
+            seen.add(batch.id)
+            if (batch.metadata or {}).get(_TAG) == tag:
+                return batch.id
+        return None
 
     def _create(self, upload: str, tag: str) -> str:
         return self._client.batches.create(

@@ -35,11 +35,13 @@ class BatchServer:
         answer: the line of a result for the line of a request; None where the batch expired before it.
         status: how batches end. polls: looks at a batch until it ends.
         created: contents of the batches, in order.
+        says_more: whether it says if a list goes on; it gives the whole list however it is asked.
     """
 
     answer: Callable[[dict[str, Any]], dict[str, Any] | None]
     status: str = "completed"
     polls: int = 2
+    says_more: bool = True
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     created: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -78,7 +80,9 @@ class BatchServer:
             await line.send_json(200, self.shown(name))
         else:
             shown = [self.shown(name) for name in self.batches]
-            await line.send_json(200, {"object": "list", "data": shown, "has_more": False})
+            await line.send_json(
+                200, {"object": "list", "data": shown} | ({"has_more": False} if self.says_more else {})
+            )
 
     def finish(self, batch: dict[str, Any]) -> None:
         batch["status"] = self.status
@@ -177,6 +181,13 @@ def test_all_requests_go_in_one_batch_and_their_answers_are_kept_by_key(tmp_path
     line = server.created[0][0]
     assert line.keys() == {"custom_id", "method", "url", "body"}
     assert (line["method"], line["url"], line["body"]["model"]) == ("POST", "/v1/chat/completions", MODEL)
+
+
+def test_a_server_without_pages_is_not_listed_for_ever(tmp_path: Path) -> None:
+    server = BatchServer(result, says_more=False)
+    with serving(server) as judge:
+        assert texts(Run(judge, tmp_path, BatchLimits(4, 10**6)).answers(10)) == EXPECTED
+    assert sorted(len(batch) for batch in server.created) == [2, 4, 4]
 
 
 def test_batches_are_split_by_requests_and_by_bytes(tmp_path: Path) -> None:
