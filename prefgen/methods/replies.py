@@ -7,6 +7,7 @@ itself is never held against a reply.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Generator
@@ -254,9 +255,10 @@ def _plain(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _runs(text: str) -> set[tuple[str, ...]]:
+@functools.lru_cache(maxsize=8)  # the instructions are the same in every row
+def _runs(text: str) -> frozenset[tuple[str, ...]]:
     words = _plain(text)
-    return {tuple(words[at : at + _LEAKED_WORDS]) for at in range(len(words) - _LEAKED_WORDS + 1)}
+    return frozenset(tuple(words[at : at + _LEAKED_WORDS]) for at in range(len(words) - _LEAKED_WORDS + 1))
 
 
 def _shown(text: str) -> str:

@@ -6,6 +6,7 @@ A prompt is a conversation. A line ``=== system ===``, ``=== user ===`` or ``===
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -44,7 +45,7 @@ class Template:
     def __str__(self) -> str:
         return f"{self.name} sha256:{hashlib.sha256(self.text.encode()).hexdigest()[:16]}"
 
-    @property
+    @functools.cached_property
     def turns(self) -> tuple[tuple[Role, str], ...]:
         """Role and text of each turn, placeholders not filled.
 
