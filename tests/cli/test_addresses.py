@@ -62,7 +62,7 @@ def test_a_run_goes_on_where_the_network_failed_it(tmp_path: Path, monkeypatch: 
     with Web({"/input.json": local.read_bytes()}) as web:
         address = f"{web.url}/input.json"
         assert bdhs(address, images, tmp_path / "b", "--allow-urls", "--shard", "0/3").returncode == 0
-        web.cuts = [0.5] * 1000
+        web.cuts = [0.5, *[0.0] * 1000]  # half of the file, then nothing; halves alone can add up to all of it
         broken = bdhs(address, images, tmp_path / "b", "--allow-urls")
         assert broken.returncode == 5, broken.stderr
         assert "The same command continues" in broken.stderr
